@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/engine.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy::detail {
+
+namespace {
+
+// How often this process is the child of a fork: a loop that remembers another
+// number shares its kernel state with a parent.
+std::atomic<unsigned> forks{0};
+
+// libev aborts when memory is short, in the midst of ev_run, where nobody could
+// be given an error. It gets a reserve instead; `readiness`, which can be given
+// one, asks for memory before libev does.
+alignas(std::max_align_t) std::array<std::byte, std::size_t{1} << 20> reserve;
+std::atomic<std::size_t> reserve_used{0};
+
+bool in_reserve(const void* p) noexcept {
+  return p >= reserve.data() && p < reserve.data() + reserve.size();
+}
+
+void* from_reserve(void* old, std::size_t size) noexcept {
+  constexpr std::size_t unit = alignof(std::max_align_t);
+  const std::size_t at = reserve_used.fetch_add((size + unit - 1) / unit * unit);
+  if (at + size > reserve.size()) misuse("no memory is left, not even libev's reserve of 1 MiB");
+  void* const fresh = reserve.data() + at;
+  if (in_reserve(old)) {
+    // Its size is not known; whatever lies behind it does no harm.
+    const auto before = static_cast<std::byte*>(fresh) - static_cast<const std::byte*>(old);
+    std::memcpy(fresh, old, std::min(size, static_cast<std::size_t>(before)));
+  } else if (old != nullptr) {
+    std::memcpy(fresh, old, std::min(size, ::malloc_usable_size(old)));
+    std::free(old);
+  }
+  return fresh;
+}
+
+void* allocate_for_libev(void* old, long size) noexcept {
+  if (size == 0) {
+    if (!in_reserve(old)) std::free(old);
+    return nullptr;
+  }
+  const auto wanted = static_cast<std::size_t>(size);
+  if (in_reserve(old)) return from_reserve(old, wanted);
+  void* const fresh = std::realloc(old, wanted);
+  return fresh != nullptr ? fresh : from_reserve(old, wanted);
+}
+
+void stop_on_failed_call(const char* message) noexcept {
+  std::string sentence(message);
+  sentence += ": ";
+  sentence += std::strerror(errno);
+  sentence += ": was a descriptor of the loop's closed?";
+  misuse(sentence.c_str());
+}
+
+struct ev_loop* make_loop() {
+  [[maybe_unused]] static const bool prepared = [] {
+    ev_set_allocator(&allocate_for_libev);
+    ev_set_syserr_cb(&stop_on_failed_call);
+    return true;
+  }();
+  struct ev_loop* const made =
+      ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV} | unsigned{EVFLAG_NOTIMERFD});
+  if (made == nullptr) {
+    throw std::system_error(errno, std::generic_category(), "making an event loop");
+  }
+  return made;
+}
+
+struct ev_loop* checked(struct ev_loop* adopted) {
+  if (ev_backend(adopted) != EVBACKEND_EPOLL) {
+    throw std::system_error(std::make_error_code(std::errc::not_supported),
+                            "adopting a libev loop that does not run on epoll");
+  }
+  return adopted;
+}
+
+std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
+
+/// What the kernel would answer to a watch of `descriptor` in `epoll`.
+std::error_code refusal(int epoll, int descriptor) noexcept {
+  epoll_event none{};
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &none) == 0) {
+    ::epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &none);
+    return {};
+  }
+  return errno == EEXIST ? std::error_code{} : last_error();
+}
+
+}  // namespace
+
+// ---- watch
+
+watch::watch(engine& e, int descriptor) : owner(&e) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) throw std::system_error(last_error());
+  device = status.st_dev;
+  inode = status.st_ino;
+  anonymous = (status.st_mode & S_IFMT) == 0;
+  if (!e.shared()) {
+    if (const auto refused = refusal(e.backend(), descriptor)) throw std::system_error(refused);
+  }
+
+  const auto index = static_cast<std::size_t>(descriptor);
+  if (index >= e.by_descriptor_.size()) {
+    // libev's table grows with this one, to twice the size at the most.
+    const std::size_t size = std::max(index + 1, e.by_descriptor_.size() * 2);
+    ::operator delete(::operator new(size * 32));
+    e.by_descriptor_.resize(size);
+  }
+  for (watch* other = e.by_descriptor_[index]; other != nullptr; other = other->same_descriptor) {
+    if (other->device != device || other->inode != inode) {
+      other->fail(std::make_error_code(std::errc::bad_file_descriptor));
+    }
+  }
+  same_descriptor = std::exchange(e.by_descriptor_[index], this);
+  ev_io_init(&io, &engine::on_event, descriptor, 0);
+  io.data = this;
+  ++e.loop_->watches_;
+}
+
+watch::~watch() {
+  forget(EV_READ);
+  forget(EV_WRITE);
+  set_mask(0);
+  unlink();
+  watch** place = &owner->by_descriptor_[static_cast<std::size_t>(io.fd)];
+  while (*place != this) place = &(*place)->same_descriptor;
+  *place = same_descriptor;
+  --owner->loop_->watches_;
+}
+
+void watch::set_mask(int mask) noexcept {
+  if (ev_is_active(&io)) {
+    if ((io.events & (EV_READ | EV_WRITE)) == mask) return;
+    ev_ref(owner->ev_);
+    ev_io_stop(owner->ev_, &io);
+  }
+  ev_io_modify(&io, mask);
+  if (mask == 0) return;
+  ev_io_start(owner->ev_, &io);
+  ev_unref(owner->ev_);
+  if (!linked()) owner->changed_.push_back(*this);
+}
+
+void watch::wait(int direction, ready_node& node) {
+  event_loop& loop = *owner->loop_;
+  loop.check_thread();
+  if (error) {
+    loop.ready(node);
+    return;
+  }
+  waiter(direction) = &node;
+  ++loop.waits_;
+  const int mask = ev_is_active(&io) ? io.events & (EV_READ | EV_WRITE) : 0;
+  if ((mask & direction) == 0) set_mask(mask | direction);
+}
+
+void watch::forget(int direction) noexcept {
+  if (std::exchange(waiter(direction), nullptr) != nullptr) --owner->loop_->waits_;
+}
+
+void watch::fail(std::error_code why) noexcept {
+  set_mask(0);
+  unlink();
+  error = why;
+  for (const int direction : {EV_READ, EV_WRITE}) {
+    if (ready_node* const node = waiter(direction)) {
+      forget(direction);
+      owner->loop_->ready(*node);
+    }
+  }
+}
+
+// ---- engine
+
+engine::engine(event_loop& loop, struct ev_loop* adopted)
+    : loop_(&loop),
+      ev_(adopted == nullptr ? make_loop() : checked(adopted)),
+      owned_(adopted == nullptr),
+      forks_(forks.load(std::memory_order_relaxed)) {
+  [[maybe_unused]] static const int registered =
+      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+
+  ev_io_init(&wake_, &on_wake, loop.mailbox_->descriptor(), EV_READ);
+  wake_.data = this;
+  ev_io_start(ev_, &wake_);
+  ev_unref(ev_);
+
+  ev_timer_init(
+      &timer_,
+      [](struct ev_loop* ev, ev_timer* timer, int) {
+        ev_ref(ev);
+        static_cast<engine*>(timer->data)->timer_armed_ = false;
+      },
+      0., 0.);
+  timer_.data = this;
+
+  ev_prepare_init(
+      &prepare_,
+      [](struct ev_loop*, ev_prepare* w, int) { static_cast<engine*>(w->data)->before_wait(); });
+  ev_check_init(&check_, [](struct ev_loop*, ev_check* w, int) {
+    static_cast<engine*>(w->data)->after_wait();
+  });
+  ev_idle_init(&idle_, [](struct ev_loop*, ev_idle*, int) {});
+  if (!owned_) {
+    // Last of all: after the program's own callbacks, and after eddy's descriptors.
+    prepare_.data = check_.data = this;
+    ev_set_priority(&prepare_, EV_MINPRI);
+    ev_set_priority(&check_, EV_MINPRI);
+    ev_set_priority(&idle_, EV_MINPRI);
+    ev_prepare_start(ev_, &prepare_);
+    ev_unref(ev_);
+    ev_check_start(ev_, &check_);
+    ev_unref(ev_);
+  }
+}
+
+engine::~engine() {
+  disarm();
+  if (holds_ref_) ev_unref(ev_);
+  if (timer_descriptor_ >= 0) {
+    ev_ref(ev_);
+    ev_io_stop(ev_, &fine_);
+    ::close(timer_descriptor_);
+  }
+  ev_ref(ev_);
+  ev_io_stop(ev_, &wake_);
+  ev_idle_stop(ev_, &idle_);
+  if (owned_) {
+    ev_loop_destroy(ev_);
+    return;
+  }
+  ev_ref(ev_);
+  ev_check_stop(ev_, &check_);
+  ev_ref(ev_);
+  ev_prepare_stop(ev_, &prepare_);
+}
+
+int engine::backend() noexcept {
+  if (backend_ < 0) {
+    // A loop that another one embeds is watched by its epoll descriptor.
+    ev_embed probe;
+    ev_embed_init(&probe, nullptr, ev_);
+    ev_embed_start(ev_, &probe);
+    backend_ = probe.io.fd;
+    ev_embed_stop(ev_, &probe);
+  }
+  return backend_;
+}
+
+bool engine::shared() const noexcept {
+  return renewing_ || forks_ != forks.load(std::memory_order_relaxed);
+}
+
+void engine::verify() noexcept {
+  while (changed_.linked()) {
+    watch& changed = static_cast<watch&>(*changed_.next);
+    changed.unlink();
+    const int descriptor = changed.io.fd;
+    std::error_code bad;
+    struct stat status {};
+    if (::fstat(descriptor, &status) != 0) {
+      bad = last_error();
+    } else if (status.st_dev != changed.device || status.st_ino != changed.inode) {
+      bad = std::make_error_code(std::errc::bad_file_descriptor);
+    } else if (changed.anonymous && !shared()) {
+      bad = refusal(backend(), descriptor);
+    }
+    if (!bad) continue;
+    watch* w = by_descriptor_[static_cast<std::size_t>(descriptor)];
+    for (; w != nullptr; w = w->same_descriptor) w->fail(bad);
+  }
+}
+
+void engine::poll(bool may_wait) {
+  reflect_alive();
+  if (may_wait) arm();
+  in_poll_ = true;
+  const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  in_poll_ = false;
+  renewed();
+  foreign_ = active > (holds_ref_ ? 1 : 0);
+}
+
+void engine::reflect_alive() noexcept {
+  const bool alive = loop_->alive();
+  if (alive == holds_ref_) return;
+  holds_ref_ = alive;
+  if (alive) {
+    ev_ref(ev_);
+  } else {
+    ev_unref(ev_);
+  }
+}
+
+void engine::make_timer_descriptor() noexcept {
+  timer_descriptor_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (timer_descriptor_ < 0) return;
+  ev_io_init(&fine_, &on_timer_descriptor, timer_descriptor_, EV_READ);
+  fine_.data = this;
+  ev_io_start(ev_, &fine_);
+  ev_unref(ev_);
+}
+
+void engine::arm() {
+  const auto next = loop_->timers_.next();
+  if (!next || loop_->clock_ != nullptr) {
+    disarm();
+    return;
+  }
+  bool fine = loop_->timers_.fine();
+  if (fine && timer_descriptor_ < 0) {
+    make_timer_descriptor();
+    fine = timer_descriptor_ >= 0;
+  }
+  if ((fine ? fine_armed_ : timer_armed_) && armed_for_ == *next) return;
+  disarm();
+  armed_for_ = *next;
+  if (fine) {
+    // steady_clock is CLOCK_MONOTONIC. A time of zero would disarm it.
+    const auto at = std::max(next->time_since_epoch(), duration(1));
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(at);
+    itimerspec when{};
+    when.it_value.tv_sec = seconds.count();
+    when.it_value.tv_nsec = (at - seconds).count();
+    ::timerfd_settime(timer_descriptor_, TFD_TIMER_ABSTIME, &when, nullptr);
+    fine_armed_ = true;
+    return;
+  }
+  ev_now_update(ev_);
+  const std::chrono::duration<double> delay = *next - std::chrono::steady_clock::now();
+  ev_timer_set(&timer_, std::max(delay.count(), 0.), 0.);
+  ev_timer_start(ev_, &timer_);
+  ev_unref(ev_);
+  timer_armed_ = true;
+}
+
+void engine::disarm() noexcept {
+  if (std::exchange(timer_armed_, false)) {
+    ev_ref(ev_);
+    ev_timer_stop(ev_, &timer_);
+  }
+  if (std::exchange(fine_armed_, false)) {
+    const itimerspec never{};
+    ::timerfd_settime(timer_descriptor_, 0, &never, nullptr);
+  }
+}
+
+void engine::renew_after_fork() {
+  const unsigned now = forks.load(std::memory_order_relaxed);
+  if (forks_ == now) return;
+  loop_->mailbox_->renew();
+  if (timer_descriptor_ >= 0) {
+    // Of the same number, so that libev's tables stay right.
+    const int fresh = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fresh < 0) throw std::system_error(last_error(), "renewing a loop after fork");
+    ::dup3(fresh, timer_descriptor_, O_CLOEXEC);
+    ::close(fresh);
+  }
+  timer_armed_ = timer_armed_ && ev_is_active(&timer_);
+  fine_armed_ = false;
+  forks_ = now;
+  renewing_ = true;
+  ev_loop_fork(ev_);
+}
+
+void engine::renewed() noexcept {
+  if (std::exchange(renewing_, false)) backend_ = -1;
+}
+
+void engine::unpark() noexcept {
+  loop_->parked_ = false;
+  ev_idle_start(ev_, &idle_);
+}
+
+void engine::stop() noexcept {
+  if (!in_poll_) ev_break(ev_, EVBREAK_ONE);
+}
+
+void engine::adopted_turn() {
+  event_loop& loop = *loop_;
+  loop.parked_ = false;
+  ev_idle_stop(ev_, &idle_);
+  try {
+    loop.adopted_turn();
+  } catch (const std::exception& e) {
+    const std::string sentence =
+        std::string("an exception left a handler while the program's own ev_run was running, and "
+                    "no event_loop::on_exception takes it: ") +
+        e.what();
+    misuse(sentence.c_str());
+  } catch (...) {
+    misuse("an exception left a handler while the program's own ev_run was running, and no "
+           "event_loop::on_exception takes it");
+  }
+  verify();
+  reflect_alive();
+  loop.parked_ = true;
+  if (loop.ready_.linked() || !loop.mailbox_->sleep()) unpark();
+}
+
+void engine::before_wait() {
+  if (in_poll_) return;
+  renew_after_fork();
+  adopted_turn();
+  arm();
+}
+
+void engine::after_wait() {
+  if (in_poll_) return;
+  renewed();
+  adopted_turn();
+}
+
+void engine::on_event(struct ev_loop* ev, ev_io* io, int events) {
+  watch& w = *static_cast<watch*>(io->data);
+  event_loop& loop = *w.owner->loop_;
+  if ((events & EV_ERROR) != 0) {
+    // The kernel refused, and libev has stopped the watcher without saying why.
+    ev_ref(ev);
+    const auto why = refusal(w.owner->backend(), io->fd);
+    w.fail(why ? why : std::make_error_code(std::errc::not_enough_memory));
+    return;
+  }
+  int unwanted = 0;
+  // libev reports the latest first: at the front, the kernel's order is restored.
+  for (const int direction : {EV_WRITE, EV_READ}) {
+    if ((events & direction) == 0) continue;
+    if (ready_node* const node = w.waiter(direction)) {
+      w.forget(direction);
+      loop.arrive(*node);
+    } else {
+      unwanted |= direction;
+    }
+  }
+  if (unwanted != 0) w.set_mask(io->events & (EV_READ | EV_WRITE) & ~unwanted);
+}
+
+void engine::on_wake(struct ev_loop*, ev_io* io, int) {
+  static_cast<engine*>(io->data)->loop_->mailbox_->drain();
+}
+
+void engine::on_timer_descriptor(struct ev_loop*, ev_io* io, int) {
+  std::uint64_t count = 0;
+  static_cast<void>(!::read(io->fd, &count, sizeof count));
+  static_cast<engine*>(io->data)->fine_armed_ = false;
+}
+
+}  // namespace eddy::detail

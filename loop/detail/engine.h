@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// Where libev's structs meet C++: the one header that sees <ev.h>. Private.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <vector>
+
+#include <ev.h>
+#include <sys/types.h>
+
+#include <eddy/loop/clock.h>
+#include <eddy/loop/detail/link.h>
+#include <eddy/loop/ready.h>
+
+namespace eddy::detail {
+
+class engine;
+
+/// One descriptor that is watched: at most one who waits to read, one to write.
+///
+/// libev's watcher is left started when a wait has ended, because the next wait
+/// usually follows: only an event that nobody waits for stops it.
+struct watch : private link {
+  watch(engine& e, int descriptor);
+  watch(const watch&) = delete;
+  watch& operator=(const watch&) = delete;
+  ~watch();
+
+  /// Queues `node` when `direction` (EV_READ or EV_WRITE) is ready, or at once
+  /// if the watch has failed.
+  void wait(int direction, ready_node& node);
+  /// Ends the wait without a call.
+  void forget(int direction) noexcept;
+
+  [[nodiscard]] ready_node*& waiter(int direction) noexcept {
+    return waiters[direction == EV_WRITE ? 1 : 0];
+  }
+
+  ev_io io;
+  engine* owner;
+  std::array<ready_node*, 2> waiters{};
+  watch* same_descriptor = nullptr;  // the next one in the engine's table
+  dev_t device;
+  ino_t inode;
+  bool anonymous;  // an epoll descriptor, perhaps: those can be refused later
+  std::error_code error;
+
+private:
+  friend class engine;
+  void set_mask(int mask) noexcept;
+  void fail(std::error_code why) noexcept;
+};
+
+/// The event loop's libev side.
+class engine {
+public:
+  /// Adopts `adopted`, or makes a loop if that is null.
+  engine(event_loop& loop, struct ev_loop* adopted);
+  engine(const engine&) = delete;
+  engine& operator=(const engine&) = delete;
+  ~engine();
+
+  /// Lets no closed descriptor come before libev, which would abort.
+  void verify() noexcept;
+
+  /// One round of libev: what is ready joins the loop's `arrived_`.
+  void poll(bool may_wait);
+
+  /// Whether the program had watchers of its own in the last poll.
+  [[nodiscard]] bool foreign() const noexcept { return foreign_; }
+  [[nodiscard]] event_loop* loop() const noexcept { return loop_; }
+  [[nodiscard]] bool owned() const noexcept { return owned_; }
+  [[nodiscard]] struct ev_loop* native() const noexcept { return ev_; }
+  [[nodiscard]] bool changed() const noexcept { return changed_.linked(); }
+
+  /// libev's epoll descriptor.
+  [[nodiscard]] int backend() noexcept;
+
+  /// Makes what a fork shares anew, if there was one.
+  void renew_after_fork();
+
+  /// For an adopted loop whose ev_run the program calls: neither wait nor end.
+  void unpark() noexcept;
+
+  /// Ends the program's own ev_run.
+  void stop() noexcept;
+
+private:
+  friend struct watch;
+
+  /// Whether the kernel state may still be a parent's, too.
+  [[nodiscard]] bool shared() const noexcept;
+  void renewed() noexcept;
+  void arm();
+  void disarm() noexcept;
+  void make_timer_descriptor() noexcept;
+  void reflect_alive() noexcept;
+  void before_wait();
+  void after_wait();
+  void adopted_turn();
+
+  static void on_event(struct ev_loop*, ev_io* io, int events);
+  static void on_wake(struct ev_loop*, ev_io* io, int events);
+  static void on_timer_descriptor(struct ev_loop*, ev_io* io, int events);
+
+  event_loop* loop_;
+  struct ev_loop* ev_;
+  bool owned_;
+  bool foreign_ = false;
+  bool holds_ref_ = false;     // libev's count says that eddy's side is alive
+  bool renewing_ = false;      // after fork, until libev has made its new epoll set
+  bool in_poll_ = false;       // ev_run was called by `poll`, not by the program
+  bool timer_armed_ = false;
+  bool fine_armed_ = false;
+  time_point armed_for_{};
+  unsigned forks_;
+  int backend_ = -1;
+  int timer_descriptor_ = -1;
+  ev_io wake_;
+  ev_io fine_;
+  ev_timer timer_;
+  ev_prepare prepare_;
+  ev_check check_;
+  ev_idle idle_;
+  link changed_;                      // watches that libev has not shown to the kernel yet
+  std::vector<watch*> by_descriptor_;
+};
+
+}  // namespace eddy::detail

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/mailbox.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace eddy::detail {
+
+namespace {
+
+int make_eventfd() {
+  const int descriptor = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (descriptor < 0) {
+    throw std::system_error(errno, std::generic_category(), "making a loop's wake-up descriptor");
+  }
+  return descriptor;
+}
+
+// Addresses that no letter has.
+constinit char asleep_mark = 0;
+constinit char closed_mark = 0;
+
+void drop_all(mailbox::letter* first) noexcept {
+  while (first != nullptr) delete std::exchange(first, first->below);
+}
+
+}  // namespace
+
+mailbox::letter* mailbox::asleep() noexcept {
+  return static_cast<letter*>(static_cast<void*>(&asleep_mark));
+}
+mailbox::letter* mailbox::closed() noexcept {
+  return static_cast<letter*>(static_cast<void*>(&closed_mark));
+}
+
+mailbox::mailbox() : head_(asleep()), descriptor_(make_eventfd()) {}
+
+mailbox::~mailbox() {
+  close();
+  ::close(descriptor_);
+}
+
+void mailbox::letter::run(ready_node& node) {
+  const std::unique_ptr<letter> self(static_cast<letter*>(&node));
+  self->function();
+}
+
+bool mailbox::put(handler<void()>&& function) {
+  auto fresh = std::make_unique<letter>(std::move(function));
+  letter* head = head_.load(std::memory_order_relaxed);
+  do {
+    if (head == closed()) return false;
+    fresh->below = head == asleep() ? nullptr : head;
+  } while (!head_.compare_exchange_weak(head, fresh.get(), std::memory_order_acq_rel,
+                                        std::memory_order_relaxed));
+  static_cast<void>(fresh.release());
+  if (head == asleep()) wake();
+  return true;
+}
+
+void mailbox::wake() const noexcept {
+  const std::uint64_t one = 1;
+  // It can fail only if the counter is full, and then the loop wakes anyway.
+  static_cast<void>(!::write(descriptor_, &one, sizeof one));
+}
+
+bool mailbox::sleep() noexcept {
+  letter* head = nullptr;
+  return head_.compare_exchange_strong(head, asleep(), std::memory_order_acq_rel) ||
+         head == asleep();
+}
+
+mailbox::letter* mailbox::take() noexcept {
+  if (head_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+  letter* const first = head_.exchange(nullptr, std::memory_order_acq_rel);
+  return first == asleep() ? nullptr : first;
+}
+
+bool mailbox::empty() const noexcept {
+  const letter* const head = head_.load(std::memory_order_relaxed);
+  return head == nullptr || head == asleep();
+}
+
+void mailbox::drain() const noexcept {
+  std::uint64_t count = 0;
+  static_cast<void>(!::read(descriptor_, &count, sizeof count));
+}
+
+void mailbox::close() noexcept {
+  letter* const first = head_.exchange(closed(), std::memory_order_acq_rel);
+  if (first != asleep() && first != closed()) drop_all(first);
+}
+
+void mailbox::renew() {
+  const int fresh = make_eventfd();
+  ::dup3(fresh, descriptor_, O_CLOEXEC);
+  ::close(fresh);
+}
+
+}  // namespace eddy::detail

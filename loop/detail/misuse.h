@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <source_location>
+
+namespace eddy::detail {
+
+/// Stops the program with a sentence on the standard error that names the
+/// programmer's mistake. The only place where the library prints.
+///
+/// Threads: any.
+[[noreturn]] void misuse(const char* sentence) noexcept;
+
+/// The same, with the place in the user's code that it speaks of.
+[[noreturn]] void misuse(const char* sentence, std::source_location where) noexcept;
+
+}  // namespace eddy::detail

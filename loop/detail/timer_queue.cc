@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/timer_queue.h>
+
+#include <algorithm>
+#include <new>
+
+namespace eddy::detail {
+
+namespace {
+constexpr std::size_t arity = 4;
+}
+
+bool timer_queue::before(const entry& a, const entry& b) noexcept {
+  if (a.deadline != b.deadline) return a.deadline < b.deadline;
+  return a.node->filed_order_ < b.node->filed_order_;
+}
+
+void timer_queue::place(std::size_t index, entry e) noexcept {
+  heap_[index] = e;
+  e.node->index_ = static_cast<std::uint32_t>(index);
+}
+
+void timer_queue::sift_up(std::size_t index, entry e) noexcept {
+  while (index != 0) {
+    const std::size_t parent = (index - 1) / arity;
+    if (!before(e, heap_[parent])) break;
+    place(index, heap_[parent]);
+    index = parent;
+  }
+  place(index, e);
+}
+
+void timer_queue::sift_down(std::size_t index, entry e) noexcept {
+  for (;;) {
+    const std::size_t first = index * arity + 1;
+    if (first >= heap_.size()) break;
+    const std::size_t end = std::min(first + arity, heap_.size());
+    std::size_t least = first;
+    for (std::size_t child = first + 1; child < end; ++child) {
+      if (before(heap_[child], heap_[least])) least = child;
+    }
+    if (!before(heap_[least], e)) break;
+    place(index, heap_[least]);
+    index = least;
+  }
+  place(index, e);
+}
+
+void timer_queue::count(const timer_node& node, bool in) noexcept {
+  const std::size_t one = in ? 1 : static_cast<std::size_t>(-1);
+  if (!node.background_) foreground_ += one;
+  if (node.resolution_ == resolution::fine) fine_ += one;
+}
+
+void timer_queue::set(timer_node& node, time_point deadline, resolution exactness) {
+  if (node.index_ == timer_node::absent) {
+    if (heap_.size() == timer_node::absent) throw std::bad_alloc();
+    heap_.push_back({deadline, &node});
+    node.order_ = node.filed_order_ = orders_++;
+    node.deadline_ = deadline;
+    node.resolution_ = exactness;
+    count(node, true);
+    sift_up(heap_.size() - 1, heap_.back());
+    return;
+  }
+  node.order_ = orders_++;
+  node.deadline_ = deadline;
+  if (node.resolution_ != exactness) {
+    count(node, false);
+    node.resolution_ = exactness;
+    count(node, true);
+  }
+  if (deadline < heap_[node.index_].deadline) {
+    node.filed_order_ = node.order_;
+    sift_up(node.index_, {deadline, &node});
+  }
+}
+
+void timer_queue::remove(timer_node& node) noexcept {
+  if (node.index_ == timer_node::absent) return;
+  const std::size_t index = node.index_;
+  node.index_ = timer_node::absent;
+  count(node, false);
+  const entry last = heap_.back();
+  heap_.pop_back();
+  if (last.node == &node) return;
+  if (index != 0 && before(last, heap_[(index - 1) / arity])) {
+    sift_up(index, last);
+  } else {
+    sift_down(index, last);
+  }
+}
+
+void timer_queue::replace(timer_queue& queue, timer_node& from, timer_node& to) noexcept {
+  to.deadline_ = from.deadline_;
+  to.order_ = from.order_;
+  to.filed_order_ = from.filed_order_;
+  to.resolution_ = from.resolution_;
+  to.background_ = from.background_;
+  to.index_ = from.index_;
+  from.index_ = timer_node::absent;
+  if (to.index_ != timer_node::absent) queue.heap_[to.index_].node = &to;
+}
+
+void timer_queue::background(timer_node& node, bool on) noexcept {
+  if (node.background_ == on) return;
+  const bool filed = node.index_ != timer_node::absent;
+  if (filed) count(node, false);
+  node.background_ = on;
+  if (filed) count(node, true);
+}
+
+void timer_queue::settle_top() noexcept {
+  while (!heap_.empty()) {
+    timer_node& node = *heap_[0].node;
+    if (heap_[0].deadline == node.deadline_ && node.filed_order_ == node.order_) return;
+    node.filed_order_ = node.order_;
+    sift_down(0, {node.deadline_, &node});
+  }
+}
+
+timer_node* timer_queue::take_due(time_point now) noexcept {
+  while (!heap_.empty() && heap_[0].deadline <= now) {
+    timer_node& node = *heap_[0].node;
+    if (heap_[0].deadline == node.deadline_ && node.filed_order_ == node.order_) {
+      remove(node);
+      return &node;
+    }
+    node.filed_order_ = node.order_;
+    sift_down(0, {node.deadline_, &node});
+  }
+  return nullptr;
+}
+
+std::optional<time_point> timer_queue::next() const noexcept {
+  if (heap_.empty()) return std::nullopt;
+  return heap_[0].deadline;
+}
+
+const timer_node* timer_queue::first() noexcept {
+  settle_top();
+  return heap_.empty() ? nullptr : heap_[0].node;
+}
+
+}  // namespace eddy::detail

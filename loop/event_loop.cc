@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/event_loop.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/file_watch_hub.h>
+#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/signal_hub.h>
+#include <eddy/loop/inspectable.h>
+
+namespace eddy {
+
+namespace {
+
+constinit thread_local event_loop* running = nullptr;
+
+/// Makes a loop the one that runs on this thread, for a scope.
+class runs_here {
+public:
+  runs_here(event_loop& loop, std::atomic<const void*>& thread, bool& in_turn) noexcept
+      : outer_(std::exchange(running, &loop)), thread_(thread), in_turn_(in_turn) {
+    if (in_turn_) {
+      detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
+    }
+    in_turn_ = true;
+    thread_.store(&running, std::memory_order_relaxed);
+  }
+  runs_here(const runs_here&) = delete;
+  runs_here& operator=(const runs_here&) = delete;
+  ~runs_here() {
+    in_turn_ = false;
+    thread_.store(nullptr, std::memory_order_relaxed);
+    running = outer_;
+  }
+
+private:
+  event_loop* outer_;
+  std::atomic<const void*>& thread_;
+  bool& in_turn_;
+};
+
+}  // namespace
+
+event_loop::event_loop() : event_loop(nullptr, nullptr) {}
+
+event_loop::event_loop(manual_clock& clock) : event_loop(nullptr, &clock) {}
+
+event_loop::event_loop(struct ev_loop* adopted) : event_loop(adopted, nullptr) {}
+
+event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
+    : parked_(adopted != nullptr),
+      clock_(clock),
+      mailbox_(std::make_shared<detail::mailbox>()),
+      remote_(mailbox_),
+      engine_(std::make_unique<detail::engine>(*this, adopted)) {}
+
+event_loop::~event_loop() {
+  if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
+  mailbox_->close();
+  drop_queue();
+  signals_.reset();
+  files_.reset();
+  if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
+    const std::string sentence =
+        "a loop was destroyed before what is on it, which must go first:\n" + dump();
+    detail::misuse(sentence.c_str());
+  }
+}
+
+void event_loop::drop_queue() noexcept {
+  while (ready_.linked()) {
+    auto& node = static_cast<ready_node&>(*ready_.next);
+    node.unlink();
+    if (node.run_ == &detail::mailbox::letter::run) {
+      delete static_cast<detail::mailbox::letter*>(&node);
+    }
+  }
+}
+
+event_loop* event_loop::current() noexcept { return running; }
+
+const void* event_loop::this_thread() noexcept { return &running; }
+
+void event_loop::wrong_thread() noexcept {
+  detail::misuse(
+      "a loop, or something on it, was used from another thread than the one that runs it: post "
+      "is the way in");
+}
+
+void event_loop::look_at_clock() noexcept {
+  now_ = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+  now_known_ = true;
+}
+
+time_point event_loop::after(duration delay) const noexcept {
+  const time_point from = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+  if (delay > time_point::max() - from) return time_point::max();
+  return from + std::max(delay, duration::zero());
+}
+
+bool event_loop::alive() const noexcept {
+  if (ready_.linked() || waits_ != 0 || keepers_ != 0 || !mailbox_->empty()) return true;
+  if (timers_.foreground() == 0) return false;
+  if (clock_ == nullptr || clock_->when_idle() == manual_clock::idle::jump) return true;
+  return *timers_.next() <= clock_->now();
+}
+
+void event_loop::gather() {
+  now_known_ = false;
+  if (timers_.size() != 0) {
+    while (timer_node* const due = timers_.take_due(now())) ready_.push_back(*due);
+  }
+  ready_.splice_back(arrived_);
+  if (signals_) signals_->gather();
+  if (auto* letter = mailbox_->take()) {
+    detail::link posted;
+    for (; letter != nullptr; letter = letter->below) posted.push_front(*letter);
+    ready_.splice_back(posted);
+  }
+}
+
+void event_loop::run_queue() {
+  int left = budget;
+  for (;;) {
+    try {
+      while (ready_.linked() && left > 0 && !stopping_) {
+        --left;
+        auto& node = static_cast<ready_node&>(*ready_.next);
+        node.unlink();
+        node.run_(node);
+      }
+      return;
+    } catch (...) {
+      if (!on_exception_) throw;
+      on_exception_(std::current_exception());
+    }
+  }
+}
+
+bool event_loop::turn(bool may_wait) {
+  const runs_here here(*this, thread_, in_turn_);
+  engine_->renew_after_fork();
+  engine_->verify();
+  bool wait = may_wait && !ready_.linked();
+  bool jump = false;
+  if (wait && clock_ != nullptr && timers_.size() != 0) {
+    const bool due = *timers_.next() <= clock_->now();
+    jump = !due && clock_->when_idle() == manual_clock::idle::jump && keepers_ == 0 &&
+           timers_.foreground() != 0;
+    wait = !due && !jump;
+  }
+  if (wait) wait = mailbox_->sleep();
+  engine_->poll(wait);
+  gather();
+  if (jump && !ready_.linked()) {
+    clock_->advance_to(timers_.first()->deadline());
+    gather();
+  }
+  const bool worked = ready_.linked();
+  run_queue();
+  return worked;
+}
+
+void event_loop::adopted_turn() {
+  const runs_here here(*this, thread_, in_turn_);
+  gather();
+  run_queue();
+  stopping_ = false;
+}
+
+void event_loop::run() {
+  stopping_ = false;
+  do {
+    turn(true);
+  } while (!stopping_ && (alive() || engine_->foreign()));
+  static_cast<void>(mailbox_->sleep());
+}
+
+void event_loop::run_once() {
+  stopping_ = false;
+  turn(true);
+  static_cast<void>(mailbox_->sleep());
+}
+
+bool event_loop::run_ready() {
+  stopping_ = false;
+  const bool worked = turn(false);
+  static_cast<void>(mailbox_->sleep());
+  return worked;
+}
+
+void event_loop::stop() noexcept {
+  check_thread();
+  stopping_ = true;
+  if (!engine_->owned()) engine_->stop();
+}
+
+void event_loop::unpark() noexcept { engine_->unpark(); }
+
+void event_loop::defer(handler<void()> function) {
+  check_thread();
+  ready(*new detail::mailbox::letter(std::move(function)));
+}
+
+void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {
+  on_exception_ = std::move(take);
+}
+
+void event_loop::raise(std::exception_ptr error) {
+  defer([error = std::move(error)] { std::rethrow_exception(error); });
+}
+
+int event_loop::descriptor() { return engine_->backend(); }
+
+std::optional<duration> event_loop::next_run() {
+  if (ready_.linked() || engine_->changed() || !mailbox_->empty()) return duration::zero();
+  const timer_node* const first = timers_.first();
+  if (first == nullptr) return std::nullopt;
+  const time_point from = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+  return std::max(first->deadline() - from, duration::zero());
+}
+
+struct ev_loop* event_loop::native() const noexcept { return engine_->native(); }
+
+event_loop::counts event_loop::count() const noexcept {
+  counts c{.ready = 0, .timers = timers_.size(), .waiting = waits_, .tasks = inspectables_};
+  for (const detail::link* l = ready_.next; l != &ready_; l = l->next) ++c.ready;
+  return c;
+}
+
+std::string event_loop::dump() const {
+  const counts c = count();
+  std::string out;
+  const auto line = [&out](std::size_t number, const char* what) {
+    if (number != 0) out += std::to_string(number) + " " + what + "\n";
+  };
+  line(c.ready, "ready to run");
+  line(c.timers, "timers set");
+  line(watches_, "descriptors, signals, files or children watched");
+  line(c.waiting, "of them waited for");
+  line(keepers_, "keep_alive");
+  line(c.tasks, "tasks:");
+  for (const detail::link* l = inspected_.next; l != &inspected_; l = l->next) {
+    static_cast<const inspectable*>(l)->describe(out);
+  }
+  return out;
+}
+
+}  // namespace eddy

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <eddy/loop/clock.h>
+#include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/timer_queue.h>
+#include <eddy/loop/handler.h>
+#include <eddy/loop/ready.h>
+#include <eddy/loop/remote.h>
+
+struct ev_loop;
+
+namespace eddy {
+
+namespace detail {
+class engine;
+struct watch;
+class file_watch_hub;
+class signal_hub;
+}  // namespace detail
+
+class inspectable;
+
+/// Runs callbacks on one thread: timers, descriptors that are ready, signals,
+/// and whatever other threads post.
+///
+/// It owns a libev loop on epoll, or adopts one that the program already runs,
+/// and behaves the same on both. On an adopted loop the program may call
+/// `ev_run` itself; eddy's work is then done from there.
+///
+/// The order of one turn:
+///
+/// 1. Wait, unless something is ready.
+/// 2. Queue what has come: first the timers that are due, by deadline and then
+///    by order of starting; then descriptors, signals, files and children in
+///    the order the kernel reports them; then posted functions in their order.
+/// 3. Run the ready queue, first in first out, but no more than `budget`
+///    entries; the rest waits for the next turn, so that no flood of ready work
+///    keeps timers and descriptors out.
+///
+/// What a handler makes ready joins the end of the queue. No handler runs
+/// inside the call that registered it, and a handler may destroy anything but
+/// the loop, its own object too.
+///
+/// Fork: the child may go on with its copy of the loop. The first turn it runs
+/// there makes what the two processes must not share anew; until then neither
+/// disturbs the other. Signals, timers and descriptors stay as they were.
+///
+/// Lifetime: outlives everything that is on it. Destroying it drops what is
+/// queued and posted without running it; one that still has timers set,
+/// descriptors watched or tasks on it stops the program with a list of them.
+/// Threads: `post`, `remote` and nothing else may be used from another thread.
+/// One loop runs on one thread; each thread may have its own.
+class event_loop {
+public:
+  /// How many entries of the ready queue run in one turn.
+  static constexpr int budget = 256;
+
+  /// Makes a libev loop of its own.
+  /// Errors: `std::system_error` if no descriptor is free; `std::bad_alloc`.
+  event_loop();
+
+  /// The same, on a clock that is moved by hand.
+  explicit event_loop(manual_clock& clock);
+
+  /// Adopts a loop that the program owns and that outlives this.
+  explicit event_loop(struct ev_loop* adopted);
+
+  event_loop(const event_loop&) = delete;
+  event_loop& operator=(const event_loop&) = delete;
+  ~event_loop();
+
+  /// Runs until nothing keeps the loop alive, or `stop`. What keeps it alive:
+  /// ready and posted work, timers, watched descriptors, signals and children
+  /// (unless put in the background), `keep_alive`, and on an adopted loop the
+  /// program's own watchers.
+  ///
+  /// Errors: an exception that leaves a handler leaves `run`; the loop is whole
+  /// and may be run again.
+  void run();
+
+  /// Runs one turn, which waits if nothing is ready but something keeps the
+  /// loop alive.
+  void run_once();
+
+  /// Runs what is ready without waiting. True if the loop did anything.
+  bool run_ready();
+
+  /// Has `run` return when the handler that is running does. What is queued
+  /// stays queued. Where the program itself called `ev_run`, that returns.
+  void stop() noexcept;
+
+  /// Calls `function` later, in order, with nothing of the user's on the stack.
+  /// Errors: `std::bad_alloc`.
+  void defer(handler<void()> function);
+
+  /// Puts `node`, which is in no queue, at the end of the ready queue.
+  void ready(ready_node& node) noexcept {
+    if (parked_ && !ready_.linked()) unpark();
+    ready_.push_back(node);
+  }
+
+  /// Calls `function` on the loop's thread: `remote::post`. Threads: any.
+  void post(handler<void()> function) { static_cast<void>(remote_.post(std::move(function))); }
+
+  /// A way to `post` that may outlive the loop. Threads: any.
+  [[nodiscard]] const eddy::remote& remote() const noexcept { return remote_; }
+
+  /// The time of this turn: it does not change while handlers run.
+  [[nodiscard]] time_point now() noexcept {
+    if (!now_known_) look_at_clock();
+    return now_;
+  }
+
+  /// The time that is `delay` from this moment, from a fresh look at the clock.
+  [[nodiscard]] time_point after(duration delay) const noexcept;
+
+  /// A descriptor that is readable when `run_ready` has something to do, so
+  /// that this loop can live inside another. It stays the loop's own.
+  ///
+  /// It knows nothing of timers: wait no longer than `next_run` says, then call
+  /// `run_ready`. Ask again for both after each `run_ready`.
+  [[nodiscard]] int descriptor();
+
+  /// How long the loop may be left alone from now: zero if something is ready,
+  /// empty if only its descriptor can bring work.
+  [[nodiscard]] std::optional<duration> next_run();
+
+  /// libev's loop, for C libraries that have an adapter for it.
+  [[nodiscard]] struct ev_loop* native() const noexcept;
+
+  /// The loop that is running on this thread; null if none is.
+  [[nodiscard]] static event_loop* current() noexcept;
+
+  /// Takes the exceptions that leave handlers, instead of `run`; the loop goes
+  /// on. A program that calls `ev_run` itself needs it: there such an exception
+  /// has nowhere to go, and without this stops the program.
+  void on_exception(handler<void(std::exception_ptr)> take) noexcept;
+
+  /// Treats `error` as though a handler had thrown it, in the next turn: so
+  /// that an error that nobody can be given does not vanish.
+  void raise(std::exception_ptr error);
+
+  /// What is alive on this loop.
+  struct counts {
+    std::size_t ready;    // entries of the ready queue
+    std::size_t timers;   // set
+    std::size_t waiting;  // descriptors, signals, children and files that are waited for
+    std::size_t tasks;    // and whatever else is `inspectable`
+  };
+  [[nodiscard]] counts count() const noexcept;
+
+  /// What is alive on this loop, in words: the counts, and what each task waits
+  /// for and where.
+  [[nodiscard]] std::string dump() const;
+
+private:
+  friend class detail::engine;
+  friend struct detail::watch;
+  friend class detail::file_watch_hub;
+  friend class detail::signal_hub;
+  friend class inspectable;
+  friend class keep_alive;
+  friend class readiness;
+  friend class signal;
+  friend class timer_node;
+  friend class file_watch;
+
+  event_loop(struct ev_loop* adopted, manual_clock* clock);
+
+  bool turn(bool may_wait);
+  void adopted_turn();
+  void gather();
+  void arrive(ready_node& node) noexcept { arrived_.push_front(node); }
+  void run_queue();
+  [[nodiscard]] bool alive() const noexcept;
+  void look_at_clock() noexcept;
+  void unpark() noexcept;
+  void drop_queue() noexcept;
+  void check_thread() const noexcept {
+    const void* const runner = thread_.load(std::memory_order_relaxed);
+    if (runner != nullptr && runner != this_thread()) wrong_thread();
+  }
+  static const void* this_thread() noexcept;
+  [[noreturn]] static void wrong_thread() noexcept;
+
+  detail::link ready_;
+  bool parked_ = false;     // the program's ev_run has to be told when work turns up
+  bool now_known_ = false;  // until the next wait
+  bool stopping_ = false;
+  bool in_turn_ = false;
+  time_point now_{};
+  detail::link arrived_;  // descriptors' nodes, before they are queued
+  detail::timer_queue timers_;
+  std::size_t waits_ = 0;     // that keep the loop alive
+  std::size_t watches_ = 0;   // all
+  std::size_t keepers_ = 0;   // `keep_alive` objects
+  std::size_t inspectables_ = 0;
+  detail::link inspected_;
+  manual_clock* clock_;
+  std::atomic<const void*> thread_{nullptr};  // that runs the loop; null while none does
+  std::shared_ptr<detail::mailbox> mailbox_;
+  eddy::remote remote_;
+  handler<void(std::exception_ptr)> on_exception_;
+  std::unique_ptr<detail::engine> engine_;
+  std::unique_ptr<detail::signal_hub> signals_;
+  std::unique_ptr<detail::file_watch_hub> files_;
+};
+
+}  // namespace eddy

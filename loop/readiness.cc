@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/readiness.h>
+
+#include <utility>
+
+#include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy {
+
+namespace {
+
+int flag(readiness::direction which) noexcept {
+  return which == readiness::direction::read ? EV_READ : EV_WRITE;
+}
+
+std::string about(const char* what, int descriptor) {
+  return std::string(what) + " descriptor " + std::to_string(descriptor);
+}
+
+}  // namespace
+
+struct readiness::callback : ready_node, detail::recycled {
+  explicit callback(detail::watch& w) noexcept : ready_node(&run), watch(&w) {}
+
+  static void run(ready_node& node) {
+    auto& self = static_cast<callback&>(node);
+    auto on_ready = std::exchange(self.on_ready, nullptr);
+    on_ready(self.watch->error);
+  }
+
+  detail::watch* watch;
+  handler<void(std::error_code)> on_ready;
+};
+
+readiness::readiness(event_loop& loop, int descriptor) try
+    : watch_(std::make_unique<detail::watch>(*loop.engine_, descriptor)) {
+} catch (const std::system_error& e) {
+  throw std::system_error(e.code(), about("watching", descriptor));
+}
+
+readiness::readiness(readiness&& other) noexcept = default;
+
+readiness& readiness::operator=(readiness&& other) noexcept {
+  // The nodes leave before the watch that names them.
+  stop();
+  on_readable_ = std::move(other.on_readable_);
+  on_writable_ = std::move(other.on_writable_);
+  watch_ = std::move(other.watch_);
+  return *this;
+}
+
+readiness::~readiness() = default;
+
+std::unique_ptr<readiness::callback>& readiness::slot(direction which) noexcept {
+  return which == direction::read ? on_readable_ : on_writable_;
+}
+
+void readiness::call_back(direction which, handler<void(std::error_code)>&& on_ready) {
+  auto& place = slot(which);
+  if (!place) place = std::make_unique<callback>(*watch_);
+  wait(which, *place);
+  place->on_ready = std::move(on_ready);
+}
+
+void readiness::wait_readable(handler<void(std::error_code)> on_ready) {
+  call_back(direction::read, std::move(on_ready));
+}
+
+void readiness::wait_writable(handler<void(std::error_code)> on_ready) {
+  call_back(direction::write, std::move(on_ready));
+}
+
+void readiness::wait(direction which, ready_node& node) {
+  if (watch_->waiter(flag(which)) != nullptr || node.queued()) {
+    detail::misuse(which == direction::read
+                       ? "two wait for one descriptor to become readable: one may"
+                       : "two wait for one descriptor to become writable: one may");
+  }
+  watch_->wait(flag(which), node);
+}
+
+bool readiness::waiting(direction which) const noexcept {
+  return watch_->waiter(flag(which)) != nullptr;
+}
+
+void readiness::stop(direction which) noexcept {
+  if (!watch_) return;
+  watch_->forget(flag(which));
+  if (auto& place = slot(which)) {
+    place->withdraw();
+    place->on_ready = nullptr;
+  }
+}
+
+void readiness::stop() noexcept {
+  stop(direction::read);
+  stop(direction::write);
+}
+
+std::error_code readiness::error() const noexcept { return watch_->error; }
+int readiness::descriptor() const noexcept { return watch_->io.fd; }
+event_loop& readiness::loop() const noexcept { return *watch_->owner->loop(); }
+
+}  // namespace eddy

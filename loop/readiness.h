@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <system_error>
+
+#include <eddy/loop/handler.h>
+#include <eddy/loop/ready.h>
+
+namespace eddy {
+
+class event_loop;
+
+namespace detail {
+struct watch;
+}
+
+/// Tells when a descriptor can be read or written without waiting.
+///
+/// A wait is over with its first call; the handler asks again if it wants to
+/// know again. "Ready" is also what has failed or was hung up: the read or the
+/// write then tells.
+///
+/// It does not own the descriptor: destroy the readiness first, then close. A
+/// descriptor that was closed under it gives the waits `bad_file_descriptor`,
+/// at the latest when its number is watched anew.
+///
+/// Lifetime: the loop outlives it. It may be moved while somebody waits.
+/// Cancelling: once `stop` or the destructor has returned, no handler runs.
+class readiness {
+public:
+  enum class direction : std::uint8_t { read, write };
+
+  /// Errors: `std::system_error` if the kernel can't watch `descriptor`: it is
+  /// closed or negative; it is a file or a directory, which are always ready
+  /// and for which `run_blocking` is the way; memory or epoll's limit is short.
+  readiness(event_loop& loop, int descriptor);
+  readiness(readiness&& other) noexcept;
+  readiness& operator=(readiness&& other) noexcept;
+  ~readiness();
+
+  /// Calls `on_ready` once, when there is something to read, or with what is
+  /// wrong with the watch. One waits at a time.
+  void wait_readable(handler<void(std::error_code)> on_ready);
+  /// The same for writing.
+  void wait_writable(handler<void(std::error_code)> on_ready);
+
+  /// The same without a handler: queues `node`, and `error` tells. The node
+  /// may be destroyed only when it has run or been withdrawn with `stop`.
+  void wait(direction which, ready_node& node);
+
+  /// Whether somebody waits.
+  [[nodiscard]] bool waiting(direction which) const noexcept;
+
+  /// Ends the wait in one direction, or in both, without a call.
+  void stop(direction which) noexcept;
+  void stop() noexcept;
+
+  /// What is wrong with the watch; nothing, usually.
+  [[nodiscard]] std::error_code error() const noexcept;
+  [[nodiscard]] int descriptor() const noexcept;
+  [[nodiscard]] event_loop& loop() const noexcept;
+
+private:
+  struct callback;
+
+  void call_back(direction which, handler<void(std::error_code)>&& on_ready);
+  std::unique_ptr<callback>& slot(direction which) noexcept;
+
+  std::unique_ptr<detail::watch> watch_;
+  std::unique_ptr<callback> on_readable_;  // made at the first use
+  std::unique_ptr<callback> on_writable_;
+};
+
+}  // namespace eddy

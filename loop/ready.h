@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <eddy/loop/detail/link.h>
+
+namespace eddy {
+
+class event_loop;
+
+/// A place in a loop's ready queue, embedded in the object that waits.
+///
+/// `event_loop::ready` puts it at the end of the queue; the loop takes it out
+/// and calls `run`, with nothing of the user's on the stack. This is how all
+/// work reaches the loop; no memory is allocated.
+///
+/// Lifetime: a node may be destroyed at any time, also by `run`; one that is
+/// still queued leaves the queue and is never run.
+class ready_node : private detail::link {
+public:
+  using function = void (*)(ready_node&);
+
+  explicit ready_node(function run) noexcept : run_(run) {}
+  ready_node(const ready_node&) = delete;
+  ready_node& operator=(const ready_node&) = delete;
+  ~ready_node() { unlink(); }
+
+  /// Whether it is in a queue.
+  [[nodiscard]] bool queued() const noexcept { return linked(); }
+
+  /// Leaves the queue, if it is in one.
+  void withdraw() noexcept { unlink(); }
+
+protected:
+  /// Takes the place that `other` has in the queue.
+  ready_node(ready_node&& other) noexcept : run_(other.run_) { replace(other); }
+
+private:
+  friend class event_loop;
+
+  function run_;
+};
+
+}  // namespace eddy

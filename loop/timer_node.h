@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <eddy/loop/clock.h>
+#include <eddy/loop/ready.h>
+
+namespace eddy {
+
+namespace detail {
+class timer_queue;
+}
+
+/// How exact a wait has to be.
+enum class resolution : std::uint8_t {
+  /// At most a millisecond late, the cheapest: what `epoll_wait` offers.
+  millisecond,
+  /// As exact as the kernel's high-resolution timers; one more system call.
+  fine,
+};
+
+/// A place among a loop's timers, embedded in the object that waits.
+///
+/// When its time has come, it joins the ready queue; those with equal
+/// deadlines do so in the order they were started. `timer` is this with a
+/// handler.
+///
+/// Lifetime: as for `ready_node`; the loop outlives it while it is set.
+class timer_node : public ready_node {
+public:
+  explicit timer_node(event_loop& loop, function run) noexcept : ready_node(run), loop_(&loop) {}
+  timer_node(timer_node&& other) noexcept;
+  timer_node& operator=(timer_node&&) = delete;
+  ~timer_node() { clear(); }
+
+  /// Sets the time, or moves it. Moving it later is a store: no search, no
+  /// system call. A deadline that has passed is due in the loop's next turn.
+  ///
+  /// Errors: `std::bad_alloc`, and then it is not set.
+  void set(time_point deadline, resolution exactness = resolution::millisecond);
+
+  /// After this it does not fire, though it was due already.
+  void clear() noexcept;
+
+  /// Whether it will fire.
+  [[nodiscard]] bool pending() const noexcept { return index_ != absent || queued(); }
+
+  /// The time it was last set to.
+  [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
+
+  /// A timer in the background does not keep its loop running.
+  void background(bool on) noexcept;
+
+  [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
+
+private:
+  friend class detail::timer_queue;
+
+  static constexpr std::uint32_t absent = UINT32_MAX;
+
+  event_loop* loop_;
+  time_point deadline_{};
+  std::uint64_t order_ = 0;         // of `set`, among all of the loop
+  std::uint64_t filed_order_ = 0;   // the order under which the queue holds it
+  std::uint32_t index_ = absent;    // its place in the queue
+  resolution resolution_ = resolution::millisecond;
+  bool background_ = false;
+};
+
+}  // namespace eddy
