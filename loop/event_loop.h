@@ -98,6 +98,15 @@ public:
   /// stays queued. Where the program itself called `ev_run`, that returns.
   void stop() noexcept;
 
+  /// Whether the last run ended with `stop`.
+  [[nodiscard]] bool stopped() const noexcept { return stopping_; }
+
+  /// Stops the program if this is not the thread that runs the loop.
+  void check_thread() const noexcept {
+    const void* const runner = thread_.load(std::memory_order_relaxed);
+    if (runner != nullptr && runner != this_thread()) wrong_thread();
+  }
+
   /// Calls `function` later, in order, with nothing of the user's on the stack.
   /// Errors: `std::bad_alloc`.
   void defer(handler<void()> function);
@@ -185,10 +194,6 @@ private:
   void look_at_clock() noexcept;
   void unpark() noexcept;
   void drop_queue() noexcept;
-  void check_thread() const noexcept {
-    const void* const runner = thread_.load(std::memory_order_relaxed);
-    if (runner != nullptr && runner != this_thread()) wrong_thread();
-  }
   static const void* this_thread() noexcept;
   [[noreturn]] static void wrong_thread() noexcept;
 

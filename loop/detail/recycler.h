@@ -21,7 +21,9 @@ void deallocate(void* block, std::size_t size) noexcept;
 /// A base class whose objects come from the recycler.
 struct recycled {
   static void* operator new(std::size_t size) { return allocate(size); }
+  static void* operator new[](std::size_t size) { return allocate(size); }
   static void operator delete(void* block, std::size_t size) noexcept { deallocate(block, size); }
+  static void operator delete[](void* block, std::size_t size) noexcept { deallocate(block, size); }
 };
 
 }  // namespace eddy::detail

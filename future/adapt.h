@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/detail/frame.h>
+#include <eddy/future/outcome.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/result.h>
+
+namespace eddy {
+
+namespace detail {
+template <class T>
+class adapted;
+template <class T, class Start>
+class adaptation;
+}  // namespace detail
+
+/// What a callback calls to end the wait that `adapt` began: a pointer that can
+/// be copied, also through the `void*` of a C library.
+///
+/// It is called once, on the loop's thread, and not after the wait was
+/// cancelled. The coroutine goes on later, from the loop, never inside the call.
+template <class T>
+class completer {
+public:
+  /// The wait ends with a value.
+  template <class... Arguments>
+    requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
+  void operator()(Arguments&&... arguments) const;
+
+  /// It ends with a value or an error, whichever that is.
+  void operator()(result<T> r) const
+    requires(!std::is_reference_v<T>);
+
+  /// It ends as something else has ended.
+  void complete(outcome<T> o) const;
+
+  /// It ends with an error, which `co_await` throws.
+  void fail(std::exception_ptr error) const;
+  void fail(std::error_code error, const std::string& what_was_done = {}) const;
+
+  [[nodiscard]] void* pointer() const noexcept { return adapted_; }
+  [[nodiscard]] static completer from(void* pointer) noexcept {
+    return completer(static_cast<detail::adapted<T>*>(pointer));
+  }
+
+private:
+  friend detail::adapted<T>;
+
+  explicit completer(detail::adapted<T>* a) noexcept : adapted_(a) {}
+
+  detail::adapted<T>* adapted_;
+};
+
+/// Makes a callback API awaitable: `co_await adapt<T>(start)`.
+///
+/// When it is awaited, `start` is called with the `completer` that the API's
+/// callback has to call, and returns how to cancel: a function without
+/// arguments, called if the wait is dropped before its end; or an object, such
+/// as a `timer`, that cancels when it is destroyed. It is kept until then. No
+/// memory is allocated.
+///
+///     co_await adapt([&](completer<void> done) {
+///       timer t(loop);
+///       t.start(1s, [done] { done(); });
+///       return t;
+///     });
+///
+/// For an API that can't be cancelled, use a `promise`: that may be set though
+/// nobody waits any more.
+template <class T = void, class Start>
+[[nodiscard]] detail::adaptation<T, Start> adapt(Start start) {
+  return detail::adaptation<T, Start>(std::move(start));
+}
+
+// implementation
+
+namespace detail {
+
+template <class T>
+class adapted : public wait {
+public:
+  adapted() noexcept : loop_(&current_loop("adapt")) {}
+
+  void complete(outcome<T>&& o) {
+    if (result_) misuse("what adapt waits for was completed twice");
+    loop_->check_thread();
+    result_.emplace(std::move(o));
+    if (this->waiter_ != nullptr) loop_->ready(*this->waiter_);
+  }
+
+  void describe(std::string& out, int) const override { out += "a callback\n"; }
+
+protected:
+  ~adapted() = default;
+  [[nodiscard]] completer<T> make_completer() noexcept { return completer<T>(this); }
+
+  std::optional<outcome<T>> result_;
+
+private:
+  event_loop* loop_;
+};
+
+template <class T, class Start>
+class adapted_wait final : public adapted<T> {
+  using cancel = std::invoke_result_t<Start&, completer<T>>;
+  static_assert(!std::is_void_v<cancel>,
+                "what adapt starts returns how to cancel it; if that can't be, use a promise");
+
+public:
+  explicit adapted_wait(Start&& start) : start_(std::move(start)) {}
+  ~adapted_wait() {
+    if constexpr (std::is_invocable_v<cancel&>) {
+      if (cancel_ && !this->result_) (*cancel_)();
+    }
+  }
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> by) {
+    struct made {
+      adapted_wait& self;
+      operator cancel() { return self.start_(self.make_completer()); }
+    };
+    cancel_.emplace(made{*this});
+    if (this->result_ && frame::may_go_on()) return false;
+    this->begin(by);
+    if (this->result_) current_loop("adapt").ready(*this->waiter_);
+    return true;
+  }
+
+  T await_resume() { return get<T>(std::move(*this->result_)); }
+
+private:
+  Start start_;
+  std::optional<cancel> cancel_;
+};
+
+template <class T, class Start>
+class [[nodiscard]] adaptation {
+public:
+  explicit adaptation(Start&& start) : start_(std::move(start)) {}
+  adapted_wait<T, Start> operator co_await() && { return adapted_wait<T, Start>(std::move(start_)); }
+
+private:
+  Start start_;
+};
+
+}  // namespace detail
+
+template <class T>
+template <class... Arguments>
+  requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
+void completer<T>::operator()(Arguments&&... arguments) const {
+  adapted_->complete(outcome<T>(std::in_place, std::forward<Arguments>(arguments)...));
+}
+
+template <class T>
+void completer<T>::operator()(result<T> r) const
+  requires(!std::is_reference_v<T>)
+{
+  if (!r) {
+    fail(r.error());
+  } else if constexpr (std::is_void_v<T>) {
+    (*this)();
+  } else {
+    (*this)(std::move(*r));
+  }
+}
+
+template <class T>
+void completer<T>::complete(outcome<T> o) const {
+  adapted_->complete(std::move(o));
+}
+
+template <class T>
+void completer<T>::fail(std::exception_ptr error) const {
+  adapted_->complete(outcome<T>(std::unexpect, std::move(error)));
+}
+
+template <class T>
+void completer<T>::fail(std::error_code error, const std::string& what_was_done) const {
+  fail(std::make_exception_ptr(std::system_error(error, what_was_done)));
+}
+
+}  // namespace eddy

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <coroutine>
+#include <expected>
+#include <system_error>
+#include <utility>
+
+#include <eddy/future/awaitable.h>
+#include <eddy/loop/result.h>
+
+namespace eddy {
+
+namespace detail {
+
+template <class Awaitable>
+class as_result_wait {
+public:
+  using value = await_result_t<Awaitable>;
+
+  explicit as_result_wait(Awaitable&& a) : inner_(get_awaiter(std::move(a))) {}
+  as_result_wait(const as_result_wait&) = delete;
+  as_result_wait& operator=(const as_result_wait&) = delete;
+
+  [[nodiscard]] bool await_ready() { return inner_.await_ready(); }
+
+  template <class Promise>
+  auto await_suspend(std::coroutine_handle<Promise> by) {
+    return inner_.await_suspend(by);
+  }
+
+  result<value> await_resume() {
+    if constexpr (requires { inner_.await_result(); }) {
+      return inner_.await_result();
+    } else {
+      try {
+        if constexpr (std::is_void_v<value>) {
+          inner_.await_resume();
+          return {};
+        } else {
+          return inner_.await_resume();
+        }
+      } catch (const std::system_error& e) {
+        return std::unexpected(e.code());
+      }
+    }
+  }
+
+private:
+  decltype(get_awaiter(std::declval<Awaitable>())) inner_;
+};
+
+template <class Awaitable>
+class [[nodiscard]] as_result_operation {
+public:
+  explicit as_result_operation(Awaitable&& a) noexcept : awaitable_(std::move(a)) {}
+  as_result_wait<Awaitable> operator co_await() && {
+    return as_result_wait<Awaitable>(std::move(awaitable_));
+  }
+
+private:
+  Awaitable awaitable_;
+};
+
+}  // namespace detail
+
+/// `co_await as_result(operation)` gives a `result` where `co_await operation`
+/// gives a value or throws `std::system_error`. For an operation of eddy's
+/// nothing is thrown on the way. Any other exception still comes out.
+template <awaitable Awaitable>
+  requires(!std::is_lvalue_reference_v<Awaitable>)
+[[nodiscard]] detail::as_result_operation<Awaitable> as_result(Awaitable&& operation) {
+  return detail::as_result_operation<Awaitable>(std::move(operation));
+}
+
+}  // namespace eddy

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/block_on.h>
+
+#include <system_error>
+
+#include <eddy/loop/detail/misuse.h>
+
+namespace eddy::detail {
+
+void forbid_nested_block_on() noexcept {
+  if (event_loop::current() != nullptr) {
+    misuse("block_on was called while a loop runs on this thread, which it would freeze: co_await");
+  }
+}
+
+void run_until(event_loop& loop, const bool& done) {
+  loop.run();
+  if (done) return;
+  if (loop.stopped()) {
+    throw std::system_error(std::make_error_code(std::errc::operation_canceled),
+                            "block_on: the loop was stopped");
+  }
+  throw deadlock("block_on waits for what nothing on the loop can end:\n" + loop.dump());
+}
+
+}  // namespace eddy::detail

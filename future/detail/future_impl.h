@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// The bodies of <eddy/future/future.h>, which includes this.
+
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/awaitable.h>
+#include <eddy/future/future.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/detail/misuse.h>
+
+namespace eddy {
+
+namespace detail {
+
+struct future_access {
+  template <class T>
+  static future<T> make(future_state<T>* state) noexcept {
+    return future<T>(state);
+  }
+  template <class T>
+  static future_state<T>* release(future<T>& f) noexcept {
+    if (f.state_ == nullptr) misuse("a future was awaited twice, or after it was moved from");
+    return std::exchange(f.state_, nullptr);
+  }
+  template <class T>
+  static future_state<T>& state(future<T>& f) noexcept {
+    return *f.state_;
+  }
+};
+
+template <class T>
+class [[nodiscard]] future_wait final : public wait {
+public:
+  explicit future_wait(future_state<T>* state) noexcept : state_(state) {}
+  ~future_wait() { state_->drop_future(); }
+
+  [[nodiscard]] bool await_ready() const noexcept { return state_->ready() && frame::may_go_on(); }
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> by) noexcept {
+    if (event_loop::current() != &state_->loop()) {
+      misuse("a future was awaited on another loop than its own");
+    }
+    this->begin(by);
+    state_->await(*this->waiter_, this->waiter_);
+  }
+
+  T await_resume() { return get<T>(state_->take()); }
+
+  void describe(std::string& out, int depth) const override { state_->describe(out, depth); }
+
+private:
+  future_state<T>* state_;
+};
+
+/// What `Function` gives when it is called with what a future<T> gives.
+template <class T, class Function>
+struct call_result {
+  static constexpr bool takes_outcome = std::is_invocable_v<Function, outcome<T>>;
+  static auto probe() {
+    if constexpr (takes_outcome) {
+      return std::type_identity<std::invoke_result_t<Function, outcome<T>>>();
+    } else if constexpr (std::is_void_v<T>) {
+      return std::type_identity<std::invoke_result_t<Function>>();
+    } else {
+      return std::type_identity<std::invoke_result_t<Function, T>>();
+    }
+  }
+  using type = typename decltype(probe())::type;
+};
+
+template <class R>
+struct flat {
+  using type = R;
+};
+template <class R>
+  requires awaitable<R>
+struct flat<R> {
+  using type = await_result_t<R>;
+};
+
+template <class T, class Function>
+struct then_result : flat<typename call_result<T, Function>::type> {};
+
+template <class T, class Function>
+class then_state final : public future_state<typename then_result<T, Function>::type>,
+                         private ready_node {
+  using called = call_result<T, Function>;
+  using value = typename then_result<T, Function>::type;
+  static constexpr bool nested = awaitable<typename called::type>;
+
+public:
+  then_state(future<T> source, Function&& callee)
+      : future_state<value>(future_access::state(source).loop()),
+        ready_node(&run),
+        source_(std::move(source)),
+        function_(std::move(callee)) {
+    future_access::state(source_).await(*this, nullptr);
+  }
+
+  void describe(std::string& out, int depth) const override {
+    if (inner_) {
+      future_access::state(const_cast<future<value>&>(inner_)).describe(out, depth);
+    } else {
+      out += "then, after ";
+      future_access::state(const_cast<future<T>&>(source_)).describe(out, depth);
+    }
+  }
+
+private:
+  static void run(ready_node& node) {
+    auto& self = static_cast<then_state&>(node);
+    self.retain();  // the function may drop the future that stands for its result
+    self.inner_ ? self.forward() : self.call();
+    self.release();
+  }
+
+  void call() noexcept {
+    outcome<T> before = std::move(source_).take();
+    source_ = {};
+    Function callee = std::move(*function_);
+    function_.reset();
+    if constexpr (!called::takes_outcome) {
+      if (!before) return finish(std::unexpected(std::move(before.error())));
+    }
+    const auto invoke = [&]() -> typename called::type {
+      if constexpr (called::takes_outcome) {
+        return std::move(callee)(std::move(before));
+      } else if constexpr (std::is_void_v<T>) {
+        return std::move(callee)();
+      } else {
+        return std::move(callee)(get<T>(std::move(before)));
+      }
+    };
+    if constexpr (nested) {
+      try {
+        future<value> inner = as_future(invoke());
+        if (!this->wanted()) return;
+        inner_ = std::move(inner);
+        future_access::state(inner_).await(*this, nullptr);
+      } catch (...) {
+        finish(outcome<value>(std::unexpect, std::current_exception()));
+      }
+    } else {
+      finish(outcome_of<value>(invoke));
+    }
+  }
+
+  template <class Awaitable>
+  future<value> as_future(Awaitable&& a) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<Awaitable>, future<value>>) {
+      return std::forward<Awaitable>(a);
+    } else {
+      return spawn(this->loop(), std::forward<Awaitable>(a));
+    }
+  }
+
+  void forward() noexcept {
+    outcome<value> o = std::move(inner_).take();
+    inner_ = {};
+    finish(std::move(o));
+  }
+
+  void finish(outcome<value> o) noexcept {
+    if (!this->wanted()) return;
+    this->result.emplace(std::move(o));
+    this->complete();
+    this->release();
+  }
+
+  void cancel() noexcept override {
+    withdraw();
+    source_ = {};
+    inner_ = {};
+    function_.reset();
+    this->release();
+  }
+
+  future<T> source_;
+  future<value> inner_;
+  std::optional<Function> function_;
+};
+
+}  // namespace detail
+
+template <class T>
+outcome<T> future<T>::take() && {
+  if (!ready()) detail::misuse("future::take was called before the value was there");
+  outcome<T> o = state_->take();
+  std::exchange(state_, nullptr)->drop_future();
+  return o;
+}
+
+template <class T>
+detail::future_wait<T> future<T>::operator co_await() && noexcept {
+  return detail::future_wait<T>(detail::future_access::release(*this));
+}
+
+template <class T>
+template <class Function>
+auto future<T>::then(Function function) && -> future<typename detail::then_result<T, Function>::type> {
+  if (state_ == nullptr) detail::misuse("future::then was called on a future that is taken");
+  return detail::future_access::make<typename detail::then_result<T, Function>::type>(
+      new detail::then_state<T, Function>(std::move(*this), std::move(function)));
+}
+
+}  // namespace eddy

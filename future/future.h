@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/detail/future_state.h>
+#include <eddy/future/outcome.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy {
+
+namespace detail {
+template <class T, class Function>
+struct then_result;
+}
+
+/// A value under way: the reading end of a `promise`, or a task that was spawned.
+///
+/// Its value is had once: by `co_await`, by `then`, or by `take`. T may be
+/// void, a reference, or move-only.
+///
+/// Errors: the exception that the other end gave comes out of the `co_await`.
+/// One that nobody takes, because the future is dropped after it has come,
+/// leaves the loop's `run` like an exception from a handler.
+/// Lifetime: the loop outlives the future.
+/// Cancelling: destroying the future cancels the work behind it.
+template <class T = void>
+class [[nodiscard]] future {
+public:
+  using value_type = T;
+
+  future() noexcept = default;
+  future(future&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  future& operator=(future&& other) noexcept {
+    future(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~future() {
+    if (state_ != nullptr) state_->drop_future();
+  }
+
+  /// Whether it stands for a value: not moved from, and not taken.
+  [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  /// Whether the value, or the error, is there.
+  [[nodiscard]] bool ready() const noexcept { return state_ != nullptr && state_->ready(); }
+
+  /// How it ended. It has to be ready.
+  [[nodiscard]] outcome<T> take() &&;
+
+  /// Waits for the value. One waits, once.
+  detail::future_wait<T> operator co_await() && noexcept;
+
+  /// Has the loop call `function` with the value when it is there; what that
+  /// returns is the new future's. Where it returns an awaitable in turn, the
+  /// new future is that one's value.
+  ///
+  /// A function that takes `outcome<T>` is called in every case; any other one
+  /// only with a value, and an error passes it by.
+  /// Errors: an exception that leaves `function` is the new future's.
+  /// Cancelling: destroying the new future cancels all that is behind it.
+  template <class Function>
+  auto then(Function function) && -> future<typename detail::then_result<T, Function>::type>;
+
+private:
+  template <class>
+  friend class promise;
+  friend detail::future_access;
+
+  explicit future(detail::future_state<T>* state) noexcept : state_(state) {}
+  void swap(future& other) noexcept { std::swap(state_, other.state_); }
+
+  detail::future_state<T>* state_ = nullptr;
+};
+
+}  // namespace eddy
+
+#include <eddy/future/detail/future_impl.h>

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <exception>
+#include <expected>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+namespace eddy {
+
+namespace detail {
+
+template <class T>
+struct stored {
+  using type = T;
+};
+template <class T>
+struct stored<T&> {
+  using type = std::reference_wrapper<T>;
+};
+
+}  // namespace detail
+
+/// How a task or a future ended: with a value, or with an exception.
+///
+/// A reference is kept as `std::reference_wrapper`. Where an error is the
+/// world's and not any exception, the type is `result`.
+template <class T>
+using outcome = std::expected<typename detail::stored<T>::type, std::exception_ptr>;
+
+namespace detail {
+
+/// The value, or the exception thrown.
+template <class T>
+T get(outcome<T>&& o) {
+  if (!o) std::rethrow_exception(std::move(o.error()));
+  if constexpr (std::is_reference_v<T>) {
+    return o->get();
+  } else if constexpr (!std::is_void_v<T>) {
+    return std::move(*o);
+  }
+}
+
+/// What `function` returned or threw.
+template <class T, class Function>
+outcome<T> outcome_of(Function&& function) noexcept {
+  try {
+    if constexpr (std::is_void_v<T>) {
+      std::forward<Function>(function)();
+      return {};
+    } else {
+      return outcome<T>(std::in_place, std::forward<Function>(function)());
+    }
+  } catch (...) {
+    return outcome<T>(std::unexpect, std::current_exception());
+  }
+}
+
+}  // namespace detail
+
+}  // namespace eddy

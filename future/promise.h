@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <eddy/future/future.h>
+#include <eddy/loop/handler.h>
+#include <eddy/loop/result.h>
+
+namespace eddy {
+
+/// What a future ends with whose promise went without a word.
+class broken_promise : public std::logic_error {
+public:
+  broken_promise() : std::logic_error("the promise was destroyed before it was set") {}
+};
+
+namespace detail {
+template <class T>
+class promise_state;
+}
+
+/// The writing end of a future: it is set once, by any code on the loop's thread.
+///
+/// Setting it never runs the code that waits; the loop does, later. It may be
+/// passed as a handler: called with a `result` it sets the value or the error.
+///
+/// Destroyed unset, it ends the future with `broken_promise`.
+/// Cancelling: when the future is dropped, what `on_cancel` was given is called;
+/// setting the promise then does nothing.
+template <class T = void>
+class promise {
+public:
+  /// A promise on the loop that is running.
+  promise();
+  explicit promise(event_loop& loop);
+  promise(promise&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  promise& operator=(promise&& other) noexcept {
+    promise(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~promise();
+
+  /// The reading end. There is one.
+  [[nodiscard]] future<T> get_future();
+
+  template <class... Arguments>
+    requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
+  void set_value(Arguments&&... arguments);
+  void set_error(std::exception_ptr error);
+  /// An error of the world's, which `co_await` throws as `std::system_error`.
+  void set_error(std::error_code error, const std::string& what_was_done = {});
+
+  void operator()(result<T> r)
+    requires(!std::is_reference_v<T>);
+  void operator()()
+    requires std::is_void_v<T>
+  {
+    set_value();
+  }
+
+  /// Calls `stop_work`, at once, when the future is dropped unset.
+  void on_cancel(handler<void()> stop_work);
+
+  /// False once the future has been dropped.
+  [[nodiscard]] bool wanted() const noexcept;
+
+private:
+  detail::promise_state<T>& unset() const;
+  void swap(promise& other) noexcept {
+    std::swap(state_, other.state_);
+    std::swap(set_, other.set_);
+  }
+
+  detail::promise_state<T>* state_;
+  bool set_ = false;
+};
+
+// implementation
+
+namespace detail {
+
+template <class T>
+class promise_state final : public future_state<T> {
+public:
+  explicit promise_state(event_loop& loop) : future_state<T>(loop, 1) {}
+
+  void describe(std::string& out, int) const override { out += "a promise that nobody has set\n"; }
+
+  future<T> make_future() {
+    this->retain();
+    return future_access::make<T>(this);
+  }
+
+  void set(outcome<T>&& o) {
+    if (!this->wanted()) return;
+    this->result.emplace(std::move(o));
+    this->complete();
+  }
+
+  void drop_promise() noexcept { this->release(); }
+  using future_state<T>::wanted;
+
+  handler<void()> on_cancel;
+  bool has_future = false;
+
+private:
+  void cancel() noexcept override {
+    if (on_cancel) std::exchange(on_cancel, nullptr)();
+  }
+};
+
+}  // namespace detail
+
+template <class T>
+promise<T>::promise() : promise(detail::current_loop("promise")) {}
+
+template <class T>
+promise<T>::promise(event_loop& loop) : state_(new detail::promise_state<T>(loop)) {}
+
+template <class T>
+promise<T>::~promise() {
+  if (state_ == nullptr) return;
+  if (!set_ && state_->has_future) set_error(std::make_exception_ptr(broken_promise()));
+  state_->drop_promise();
+}
+
+template <class T>
+future<T> promise<T>::get_future() {
+  if (state_ == nullptr || std::exchange(state_->has_future, true)) {
+    detail::misuse("promise::get_future was called twice: a promise has one future");
+  }
+  return state_->make_future();
+}
+
+template <class T>
+detail::promise_state<T>& promise<T>::unset() const {
+  if (state_ == nullptr || set_) detail::misuse("a promise was set twice");
+  state_->loop().check_thread();
+  return *state_;
+}
+
+template <class T>
+template <class... Arguments>
+  requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
+void promise<T>::set_value(Arguments&&... arguments) {
+  auto& state = unset();
+  set_ = true;
+  state.set(outcome<T>(std::in_place, std::forward<Arguments>(arguments)...));
+}
+
+template <class T>
+void promise<T>::set_error(std::exception_ptr error) {
+  auto& state = unset();
+  set_ = true;
+  state.set(outcome<T>(std::unexpect, std::move(error)));
+}
+
+template <class T>
+void promise<T>::set_error(std::error_code error, const std::string& what_was_done) {
+  set_error(std::make_exception_ptr(std::system_error(error, what_was_done)));
+}
+
+template <class T>
+void promise<T>::operator()(result<T> r)
+  requires(!std::is_reference_v<T>)
+{
+  if (!r) {
+    set_error(r.error());
+  } else if constexpr (std::is_void_v<T>) {
+    set_value();
+  } else {
+    set_value(std::move(*r));
+  }
+}
+
+template <class T>
+void promise<T>::on_cancel(handler<void()> stop_work) {
+  if (state_ != nullptr) state_->on_cancel = std::move(stop_work);
+}
+
+template <class T>
+bool promise<T>::wanted() const noexcept {
+  return state_ != nullptr && state_->wanted();
+}
+
+}  // namespace eddy

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/awaitable.h>
+#include <eddy/future/detail/future_state.h>
+#include <eddy/future/future.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/inspectable.h>
+
+namespace eddy {
+
+/// Has `loop` run `work`, beginning in its next turn, beside whatever else runs
+/// there. The future stands for its result.
+///
+/// Errors: `std::bad_alloc`; an error of the work is the future's.
+/// Cancelling: destroying the future cancels the work.
+template <awaitable Awaitable>
+  requires(!std::is_lvalue_reference_v<Awaitable>)
+future<await_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work);
+
+/// The same on the loop that is running.
+template <awaitable Awaitable>
+  requires(!std::is_lvalue_reference_v<Awaitable>)
+future<await_result_t<Awaitable>> spawn(Awaitable&& work);
+
+/// Has the loop run the coroutine `function(arguments…)`. The function and the
+/// arguments are moved into the task: a lambda that captures is safe here.
+template <class Function, class... Arguments>
+  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
+auto spawn(event_loop& loop, Function function, Arguments... arguments)
+    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>>;
+
+/// The same on the loop that is running.
+template <class Function, class... Arguments>
+  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
+auto spawn(Function function, Arguments... arguments)
+    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>>;
+
+// implementation
+
+namespace detail {
+
+/// The loop that is running; there has to be one.
+event_loop& current_loop(const char* who_asks) noexcept;
+
+template <class T>
+class spawned final : public future_state<T>, public root, public inspectable {
+public:
+  spawned(event_loop& loop, task<T> work) : future_state<T>(loop), inspectable(loop) {
+    launch(loop, task_access::release(work).promise(), *this);
+  }
+
+  void describe(std::string& out, int depth) const override {
+    out += "a spawned task\n";
+    indent(out, depth + 1);
+    if (body_ != nullptr) body_->describe(out, depth + 1);
+  }
+  void describe(std::string& out) const override {
+    indent(out, 1);
+    if (body_ != nullptr) body_->describe(out, 1);
+  }
+
+private:
+  void ended() noexcept override {
+    this->complete();
+    drop();
+  }
+  void cancel() noexcept override { drop(); }
+  void gone() noexcept override { this->release(); }
+};
+
+template <class Function, class... Arguments>
+auto invoke_as_task(Function function, Arguments... arguments)
+    -> task<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
+  auto work = function(std::move(arguments)...);
+  co_return co_await std::move(work);
+}
+
+}  // namespace detail
+
+template <awaitable Awaitable>
+  requires(!std::is_lvalue_reference_v<Awaitable>)
+future<await_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work) {
+  return detail::future_access::make<await_result_t<Awaitable>>(
+      new detail::spawned<await_result_t<Awaitable>>(loop, detail::as_task(std::move(work))));
+}
+
+template <awaitable Awaitable>
+  requires(!std::is_lvalue_reference_v<Awaitable>)
+future<await_result_t<Awaitable>> spawn(Awaitable&& work) {
+  return spawn(detail::current_loop("spawn"), std::move(work));
+}
+
+template <class Function, class... Arguments>
+  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
+auto spawn(event_loop& loop, Function function, Arguments... arguments)
+    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
+  return spawn(loop, detail::invoke_as_task(std::move(function), std::move(arguments)...));
+}
+
+template <class Function, class... Arguments>
+  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
+auto spawn(Function function, Arguments... arguments)
+    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
+  return spawn(detail::current_loop("spawn"), std::move(function), std::move(arguments)...);
+}
+
+}  // namespace eddy

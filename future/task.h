@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/detail/frame.h>
+#include <eddy/loop/detail/misuse.h>
+
+namespace eddy {
+
+namespace detail {
+template <class T>
+class task_promise;
+template <class T>
+class task_wait;
+struct task_access;
+}  // namespace detail
+
+/// What a coroutine returns: work that has not begun, and the value it will give.
+///
+/// Nothing happens until it is awaited, or given to `spawn`, `block_on` or a
+/// combinator; each of them takes it over. T may be void, a reference, or
+/// move-only.
+///
+///     task<int> twice(int n) { co_return 2 * n; }
+///     const int four = co_await twice(2);
+///
+/// Arguments belong to the coroutine if it takes them by value; what it takes
+/// by reference must live until it ends, which a local of the awaiting
+/// coroutine does.
+///
+/// Errors: an exception that leaves the coroutine comes out of the `co_await`.
+/// Cancelling: destroying the task, or whatever owns it by then, destroys the
+/// coroutine where it waits, what it awaits first. It sees no exception; its
+/// destructors run.
+template <class T = void>
+class [[nodiscard]] task {
+public:
+  using promise_type = detail::task_promise<T>;
+  using value_type = T;
+
+  task(task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  task& operator=(task&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~task() {
+    if (handle_) handle_.destroy();
+  }
+
+  /// Whether it is still to be awaited: not moved from.
+  [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+  /// Runs it to its end; it begins at once, and what it does before it first
+  /// waits is done when the `co_await` waits.
+  detail::task_wait<T> operator co_await() && noexcept;
+
+private:
+  friend promise_type;
+  friend detail::task_access;
+  explicit task(std::coroutine_handle<promise_type> handle) noexcept : handle_(handle) {}
+
+  std::coroutine_handle<promise_type> handle_;
+};
+
+/// How many coroutines exist on this thread, whether they wait, run, or have not begun.
+[[nodiscard]] inline std::size_t frame_count() noexcept { return detail::frame::count(); }
+
+// implementation
+
+namespace detail {
+
+struct task_access {
+  template <class T>
+  static std::coroutine_handle<task_promise<T>> release(task<T>& t) noexcept {
+    if (!t.handle_) misuse("a task was awaited twice, or after it was moved from");
+    return std::exchange(t.handle_, nullptr);
+  }
+};
+
+template <class T>
+class returns : public frame {
+public:
+  template <class U = T>
+    requires std::constructible_from<typename stored<T>::type, U>
+  void return_value(U&& value) {
+    result<T>().emplace(std::in_place, std::forward<U>(value));
+  }
+};
+
+template <>
+class returns<void> : public frame {
+public:
+  void return_void() noexcept { result<void>().emplace(); }
+};
+
+template <class T>
+class task_promise : public returns<T> {
+public:
+  task<T> get_return_object() noexcept {
+    static_assert(alignof(task_promise) == alignof(frame));
+    return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
+  }
+
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+
+  auto final_suspend() const noexcept {
+    struct awaiter {
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<task_promise> h) const noexcept {
+        h.promise().finish();
+      }
+      void await_resume() const noexcept {}
+    };
+    return awaiter();
+  }
+
+  void unhandled_exception() noexcept {
+    this->template result<T>().emplace(std::unexpect, std::current_exception());
+  }
+
+  template <class Awaitable>
+  Awaitable&& await_transform(
+      Awaitable&& awaitable,
+      std::source_location where = std::source_location::current()) noexcept {
+    this->arrive_at(where);
+    return std::forward<Awaitable>(awaitable);
+  }
+};
+
+template <class T>
+class [[nodiscard]] task_wait final : public ending_with<T> {
+public:
+  explicit task_wait(std::coroutine_handle<task_promise<T>> child) noexcept : child_(child) {}
+  ~task_wait() {
+    if (child_) frame::destroy(child_.promise());
+  }
+
+  bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
+    this->begin(by);
+    return !this->start(child_.promise());
+  }
+
+  T await_resume() { return get<T>(std::move(*this->result)); }
+
+  void describe(std::string& out, int depth) const override {
+    out += "a task\n";
+    indent(out, depth + 1);
+    child_.promise().describe(out, depth + 1);
+  }
+  [[nodiscard]] frame* child() const noexcept override {
+    return child_ ? &child_.promise() : nullptr;
+  }
+  void destroy_child() noexcept override { std::exchange(child_, nullptr).destroy(); }
+
+private:
+  void ended() noexcept override { frame::resume_next(*this->waiter_); }
+
+  std::coroutine_handle<task_promise<T>> child_;
+};
+
+}  // namespace detail
+
+template <class T>
+detail::task_wait<T> task<T>::operator co_await() && noexcept {
+  return detail::task_wait<T>(detail::task_access::release(*this));
+}
+
+}  // namespace eddy
