@@ -8,7 +8,6 @@
 
 #include <eddy/future/awaitable.h>
 #include <eddy/future/future.h>
-#include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
 
 namespace eddy {
@@ -208,3 +207,6 @@ auto future<T>::then(Function function) && -> future<typename detail::then_resul
 }
 
 }  // namespace eddy
+
+// After the above, which it needs; `then` finds `spawn` when it is used.
+#include <eddy/future/spawn.h>
