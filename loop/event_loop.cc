@@ -42,6 +42,18 @@ private:
   bool& in_turn_;
 };
 
+/// Eddy's own turns, for a scope.
+class at_work {
+public:
+  explicit at_work(detail::engine& engine) noexcept : engine_(engine) { engine_.begin(); }
+  at_work(const at_work&) = delete;
+  at_work& operator=(const at_work&) = delete;
+  ~at_work() { engine_.rest(); }
+
+private:
+  detail::engine& engine_;
+};
+
 }  // namespace
 
 event_loop::event_loop() : event_loop(nullptr, nullptr) {}
@@ -101,8 +113,12 @@ time_point event_loop::after(duration delay) const noexcept {
   return from + std::max(delay, duration::zero());
 }
 
+bool event_loop::has_work() const noexcept {
+  return ready_.linked() || arrived_.linked() || (signals_ && signals_->pending());
+}
+
 bool event_loop::alive() const noexcept {
-  if (ready_.linked() || waits_ != 0 || keepers_ != 0 || !mailbox_->empty()) return true;
+  if (ready_.linked() || arrived_.linked() || waits_ != 0 || keepers_ != 0 || !mailbox_->empty()) return true;
   if (timers_.foreground() == 0) return false;
   if (clock_ == nullptr || clock_->when_idle() == manual_clock::idle::jump) return true;
   return *timers_.next() <= clock_->now();
@@ -114,7 +130,7 @@ void event_loop::gather() {
     while (timer_node* const due = timers_.take_due(now())) ready_.push_back(*due);
   }
   ready_.splice_back(arrived_);
-  if (signals_) signals_->gather();
+  if (signals_) signals_->gather(*this);
   if (auto* letter = mailbox_->take()) {
     detail::link posted;
     for (; letter != nullptr; letter = letter->below) posted.push_front(*letter);
@@ -134,8 +150,8 @@ void event_loop::run_queue() {
       }
       return;
     } catch (...) {
-      if (!on_exception_) throw;
-      on_exception_(std::current_exception());
+      if (!on_exception_.present()) throw;
+      on_exception_.call(true, std::current_exception());
     }
   }
 }
@@ -144,12 +160,12 @@ bool event_loop::turn(bool may_wait) {
   const runs_here here(*this, thread_, in_turn_);
   engine_->renew_after_fork();
   engine_->verify();
-  bool wait = may_wait && !ready_.linked();
+  bool wait = may_wait && !has_work();
   bool jump = false;
   if (wait && clock_ != nullptr && timers_.size() != 0) {
     const bool due = *timers_.next() <= clock_->now();
     jump = !due && clock_->when_idle() == manual_clock::idle::jump && keepers_ == 0 &&
-           timers_.foreground() != 0;
+           (timers_.foreground() != 0 || waits_ != 0);
     wait = !due && !jump;
   }
   if (wait) wait = mailbox_->sleep();
@@ -172,24 +188,23 @@ void event_loop::adopted_turn() {
 }
 
 void event_loop::run() {
+  const at_work now(*engine_);
   stopping_ = false;
   do {
     turn(true);
   } while (!stopping_ && (alive() || engine_->foreign()));
-  static_cast<void>(mailbox_->sleep());
 }
 
 void event_loop::run_once() {
+  const at_work now(*engine_);
   stopping_ = false;
   turn(true);
-  static_cast<void>(mailbox_->sleep());
 }
 
 bool event_loop::run_ready() {
+  const at_work now(*engine_);
   stopping_ = false;
-  const bool worked = turn(false);
-  static_cast<void>(mailbox_->sleep());
-  return worked;
+  return turn(false);
 }
 
 void event_loop::stop() noexcept {
@@ -206,7 +221,8 @@ void event_loop::defer(handler<void()> function) {
 }
 
 void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {
-  on_exception_ = std::move(take);
+  static_cast<void>(on_exception_.take());
+  if (take) on_exception_.set(take);
 }
 
 void event_loop::raise(std::exception_ptr error) {
@@ -216,7 +232,7 @@ void event_loop::raise(std::exception_ptr error) {
 int event_loop::descriptor() { return engine_->backend(); }
 
 std::optional<duration> event_loop::next_run() {
-  if (ready_.linked() || engine_->changed() || !mailbox_->empty()) return duration::zero();
+  if (has_work() || engine_->changed() || !mailbox_->empty()) return duration::zero();
   const timer_node* const first = timers_.first();
   if (first == nullptr) return std::nullopt;
   const time_point from = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();

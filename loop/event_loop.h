@@ -11,6 +11,7 @@
 
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/own_handler.h>
 #include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
@@ -191,6 +192,7 @@ private:
   void arrive(ready_node& node) noexcept { arrived_.push_front(node); }
   void run_queue();
   [[nodiscard]] bool alive() const noexcept;
+  [[nodiscard]] bool has_work() const noexcept;
   void look_at_clock() noexcept;
   void unpark() noexcept;
   void drop_queue() noexcept;
@@ -214,7 +216,7 @@ private:
   std::atomic<const void*> thread_{nullptr};  // that runs the loop; null while none does
   std::shared_ptr<detail::mailbox> mailbox_;
   eddy::remote remote_;
-  handler<void(std::exception_ptr)> on_exception_;
+  detail::own_handler<std::exception_ptr> on_exception_;
   std::unique_ptr<detail::engine> engine_;
   std::unique_ptr<detail::signal_hub> signals_;
   std::unique_ptr<detail::file_watch_hub> files_;

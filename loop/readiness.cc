@@ -91,7 +91,8 @@ void readiness::stop(direction which) noexcept {
   watch_->forget(flag(which));
   if (auto& place = slot(which)) {
     place->withdraw();
-    place->on_ready = nullptr;
+    // Last of all: what it captured may own this object.
+    const auto dropped = std::exchange(place->on_ready, nullptr);
   }
 }
 
@@ -100,6 +101,7 @@ void readiness::stop() noexcept {
   stop(direction::write);
 }
 
+void readiness::background(bool on) noexcept { watch_->set_background(on); }
 std::error_code readiness::error() const noexcept { return watch_->error; }
 int readiness::descriptor() const noexcept { return watch_->io.fd; }
 event_loop& readiness::loop() const noexcept { return *watch_->owner->loop(); }

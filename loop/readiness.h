@@ -57,6 +57,9 @@ public:
   void stop(direction which) noexcept;
   void stop() noexcept;
 
+  /// A wait in the background does not keep its loop running.
+  void background(bool on) noexcept;
+
   /// What is wrong with the watch; nothing, usually.
   [[nodiscard]] std::error_code error() const noexcept;
   [[nodiscard]] int descriptor() const noexcept;

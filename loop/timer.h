@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include <eddy/loop/detail/own_handler.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/timer_node.h>
 
@@ -23,7 +24,7 @@ public:
   explicit timer(event_loop& loop) noexcept : timer_node(loop, &fire) {}
   timer(timer&& other) noexcept;
   timer& operator=(timer&&) = delete;
-  ~timer();
+  ~timer() = default;
 
   /// Calls `on_time` once, after `delay`; a delay of zero or less is over in
   /// the next turn of the loop.
@@ -62,13 +63,12 @@ public:
 
 private:
   static void fire(ready_node& ready);
-  void begin(time_point when, handler<void()>&& on_time, resolution exactness);
+  void begin(time_point when, handler<void()>& on_time, resolution exactness);
 
-  handler<void()> on_time_;
+  detail::own_handler<> on_time_;
   duration period_{};  // zero: once
   std::uint64_t missed_ = 0;
   resolution resolution_ = resolution::millisecond;
-  timer** firing_ = nullptr;  // while the handler runs: where `fire` finds the timer
 };
 
 }  // namespace eddy

@@ -18,8 +18,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/file_watch_hub.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -99,14 +102,39 @@ struct ev_loop* checked(struct ev_loop* adopted) {
 
 std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
 
-/// What the kernel would answer to a watch of `descriptor` in `epoll`.
-std::error_code refusal(int epoll, int descriptor) noexcept {
+/// What the kernel answers to a watch of `descriptor` in `epoll`: nothing, that
+/// it is watched there already (`file_exists`), or why it refuses.
+std::error_code try_watch(int epoll, int descriptor) noexcept {
   epoll_event none{};
-  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &none) == 0) {
-    ::epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &none);
-    return {};
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &none) != 0) return last_error();
+  ::epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &none);
+  return {};
+}
+
+std::error_code refusal(int epoll, int descriptor) noexcept {
+  const auto answer = try_watch(epoll, descriptor);
+  return answer == std::errc::file_exists ? std::error_code{} : answer;
+}
+
+int make_timerfd() noexcept {
+  return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+}
+
+/// Calls `work` where an exception would have to pass the program's ev_run.
+template <class Work>
+void without_exceptions(Work work) noexcept {
+  try {
+    work();
+  } catch (const std::exception& e) {
+    const std::string sentence =
+        std::string("an exception left a handler while the program's own ev_run was running, and "
+                    "no event_loop::on_exception takes it: ") +
+        e.what();
+    misuse(sentence.c_str());
+  } catch (...) {
+    misuse("an exception left a handler while the program's own ev_run was running, and no "
+           "event_loop::on_exception takes it");
   }
-  return errno == EEXIST ? std::error_code{} : last_error();
 }
 
 }  // namespace
@@ -119,9 +147,16 @@ watch::watch(engine& e, int descriptor) : owner(&e) {
   device = status.st_dev;
   inode = status.st_ino;
   anonymous = (status.st_mode & S_IFMT) == 0;
-  if (!e.shared()) {
-    if (const auto refused = refusal(e.backend(), descriptor)) throw std::system_error(refused);
+  // A set that a parent shares is left alone; one of this moment knows most of
+  // the answers.
+  std::error_code answer;
+  if (e.shared()) {
+    const detail::descriptor set(::epoll_create1(EPOLL_CLOEXEC), "making an epoll set");
+    answer = try_watch(set.number(), descriptor);
+  } else {
+    answer = try_watch(e.backend(), descriptor);
   }
+  if (answer && answer != std::errc::file_exists) throw std::system_error(answer);
 
   const auto index = static_cast<std::size_t>(descriptor);
   if (index >= e.by_descriptor_.size()) {
@@ -131,7 +166,9 @@ watch::watch(engine& e, int descriptor) : owner(&e) {
     e.by_descriptor_.resize(size);
   }
   for (watch* other = e.by_descriptor_[index]; other != nullptr; other = other->same_descriptor) {
-    if (other->device != device || other->inode != inode) {
+    // One that the kernel was shown, and does not know any more, was closed.
+    const bool gone = !answer && !e.shared() && ev_is_active(&other->io) && !other->linked();
+    if (gone || other->device != device || other->inode != inode) {
       other->fail(std::make_error_code(std::errc::bad_file_descriptor));
     }
   }
@@ -153,16 +190,29 @@ watch::~watch() {
 }
 
 void watch::set_mask(int mask) noexcept {
-  if (ev_is_active(&io)) {
-    if ((io.events & (EV_READ | EV_WRITE)) == mask) return;
+  if (ev_is_active(&io) && (io.events & (EV_READ | EV_WRITE)) == mask) return;
+  // Pending and not active: libev has stopped it, and on_event was to hear why.
+  if (ev_is_active(&io) || ev_is_pending(&io)) {
     ev_ref(owner->ev_);
     ev_io_stop(owner->ev_, &io);
   }
   ev_io_modify(&io, mask);
-  if (mask == 0) return;
+  if (mask == 0) {
+    check_others();
+    return;
+  }
   ev_io_start(owner->ev_, &io);
   ev_unref(owner->ev_);
   if (!linked()) owner->changed_.push_back(*this);
+}
+
+void watch::check_others() noexcept {
+  // libev now asks the kernel for less on behalf of the others, and stops the
+  // program if the descriptor was closed.
+  watch* other = owner->by_descriptor_[static_cast<std::size_t>(io.fd)];
+  for (; other != nullptr; other = other->same_descriptor) {
+    if (ev_is_active(&other->io) && !other->linked()) owner->changed_.push_back(*other);
+  }
 }
 
 void watch::wait(int direction, ready_node& node) {
@@ -173,13 +223,21 @@ void watch::wait(int direction, ready_node& node) {
     return;
   }
   waiter(direction) = &node;
-  ++loop.waits_;
+  if (!background) ++loop.waits_;
   const int mask = ev_is_active(&io) ? io.events & (EV_READ | EV_WRITE) : 0;
   if ((mask & direction) == 0) set_mask(mask | direction);
 }
 
 void watch::forget(int direction) noexcept {
-  if (std::exchange(waiter(direction), nullptr) != nullptr) --owner->loop_->waits_;
+  if (std::exchange(waiter(direction), nullptr) != nullptr && !background) --owner->loop_->waits_;
+}
+
+void watch::set_background(bool on) noexcept {
+  if (background == on) return;
+  background = on;
+  for (const ready_node* node : waiters) {
+    if (node != nullptr) owner->loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
+  }
 }
 
 void watch::fail(std::error_code why) noexcept {
@@ -204,7 +262,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
   [[maybe_unused]] static const int registered =
       ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
-  ev_io_init(&wake_, &on_wake, loop.mailbox_->descriptor(), EV_READ);
+  ev_io_init(&wake_, &on_wake, loop.mailbox_->wake_up(), EV_READ);
   wake_.data = this;
   ev_io_start(ev_, &wake_);
   ev_unref(ev_);
@@ -225,6 +283,12 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
     static_cast<engine*>(w->data)->after_wait();
   });
   ev_idle_init(&idle_, [](struct ev_loop*, ev_idle*, int) {});
+  ev_fork_init(&rebuild_, [](struct ev_loop*, ev_fork* w, int) {
+    static_cast<engine*>(w->data)->before_rebuild();
+  });
+  rebuild_.data = this;
+  ev_fork_start(ev_, &rebuild_);
+  ev_unref(ev_);
   if (!owned_) {
     // Last of all: after the program's own callbacks, and after eddy's descriptors.
     prepare_.data = check_.data = this;
@@ -239,6 +303,8 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
 }
 
 engine::~engine() {
+  // In the child of a fork the parent goes on using the timer descriptor.
+  if (forked()) fine_armed_ = false;
   disarm();
   if (holds_ref_) ev_unref(ev_);
   if (timer_descriptor_ >= 0) {
@@ -248,6 +314,8 @@ engine::~engine() {
   }
   ev_ref(ev_);
   ev_io_stop(ev_, &wake_);
+  ev_ref(ev_);
+  ev_fork_stop(ev_, &rebuild_);
   ev_idle_stop(ev_, &idle_);
   if (owned_) {
     ev_loop_destroy(ev_);
@@ -271,9 +339,9 @@ int engine::backend() noexcept {
   return backend_;
 }
 
-bool engine::shared() const noexcept {
-  return renewing_ || forks_ != forks.load(std::memory_order_relaxed);
-}
+bool engine::forked() const noexcept { return forks_ != forks.load(std::memory_order_relaxed); }
+
+bool engine::shared() const noexcept { return renewing_ || forked(); }
 
 void engine::verify() noexcept {
   while (changed_.linked()) {
@@ -298,9 +366,19 @@ void engine::verify() noexcept {
 void engine::poll(bool may_wait) {
   reflect_alive();
   if (may_wait) arm();
-  in_poll_ = true;
-  const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
-  in_poll_ = false;
+  // The program's own callbacks run here, too, and may throw.
+  struct in_poll {
+    bool& on;
+    explicit in_poll(bool& b) noexcept : on(b) { on = true; }
+    in_poll(const in_poll&) = delete;
+    in_poll& operator=(const in_poll&) = delete;
+    ~in_poll() { on = false; }
+  };
+  int active = 0;
+  {
+    const in_poll now(in_poll_);
+    active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  }
   renewed();
   foreign_ = active > (holds_ref_ ? 1 : 0);
 }
@@ -317,7 +395,7 @@ void engine::reflect_alive() noexcept {
 }
 
 void engine::make_timer_descriptor() noexcept {
-  timer_descriptor_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  timer_descriptor_ = make_timerfd();
   if (timer_descriptor_ < 0) return;
   ev_io_init(&fine_, &on_timer_descriptor, timer_descriptor_, EV_READ);
   fine_.data = this;
@@ -372,14 +450,11 @@ void engine::disarm() noexcept {
 void engine::renew_after_fork() {
   const unsigned now = forks.load(std::memory_order_relaxed);
   if (forks_ == now) return;
+  // Everything keeps its number, so that libev's tables stay right.
   loop_->mailbox_->renew();
-  if (timer_descriptor_ >= 0) {
-    // Of the same number, so that libev's tables stay right.
-    const int fresh = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (fresh < 0) throw std::system_error(last_error(), "renewing a loop after fork");
-    ::dup3(fresh, timer_descriptor_, O_CLOEXEC);
-    ::close(fresh);
-  }
+  if (timer_descriptor_ >= 0) renew_descriptor(timer_descriptor_, &make_timerfd);
+  if (loop_->files_) loop_->files_->renew();
+  if (loop_->signals_) loop_->signals_->renew(loop_->mailbox_->wake_up());
   timer_armed_ = timer_armed_ && ev_is_active(&timer_);
   fine_armed_ = false;
   forks_ = now;
@@ -391,48 +466,67 @@ void engine::renewed() noexcept {
   if (std::exchange(renewing_, false)) backend_ = -1;
 }
 
+void engine::before_rebuild() noexcept {
+  // After a fork, and whenever the kernel's set no longer agrees with libev's
+  // tables, libev shows all of them to the kernel again.
+  renewing_ = true;
+  for (watch* w : by_descriptor_) {
+    for (; w != nullptr; w = w->same_descriptor) {
+      if (ev_is_active(&w->io) && !w->linked()) changed_.push_back(*w);
+    }
+  }
+  verify();
+  if (loop_->ready_.linked()) loop_->mailbox_->wake();
+}
+
+void engine::begin() noexcept {
+  if (owned_) return;
+  loop_->parked_ = false;
+  ev_idle_stop(ev_, &idle_);
+}
+
+void engine::rest() noexcept {
+  const bool nothing_posted = loop_->mailbox_->sleep();
+  if (owned_) return;
+  loop_->parked_ = true;
+  if (loop_->ready_.linked() || !nothing_posted) unpark();
+}
+
 void engine::unpark() noexcept {
   loop_->parked_ = false;
   ev_idle_start(ev_, &idle_);
 }
 
 void engine::stop() noexcept {
-  if (!in_poll_) ev_break(ev_, EVBREAK_ONE);
+  if (!loop_->in_turn_ || in_adopted_turn_) ev_break(ev_, EVBREAK_ONE);
 }
 
 void engine::adopted_turn() {
-  event_loop& loop = *loop_;
-  loop.parked_ = false;
-  ev_idle_stop(ev_, &idle_);
-  try {
-    loop.adopted_turn();
-  } catch (const std::exception& e) {
-    const std::string sentence =
-        std::string("an exception left a handler while the program's own ev_run was running, and "
-                    "no event_loop::on_exception takes it: ") +
-        e.what();
-    misuse(sentence.c_str());
-  } catch (...) {
-    misuse("an exception left a handler while the program's own ev_run was running, and no "
-           "event_loop::on_exception takes it");
-  }
-  verify();
-  reflect_alive();
-  loop.parked_ = true;
-  if (loop.ready_.linked() || !loop.mailbox_->sleep()) unpark();
+  begin();
+  in_adopted_turn_ = true;
+  loop_->adopted_turn();
+  in_adopted_turn_ = false;
 }
 
-void engine::before_wait() {
+void engine::before_wait() noexcept {
   if (in_poll_) return;
-  renew_after_fork();
-  adopted_turn();
-  arm();
+  without_exceptions([this] {
+    renew_after_fork();
+    adopted_turn();
+    // After this libev shows the kernel what has changed.
+    verify();
+    arm();
+  });
+  reflect_alive();
+  rest();
 }
 
-void engine::after_wait() {
+void engine::after_wait() noexcept {
   if (in_poll_) return;
   renewed();
-  adopted_turn();
+  without_exceptions([this] { adopted_turn(); });
+  reflect_alive();
+  rest();
 }
 
 void engine::on_event(struct ev_loop* ev, ev_io* io, int events) {

@@ -35,6 +35,8 @@ struct watch : private link {
   void wait(int direction, ready_node& node);
   /// Ends the wait without a call.
   void forget(int direction) noexcept;
+  /// Whether a wait keeps the loop running.
+  void set_background(bool on) noexcept;
 
   [[nodiscard]] ready_node*& waiter(int direction) noexcept {
     return waiters[direction == EV_WRITE ? 1 : 0];
@@ -47,11 +49,13 @@ struct watch : private link {
   dev_t device;
   ino_t inode;
   bool anonymous;  // an epoll descriptor, perhaps: those can be refused later
+  bool background = false;
   std::error_code error;
 
 private:
   friend class engine;
   void set_mask(int mask) noexcept;
+  void check_others() noexcept;
   void fail(std::error_code why) noexcept;
 };
 
@@ -80,13 +84,22 @@ public:
   /// libev's epoll descriptor.
   [[nodiscard]] int backend() noexcept;
 
+  /// Whether this process is the child of a fork that made nothing anew yet.
+  [[nodiscard]] bool forked() const noexcept;
+
   /// Makes what a fork shares anew, if there was one.
+  /// Errors: `std::system_error`; it is tried again in the next turn.
   void renew_after_fork();
 
-  /// For an adopted loop whose ev_run the program calls: neither wait nor end.
+  /// Before eddy's turns, and after them: then whoever brings work has to wake
+  /// the loop, or the program's ev_run.
+  void begin() noexcept;
+  void rest() noexcept;
+
+  /// Has the program's ev_run neither wait nor end, or ends that.
   void unpark() noexcept;
 
-  /// Ends the program's own ev_run.
+  /// Ends the program's own ev_run, unless it is eddy's `run` that runs.
   void stop() noexcept;
 
 private:
@@ -99,8 +112,9 @@ private:
   void disarm() noexcept;
   void make_timer_descriptor() noexcept;
   void reflect_alive() noexcept;
-  void before_wait();
-  void after_wait();
+  void before_wait() noexcept;
+  void after_wait() noexcept;
+  void before_rebuild() noexcept;
   void adopted_turn();
 
   static void on_event(struct ev_loop*, ev_io* io, int events);
@@ -114,6 +128,7 @@ private:
   bool holds_ref_ = false;     // libev's count says that eddy's side is alive
   bool renewing_ = false;      // after fork, until libev has made its new epoll set
   bool in_poll_ = false;       // ev_run was called by `poll`, not by the program
+  bool in_adopted_turn_ = false;
   bool timer_armed_ = false;
   bool fine_armed_ = false;
   time_point armed_for_{};
@@ -126,6 +141,7 @@ private:
   ev_prepare prepare_;
   ev_check check_;
   ev_idle idle_;
+  ev_fork rebuild_;
   link changed_;                      // watches that libev has not shown to the kernel yet
   std::vector<watch*> by_descriptor_;
 };

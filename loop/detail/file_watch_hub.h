@@ -1,8 +1,66 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+#include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/link.h>
+#include <eddy/loop/file_watch.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/ready.h>
+
 namespace eddy::detail {
 
-class file_watch_hub {};
+/// A loop's one inotify descriptor, and who is told of what it says.
+///
+/// Each run of its node calls one handler for one change, and it queues itself
+/// again while there is more: so that a handler may destroy any watch, or
+/// throw, and many changes keep nothing else out.
+class file_watch_hub : private ready_node {
+public:
+  /// Errors: `std::system_error`.
+  explicit file_watch_hub(event_loop& loop);
+  file_watch_hub(const file_watch_hub&) = delete;
+  file_watch_hub& operator=(const file_watch_hub&) = delete;
+  ~file_watch_hub() = default;
+
+  /// Errors: `std::system_error`, and then it is not added.
+  void add(file_watch& watch);
+  void remove(file_watch& watch) noexcept;
+
+  /// After fork: watches everything anew. Errors: `std::system_error`.
+  void renew();
+
+private:
+  using places = std::map<int, detail::link>;  // the watches of each of inotify's numbers
+
+  // Not inotify's, whose numbers start at one: watches that `renew` didn't find again.
+  static constexpr int lost_number = 0;
+
+  static void run(ready_node& node);
+  void tell_next();
+  [[nodiscard]] bool read_more();
+  [[nodiscard]] file_watch* next_to_tell() noexcept;
+  void leave(file_watch& watch) noexcept;
+  void wait();
+  [[nodiscard]] int watch_path(const file_watch& watch) const noexcept;
+
+  event_loop* loop_;
+  descriptor inotify_;
+  readiness readable_;
+  places watches_;
+
+  // What was read and not told yet: from the change at `at_`, of which the
+  // watches behind `cursor_` were not told.
+  alignas(8) std::array<char, 4096> read_;
+  std::size_t size_ = 0;
+  std::size_t at_ = 0;
+  detail::link cursor_;
+  int telling_ = -1;  // the number whose watches are told, or were the last to be
+  std::uint64_t reads_ = 0;
+};
 
 }  // namespace eddy::detail

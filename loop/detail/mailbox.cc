@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/mailbox.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <memory>
-#include <system_error>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -15,13 +12,7 @@ namespace eddy::detail {
 
 namespace {
 
-int make_eventfd() {
-  const int descriptor = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (descriptor < 0) {
-    throw std::system_error(errno, std::generic_category(), "making a loop's wake-up descriptor");
-  }
-  return descriptor;
-}
+int make_eventfd() noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 // Addresses that no letter has.
 constinit char asleep_mark = 0;
@@ -40,12 +31,10 @@ mailbox::letter* mailbox::closed() noexcept {
   return static_cast<letter*>(static_cast<void*>(&closed_mark));
 }
 
-mailbox::mailbox() : head_(asleep()), descriptor_(make_eventfd()) {}
+mailbox::mailbox()
+    : head_(asleep()), descriptor_(make_eventfd(), "making a loop's wake-up descriptor") {}
 
-mailbox::~mailbox() {
-  close();
-  ::close(descriptor_);
-}
+mailbox::~mailbox() { close(); }
 
 void mailbox::letter::run(ready_node& node) {
   const std::unique_ptr<letter> self(static_cast<letter*>(&node));
@@ -68,7 +57,7 @@ bool mailbox::put(handler<void()>&& function) {
 void mailbox::wake() const noexcept {
   const std::uint64_t one = 1;
   // It can fail only if the counter is full, and then the loop wakes anyway.
-  static_cast<void>(!::write(descriptor_, &one, sizeof one));
+  static_cast<void>(!::write(descriptor_.number(), &one, sizeof one));
 }
 
 bool mailbox::sleep() noexcept {
@@ -90,7 +79,7 @@ bool mailbox::empty() const noexcept {
 
 void mailbox::drain() const noexcept {
   std::uint64_t count = 0;
-  static_cast<void>(!::read(descriptor_, &count, sizeof count));
+  static_cast<void>(!::read(descriptor_.number(), &count, sizeof count));
 }
 
 void mailbox::close() noexcept {
@@ -98,10 +87,6 @@ void mailbox::close() noexcept {
   if (first != asleep() && first != closed()) drop_all(first);
 }
 
-void mailbox::renew() {
-  const int fresh = make_eventfd();
-  ::dup3(fresh, descriptor_, O_CLOEXEC);
-  ::close(fresh);
-}
+void mailbox::renew() { renew_descriptor(descriptor_.number(), &make_eventfd); }
 
 }  // namespace eddy::detail

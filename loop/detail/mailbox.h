@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
 
@@ -26,7 +27,7 @@ public:
   bool put(handler<void()>&& function);
 
   /// Readable while a sleeping loop has to wake.
-  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  [[nodiscard]] int wake_up() const noexcept { return descriptor_.number(); }
 
   /// Wakes the loop although nothing was posted. Threads: any; signal-safe.
   void wake() const noexcept;
@@ -66,7 +67,7 @@ private:
   static letter* closed() noexcept;
 
   std::atomic<letter*> head_;
-  int descriptor_;
+  detail::descriptor descriptor_;
 };
 
 }  // namespace eddy::detail

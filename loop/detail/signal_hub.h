@@ -1,11 +1,65 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include <eddy/loop/detail/link.h>
+
+namespace eddy {
+class event_loop;
+}
+
 namespace eddy::detail {
 
+/// What the process's signal handler knows of one loop. It is never freed, so
+/// that the handler, which takes no lock, may look at it at any time.
+struct signal_slot {
+  std::atomic<std::uint64_t> wanted{0};   // a bit for each signal
+  std::atomic<std::uint64_t> pending{0};  // those that have come
+  std::atomic<int> wake{-1};              // the loop's eventfd; negative: don't
+  std::atomic<unsigned> users{0};         // signal handlers that are looking at it now
+  signal_slot* next = nullptr;
+  bool taken = true;
+};
+
+/// The signals that one loop is told of.
+///
+/// Not libev's: that knows one loop for each signal, and stops the program
+/// when there are two.
 class signal_hub {
 public:
-  void gather() noexcept {}
+  static constexpr int largest = 64;
+
+  /// `wake` is the loop's eventfd. Errors: `std::bad_alloc`.
+  explicit signal_hub(int wake);
+  signal_hub(const signal_hub&) = delete;
+  signal_hub& operator=(const signal_hub&) = delete;
+  ~signal_hub();
+
+  /// Adds a `signal`'s place to those that are told of `number`.
+  void add(int number, link& place) noexcept;
+  void remove(int number, link& place) noexcept;
+
+  /// Whether any has come that was not gathered.
+  [[nodiscard]] bool pending() const noexcept {
+    return slot_->pending.load(std::memory_order_relaxed) != 0;
+  }
+
+  /// Queues the watchers of what has come.
+  void gather(event_loop& loop) noexcept {
+    if (pending()) gather_pending(loop);
+  }
+
+  /// After fork: from now on `wake` is this process's own.
+  void renew(int wake) noexcept { slot_->wake.store(wake); }
+
+private:
+  void gather_pending(event_loop& loop) noexcept;
+
+  signal_slot* slot_;
+  std::array<link, largest> watchers_;  // by number, which starts at one
 };
 
 }  // namespace eddy::detail

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/child.h>
+
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+
+namespace eddy {
+
+namespace {
+
+// The C library's waitid gives no rusage.
+int wait_for(int pidfd, siginfo_t& info, int options, struct rusage* used) noexcept {
+  long done = 0;
+  do {
+    done = ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | __WALL | options, used);
+  } while (done < 0 && errno == EINTR);
+  return static_cast<int>(done);
+}
+
+std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
+
+/// A descriptor of the process, which is a child of this one.
+detail::descriptor open_child(::pid_t pid) {
+  const std::string doing = "watching process " + std::to_string(pid);
+  // It is CLOEXEC.
+  detail::descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), doing.c_str());
+  siginfo_t info{};
+  if (wait_for(pidfd.number(), info, WNOWAIT, nullptr) != 0) {
+    throw std::system_error(last_error(), doing);
+  }
+  return pidfd;
+}
+
+duration time_of(const struct timeval& t) noexcept {
+  return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
+}
+
+exit_status status_of(const siginfo_t& info, const struct rusage& used) noexcept {
+  exit_status status;
+  status.user_time = time_of(used.ru_utime);
+  status.system_time = time_of(used.ru_stime);
+  status.max_resident = static_cast<std::size_t>(used.ru_maxrss) * 1024;
+  status.voluntary_switches = static_cast<std::uint64_t>(used.ru_nvcsw);
+  status.involuntary_switches = static_cast<std::uint64_t>(used.ru_nivcsw);
+  if (info.si_code == CLD_EXITED) {
+    status.code = info.si_status;
+  } else {
+    status.signal = info.si_status;
+    status.core_dumped = info.si_code == CLD_DUMPED;
+  }
+  return status;
+}
+
+}  // namespace
+
+struct child::state : ready_node {
+  state(event_loop& loop, ::pid_t p)
+      : ready_node(&run), pid(p), pidfd(open_child(p)), ended(loop, pidfd.number()) {}
+
+  static void run(ready_node& node) {
+    auto& self = static_cast<state&>(node);
+    siginfo_t info{};
+    struct rusage used {};
+    result<exit_status> outcome;
+    if (wait_for(self.pidfd.number(), info, 0, &used) != 0) {
+      outcome = std::unexpected(last_error());
+    } else if (info.si_pid == 0) {
+      self.ended.wait(readiness::direction::read, self);
+      return;
+    } else {
+      outcome = status_of(info, used);
+    }
+    auto on_end = std::exchange(self.on_end, nullptr);
+    on_end(outcome);
+  }
+
+  ::pid_t pid;
+  detail::descriptor pidfd;
+  readiness ended;
+  handler<void(result<exit_status>)> on_end;
+};
+
+child::child(event_loop& loop, ::pid_t pid) : state_(std::make_unique<state>(loop, pid)) {}
+child::child(child&& other) noexcept = default;
+child& child::operator=(child&& other) noexcept = default;
+child::~child() = default;
+
+void child::start(handler<void(result<exit_status>)> on_end) {
+  if (!active()) state_->ended.wait(readiness::direction::read, *state_);
+  state_->on_end.swap(on_end);
+}
+
+void child::stop() noexcept {
+  state_->ended.stop();
+  state_->withdraw();
+  const auto dropped = std::exchange(state_->on_end, nullptr);
+}
+
+bool child::active() const noexcept { return static_cast<bool>(state_->on_end); }
+::pid_t child::pid() const noexcept { return state_->pid; }
+void child::background(bool on) noexcept { state_->ended.background(on); }
+
+}  // namespace eddy

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <sys/types.h>
+
+#include <eddy/loop/clock.h>
+#include <eddy/loop/handler.h>
+#include <eddy/loop/result.h>
+
+namespace eddy {
+
+class event_loop;
+
+/// How a child process ended, and what it had used.
+struct exit_status {
+  std::optional<int> code;    // what it returned; absent if a signal ended it
+  std::optional<int> signal;  // what ended it
+  bool core_dumped = false;
+
+  duration user_time{};
+  duration system_time{};
+  std::size_t max_resident = 0;  // bytes
+  std::uint64_t voluntary_switches = 0;
+  std::uint64_t involuntary_switches = 0;
+
+  [[nodiscard]] bool success() const noexcept { return code == 0; }
+};
+
+/// Calls a handler when a child process has ended, and reaps that process and
+/// no other: what other code has started is left alone. SIGCHLD has no part in
+/// it.
+///
+/// The process is reaped when the handler is called. One that nobody waits for
+/// when it ends stays a zombie, as ever, and may be waited for later.
+///
+/// Fork: in the child of a fork the handler gets `no_child_process` when the
+/// process has ended, which is a sibling there.
+///
+/// Lifetime: the loop outlives it. The handler may destroy it. It may be moved
+/// while it is started.
+/// Cancelling: once `stop` or the destructor has returned, the handler does
+/// not run, and the process was not reaped.
+class child {
+public:
+  /// Errors: `std::system_error`: `no_such_process`; `no_child_process`, if it
+  /// is not a child of this process, or was reaped; no descriptor is free.
+  child(event_loop& loop, ::pid_t pid);
+  child(child&& other) noexcept;
+  child& operator=(child&& other) noexcept;
+  ~child();
+
+  /// Calls `on_end` once, when the process has ended, or at once in the next
+  /// turn if it has. It gets an error if somebody else has reaped the process
+  /// (`no_child_process`), or if SIGCHLD is ignored, which has the kernel do so.
+  void start(handler<void(result<exit_status>)> on_end);
+
+  /// Does nothing to one that is not started.
+  void stop() noexcept;
+
+  /// Whether the handler will run when the process has ended.
+  [[nodiscard]] bool active() const noexcept;
+  [[nodiscard]] ::pid_t pid() const noexcept;
+
+  /// A child in the background does not keep its loop running.
+  void background(bool on) noexcept;
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace eddy

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/file_watch_hub.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <eddy/loop/detail/engine.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy::detail {
+
+namespace {
+
+struct kind {
+  std::uint32_t mask;
+  file_change what;
+};
+
+constexpr std::array kinds{
+    kind{IN_MODIFY, file_change::modified},
+    kind{IN_CLOSE_WRITE, file_change::written},
+    kind{IN_ATTRIB, file_change::attributes},
+    kind{IN_CREATE, file_change::created},
+    kind{IN_DELETE, file_change::deleted},
+    kind{IN_MOVED_FROM, file_change::moved_from},
+    kind{IN_MOVED_TO, file_change::moved_to},
+    kind{IN_DELETE_SELF, file_change::self_deleted},
+    kind{IN_MOVE_SELF, file_change::self_moved},
+    kind{IN_Q_OVERFLOW, file_change::overflow},
+    kind{IN_UNMOUNT, file_change::lost},
+    kind{IN_IGNORED, file_change::lost},
+};
+
+constexpr file_change always_told =
+    file_change::self_deleted | file_change::overflow | file_change::lost;
+
+std::uint32_t mask_of(file_change wanted) noexcept {
+  std::uint32_t mask = IN_DELETE_SELF;
+  for (const auto& k : kinds) {
+    if (contains(wanted, k.what)) mask |= k.mask;
+  }
+  return mask & IN_ALL_EVENTS;
+}
+
+file_change change_of(std::uint32_t mask) noexcept {
+  for (const auto& k : kinds) {
+    if ((mask & k.mask) != 0) return k.what;
+  }
+  return file_change{};
+}
+
+int make_inotify() noexcept { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
+
+}  // namespace
+
+file_watch_hub::file_watch_hub(event_loop& loop)
+    : ready_node(&run),
+      loop_(&loop),
+      inotify_(make_inotify(), "watching files"),
+      readable_(loop, inotify_.number()) {
+  readable_.background(true);
+}
+
+int file_watch_hub::watch_path(const file_watch& watch) const noexcept {
+  // Added to what other watches of the same file want; nothing is ever taken
+  // from it, because the path may name another file by now.
+  return ::inotify_add_watch(inotify_.number(), watch.path_.c_str(),
+                             mask_of(watch.wanted_) | IN_MASK_ADD);
+}
+
+void file_watch_hub::add(file_watch& watch) {
+  // In the child of a fork the inotify may still be the parent's, too.
+  loop_->engine_->renew_after_fork();
+  const int number = watch_path(watch);
+  if (number < 0) {
+    throw std::system_error(errno, std::generic_category(), "watching " + watch.path_);
+  }
+  watches_[number].push_back(watch.place_);
+  watch.watch_ = number;
+  watch.since_ = reads_;
+  ++loop_->watches_;
+  if (!watch.background_) ++loop_->waits_;
+  wait();
+}
+
+void file_watch_hub::remove(file_watch& watch) noexcept { leave(watch); }
+
+void file_watch_hub::leave(file_watch& watch) noexcept {
+  --loop_->watches_;
+  if (!watch.background_) --loop_->waits_;
+  watch.place_.unlink();
+
+  const auto own = watches_.find(watch.watch_);
+  detail::link& left = own->second;
+  if (left.next != &cursor_) {
+    if (left.linked()) return;
+  } else {
+    if (cursor_.next != &left) return;
+    cursor_.unlink();
+  }
+  if (!loop_->engine_->forked()) ::inotify_rm_watch(inotify_.number(), own->first);
+  watches_.erase(own);
+}
+
+void file_watch_hub::wait() {
+  if (!queued() && !readable_.waiting(readiness::direction::read)) {
+    readable_.wait(readiness::direction::read, *this);
+  }
+}
+
+void file_watch_hub::renew() {
+  renew_descriptor(inotify_.number(), &make_inotify);
+  cursor_.unlink();
+  size_ = at_ = 0;
+  // All that can fail comes first, so that the lists are whole whatever happens.
+  places fresh;
+  std::vector<int> numbers;
+  for (auto& [number, list] : watches_) {
+    for (detail::link* l = list.next; l != &list; l = l->next) {
+      numbers.push_back(std::max(watch_path(*static_cast<file_watch::place*>(l)->owner), lost_number));
+      fresh.try_emplace(numbers.back());
+    }
+  }
+  auto number_of = numbers.cbegin();
+  for (auto& [number, list] : watches_) {
+    while (list.linked()) {
+      file_watch& watch = *static_cast<file_watch::place*>(list.next)->owner;
+      watch.watch_ = *number_of++;
+      watch.place_.unlink();
+      fresh.find(watch.watch_)->second.push_back(watch.place_);
+    }
+  }
+  watches_.swap(fresh);
+  if (!watches_.contains(lost_number)) return;
+  inotify_event lost{};
+  lost.wd = lost_number;
+  lost.mask = IN_UNMOUNT;
+  std::memcpy(read_.data(), &lost, sizeof lost);
+  size_ = sizeof lost;
+  ++reads_;
+  readable_.stop();
+  withdraw();
+  loop_->ready(*this);
+}
+
+bool file_watch_hub::read_more() {
+  const ::ssize_t n = ::read(inotify_.number(), read_.data(), read_.size());
+  if (n <= 0) return false;
+  size_ = static_cast<std::size_t>(n);
+  at_ = 0;
+  telling_ = -1;
+  ++reads_;
+  return true;
+}
+
+file_watch* file_watch_hub::next_to_tell() noexcept {
+  while (at_ < size_) {
+    inotify_event event;
+    std::memcpy(&event, read_.data() + at_, sizeof event);
+    const bool for_all = event.wd < 0;
+
+    auto place = watches_.end();
+    if (cursor_.linked()) {
+      place = watches_.find(telling_);
+    } else {
+      // For all: those of the next number after the one that was told last.
+      place = for_all ? watches_.upper_bound(telling_) : watches_.find(event.wd);
+      if (place != watches_.end()) {
+        place->second.push_front(cursor_);
+        telling_ = place->first;
+      }
+    }
+    if (place == watches_.end() || cursor_.next == &place->second) {
+      cursor_.unlink();
+      if (for_all && place != watches_.end()) continue;
+      at_ += sizeof event + event.len;
+      telling_ = -1;
+      continue;
+    }
+
+    detail::link& place_of = *cursor_.next;
+    cursor_.unlink();
+    place_of.next->push_back(cursor_);
+    file_watch& watch = *static_cast<file_watch::place&>(place_of).owner;
+    const file_change what = change_of(event.mask);
+    if (watch.since_ < reads_ && contains(watch.wanted_ | always_told, what)) return &watch;
+  }
+  return nullptr;
+}
+
+void file_watch_hub::run(ready_node& node) { static_cast<file_watch_hub&>(node).tell_next(); }
+
+void file_watch_hub::tell_next() {
+  if (at_ == size_ && !read_more()) {
+    // Should the kernel refuse to wait, asking it again would never end.
+    if (readable_.error()) throw std::system_error(readable_.error(), "watching files");
+    wait();
+    return;
+  }
+  loop_->ready(*this);
+  file_watch* const watch = next_to_tell();
+  if (watch == nullptr) return;
+
+  inotify_event event;
+  std::memcpy(&event, read_.data() + at_, sizeof event);
+  const file_event told{
+      .what = change_of(event.mask),
+      .name = event.len != 0 ? std::string_view(read_.data() + at_ + sizeof event)
+                             : std::string_view(),
+      .directory = (event.mask & IN_ISDIR) != 0,
+      .move = event.cookie,
+  };
+  const bool over = contains(file_change::self_deleted | file_change::lost, told.what);
+  if (over) leave(*watch);
+  watch->on_change_.call(!over, told);
+}
+
+}  // namespace eddy::detail

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/signal_hub.h>
+
+#include <bit>
+#include <cerrno>
+#include <mutex>
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/signal.h>
+
+namespace eddy::detail {
+
+namespace {
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(std::atomic<int>::is_always_lock_free);
+static_assert(std::atomic<signal_slot*>::is_always_lock_free);
+
+// The slots of all loops, also of those that are gone: a list that only grows.
+constinit std::atomic<signal_slot*> slots{nullptr};
+
+// Guards what the handler does not see.
+constinit std::mutex guard;
+constinit std::array<unsigned, signal_hub::largest> loops_that_want{};
+constinit std::array<struct sigaction, signal_hub::largest> before{};
+
+std::size_t index(int number) noexcept { return static_cast<std::size_t>(number) - 1; }
+std::uint64_t bit(int number) noexcept { return std::uint64_t{1} << index(number); }
+
+extern "C" void eddy_on_signal(int number) {
+  const int saved_errno = errno;
+  const std::uint64_t mine = bit(number);
+  for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
+    // Counted in before looking: `~signal_hub` first unwants, then waits until
+    // nobody looks, and only then the eventfd is closed.
+    s->users.fetch_add(1);
+    if ((s->wanted.load() & mine) != 0 && s->pending.fetch_or(mine) == 0) {
+      const std::uint64_t one = 1;
+      if (const int wake = s->wake.load(); wake >= 0) {
+        static_cast<void>(!::write(wake, &one, sizeof one));
+      }
+    }
+    s->users.fetch_sub(1);
+  }
+  errno = saved_errno;
+}
+
+// In the child of a fork: what came to the parent was not for it, the handlers
+// of other threads are not there, and the eventfds are the parent's.
+void begin_child() noexcept {
+  for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
+    s->users.store(0);
+    s->wake.store(-1);
+    s->pending.store(0);
+  }
+  guard.unlock();
+}
+
+signal_slot* take_slot() {
+  [[maybe_unused]] static const int registered =
+      ::pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); }, &begin_child);
+  const std::scoped_lock lock(guard);
+  for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
+    if (!s->taken) {
+      s->taken = true;
+      return s;
+    }
+  }
+  auto* const fresh = new signal_slot;
+  fresh->next = slots.load();
+  slots.store(fresh);
+  return fresh;
+}
+
+void want(int number) noexcept {
+  if (loops_that_want[index(number)]++ != 0) return;
+  struct sigaction ours {};
+  ours.sa_handler = &eddy_on_signal;
+  ours.sa_flags = SA_RESTART | SA_ONSTACK;
+  ::sigfillset(&ours.sa_mask);
+  ::sigaction(number, &ours, &before[index(number)]);
+}
+
+void unwant(int number) noexcept {
+  if (--loops_that_want[index(number)] != 0) return;
+  // What somebody else has installed meanwhile stays.
+  struct sigaction now {};
+  ::sigaction(number, nullptr, &now);
+  if (now.sa_handler == &eddy_on_signal) ::sigaction(number, &before[index(number)], nullptr);
+}
+
+}  // namespace
+
+signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake); }
+
+signal_hub::~signal_hub() {
+  const std::scoped_lock lock(guard);
+  const std::uint64_t left = slot_->wanted.exchange(0);
+  for (int number = 1; number <= largest; ++number) {
+    if ((left & bit(number)) != 0) unwant(number);
+  }
+  while (slot_->users.load() != 0) ::sched_yield();
+  slot_->wake.store(-1);
+  slot_->pending.store(0);
+  slot_->taken = false;
+}
+
+void signal_hub::add(int number, link& place) noexcept {
+  link& watchers = watchers_[index(number)];
+  const bool first = !watchers.linked();
+  watchers.push_back(place);
+  if (!first) return;
+  const std::scoped_lock lock(guard);
+  slot_->pending.fetch_and(~bit(number));  // one that came before
+  slot_->wanted.fetch_or(bit(number));
+  want(number);
+}
+
+void signal_hub::remove(int number, link& place) noexcept {
+  place.unlink();
+  if (watchers_[index(number)].linked()) return;
+  const std::scoped_lock lock(guard);
+  slot_->wanted.fetch_and(~bit(number));
+  unwant(number);
+}
+
+void signal_hub::gather_pending(event_loop& loop) noexcept {
+  std::uint64_t come = slot_->pending.exchange(0);
+  while (come != 0) {
+    link& watchers = watchers_[static_cast<std::size_t>(std::countr_zero(come))];
+    for (link* l = watchers.next; l != &watchers; l = l->next) {
+      signal& watcher = *static_cast<signal::place*>(l)->owner;
+      if (!watcher.queued()) loop.ready(watcher);
+    }
+    come &= come - 1;
+  }
+}
+
+}  // namespace eddy::detail

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/file_watch.h>
+
+#include <memory>
+#include <utility>
+
+#include <eddy/loop/detail/file_watch_hub.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy {
+
+file_watch::file_watch(event_loop& loop, std::string path)
+    : loop_(&loop), path_(std::move(path)), place_(this) {}
+
+file_watch::file_watch(file_watch&& other) noexcept
+    : loop_(other.loop_),
+      path_(std::move(other.path_)),
+      background_(other.background_),
+      wanted_(other.wanted_),
+      watch_(other.watch_),
+      since_(other.since_),
+      place_(this),
+      on_change_(std::move(other.on_change_)) {
+  place_.replace(other.place_);
+}
+
+file_watch::~file_watch() { stop(); }
+
+void file_watch::start(handler<void(const file_event&)> on_change, file_change wanted) {
+  loop_->check_thread();
+  stop();
+  if (!loop_->files_) loop_->files_ = std::make_unique<detail::file_watch_hub>(*loop_);
+  wanted_ = wanted;
+  loop_->files_->add(*this);
+  on_change_.set(on_change);
+}
+
+void file_watch::stop() noexcept {
+  if (!active()) return;
+  loop_->files_->remove(*this);
+  static_cast<void>(on_change_.take());
+}
+
+void file_watch::background(bool on) noexcept {
+  if (active() && background_ != on) loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
+  background_ = on;
+}
+
+}  // namespace eddy

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/signal.h>
+
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <signal.h>
+
+#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/signal_hub.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy {
+
+namespace {
+
+bool can_be_told(int number) noexcept {
+  switch (number) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+      return false;
+    default:
+      return number >= 1 && number <= detail::signal_hub::largest &&
+             ::sigaction(number, nullptr, nullptr) == 0;
+  }
+}
+
+}  // namespace
+
+signal::signal(event_loop& loop, int number)
+    : ready_node(&run), loop_(&loop), number_(number), place_(*this) {
+  if (!can_be_told(number)) {
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                            "watching signal " + std::to_string(number));
+  }
+}
+
+signal::signal(signal&& other) noexcept
+    : ready_node(std::move(other)),
+      loop_(other.loop_),
+      number_(other.number_),
+      background_(other.background_),
+      place_(*this),
+      on_signal_(std::move(other.on_signal_)) {
+  place_.replace(other.place_);
+}
+
+signal::~signal() { stop(); }
+
+void signal::start(handler<void()> on_signal) {
+  loop_->check_thread();
+  if (!active()) {
+    if (!loop_->signals_) {
+      loop_->signals_ = std::make_unique<detail::signal_hub>(loop_->mailbox_->wake_up());
+    }
+    loop_->signals_->add(number_, place_);
+    ++loop_->watches_;
+    if (!background_) ++loop_->waits_;
+  }
+  on_signal_.set(on_signal);
+}
+
+void signal::stop() noexcept {
+  if (!active()) return;
+  withdraw();
+  loop_->signals_->remove(number_, place_);
+  --loop_->watches_;
+  if (!background_) --loop_->waits_;
+  static_cast<void>(on_signal_.take());
+}
+
+void signal::background(bool on) noexcept {
+  if (active() && background_ != on) loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
+  background_ = on;
+}
+
+void signal::run(ready_node& node) { static_cast<signal&>(node).on_signal_.call(true); }
+
+}  // namespace eddy

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/own_handler.h>
+#include <eddy/loop/handler.h>
+#include <eddy/loop/ready.h>
+
+namespace eddy {
+
+class event_loop;
+
+namespace detail {
+class signal_hub;
+}
+
+/// Calls a handler each time a Unix signal has come.
+///
+/// Any number of them may watch one signal, on one loop or on several in
+/// several threads: each is told. Signals that come close together are told
+/// once, as the kernel does. Those of one turn come in the order of their
+/// numbers.
+///
+/// While a signal is watched, what the program had installed for it is not
+/// called; when the last watcher goes, it is there again. System calls that the
+/// signal interrupts are restarted. A signal that every thread blocks does not
+/// come.
+///
+/// Fork: the child keeps its watchers. A signal that came to the parent is not
+/// told there.
+///
+/// Lifetime: the loop outlives it while it is started. The handler may destroy
+/// or restart it. It may be moved while it is started.
+/// Cancelling: once `stop` or the destructor has returned, the handler does
+/// not run, though the signal had come.
+class signal : private ready_node {
+public:
+  /// Errors: `std::system_error` if `number` is no signal; it can't be caught
+  /// (SIGKILL, SIGSTOP); or it tells of a fault in the code that runs (SIGSEGV,
+  /// SIGBUS, SIGFPE, SIGILL), which can't go on when the loop is told.
+  signal(event_loop& loop, int number);
+  signal(signal&& other) noexcept;
+  signal& operator=(signal&&) = delete;
+  ~signal();
+
+  /// Calls `on_signal` for each that comes from now on. On one that is started
+  /// it changes the handler.
+  /// Errors: `std::bad_alloc`.
+  void start(handler<void()> on_signal);
+
+  /// Does nothing to one that is not started.
+  void stop() noexcept;
+
+  /// Whether the handler will run when the signal comes.
+  [[nodiscard]] bool active() const noexcept { return place_.linked(); }
+  [[nodiscard]] int number() const noexcept { return number_; }
+
+  /// A signal in the background does not keep its loop running.
+  void background(bool on) noexcept;
+
+private:
+  friend class detail::signal_hub;
+
+  struct place : detail::link {
+    explicit place(signal& o) noexcept : owner(&o) {}
+    signal* owner;
+  };
+
+  static void run(ready_node& node);
+
+  event_loop* loop_;
+  int number_;
+  bool background_ = false;
+  place place_;  // among the loop's watchers of this signal
+  detail::own_handler<> on_signal_;
+};
+
+}  // namespace eddy
