@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The program that runs a room's tests. Selecting no test case is a failure, so
 // that a file whose name was mistyped is not taken for one that passes.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <doctest/doctest.h>
-
 #include <cstdlib>
 #include <iostream>
+
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
 
 namespace {
 
