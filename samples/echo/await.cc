@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A TCP server that sends back what it gets: a coroutine a connection, which
+// reads from top to bottom. callback.cc is the same with handlers.
+//
+//   ./samples/run echo await --listen 127.0.0.1:7000
+//   nc 127.0.0.1 7000
+
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <list>
+#include <span>
+#include <utility>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "daemon.h"
+
+namespace {
+
+class echo_server {
+public:
+  echo_server(eddy::event_loop& loop, const eddy::address& at)
+      : loop_(loop), listener_(loop, at), accepting_(eddy::spawn(loop, accept_all())) {
+    print_ready(listener_.local_address());
+  }
+
+  /// Accepts no more; the connections end when they have sent what has come.
+  void stop() {
+    accepting_ = {};
+    listener_.close();
+    for (connection& c : connections_) c.stream.shutdown_read();
+  }
+  void kill() { connections_.clear(); }
+  [[nodiscard]] census count() const { return {connections_.size(), buffered_}; }
+
+private:
+  struct connection {
+    explicit connection(eddy::tcp_stream s) : stream(std::move(s)) {}
+    eddy::tcp_stream stream;
+    eddy::future<> echoing;
+  };
+  using place = std::list<connection>::iterator;
+
+  eddy::task<> accept_all() {
+    for (;;) {
+      eddy::tcp_stream stream = co_await listener_.accept();
+      const place here = connections_.emplace(connections_.end(), std::move(stream));
+      here->echoing = eddy::spawn(loop_, echo(here->stream))
+                          .then([this, here](const eddy::outcome<void>&) { connections_.erase(here); });
+    }
+  }
+
+  /// Until the client has sent everything, or has gone without a word.
+  eddy::task<> echo(eddy::tcp_stream& stream) {
+    std::array<char, 4096> buffer;
+    for (;;) {
+      const auto size = co_await eddy::as_result(stream.read(std::span(buffer)));
+      if (!size || *size == 0) co_return;
+      buffered_ += *size;
+      const auto sent = co_await eddy::as_result(stream.write(std::span(buffer).first(*size)));
+      buffered_ -= *size;
+      if (!sent) co_return;
+    }
+  }
+
+  eddy::event_loop& loop_;
+  eddy::tcp_listener listener_;
+  std::size_t buffered_ = 0;
+  std::list<connection> connections_;
+  eddy::future<> accepting_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const eddy::address at = listen_address(argc, argv);
+  eddy::event_loop loop;
+  echo_server server(loop, at);
+  const daemon_signals signals(
+      loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
+  loop.run();
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "echo: %s\n", e.what());
+  return 1;
+}

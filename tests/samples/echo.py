@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Drives both echo servers alike: bytes, many connections, idle ones, signals.
+
+    SAMPLES=build/samples tests/samples/echo.py [CONNECTIONS]     100000 if not given
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+
+class server:
+    def __init__(self, style):
+        program = os.path.join(os.environ["SAMPLES"], "echo_" + style)
+        self.process = subprocess.Popen(
+            [program, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+        word, address = self.process.stdout.readline().split()
+        assert word == "ready", word
+        host, port = address.rsplit(":", 1)
+        self.address = (host, int(port))
+
+    def connect(self):
+        return socket.create_connection(self.address, timeout=30)
+
+    def alive(self):
+        """What the server counts, asked by SIGUSR1."""
+        self.process.send_signal(signal.SIGUSR1)
+        return json.loads(self.process.stdout.readline())
+
+    def alive_when(self, condition):
+        """The same, once what has just ended has been noticed."""
+        for _ in range(1000):
+            now = self.alive()
+            if condition(now):
+                return now
+        raise AssertionError(f"still {now}")
+
+    def end(self):
+        return self.process.wait(30)
+
+    def cpu_ticks(self):
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+
+def receive(connection, size):
+    got = bytearray()
+    while len(got) < size:
+        piece = connection.recv(size - len(got))
+        assert piece, f"the stream ended after {len(got)} of {size} bytes"
+        got += piece
+    return bytes(got)
+
+
+def sends_back_what_it_gets(s):
+    with s.connect() as c:
+        for size in (1, 63, 4096, 4097, 1 << 20):
+            sent = os.urandom(size)
+            writer = threading.Thread(target=c.sendall, args=(sent,))
+            writer.start()
+            assert receive(c, size) == sent
+            writer.join()
+        c.shutdown(socket.SHUT_WR)
+        assert c.recv(1) == b""
+
+
+def leaves_nothing_of_many_connections(s, count):
+    before = s.alive_when(lambda now: now["connections"] == 0)
+    reset = struct.pack("ii", 1, 0)  # most end with a reset, so that no port stays in TIME_WAIT
+    for i in range(count):
+        with s.connect() as c:
+            c.sendall(b"x")
+            assert receive(c, 1) == b"x"
+            if i % 100 != 0:
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    s.alive_when(lambda now: now == before)
+
+
+def uses_no_time_for_idle_connections(s):
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(10000, soft - 100)
+    print(f"  {count} idle connections")
+    idle = [s.connect() for _ in range(count)]
+    s.alive_when(lambda now: now["connections"] == count)
+    before = s.cpu_ticks()
+    time.sleep(1)
+    used = s.cpu_ticks() - before
+    assert used == 0, f"{used} clock ticks"
+    for c in idle:
+        c.close()
+    s.alive_when(lambda now: now["connections"] == 0)
+
+
+def finishes_what_is_in_flight(style):
+    s = server(style)
+    with s.connect() as c, s.connect() as idle:
+        # More than the server can pass on at once: it is in the midst of it.
+        sent = os.urandom(8 << 20)
+        writer = threading.Thread(target=c.sendall, args=(sent,))
+        writer.start()
+        first = receive(c, 1 << 20)
+        s.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b"", "an idle connection ends"
+        rest = receive(c, len(sent) - len(first))
+        writer.join()
+        assert first + rest == sent
+        # The client has more to say; the server waits for its end.
+        c.shutdown(socket.SHUT_WR)
+        assert c.recv(1) == b""
+    assert s.end() == 0
+
+
+def ends_at_once_at_a_second_signal(style):
+    s = server(style)
+    with s.connect() as c:
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        c.settimeout(1)
+        try:
+            while True:  # until the server can write no more, and so has to wait
+                c.sendall(bytes(1 << 16))
+        except TimeoutError:
+            pass
+        s.process.send_signal(signal.SIGINT)
+        s.alive()
+        s.process.send_signal(signal.SIGINT)
+        assert s.end() == 0
+
+
+def says_what_is_wrong(style):
+    program = os.path.join(os.environ["SAMPLES"], "echo_" + style)
+    for arguments in (["--listen"], ["--listen", "nonsense"], ["--port", "1"]):
+        wrong = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30)
+        assert wrong.returncode == 2 and "usage" in wrong.stderr, wrong
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        wrong = subprocess.run(
+            [program, "--listen", address], capture_output=True, text=True, timeout=30)
+        assert wrong.returncode == 1 and address in wrong.stderr, wrong
+
+
+def main():
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100000
+    for style in ("callback", "await"):
+        print(style)
+        s = server(style)
+        sends_back_what_it_gets(s)
+        uses_no_time_for_idle_connections(s)
+        print(f"  {count} connections one after the other")
+        leaves_nothing_of_many_connections(s, count)
+        s.process.send_signal(signal.SIGTERM)
+        assert s.end() == 0
+        finishes_what_is_in_flight(style)
+        ends_at_once_at_a_second_signal(style)
+        says_what_is_wrong(style)
+
+
+main()
