@@ -50,20 +50,39 @@ extern "C" void eddy_on_signal(int number) {
   errno = saved_errno;
 }
 
-// In the child of a fork: what came to the parent was not for it, the handlers
-// of other threads are not there, and the eventfds are the parent's.
+// No signal comes while a fork is under way: the child could not tell it from
+// one that had come to the parent.
+sigset_t mask_before_fork;
+
+void before_fork() noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  sigset_t old;
+  ::pthread_sigmask(SIG_SETMASK, &all, &old);
+  guard.lock();
+  mask_before_fork = old;
+}
+
+void after_fork() noexcept {
+  const sigset_t old = mask_before_fork;
+  guard.unlock();
+  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+}
+
+// In the child: what came to the parent was not for it, the handlers of other
+// threads are not there, and the eventfds are the parent's.
 void begin_child() noexcept {
   for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
     s->users.store(0);
     s->wake.store(-1);
     s->pending.store(0);
   }
-  guard.unlock();
+  after_fork();
 }
 
 signal_slot* take_slot() {
   [[maybe_unused]] static const int registered =
-      ::pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); }, &begin_child);
+      ::pthread_atfork(&before_fork, &after_fork, &begin_child);
   const std::scoped_lock lock(guard);
   for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
     if (!s->taken) {

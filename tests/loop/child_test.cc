@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/child.h> promises.
+#include <eddy/loop/child.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::child>);
+static_assert(std::is_nothrow_move_assignable_v<eddy::child>);
+static_assert(!std::is_copy_constructible_v<eddy::child>);
+
+namespace {
+
+using status = eddy::result<eddy::exit_status>;
+
+/// A process that ends when it is told to.
+class obedient {
+public:
+  explicit obedient(int code = 0) {
+    REQUIRE(::pipe(ends_) == 0);
+    pid_ = start_forked([&] {
+      ::close(ends_[1]);
+      char byte = 0;
+      static_cast<void>(!::read(ends_[0], &byte, 1));
+      ::_exit(code);
+      return false;
+    });
+    ::close(ends_[0]);
+  }
+  obedient(const obedient&) = delete;
+  obedient& operator=(const obedient&) = delete;
+  ~obedient() { end(); }
+
+  [[nodiscard]] ::pid_t pid() const noexcept { return pid_; }
+  void end() {
+    if (const int old = std::exchange(ends_[1], -1); old >= 0) ::close(old);
+  }
+
+private:
+  int ends_[2];
+  ::pid_t pid_;
+};
+
+/// Whether the process is a zombie or gone; waits for that.
+bool has_ended(::pid_t pid) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<::id_t>(pid), &info, WEXITED | WNOWAIT) == 0;
+}
+
+bool was_reaped(::pid_t pid) {
+  return ::waitpid(pid, nullptr, WNOHANG) == -1 && errno == ECHILD;
+}
+
+std::error_code refusal(eddy::event_loop& loop, ::pid_t pid) {
+  try {
+    const eddy::child watched(loop, pid);
+  } catch (const std::system_error& e) {
+    return e.code();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a child's exit code is told, and the child is reaped", Loop, ANY_LOOP) {
+  Loop on;
+  obedient process(7);
+  std::optional<status> got;
+  eddy::child child(on.loop, process.pid());
+  child.start([&](status s) { got = s; });
+  CHECK(child.pid() == process.pid());
+
+  SUBCASE("when it ends later") {
+    CHECK_FALSE(on.loop.run_ready());
+    eddy::timer timer(on.loop);
+    timer.start(1ms, [&] { process.end(); });
+    on.run();
+  }
+  SUBCASE("when it has ended already") {
+    process.end();
+    REQUIRE(has_ended(process.pid()));
+    CHECK_FALSE(got);
+    on.run();
+  }
+  REQUIRE(got);
+  REQUIRE(*got);
+  CHECK((*got)->code == 7);
+  CHECK_FALSE((*got)->signal);
+  CHECK_FALSE((*got)->success());
+  CHECK_FALSE(child.active());
+  CHECK(was_reaped(process.pid()));
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child that a signal ended is told so") {
+  const obedient process;
+  std::optional<status> got;
+  eddy::child child(loop, process.pid());
+  child.start([&](status s) { got = s; });
+  ::kill(process.pid(), SIGTERM);
+  loop.run();
+  REQUIRE(got);
+  CHECK((*got)->signal == SIGTERM);
+  CHECK_FALSE((*got)->code);
+  CHECK_FALSE((*got)->core_dumped);
+}
+
+TEST_CASE_FIXTURE(with_loop, "what a child has used is told") {
+  const ::pid_t pid = start_forked([] {
+    const auto end = std::chrono::steady_clock::now() + 20ms;
+    while (std::chrono::steady_clock::now() < end) {
+    }
+    return true;
+  });
+  std::optional<status> got;
+  eddy::child child(loop, pid);
+  child.start([&](status s) { got = s; });
+  loop.run();
+  REQUIRE(got);
+  CHECK((*got)->success());
+  CHECK((*got)->user_time + (*got)->system_time > 1ms);
+  CHECK((*got)->max_resident > 100'000);
+}
+
+TEST_CASE_FIXTURE(with_loop, "children that are not watched are left alone") {
+  obedient ours(1);
+  obedient not_ours(2);
+  eddy::child child(loop, ours.pid());
+  child.start([](status s) { CHECK(s->code == 1); });
+  ours.end();
+  not_ours.end();
+  REQUIRE(has_ended(not_ours.pid()));
+  loop.run();
+  CHECK(end_of(not_ours.pid()) == 2);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child whose watch is stopped is not reaped") {
+  obedient process(3);
+  bool called = false;
+  auto child = std::make_unique<eddy::child>(loop, process.pid());
+  child->start([&](status) { called = true; });
+
+  SUBCASE("before it has ended") {
+    child->stop();
+    CHECK_FALSE(child->active());
+  }
+  SUBCASE("when its end is queued") {
+    process.end();
+    REQUIRE(has_ended(process.pid()));
+    eddy::timer before(loop);
+    before.start(0s, [&] { child->stop(); });
+    loop.run();
+  }
+  SUBCASE("by being destroyed") { child.reset(); }
+  process.end();
+  loop.run();
+  CHECK_FALSE(called);
+  CHECK(end_of(process.pid()) == 3);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child can be watched again after a stop") {
+  obedient process(4);
+  std::optional<status> got;
+  eddy::child child(loop, process.pid());
+  child.start([](status) { FAIL("was stopped"); });
+  child.stop();
+  child.start([](status) { FAIL("was changed"); });
+  child.start([&](status s) { got = s; });
+  process.end();
+  loop.run();
+  REQUIRE(got);
+  CHECK((*got)->code == 4);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child's handler may destroy it, move it, or throw") {
+  obedient process;
+  auto child = std::make_unique<eddy::child>(loop, process.pid());
+  process.end();
+  SUBCASE("destroy") {
+    child->start([&](status) { child.reset(); });
+    loop.run();
+    CHECK_FALSE(child);
+  }
+  SUBCASE("move") {
+    child->start([&](status) { child = std::make_unique<eddy::child>(std::move(*child)); });
+    loop.run();
+    CHECK_FALSE(child->active());
+  }
+  SUBCASE("throw") {
+    child->start([&](status) { throw std::runtime_error("no"); });
+    CHECK_THROWS_AS(loop.run(), std::runtime_error);
+    CHECK(was_reaped(process.pid()));
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a moved child is told") {
+  obedient process;
+  bool told = false;
+  eddy::child first(loop, process.pid());
+  first.start([&](status) { told = true; });
+  eddy::child second(std::move(first));
+  process.end();
+  loop.run();
+  CHECK(told);
+}
+
+TEST_CASE_FIXTURE(with_loop, "what is no child is refused") {
+  CHECK(refusal(loop, 1) == std::errc::no_child_process);
+  CHECK(refusal(loop, ::getpid()) == std::errc::no_child_process);
+  CHECK(refusal(loop, 0) == std::errc::invalid_argument);
+  CHECK(refusal(loop, -1) == std::errc::invalid_argument);
+
+  const ::pid_t gone = start_forked([] { return true; });
+  CHECK(end_of(gone) == 0);
+  CHECK(refusal(loop, gone) == std::errc::no_such_process);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child that somebody else reaped is told as an error") {
+  obedient process;
+  std::optional<status> got;
+  eddy::child child(loop, process.pid());
+  child.start([&](status s) { got = s; });
+  process.end();
+  SUBCASE("by waitpid") { CHECK(end_of(process.pid()) == 0); }
+  SUBCASE("by the kernel, because SIGCHLD is ignored") {
+    // It is, for the one that ends then.
+    obedient later;
+    CHECK(end_of(process.pid()) == 0);
+    eddy::child other(loop, later.pid());
+    std::optional<status> second;
+    other.start([&](status s) { second = s; });
+    const auto before = std::signal(SIGCHLD, SIG_IGN);
+    later.end();
+    loop.run();
+    std::signal(SIGCHLD, before);
+    REQUIRE(second);
+    CHECK(second->error() == std::errc::no_child_process);
+  }
+  loop.run();
+  REQUIRE(got);
+  REQUIRE_FALSE(*got);
+  CHECK(got->error() == std::errc::no_child_process);
+}
+
+TEST_CASE_FIXTURE(tidy, "a child is refused when no descriptor is free") {
+  CHECK(holds_in_child([] {
+    eddy::event_loop loop;
+    obedient process;
+    struct rlimit few {};
+    ::getrlimit(RLIMIT_NOFILE, &few);
+    few.rlim_cur = 0;
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    const bool right = refusal(loop, process.pid()) == std::errc::too_many_files_open;
+    process.end();
+    return end_of(process.pid()) == 0 && right;
+  }));
+}
+
+TEST_CASE_FIXTURE(with_loop, "many children are told, each with its own code") {
+  std::vector<eddy::child> children;
+  int told = 0;
+  for (int i = 0; i < 20; ++i) {
+    const ::pid_t pid = start_forked([i] {
+      ::_exit(i);
+      return false;
+    });
+    children.emplace_back(loop, pid).start([&told, i](status s) {
+      CHECK(s->code == i);
+      ++told;
+    });
+  }
+  loop.run();
+  CHECK(told == 20);
+  children.clear();
+}
+
+TEST_CASE_TEMPLATE("a child in the background does not keep its loop running", Loop, ANY_LOOP) {
+  Loop on;
+  obedient process;
+  eddy::child child(on.loop, process.pid());
+  child.background(true);
+  child.start([](status) { FAIL("nothing keeps the loop"); });
+  on.run();
+  CHECK(child.active());
+  child.stop();
+  process.end();
+  CHECK(end_of(process.pid()) == 0);
+}
+
+TEST_CASE_FIXTURE(tidy, "in the child of a fork, a sibling's end is an error") {
+  eddy::event_loop loop;
+  obedient process(5);
+  std::optional<status> got;
+  eddy::child child(loop, process.pid());
+  child.start([&](status s) { got = s; });
+  const ::pid_t forked = start_forked([&] {
+    process.end();
+    loop.run();
+    return got && !*got && got->error() == std::errc::no_child_process;
+  });
+  process.end();
+  CHECK(end_of(forked) == 0);
+  loop.run();
+  REQUIRE(got);
+  CHECK((*got)->code == 5);
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/handler.h> promises.
+#include <eddy/loop/handler.h>
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include "support/counted.h"
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::handler<void()>>);
+static_assert(!std::is_copy_constructible_v<eddy::handler<void()>>);
+
+TEST_CASE("a handler owns what it captured, also what can only be moved") {
+  int got = 0;
+  eddy::handler<void(int)> add([&got, base = std::make_unique<int>(40)](int n) { got = *base + n; });
+  eddy::handler<void(int)> moved(std::move(add));
+  moved(2);
+  CHECK(got == 42);
+}
+
+TEST_CASE("a handler that is dropped drops what it captured") {
+  int alive = 0;
+  eddy::handler<void()> one([c = counted(alive)] {});
+  CHECK(alive == 1);
+  one = nullptr;
+  CHECK(alive == 0);
+}
+
+TEST_CASE("a handler that captures three pointers is stored inline") {
+  struct three {
+    void* a;
+    void* b;
+    void* c;
+    void operator()() const {}
+  };
+  static_assert(sizeof(eddy::handler<void()>) >= sizeof(three));
+  eddy::handler<void()> one(three{});
+  // Inline is where the handler itself is; `three` has no other place to be.
+  static_assert(std::is_nothrow_constructible_v<eddy::handler<void()>, three>);
+}

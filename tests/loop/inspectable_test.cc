@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/inspectable.h> promises.
+#include <eddy/loop/inspectable.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/loop/keep_alive.h>
+#include <eddy/loop/timer.h>
+
+#include "support/forked.h"
+#include "support/tidy.h"
+
+namespace {
+
+struct says : eddy::inspectable {
+  says(eddy::event_loop& l, std::string w) : inspectable(l), words(std::move(w)) {}
+  void describe(std::string& out) const override { out += words + "\n"; }
+  std::string words;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_loop, "a dump asks what is inspectable, in the order it was made") {
+  const says first(loop, "waits for a reply");
+  auto gone = std::make_unique<says>(loop, "is gone");
+  const says second(loop, "waits for the tide");
+  gone.reset();
+
+  CHECK(loop.count().tasks == 2);
+  CHECK(loop.dump() == "2 tasks:\nwaits for a reply\nwaits for the tide\n");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a dump counts what is alive on the loop") {
+  CHECK(loop.dump() == "");
+
+  loop.defer([] {});
+  eddy::timer timer(loop);
+  timer.start(std::chrono::hours(1), [] {});
+  const eddy::keep_alive kept(loop);
+  CHECK(loop.dump() == "1 ready to run\n1 timers set\n1 keep_alive\n");
+
+  loop.run_ready();
+  timer.stop();
+}
+
+TEST_CASE("a loop that is destroyed before what is on it names it") {
+  const tidy leaves_nothing;
+  dies_saying("must go first:\n1 tasks:\nwaits for a reply\n", [] {
+    std::optional<eddy::event_loop> loop(std::in_place);
+    const says one(*loop, "waits for a reply");
+    loop.reset();
+  });
+}

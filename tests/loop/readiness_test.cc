@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/readiness.h> promises.
+#include <eddy/loop/readiness.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+using direction = eddy::readiness::direction;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::readiness>);
+static_assert(std::is_nothrow_move_assignable_v<eddy::readiness>);
+static_assert(!std::is_copy_constructible_v<eddy::readiness>);
+
+namespace {
+
+/// What the constructor says of a descriptor.
+std::error_code refusal(eddy::event_loop& loop, int descriptor) {
+  try {
+    const eddy::readiness watched(loop, descriptor);
+  } catch (const std::system_error& e) {
+    INFO(e.what());
+    CHECK(std::string(e.what()).contains("descriptor " + std::to_string(descriptor)));
+    return e.code();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a descriptor is told when it can be read, once", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  journal note;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_readable([&](std::error_code error) {
+    CHECK_FALSE(error);
+    note(pair.receive());
+  });
+  CHECK(near.waiting(direction::read));
+  CHECK_FALSE(near.waiting(direction::write));
+  eddy::timer sender(on.loop);
+  sender.start(1ms, [&] {
+    pair.send("hello");
+    pair.send(" again");
+  });
+
+  on.run();
+  CHECK(note == "hello again");
+  CHECK_FALSE(near.waiting(direction::read));
+}
+
+TEST_CASE_TEMPLATE("a descriptor is told when it can be written", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  pair.fill();
+  journal note;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_writable([&](std::error_code) { note("writable"); });
+  eddy::timer reader(on.loop);
+  reader.start(1ms, [&] {
+    note("reading");
+    pair.empty();
+  });
+
+  on.run();
+  CHECK(note == "reading writable");
+}
+
+TEST_CASE_TEMPLATE("both directions can be waited for at once", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  pair.fill();
+  journal note;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_writable([&](std::error_code) { note("writable"); });
+  near.wait_readable([&](std::error_code) {
+    note("readable");
+    pair.empty();
+  });
+  pair.send();
+
+  on.run();
+  CHECK(note == "readable writable");
+}
+
+TEST_CASE_TEMPLATE("a hang-up makes both directions ready", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  pair.fill();
+  journal note;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_writable([&](std::error_code error) { note(error ? "error" : "writable"); });
+  near.wait_readable([&](std::error_code error) { note(error ? "error" : "readable"); });
+  pair.close_far();
+
+  on.run();
+  CHECK(note == "readable writable");
+}
+
+TEST_CASE_TEMPLATE("a handler may wait again", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  int left = 1000;
+  eddy::readiness near(on.loop, pair.near());
+  struct echo {
+    eddy::readiness& near;
+    socket_pair& pair;
+    int& left;
+    void operator()(std::error_code) const {
+      CHECK(pair.receive() == "x");
+      if (--left == 0) return;
+      near.wait_readable(*this);
+      pair.send();
+    }
+  };
+  near.wait_readable(echo{near, pair, left});
+  pair.send();
+  on.run();
+  CHECK(left == 0);
+}
+
+TEST_CASE_TEMPLATE("data that nobody waits for makes no loop spin", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_readable([](std::error_code) {});
+  pair.send();
+  on.run();  // what was sent is never read
+
+  struct rusage before {};
+  ::getrusage(RUSAGE_THREAD, &before);
+  eddy::timer timer(on.loop);
+  timer.start(100ms, [] {});
+  on.run();
+  struct rusage after {};
+  ::getrusage(RUSAGE_THREAD, &after);
+  const auto used = [](const struct rusage& u) {
+    return std::chrono::seconds(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           std::chrono::microseconds(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  };
+  CHECK(used(after) - used(before) < 50ms);
+}
+
+TEST_CASE_TEMPLATE("a wait that was stopped is not told", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair one;
+  socket_pair two;
+  eddy::readiness near(on.loop, one.near());
+  std::optional<eddy::readiness> other(std::in_place, on.loop, two.near());
+  const auto never = [](std::error_code) { FAIL_CHECK("was called"); };
+  one.send();
+  two.send();
+
+  SUBCASE("before anything comes") {
+    near.wait_readable(never);
+    near.stop();
+    on.run();
+  }
+  SUBCASE("in one direction") {
+    bool writable = false;
+    near.wait_readable(never);
+    near.wait_writable([&](std::error_code) { writable = true; });
+    near.stop(direction::read);
+    on.run();
+    CHECK(writable);
+  }
+  SUBCASE("when both are queued, by the first") {
+    journal note;
+    near.wait_readable([&](std::error_code) {
+      note("called");
+      other.reset();
+    });
+    other->wait_readable([&](std::error_code) {
+      note("called");
+      near.stop();
+    });
+    on.run();
+    CHECK(note == "called");
+  }
+  near.stop();
+}
+
+TEST_CASE_TEMPLATE("a handler may destroy what it waits on", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  std::optional<eddy::readiness> near(std::in_place, on.loop, pair.near());
+  bool told = false;
+  near->wait_readable([&](std::error_code) {
+    near.reset();
+    pair.close_near();
+    told = true;
+  });
+  pair.send();
+  on.run();
+  CHECK(told);
+}
+
+TEST_CASE_TEMPLATE("it may be moved while somebody waits", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair one;
+  socket_pair two;
+  journal note;
+  eddy::readiness first(on.loop, one.near());
+  eddy::readiness second(on.loop, two.near());
+  first.wait_readable([&](std::error_code) { note("first"); });
+  second.wait_readable([&](std::error_code) { FAIL_CHECK("was assigned to"); });
+  one.send();
+  two.send();
+
+  eddy::readiness moved(std::move(first));
+  second = std::move(moved);
+  CHECK(second.descriptor() == one.near());
+  on.run();
+  CHECK(note == "first");
+}
+
+TEST_CASE_TEMPLATE("a node can wait instead of a handler", Loop, ANY_LOOP) {
+  Loop on;
+  struct told : eddy::ready_node {
+    told() : ready_node(&run) {}
+    static void run(eddy::ready_node& node) { ++static_cast<told&>(node).times; }
+    int times = 0;
+  };
+  socket_pair pair;
+  told node;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait(direction::read, node);
+  pair.send();
+  on.run();
+  CHECK(node.times == 1);
+  CHECK_FALSE(near.error());
+}
+
+TEST_CASE_TEMPLATE("a wait in the background keeps no loop running", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  bool told = false;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_readable([&](std::error_code) { told = true; });
+  near.background(true);
+  on.run();
+  CHECK_FALSE(told);
+
+  eddy::timer timer(on.loop);
+  timer.start(1ms, [&] { pair.send(); });
+  SUBCASE("but is told while something else does") {
+    eddy::timer later(on.loop);
+    later.start(5ms, [] {});
+    on.run();
+  }
+  SUBCASE("until it is in the foreground") {
+    near.background(false);
+    on.run();
+  }
+  CHECK(told);
+}
+
+TEST_CASE_TEMPLATE("a descriptor that can't be watched is refused at once", Loop, ANY_LOOP) {
+  Loop on;
+  SUBCASE("a negative one") {
+    CHECK(refusal(on.loop, -1) == std::errc::bad_file_descriptor);
+    CHECK(refusal(on.loop, -100) == std::errc::bad_file_descriptor);
+  }
+  SUBCASE("a closed one") {
+    const int gone = ::eventfd(0, EFD_CLOEXEC);
+    ::close(gone);
+    CHECK(refusal(on.loop, gone) == std::errc::bad_file_descriptor);
+    CHECK(refusal(on.loop, 1000000) == std::errc::bad_file_descriptor);
+  }
+  SUBCASE("a file, a directory, a device without waiting") {
+    for (const char* path : {"/proc/self/exe", "/", "/dev/null"}) {
+      const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+      CHECK(refusal(on.loop, file) == std::errc::operation_not_permitted);
+      ::close(file);
+    }
+  }
+  SUBCASE("the loop's own") {
+    CHECK(refusal(on.loop, on.loop.descriptor()) == std::errc::invalid_argument);
+  }
+  on.run();
+}
+
+TEST_CASE_TEMPLATE("loops that wait for each other are refused", Loop, ANY_LOOP) {
+  Loop on;
+  eddy::event_loop other;
+  eddy::readiness inner(other, on.loop.descriptor());
+  inner.wait_readable([](std::error_code) {});
+
+  SUBCASE("at once, when the kernel knows of the first") {
+    other.run_ready();
+    CHECK(refusal(on.loop, other.descriptor()) == std::errc::too_many_symbolic_link_levels);
+  }
+  SUBCASE("in the wait, when it learns of it too late") {
+    eddy::readiness outer(on.loop, other.descriptor());
+    std::error_code got;
+    outer.wait_readable([&](std::error_code error) { got = error; });
+    other.run_ready();
+    on.run();
+    CHECK(got == std::errc::too_many_symbolic_link_levels);
+    CHECK(outer.error() == got);
+  }
+  inner.stop();
+}
+
+TEST_CASE_TEMPLATE("a descriptor that is closed before libev shows it to the kernel fails", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  eddy::readiness near(on.loop, pair.near());
+  journal note;
+  const auto told = [&](std::error_code error) {
+    CHECK(error == std::errc::bad_file_descriptor);
+    note("told");
+  };
+  near.wait_readable(told);
+  near.wait_writable(told);
+  pair.close_near();
+
+  on.run();
+  CHECK(note == "told told");
+  near.wait_readable(told);
+  on.run();
+  CHECK(note == "told told told");
+}
+
+TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its number comes again",
+                   Loop, ANY_LOOP) {
+  Loop on;
+  std::optional<socket_pair> pair(std::in_place);
+  eddy::readiness old(on.loop, pair->near());
+  std::error_code got;
+  old.wait_readable([&](std::error_code error) { got = error; });
+  on.loop.run_ready();
+  const int number = pair->near();
+  pair->close_near();
+
+  SUBCASE("as a socket") {
+    socket_pair fresh;
+    REQUIRE(fresh.near() == number);
+    eddy::readiness watched(on.loop, number);
+    bool told = false;
+    watched.wait_readable([&](std::error_code error) { told = !error; });
+    fresh.send();
+    on.run();
+    CHECK(told);
+  }
+  SUBCASE("as a descriptor without an inode of its own") {
+    const int fresh = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    REQUIRE(fresh == number);
+    {
+      eddy::readiness watched(on.loop, number);
+      bool told = false;
+      watched.wait_readable([&](std::error_code error) { told = !error; });
+      on.run();
+      CHECK(told);
+    }
+    ::close(fresh);
+  }
+  CHECK(got == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE_TEMPLATE("of two descriptors without inodes, the later gets the number", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  const int first = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  eddy::readiness old(on.loop, first);
+  std::error_code got;
+  old.wait_readable([&](std::error_code error) { got = error; });
+  on.loop.run_ready();
+  ::close(first);
+  const int second = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+  REQUIRE(second == first);
+
+  bool told = false;
+  eddy::readiness fresh(on.loop, second);
+  fresh.wait_readable([&](std::error_code error) { told = !error; });
+  on.run();
+  CHECK(told);
+  CHECK(got == std::errc::bad_file_descriptor);
+  ::close(second);
+}
+
+TEST_CASE_TEMPLATE("two watches of one descriptor work side by side", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  journal note;
+  eddy::readiness reader(on.loop, pair.near());
+  std::optional<eddy::readiness> writer(std::in_place, on.loop, pair.near());
+  writer->wait_writable([&](std::error_code error) { note(error ? "error" : "writable"); });
+  reader.wait_readable([&](std::error_code error) { note(error ? "error" : "readable"); });
+  on.loop.run_ready();
+  CHECK(note == "writable");
+
+  SUBCASE("and either goes without the other") {
+    writer.reset();
+    pair.send();
+    on.run();
+    CHECK(note == "writable readable");
+  }
+  SUBCASE("and a close under both stops no program") {
+    pair.close_near();
+    writer.reset();
+    on.run();
+    CHECK(note == "writable error");
+  }
+}
+
+TEST_CASE_TEMPLATE("a set that libev makes anew stops no program over a closed descriptor", Loop,
+                   own_loop, adopted_loop) {
+  // A copy of a watched descriptor outlives it: its events name a watch that is
+  // gone, and libev rebuilds the whole set.
+  Loop on;
+  socket_pair copied;
+  std::optional<socket_pair> closed(std::in_place);
+  std::optional<eddy::readiness> gone(std::in_place, on.loop, copied.near());
+  eddy::readiness stale(on.loop, closed->near());
+  std::error_code got;
+  gone->wait_readable([](std::error_code) {});
+  stale.wait_readable([&](std::error_code error) { got = error; });
+  on.loop.run_ready();
+
+  gone.reset();
+  const int copy = ::fcntl(copied.near(), F_DUPFD_CLOEXEC, 0);
+  copied.close_near();
+  closed.reset();
+  copied.send();
+  eddy::timer watchdog(on.loop);
+  watchdog.start(2s, [&] {
+    stale.stop();
+    FAIL_CHECK("the closed descriptor was not told");
+  });
+  watchdog.background(true);
+  on.run();
+  CHECK(got == std::errc::bad_file_descriptor);
+  ::close(copy);
+}
+
+TEST_CASE_FIXTURE(tidy, "two that wait for one direction stop the program") {
+  dies_saying("two wait for one descriptor to become readable", [] {
+    eddy::event_loop loop;
+    const socket_pair pair;
+    eddy::readiness near(loop, pair.near());
+    near.wait_readable([](std::error_code) {});
+    near.wait_readable([](std::error_code) {});
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its descriptors stops the program") {
+  dies_saying("1 descriptors, signals, files or children watched", [] {
+    std::optional<eddy::event_loop> loop(std::in_place);
+    const socket_pair pair;
+    const eddy::readiness near(*loop, pair.near());
+    loop.reset();
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "many descriptors can be watched, and what comes is told of each") {
+  eddy::event_loop loop;
+  std::vector<std::unique_ptr<socket_pair>> pairs;
+  std::vector<eddy::readiness> watched;
+  int told = 0;
+  for (int i = 0; i < 400; ++i) {
+    pairs.push_back(std::make_unique<socket_pair>());
+    watched.emplace_back(loop, pairs.back()->near());
+    watched.back().wait_readable([&](std::error_code) { ++told; });
+  }
+  for (const auto& pair : pairs) pair->send();
+  loop.run();
+  CHECK(told == 400);
+  watched.clear();
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/remote.h> promises.
+#include <eddy/loop/remote.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/keep_alive.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+bool readable(int descriptor) {
+  struct pollfd p {
+    .fd = descriptor, .events = POLLIN, .revents = 0
+  };
+  return ::poll(&p, 1, 0) == 1;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("what is posted runs later, in order, on the loop", Loop, ANY_LOOP) {
+  Loop on;
+  journal note;
+  CHECK(on.loop.remote().post([&] { note("one"); }));
+  on.loop.post([&] {
+    note("two");
+    CHECK(eddy::event_loop::current() == &on.loop);
+    on.loop.post([&] { note("three"); });
+  });
+  CHECK(note == "");
+
+  on.run();
+  CHECK(note == "one two three");
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE_TEMPLATE("what many threads post arrives, in order for each", Loop, ANY_LOOP) {
+    constexpr std::size_t threads = 4;
+    constexpr int each = 5000;
+    Loop on;
+    std::array<int, threads> next{};
+    std::size_t ended = 0;
+    bool in_order = true;
+    std::optional<eddy::keep_alive> kept(on.loop);
+    std::vector<std::thread> producers;
+    for (std::size_t t = 0; t < threads; ++t) {
+      producers.emplace_back([&, t, remote = on.loop.remote()] {
+        for (int i = 0; i < each; ++i) {
+          remote.post([&, t, i] {
+            in_order = in_order && next[t] == i;
+            next[t] = i + 1;
+            if (i + 1 == each && ++ended == threads) kept.reset();
+          });
+          if (i % 64 == 0) std::this_thread::yield();  // so that the loop falls asleep at times
+        }
+      });
+    }
+    on.run();
+    CHECK(in_order);
+    CHECK(next == std::array<int, threads>{each, each, each, each});
+    for (auto& producer : producers) producer.join();
+  }
+
+  TEST_CASE_TEMPLATE("no wake-up is lost: two loops hand a ball to and fro", Loop, own_loop,
+                     program_run_loop) {
+    constexpr int rounds = 3000;
+    Loop here;
+    std::optional<eddy::keep_alive> kept_here(here.loop);
+    std::atomic<const eddy::remote*> there_remote{nullptr};
+    std::thread player([&, here_remote = here.loop.remote()] {
+      Loop there;
+      std::optional<eddy::keep_alive> kept(there.loop);
+      struct game {
+        Loop& there;
+        std::optional<eddy::keep_alive>& kept;
+        std::optional<eddy::keep_alive>& kept_here;
+        const eddy::remote& here;
+        const eddy::remote remote;
+        int left = rounds;
+        void serve() {
+          here.post([this] {
+            if (--left == 0) kept_here.reset();
+            remote.post([this] {
+              if (left == 0) {
+                kept.reset();
+              } else {
+                serve();
+              }
+            });
+          });
+        }
+      } g{there, kept, kept_here, here_remote, there.loop.remote()};
+      g.serve();
+      there.run();
+      CHECK(g.left == 0);
+    });
+    here.run();
+    player.join();
+  }
+
+  TEST_CASE_FIXTURE(tidy, "a remote may outlive its loop, and says that it is gone") {
+    int alive = 0;
+    auto loop = std::make_unique<eddy::event_loop>();
+    std::atomic<bool> refused{false};
+    std::thread other([remote = loop->remote(), &refused] {
+      while (remote.post([] {})) {
+      }
+      refused = true;
+    });
+    loop->post([c = counted(alive)] {});
+    loop->run_ready();
+    loop->post([c = counted(alive)] { FAIL("dropped"); });
+    CHECK(alive == 1);
+    loop.reset();
+    CHECK(alive == 0);
+    other.join();
+    CHECK(refused);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a sleeping loop is woken once for all that arrives") {
+  // Its descriptor tells: it is readable from the first until the loop runs.
+  loop.run();
+  CHECK_FALSE(readable(loop.descriptor()));
+  int ran = 0;
+  loop.post([&] { ++ran; });
+  CHECK(readable(loop.descriptor()));
+  loop.post([&] { ++ran; });
+  CHECK(loop.next_run() == 0s);
+
+  CHECK(loop.run_ready());
+  CHECK(ran == 2);
+  CHECK_FALSE(readable(loop.descriptor()));
+  CHECK_FALSE(loop.next_run());
+}
+
+TEST_CASE_FIXTURE(with_loop, "a loop that is at work is not woken") {
+  journal note;
+  const int descriptor = loop.descriptor();
+  loop.defer([&] {
+    loop.post([&] { note("posted"); });
+    CHECK_FALSE(readable(descriptor));
+  });
+  loop.run();
+  CHECK(note == "posted");
+  CHECK_FALSE(readable(descriptor));
+}
+
+TEST_CASE_FIXTURE(with_loop, "a loop that a handler threw out of is woken") {
+  loop.defer([] { throw 1; });
+  SUBCASE("of run_ready") { CHECK_THROWS(loop.run_ready()); }
+  SUBCASE("of run") { CHECK_THROWS(loop.run()); }
+  SUBCASE("of run_once") { CHECK_THROWS(loop.run_once()); }
+  CHECK_FALSE(loop.next_run());
+  bool ran = false;
+  loop.post([&] { ran = true; });
+  CHECK(readable(loop.descriptor()));
+  loop.run_ready();
+  CHECK(ran);
+}
+
+TEST_CASE_FIXTURE(tidy, "posting works when no descriptor is free") {
+  CHECK(holds_in_child([] {
+    eddy::event_loop loop;
+    struct rlimit few {};
+    ::getrlimit(RLIMIT_NOFILE, &few);
+    few.rlim_cur = 0;
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    int ran = 0;
+    loop.post([&] { ++ran; });
+    loop.run();
+    std::optional<eddy::keep_alive> kept(loop);
+    std::thread other([&] {
+      loop.post([&] {
+        ++ran;
+        kept.reset();
+      });
+    });
+    loop.run();
+    other.join();
+    return ran == 2;
+  }));
+}

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/signal.h> promises.
+#include <eddy/loop/signal.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::signal>);
+static_assert(!std::is_copy_constructible_v<eddy::signal>);
+
+namespace {
+
+volatile std::sig_atomic_t own_calls = 0;
+
+/// A handler of the program's own for SIGUSR1, for a scope.
+class own_handler_of_usr1 {
+public:
+  own_handler_of_usr1() {
+    own_calls = 0;
+    struct sigaction own {};
+    own.sa_handler = [](int) { own_calls = own_calls + 1; };
+    ::sigaction(SIGUSR1, &own, &before_);
+  }
+  own_handler_of_usr1(const own_handler_of_usr1&) = delete;
+  own_handler_of_usr1& operator=(const own_handler_of_usr1&) = delete;
+  ~own_handler_of_usr1() { ::sigaction(SIGUSR1, &before_, nullptr); }
+
+private:
+  struct sigaction before_ {};
+};
+
+bool is_default(int number) {
+  struct sigaction now {};
+  ::sigaction(number, nullptr, &now);
+  return now.sa_handler == SIG_DFL;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a signal that comes is told on the loop, each time", Loop, ANY_LOOP) {
+  Loop on;
+  journal note;
+  eddy::signal usr1(on.loop, SIGUSR1);
+  usr1.start([&] {
+    note("told");
+    if (note == "told told told") return usr1.stop();
+    std::raise(SIGUSR1);
+  });
+  CHECK(usr1.active());
+  CHECK(usr1.number() == SIGUSR1);
+  std::raise(SIGUSR1);
+  CHECK(note == "");
+
+  on.run();
+  CHECK(note == "told told told");
+  CHECK_FALSE(usr1.active());
+}
+
+TEST_CASE_TEMPLATE("a signal ends the wait of its loop", Loop, ANY_LOOP) {
+  Loop on;
+  eddy::signal alarm(on.loop, SIGALRM);
+  alarm.start([&] { alarm.stop(); });
+  ::ualarm(2000, 0);
+  on.run();
+  CHECK_FALSE(alarm.active());
+}
+
+TEST_CASE_FIXTURE(with_loop, "signals that come close together are told once") {
+  journal note;
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([&] { note("told"); });
+  for (int i = 0; i < 10; ++i) std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(note == "told");
+  CHECK_FALSE(loop.run_ready());
+}
+
+TEST_CASE_FIXTURE(with_loop, "signals of one turn come by number, to watchers as they started") {
+  journal note;
+  eddy::signal usr2(loop, SIGUSR2);
+  eddy::signal last(loop, SIGUSR1);
+  eddy::signal first(loop, SIGUSR1);
+  usr2.start([&] { note("usr2"); });
+  first.start([&] { note("first"); });
+  last.start([&] { note("last"); });
+  std::raise(SIGUSR2);
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(note == "first last usr2");
+}
+
+TEST_CASE_FIXTURE(with_loop, "what was installed before comes back with the last watcher's end") {
+  const own_handler_of_usr1 own;
+  journal note;
+  eddy::signal one(loop, SIGUSR1);
+  std::optional<eddy::signal> two(std::in_place, loop, SIGUSR1);
+  one.start([&] { note("one"); });
+  two->start([&] { note("two"); });
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(note == "one two");
+  CHECK(own_calls == 0);
+
+  one.stop();
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(note == "one two two");
+  two.reset();
+  std::raise(SIGUSR1);
+  CHECK(own_calls == 1);
+  CHECK(is_default(SIGUSR2));
+}
+
+TEST_CASE_FIXTURE(with_loop, "what was installed meanwhile stays") {
+  eddy::signal watched(loop, SIGUSR1);
+  watched.start([] {});
+  own_calls = 0;
+  std::signal(SIGUSR1, [](int) { own_calls = own_calls + 1; });
+  watched.stop();
+  std::raise(SIGUSR1);
+  CHECK(own_calls == 1);
+  std::signal(SIGUSR1, SIG_DFL);
+}
+
+TEST_CASE_FIXTURE(with_loop, "what can't be told is refused") {
+  for (const int number : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 32, 33, 65,
+                           1000000}) {
+    CAPTURE(number);
+    CHECK_THROWS_AS(eddy::signal(loop, number), std::system_error);
+  }
+  for (const int number : {SIGHUP, SIGTERM, SIGINT, SIGCHLD, SIGPIPE, SIGRTMIN, SIGRTMAX}) {
+    CAPTURE(number);
+    eddy::signal good(loop, number);
+    good.start([] {});
+  }
+  CHECK(is_default(SIGRTMAX));
+}
+
+TEST_CASE_FIXTURE(with_loop, "a stopped signal is not told, though it had come") {
+  journal note;
+  eddy::signal first(loop, SIGUSR1);
+  auto second = std::make_unique<eddy::signal>(loop, SIGUSR1);
+  eddy::signal third(loop, SIGUSR1);
+  first.start([&] {
+    note("first");
+    second.reset();
+    third.stop();
+  });
+  second->start([&] { note("second"); });
+  third.start([&] { note("third"); });
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(note == "first");
+
+  SUBCASE("nor is one that came before the start") {
+    first.stop();
+    std::signal(SIGUSR1, SIG_IGN);
+    std::raise(SIGUSR1);
+    std::signal(SIGUSR1, SIG_DFL);
+    third.start([&] { note("third"); });
+    loop.run_ready();
+    CHECK(note == "first");
+  }
+  SUBCASE("nor is one that came before another start") {
+    std::raise(SIGUSR1);
+    first.stop();
+    third.start([&] { note("third"); });
+    loop.run_ready();
+    CHECK(note == "first");
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a signal's handler may use the signal") {
+  journal note;
+  auto usr1 = std::make_unique<eddy::signal>(loop, SIGUSR1);
+  const auto raise_twice = [&] {
+    std::raise(SIGUSR1);
+    loop.run_ready();
+    if (!is_default(SIGUSR1)) std::raise(SIGUSR1);
+    loop.run_ready();
+  };
+
+  SUBCASE("destroy it") {
+    usr1->start([&] {
+      usr1.reset();
+      note("destroyed");
+    });
+    raise_twice();
+    CHECK(note == "destroyed");
+  }
+  SUBCASE("change the handler") {
+    usr1->start([&] {
+      note("one");
+      usr1->start([&] { note("two"); });
+    });
+    raise_twice();
+    CHECK(note == "one two");
+  }
+  SUBCASE("stop and start it") {
+    usr1->start([&] {
+      usr1->stop();
+      note("one");
+      usr1->start([&] { note("two"); });
+    });
+    raise_twice();
+    CHECK(note == "one two");
+  }
+  SUBCASE("move it") {
+    usr1->start([&] {
+      usr1 = std::make_unique<eddy::signal>(std::move(*usr1));
+      note("moved");
+    });
+    raise_twice();
+    CHECK(note == "moved moved");
+  }
+  SUBCASE("throw") {
+    usr1->start([&] {
+      note("thrown");
+      throw std::runtime_error("no");
+    });
+    std::raise(SIGUSR1);
+    CHECK_THROWS_AS(loop.run(), std::runtime_error);
+    std::raise(SIGUSR1);
+    CHECK_THROWS_AS(loop.run(), std::runtime_error);
+    CHECK(note == "thrown thrown");
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a moved signal is told in its place") {
+  journal note;
+  eddy::signal a(loop, SIGUSR1);
+  eddy::signal b(loop, SIGUSR1);
+  a.start([&] { note("a"); });
+  b.start([&] { note("b"); });
+  eddy::signal moved(std::move(a));
+  CHECK_FALSE(a.active());
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(note == "a b");
+}
+
+TEST_CASE_TEMPLATE("a signal in the background does not keep its loop running", Loop, ANY_LOOP) {
+  Loop on;
+  bool told = false;
+  eddy::signal usr1(on.loop, SIGUSR1);
+  usr1.background(true);
+  usr1.start([&] { told = true; });
+  on.run();
+  CHECK(on.loop.count().waiting == 0);
+  CHECK_FALSE(told);
+
+  SUBCASE("but is told while something else does") {
+    eddy::timer timer(on.loop);
+    timer.start(1ms, [] { std::raise(SIGUSR1); });
+    eddy::timer later(on.loop);
+    later.start(5ms, [] {});
+    on.run();
+    CHECK(told);
+  }
+  SUBCASE("until it is in the foreground") {
+    usr1.background(false);
+    CHECK(on.loop.count().waiting == 1);
+    usr1.background(true);
+    CHECK(on.loop.count().waiting == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a signal changes no errno, and restarts what it interrupts") {
+  eddy::signal alarm(loop, SIGALRM);
+  alarm.start([] {});
+  errno = 12345;
+  std::raise(SIGALRM);
+  CHECK(errno == 12345);
+
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const ::pid_t writer = start_forked([&] {
+    std::this_thread::sleep_for(10ms);
+    return ::write(ends[1], "x", 1) == 1;
+  });
+  ::ualarm(1000, 0);
+  char one = 0;
+  CHECK(::read(ends[0], &one, 1) == 1);
+  CHECK(end_of(writer) == 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_CASE_FIXTURE(tidy, "a signal that comes between the clock and the wait is not lost") {
+  // It comes again and again, at any moment of the loop's turns, and each time
+  // once more only when it was told.
+  eddy::event_loop loop;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const ::pid_t here = ::getpid();
+  const ::pid_t sender = start_forked([&] {
+    ::close(ends[1]);
+    for (char byte = 0; ::read(ends[0], &byte, 1) == 1;) ::kill(here, SIGUSR1);
+    return true;
+  });
+  int told = 0;
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([&] {
+    if (++told == 2000) return usr1.stop();
+    CHECK(::write(ends[1], "x", 1) == 1);
+  });
+  eddy::timer busy(loop);
+  busy.background(true);
+  busy.start_every(50us, [] {}, eddy::resolution::fine);
+  CHECK(::write(ends[1], "x", 1) == 1);
+  loop.run();
+  CHECK(told == 2000);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  CHECK(end_of(sender) == 0);
+}
+
+TEST_CASE_FIXTURE(tidy, "two loops can want one signal, and both are told") {
+  eddy::event_loop a;
+  eddy::event_loop b;
+  journal note;
+  eddy::signal in_a(a, SIGUSR1);
+  eddy::signal in_b(b, SIGUSR1);
+  in_a.start([&] { note("a"); });
+  in_b.start([&] { note("b"); });
+  std::raise(SIGUSR1);
+  b.run_ready();
+  a.run_ready();
+  CHECK(note == "b a");
+
+  in_a.stop();
+  std::raise(SIGUSR1);
+  a.run_ready();
+  b.run_ready();
+  CHECK(note == "b a b");
+  in_b.stop();
+  CHECK(is_default(SIGUSR1));
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(tidy, "loops of several threads are told of one signal while others come and go") {
+    constexpr int threads = 3;
+    std::atomic<int> ready{0};
+    std::atomic<int> told{0};
+    std::atomic<bool> over{false};
+    std::vector<std::thread> all;
+    const own_handler_of_usr1 otherwise;
+    for (int t = 0; t < threads; ++t) {
+      all.emplace_back([&] {
+        eddy::event_loop loop;
+        eddy::signal usr1(loop, SIGUSR1);
+        usr1.start([&] {
+          ++told;
+          usr1.stop();
+        });
+        ++ready;
+        loop.run();
+      });
+    }
+    std::thread restless([&] {
+      while (!over) {
+        eddy::event_loop loop;
+        eddy::signal usr1(loop, SIGUSR1);
+        usr1.start([] {});
+        loop.run_ready();
+      }
+    });
+    while (ready != threads) std::this_thread::yield();
+    ::kill(::getpid(), SIGUSR1);
+    for (auto& t : all) t.join();
+    for (int i = 0; i < 100; ++i) {
+      ::kill(::getpid(), SIGUSR1);
+      std::this_thread::yield();
+    }
+    over = true;
+    restless.join();
+    CHECK(told == threads);
+  }
+}
+
+TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its parent nothing") {
+  eddy::event_loop loop;
+  int told = 0;
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([&] { ++told; });
+
+  SUBCASE("of a signal that comes to it") {
+    CHECK(holds_in_child([&] {
+      std::raise(SIGUSR1);
+      loop.run_once();
+      if (told != 1) return false;
+      std::raise(SIGUSR1);
+      loop.run_once();
+      return told == 2;
+    }));
+    CHECK_FALSE(loop.run_ready());
+    CHECK(told == 0);
+  }
+  SUBCASE("while a signal of the parent's is its own") {
+    std::raise(SIGUSR1);
+    CHECK(holds_in_child([&] {
+      loop.run_ready();
+      return told == 0;
+    }));
+    loop.run_ready();
+    CHECK(told == 1);
+  }
+  SUBCASE("at whatever moment it comes") {
+    for (int i = 0; i < 100; ++i) {
+      const ::pid_t pid = ::fork();
+      if (pid == 0) {
+        ::alarm(20);
+        while (told == 0) loop.run_once();
+        ::_exit(told == 1 ? 0 : 1);
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(i * 10));
+      ::kill(pid, SIGUSR1);
+      REQUIRE(end_of(pid) == 0);
+    }
+    CHECK_FALSE(loop.run_ready());
+  }
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its signals stops the program") {
+  dies_saying("1 descriptors, signals, files or children watched", [] {
+    std::optional<eddy::event_loop> loop(std::in_place);
+    eddy::signal usr1(*loop, SIGUSR1);
+    usr1.start([] {});
+    loop.reset();
+  });
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/timer_node.h> promises.
+#include <eddy/loop/timer_node.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/loop/event_loop.h>
+
+#include "support/journal.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+struct named : eddy::timer_node {
+  named(eddy::event_loop& loop, journal& j, int n) : timer_node(loop, &run), note(&j), name(n) {}
+  named(named&& other) noexcept = default;
+
+  static void run(eddy::ready_node& node) {
+    auto& self = static_cast<named&>(static_cast<eddy::timer_node&>(node));
+    (*self.note)(self.name);
+  }
+
+  journal* note;
+  int name;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop, "a node fires when its deadline has come, and once") {
+  journal note;
+  named node(loop, note, 1);
+  node.set(clock.now() + 5s);
+  CHECK(node.pending());
+  CHECK(node.deadline() == clock.now() + 5s);
+
+  clock.advance(5s);
+  CHECK(loop.run_ready());
+  CHECK(note == "1");
+  CHECK_FALSE(node.pending());
+  CHECK_FALSE(loop.run_ready());
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a node that is cleared does not fire") {
+  journal note;
+  named node(loop, note, 1);
+  node.set(clock.now());
+
+  SUBCASE("before it is due") { node.clear(); }
+  SUBCASE("when it is due, and queued already") {
+    struct killer : eddy::timer_node {
+      killer(eddy::event_loop& l, named& v) : timer_node(l, &run), victim(&v) {}
+      static void run(eddy::ready_node& ready) {
+        static_cast<killer&>(static_cast<eddy::timer_node&>(ready)).victim->clear();
+      }
+      named* victim;
+    };
+    killer first(loop, node);
+    first.set(clock.now() - 1ns);
+    loop.run_ready();
+  }
+  loop.run_ready();
+  CHECK(note == "");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a node can be destroyed while it is set") {
+  journal note;
+  auto first = std::make_unique<named>(loop, note, 1);
+  auto second = std::make_unique<named>(loop, note, 2);
+  named third(loop, note, 3);
+  first->set(clock.now() + 1s);
+  second->set(clock.now() + 2s);
+  third.set(clock.now() + 3s);
+
+  first.reset();
+  second.reset();
+  clock.advance(3s);
+  loop.run_ready();
+  CHECK(note == "3");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a moved node keeps its deadline and its place") {
+  journal note;
+  named a(loop, note, 1);
+  named b(loop, note, 2);
+  a.set(clock.now() + 1s);
+  b.set(clock.now() + 1s);
+
+  named moved(std::move(a));
+  CHECK(moved.pending());
+  CHECK_FALSE(a.pending());
+  clock.advance(1s);
+  loop.run_ready();
+  CHECK(note == "1 2");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "whatever is set, moved and cleared, nodes fire by deadline "
+                                   "and then by order of setting") {
+  // Against the plainest possible model: a list that is searched.
+  struct model {
+    int name;
+    eddy::time_point deadline;
+  };
+  std::mt19937 random(20240229);
+  const auto upto = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  journal note;
+  journal expected;
+  std::vector<std::unique_ptr<named>> nodes;
+  for (int i = 0; i < 200; ++i) nodes.push_back(std::make_unique<named>(loop, note, i));
+  std::list<model> set;  // in the order of setting
+
+  for (int step = 0; step < 20000; ++step) {
+    const int n = upto(200);
+    auto& node = *nodes[static_cast<std::size_t>(n)];
+    switch (upto(8)) {
+      case 0:
+        node.clear();
+        std::erase_if(set, [&](const model& m) { return m.name == n; });
+        break;
+      case 1: {
+        clock.advance(std::chrono::nanoseconds(upto(20)));
+        loop.run_ready();
+        for (;;) {
+          auto first = set.end();
+          for (auto m = set.begin(); m != set.end(); ++m) {
+            if (m->deadline <= clock.now() && (first == set.end() || m->deadline < first->deadline)) {
+              first = m;
+            }
+          }
+          if (first == set.end()) break;
+          expected(first->name);
+          set.erase(first);
+        }
+        break;
+      }
+      case 2: {
+        auto moved = std::make_unique<named>(std::move(node));
+        nodes[static_cast<std::size_t>(n)] = std::move(moved);
+        break;
+      }
+      default: {
+        const auto deadline = clock.now() + std::chrono::nanoseconds(upto(100));
+        node.set(deadline);
+        std::erase_if(set, [&](const model& m) { return m.name == n; });
+        set.push_back({n, deadline});
+      }
+    }
+    if (const auto next = loop.next_run(); !set.empty()) {
+      auto first = set.front().deadline;
+      for (const auto& m : set) first = std::min(first, m.deadline);
+      REQUIRE(next == std::max(first - clock.now(), eddy::duration::zero()));
+    } else {
+      REQUIRE_FALSE(next);
+    }
+  }
+  CHECK(note.text() == expected.text());
+  CHECK(loop.count().timers == set.size());
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a node in the background does not keep its loop running") {
+  journal note;
+  named back(loop, note, 1);
+  back.set(clock.now() + 1s);
+  back.background(true);
+  loop.run();
+  CHECK(note == "");
+
+  SUBCASE("but fires while something else does") {
+    named front(loop, note, 2);
+    front.set(clock.now() + 2s);
+    loop.run();
+    CHECK(note == "1 2");
+  }
+  SUBCASE("until it is in the foreground") {
+    back.background(false);
+    loop.run();
+    CHECK(note == "1");
+  }
+  SUBCASE("nor does one that was moved in memory") {
+    named moved(std::move(back));
+    loop.run();
+    CHECK(note == "");
+  }
+}

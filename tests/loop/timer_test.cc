@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/timer.h> promises.
+#include <eddy/loop/timer.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/loop/event_loop.h>
+
+#include "support/any_loop.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::timer>);
+static_assert(!std::is_copy_constructible_v<eddy::timer>);
+
+namespace {
+
+/// Keeps a thread from its loop.
+void work_for(eddy::duration time) {
+  const auto end = steady_clock::now() + time;
+  while (steady_clock::now() < end) {
+  }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a timer never rings early", Loop, ANY_LOOP) {
+  Loop on;
+  for (const auto exactness : {eddy::resolution::millisecond, eddy::resolution::fine}) {
+    for (const auto delay : {0us, 100us, 1000us, 2500us}) {
+      const auto start = steady_clock::now();
+      std::optional<eddy::time_point> rang;
+      eddy::timer timer(on.loop);
+      timer.start(delay, [&] { rang = steady_clock::now(); }, exactness);
+      CHECK_FALSE(rang);
+      on.run();
+      REQUIRE(rang);
+      CHECK(*rang - start >= delay);
+      CHECK_FALSE(timer.active());
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("timers ring by deadline, and in the order of starting among equals", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  journal note;
+  const auto when = steady_clock::now() + 2ms;
+  std::vector<eddy::timer> timers;
+  for (int i = 0; i < 10; ++i) {
+    timers.emplace_back(on.loop).start_at(when, [&note, i] { note(i); });
+  }
+  timers.emplace_back(on.loop).start_at(when - 1ms, [&note] { note("first"); });
+
+  on.run();
+  CHECK(note == "first 0 1 2 3 4 5 6 7 8 9");
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer that is started anew is the last among equals") {
+  journal note;
+  const auto when = clock.now() + 1s;
+  eddy::timer a(loop);
+  eddy::timer b(loop);
+  eddy::timer c(loop);
+  a.start_at(when, [&] { note("a"); });
+  b.start_at(when, [&] { note("b"); });
+  c.start_at(when, [&] { note("c"); });
+
+  SUBCASE("at the same time") { a.start_at(when, [&] { note("a"); }); }
+  SUBCASE("later and back") {
+    a.restart(5s);
+    a.restart(1s);
+  }
+  SUBCASE("earlier and back") {
+    a.restart(1ms);
+    a.restart(1s);
+  }
+  loop.run();
+  CHECK(note == "b c a");
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "restart moves the deadline and keeps the handler") {
+  const auto start = clock.now();
+  std::optional<eddy::time_point> rang;
+  eddy::timer timer(loop);
+  timer.start(10s, [&] { rang = clock.now(); });
+
+  SUBCASE("later") {
+    timer.restart(20s);
+    CHECK(timer.deadline() == start + 20s);
+    loop.run();
+    CHECK(rang == start + 20s);
+  }
+  SUBCASE("earlier") {
+    timer.restart(5s);
+    loop.run();
+    CHECK(rang == start + 5s);
+  }
+  SUBCASE("again and again, as an idle timeout") {
+    eddy::timer traffic(loop);
+    int messages = 0;
+    traffic.start_every(9s, [&] {
+      timer.restart(10s);
+      if (++messages == 100) traffic.stop();
+    });
+    loop.run();
+    CHECK(rang == start + 900s + 10s);
+  }
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer's handler may use the timer") {
+  journal note;
+  auto timer = std::make_unique<eddy::timer>(loop);
+
+  SUBCASE("destroy it") {
+    timer->start(1s, [&] {
+      timer.reset();
+      note("destroyed");
+    });
+    loop.run();
+    CHECK(note == "destroyed");
+  }
+  SUBCASE("destroy it while it repeats") {
+    timer->start_every(1s, [&] {
+      timer.reset();
+      note("destroyed");
+    });
+    loop.run();
+    CHECK(note == "destroyed");
+  }
+  SUBCASE("restart it") {
+    int runs = 0;
+    timer->start(1s, [&] {
+      note(++runs);
+      if (runs < 3) timer->restart(1s);
+    });
+    loop.run();
+    CHECK(note == "1 2 3");
+  }
+  SUBCASE("start it with another handler") {
+    timer->start(1s, [&] {
+      note("one");
+      timer->start(1s, [&] { note("two"); });
+    });
+    loop.run();
+    CHECK(note == "one two");
+  }
+  SUBCASE("stop it while it repeats") {
+    timer->start_every(1s, [&] {
+      note("once");
+      timer->stop();
+    });
+    loop.run();
+    CHECK(note == "once");
+  }
+  SUBCASE("move it while it repeats") {
+    int runs = 0;
+    timer->start_every(1s, [&] {
+      note(++runs);
+      if (runs == 3) return timer->stop();
+      timer = std::make_unique<eddy::timer>(std::move(*timer));
+    });
+    loop.run();
+    CHECK(note == "1 2 3");
+  }
+  SUBCASE("throw") {
+    timer->start_every(1s, [&] {
+      note("thrown");
+      throw std::runtime_error("no");
+    });
+    CHECK_THROWS_AS(loop.run(), std::runtime_error);
+    CHECK(timer->active());
+    CHECK_THROWS_AS(loop.run(), std::runtime_error);
+    CHECK(note == "thrown thrown");
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a stopped timer never rings, though it was due") {
+  journal note;
+  eddy::timer first(loop);
+  auto second = std::make_unique<eddy::timer>(loop);
+  eddy::timer third(loop);
+  first.start(0s, [&] {
+    note("first");
+    second.reset();
+    third.stop();
+  });
+  second->start(0s, [&] { note("second"); });
+  third.start(0s, [&] { note("third"); });
+
+  loop.run();
+  CHECK(note == "first");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler owns") {
+  int alive = 0;
+  SUBCASE("of anything") {
+    eddy::timer timer(loop);
+    timer.start(1s, [c = counted(alive)] {});
+    CHECK(alive == 1);
+    timer.stop();
+    CHECK(alive == 0);
+    timer.start(1s, [c = counted(alive)] {});
+    timer.start(1s, [] {});
+    CHECK(alive == 0);
+    timer.stop();
+  }
+  SUBCASE("of the timer itself") {
+    auto owned = std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
+    eddy::timer& timer = owned->second;
+    timer.start(1s, [owned] {});
+    owned.reset();
+    CHECK(alive == 1);
+    timer.stop();
+    CHECK(alive == 0);
+  }
+  SUBCASE("of the timer itself, by a new handler") {
+    auto owned = std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
+    eddy::timer& timer = owned->second;
+    timer.start(1s, [owned] {});
+    owned.reset();
+    timer.start(1s, [] {});
+    CHECK(alive == 0);
+  }
+  SUBCASE("after it has rung") {
+    eddy::timer timer(loop);
+    timer.start(0s, [c = counted(alive)] {});
+    loop.run();
+    CHECK(alive == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a repeating timer does not drift") {
+  const auto start = clock.now();
+  std::vector<eddy::duration> deadlines;
+  eddy::timer timer(loop);
+  timer.start_every(10ms, [&] {
+    deadlines.push_back(timer.deadline() - start);
+    CHECK(timer.missed() == 0);
+    clock.advance(3ms);  // a slow handler
+  });
+
+  for (int i = 0; i < 4; ++i) {
+    clock.advance_to(timer.deadline());
+    loop.run_ready();
+  }
+  timer.stop();
+  CHECK(deadlines == std::vector<eddy::duration>{20ms, 30ms, 40ms, 50ms});
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a loop that was late is told of missed ticks in one call") {
+  const auto start = clock.now();
+  journal note;
+  eddy::timer timer(loop);
+  timer.start_every(10ms, [&] { note(timer.missed()); });
+
+  SUBCASE("by less than a tick") {
+    clock.advance(19ms);
+    loop.run();
+    CHECK(note == "0");
+    CHECK(timer.deadline() == start + 20ms);
+  }
+  SUBCASE("by several") {
+    clock.advance(55ms);
+    loop.run();
+    CHECK(note == "4");
+    CHECK(timer.deadline() == start + 60ms);
+    clock.advance(5ms);
+    loop.run();
+    CHECK(note == "4 0");
+  }
+  SUBCASE("by exactly one") {
+    clock.advance(20ms);
+    loop.run();
+    CHECK(note == "1");
+    CHECK(timer.deadline() == start + 30ms);
+  }
+  timer.stop();
+}
+
+TEST_CASE_TEMPLATE("work that made the loop late makes no timer early", Loop, ANY_LOOP) {
+  Loop on;
+  eddy::timer timer(on.loop);
+  eddy::time_point started{};
+  on.loop.defer([&] {
+    work_for(10ms);
+    started = steady_clock::now();
+    timer.start(5ms, [&] { CHECK(steady_clock::now() - started >= 5ms); });
+    CHECK(timer.deadline() >= started + 5ms);
+  });
+  on.run();
+  CHECK(steady_clock::now() - started >= 5ms);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a delay of zero or less is over in the next turn") {
+  journal note;
+  eddy::timer zero(loop);
+  eddy::timer negative(loop);
+  eddy::timer past(loop);
+  zero.start(0s, [&] { note("zero"); });
+  negative.start(-5s, [&] { note("negative"); });
+  past.start_at(eddy::time_point::min(), [&] { note("past"); });
+
+  loop.run_ready();
+  CHECK(note == "past zero negative");
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer that restarts itself at once lets others run") {
+  journal note;
+  int left = 3;
+  eddy::timer timer(loop);
+  timer.start(0s, [&] {
+    note("timer");
+    if (--left != 0) timer.restart(0s);
+  });
+  loop.defer([&] {
+    note("deferred");
+    loop.defer([&] { note("again"); });
+  });
+  loop.run();
+  CHECK(note == "deferred timer again timer timer");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a delay without end neither rings nor overflows") {
+  eddy::timer timer(loop);
+  timer.start(eddy::duration::max(), [] { FAIL("rang"); });
+  CHECK(timer.deadline() == eddy::time_point::max());
+  loop.run_ready();
+  timer.start(eddy::duration::max(), [] { FAIL("rang"); }, eddy::resolution::fine);
+  eddy::timer other(loop);
+  other.start(1ms, [&] { timer.stop(); });
+  loop.run();
+  CHECK_FALSE(timer.active());
+}
+
+TEST_CASE_TEMPLATE("a fine timer is not rounded up to milliseconds", Loop, ANY_LOOP) {
+  // The best of many: a busy machine makes single ones late.
+  Loop on;
+  eddy::duration best = 1h;
+  eddy::timer timer(on.loop);
+  for (int i = 0; i < 50; ++i) {
+    const auto start = steady_clock::now();
+    timer.start(50us, [&] { best = std::min<eddy::duration>(best, steady_clock::now() - start); },
+                eddy::resolution::fine);
+    on.run();
+  }
+  CHECK(best < 1ms);
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer in the background does not keep its loop running") {
+  eddy::timer timer(loop);
+  timer.background(true);
+  timer.start(1s, [] { FAIL("nothing else keeps the loop"); });
+  loop.run();
+  CHECK(timer.active());
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer can be moved while it runs") {
+  journal note;
+  eddy::timer first(loop);
+  first.start_every(1s, [&] { note("tick"); });
+  eddy::timer second(std::move(first));
+  CHECK_FALSE(first.active());
+  CHECK(second.active());
+
+  loop.run_once();
+  second.stop();
+  CHECK(note == "tick");
+}
+
+TEST_CASE("a period that is not more than zero stops the program") {
+  const tidy leaves_nothing;
+  dies_saying("a period that is not more than zero", [] {
+    eddy::event_loop loop;
+    eddy::timer timer(loop);
+    timer.start_every(0s, [] {});
+  });
+}
+
+TEST_CASE("restarting a timer that does not run stops the program") {
+  const tidy leaves_nothing;
+  dies_saying("restart was called on a timer that does not run", [] {
+    eddy::event_loop loop;
+    eddy::timer timer(loop);
+    timer.restart(1s);
+  });
+}
+
+TEST_CASE("a loop that is destroyed before its timer stops the program") {
+  const tidy leaves_nothing;
+  dies_saying("1 timers set", [] {
+    std::optional<eddy::event_loop> loop(std::in_place);
+    eddy::timer timer(*loop);
+    timer.start(1s, [] {});
+    loop.reset();
+  });
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
+
+#include <doctest/doctest.h>
+
+#include <eddy/loop/clock.h>
+#include <eddy/loop/event_loop.h>
+
+/// How many descriptors this process has open.
+inline std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+/// A fixture: the test leaves no descriptor open.
+class tidy {
+public:
+  tidy() = default;
+  tidy(const tidy&) = delete;
+  tidy& operator=(const tidy&) = delete;
+  ~tidy() { CHECK(open_descriptors() == before_); }
+
+private:
+  std::size_t before_ = open_descriptors();
+};
+
+/// Checks that nothing is left on a loop.
+inline void check_empty(const eddy::event_loop& loop) {
+  const auto left = loop.count();
+  CHECK(left.ready == 0);
+  CHECK(left.timers == 0);
+  CHECK(left.waiting == 0);
+  CHECK(left.tasks == 0);
+}
+
+/// A fixture: a loop, which the test leaves empty.
+struct with_loop : tidy {
+  eddy::event_loop loop;
+  ~with_loop() { check_empty(loop); }
+};
+
+/// A fixture: a loop whose time stands still until the test moves it.
+struct with_still_loop : tidy {
+  eddy::manual_clock clock;
+  eddy::event_loop loop{clock};
+  ~with_still_loop() { check_empty(loop); }
+};
+
+/// A fixture: a loop that jumps to the next deadline when nothing is ready.
+struct with_jumping_loop : tidy {
+  eddy::manual_clock clock{eddy::manual_clock::idle::jump};
+  eddy::event_loop loop{clock};
+  ~with_jumping_loop() { check_empty(loop); }
+};
