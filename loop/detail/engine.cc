@@ -403,7 +403,7 @@ void engine::make_timer_descriptor() noexcept {
   ev_unref(ev_);
 }
 
-void engine::arm() {
+void engine::arm() noexcept {
   const auto next = loop_->timers_.next();
   if (!next || loop_->clock_ != nullptr) {
     disarm();
@@ -501,30 +501,23 @@ void engine::stop() noexcept {
   if (!loop_->in_turn_ || in_adopted_turn_) ev_break(ev_, EVBREAK_ONE);
 }
 
-void engine::adopted_turn() {
-  begin();
-  in_adopted_turn_ = true;
-  loop_->adopted_turn();
-  in_adopted_turn_ = false;
-}
-
 void engine::before_wait() noexcept {
   if (in_poll_) return;
-  without_exceptions([this] {
-    renew_after_fork();
-    adopted_turn();
-    // After this libev shows the kernel what has changed.
-    verify();
-    arm();
-  });
+  without_exceptions([this] { renew_after_fork(); });
+  // After this libev shows the kernel what has changed.
+  verify();
+  if (loop_->has_work() || !loop_->mailbox_->empty()) unpark();
   reflect_alive();
-  rest();
+  arm();
 }
 
 void engine::after_wait() noexcept {
   if (in_poll_) return;
   renewed();
-  without_exceptions([this] { adopted_turn(); });
+  begin();
+  in_adopted_turn_ = true;
+  without_exceptions([this] { loop_->adopted_turn(); });
+  in_adopted_turn_ = false;
   reflect_alive();
   rest();
 }

@@ -108,14 +108,13 @@ private:
   /// Whether the kernel state may still be a parent's, too.
   [[nodiscard]] bool shared() const noexcept;
   void renewed() noexcept;
-  void arm();
+  void arm() noexcept;
   void disarm() noexcept;
   void make_timer_descriptor() noexcept;
   void reflect_alive() noexcept;
   void before_wait() noexcept;
   void after_wait() noexcept;
   void before_rebuild() noexcept;
-  void adopted_turn();
 
   static void on_event(struct ev_loop*, ev_io* io, int events);
   static void on_wake(struct ev_loop*, ev_io* io, int events);
