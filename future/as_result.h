@@ -18,7 +18,7 @@ class as_result_wait {
 public:
   using value = await_result_t<Awaitable>;
 
-  explicit as_result_wait(Awaitable&& a) : inner_(get_awaiter(std::move(a))) {}
+  explicit as_result_wait(Awaitable&& a) : inner_(own_awaiter(std::move(a))) {}
   as_result_wait(const as_result_wait&) = delete;
   as_result_wait& operator=(const as_result_wait&) = delete;
 
@@ -47,8 +47,11 @@ public:
   }
 
 private:
-  decltype(get_awaiter(std::declval<Awaitable>())) inner_;
+  decltype(own_awaiter(std::declval<Awaitable>())) inner_;
 };
+
+template <class Awaitable>
+inline constexpr bool is_own_awaiter<as_result_wait<Awaitable>> = true;
 
 template <class Awaitable>
 class [[nodiscard]] as_result_operation {

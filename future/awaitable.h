@@ -1,38 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <concepts>
-#include <coroutine>
 #include <type_traits>
 #include <utility>
 
+#include <eddy/future/detail/foreign_wait.h>
 #include <eddy/future/task.h>
 
 namespace eddy {
 
-namespace detail {
-
-template <class A>
-concept awaiter = requires(A& a) {
-  { a.await_ready() } -> std::convertible_to<bool>;
-  a.await_resume();
-};
-
-template <class A>
-decltype(auto) get_awaiter(A&& a) {
-  if constexpr (requires { std::forward<A>(a).operator co_await(); }) {
-    return std::forward<A>(a).operator co_await();
-  } else if constexpr (requires { operator co_await(std::forward<A>(a)); }) {
-    return operator co_await(std::forward<A>(a));
-  } else {
-    return std::forward<A>(a);
-  }
-}
-
-}  // namespace detail
-
 /// What can be given to `co_await`: a task, a future, an operation such as
 /// `sleep(1s)`, or anything else that has the members the language asks for.
+///
+/// An awaiter that is not eddy's is given a `std::coroutine_handle<>` to resume
+/// once, on the loop's thread. That may happen anywhere: the coroutine goes on
+/// later, from the loop.
 template <class A>
 concept awaitable = requires(A&& a) {
   { detail::get_awaiter(std::forward<A>(a)) } -> detail::awaiter;

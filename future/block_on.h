@@ -62,8 +62,7 @@ public:
 
   void describe(std::string& out, int) const override { describe(out); }
   void describe(std::string& out) const override {
-    indent(out, 1);
-    if (body_ != nullptr) body_->describe(out, 1);
+    describe_below(out, 0, body_);
   }
 
 private:

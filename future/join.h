@@ -120,7 +120,9 @@ public:
 
   bool begin() noexcept override {
     this->waiter_ = all_->waiter();
-    return this->start(child_.promise());
+    if (!this->start(child_.promise())) return false;
+    cancel();  // what it took by value ends with it
+    return true;
   }
   [[nodiscard]] bool failed() const noexcept override { return this->result && !*this->result; }
   void cancel() noexcept override {
@@ -134,7 +136,10 @@ public:
   }
 
 private:
-  void ended() noexcept override { all_->ended(*this); }
+  void ended() noexcept override {
+    frame::retire(std::exchange(child_, nullptr));
+    all_->ended(*this);
+  }
 
   join_wait* all_ = nullptr;
   std::coroutine_handle<task_promise<T>> child_;

@@ -31,6 +31,7 @@ class promise_state;
 /// passed as a handler: called with a `result` it sets the value or the error.
 ///
 /// Destroyed unset, it ends the future with `broken_promise`.
+/// Lifetime: the loop outlives it, unless the future has gone before.
 /// Cancelling: when the future is dropped, what `on_cancel` was given is called;
 /// setting the promise then does nothing.
 template <class T = void>
@@ -39,7 +40,8 @@ public:
   /// A promise on the loop that is running.
   promise();
   explicit promise(event_loop& loop);
-  promise(promise&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  promise(promise&& other) noexcept
+      : state_(std::exchange(other.state_, nullptr)), set_(other.set_) {}
   promise& operator=(promise&& other) noexcept {
     promise(std::move(other)).swap(*this);
     return *this;
@@ -64,14 +66,16 @@ public:
     set_value();
   }
 
-  /// Calls `stop_work`, at once, when the future is dropped unset.
+  /// Calls `stop_work`, at once, when the future is dropped unset. It may
+  /// destroy the promise. What it throws leaves the loop's `run`.
   void on_cancel(handler<void()> stop_work);
 
   /// False once the future has been dropped.
   [[nodiscard]] bool wanted() const noexcept;
 
 private:
-  detail::promise_state<T>& unset() const;
+  void check_unset() const;
+  void set(outcome<T>&& o);
   void swap(promise& other) noexcept {
     std::swap(state_, other.state_);
     std::swap(set_, other.set_);
@@ -111,7 +115,12 @@ public:
 
 private:
   void cancel() noexcept override {
-    if (on_cancel) std::exchange(on_cancel, nullptr)();
+    if (!on_cancel) return;
+    try {
+      std::exchange(on_cancel, nullptr)();
+    } catch (...) {
+      raise_unseen(this->loop(), std::current_exception());
+    }
   }
 };
 
@@ -126,7 +135,9 @@ promise<T>::promise(event_loop& loop) : state_(new detail::promise_state<T>(loop
 template <class T>
 promise<T>::~promise() {
   if (state_ == nullptr) return;
-  if (!set_ && state_->has_future) set_error(std::make_exception_ptr(broken_promise()));
+  if (!set_ && state_->has_future && state_->wanted()) {
+    set_error(std::make_exception_ptr(broken_promise()));
+  }
   state_->drop_promise();
 }
 
@@ -139,26 +150,32 @@ future<T> promise<T>::get_future() {
 }
 
 template <class T>
-detail::promise_state<T>& promise<T>::unset() const {
+void promise<T>::check_unset() const {
   if (state_ == nullptr || set_) detail::misuse("a promise was set twice");
-  state_->loop().check_thread();
-  return *state_;
+  if (state_->wanted()) state_->loop().check_thread();
+}
+
+template <class T>
+void promise<T>::set(outcome<T>&& o) {
+  auto& state = *state_;
+  state.set(std::move(o));
+  set_ = true;
+  // It is not needed any more, and what it captured may own this promise.
+  const auto last = std::exchange(state.on_cancel, nullptr);
 }
 
 template <class T>
 template <class... Arguments>
   requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
 void promise<T>::set_value(Arguments&&... arguments) {
-  auto& state = unset();
-  set_ = true;
-  state.set(outcome<T>(std::in_place, std::forward<Arguments>(arguments)...));
+  check_unset();
+  set(outcome<T>(std::in_place, std::forward<Arguments>(arguments)...));
 }
 
 template <class T>
 void promise<T>::set_error(std::exception_ptr error) {
-  auto& state = unset();
-  set_ = true;
-  state.set(outcome<T>(std::unexpect, std::move(error)));
+  check_unset();
+  set(outcome<T>(std::unexpect, std::move(error)));
 }
 
 template <class T>

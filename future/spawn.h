@@ -58,13 +58,9 @@ public:
 
   void describe(std::string& out, int depth) const override {
     out += "a spawned task\n";
-    indent(out, depth + 1);
-    if (body_ != nullptr) body_->describe(out, depth + 1);
+    describe_below(out, depth, body_);
   }
-  void describe(std::string& out) const override {
-    indent(out, 1);
-    if (body_ != nullptr) body_->describe(out, 1);
-  }
+  void describe(std::string& out) const override { describe_below(out, 0, body_); }
 
 private:
   void ended() noexcept override {
@@ -78,7 +74,7 @@ private:
 template <class Function, class... Arguments>
 auto invoke_as_task(Function function, Arguments... arguments)
     -> task<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
-  auto work = function(std::move(arguments)...);
+  auto work = std::invoke(function, std::move(arguments)...);
   co_return co_await std::move(work);
 }
 

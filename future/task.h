@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <eddy/future/detail/foreign_wait.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/loop/detail/misuse.h>
 
@@ -47,7 +48,7 @@ public:
 
   task(task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   task& operator=(task&& other) noexcept {
-    std::swap(handle_, other.handle_);
+    const task old(std::exchange(handle_, std::exchange(other.handle_, nullptr)));
     return *this;
   }
   ~task() {
@@ -90,14 +91,14 @@ public:
   template <class U = T>
     requires std::constructible_from<typename stored<T>::type, U>
   void return_value(U&& value) {
-    result<T>().emplace(std::in_place, std::forward<U>(value));
+    result_place<T>().emplace(std::in_place, std::forward<U>(value));
   }
 };
 
 template <>
 class returns<void> : public frame {
 public:
-  void return_void() noexcept { result<void>().emplace(); }
+  void return_void() noexcept { result_place<void>().emplace(); }
 };
 
 template <class T>
@@ -122,15 +123,18 @@ public:
   }
 
   void unhandled_exception() noexcept {
-    this->template result<T>().emplace(std::unexpect, std::current_exception());
+    this->template result_place<T>().emplace(std::unexpect, std::current_exception());
   }
 
   template <class Awaitable>
-  Awaitable&& await_transform(
-      Awaitable&& awaitable,
-      std::source_location where = std::source_location::current()) noexcept {
+  decltype(auto) await_transform(Awaitable&& awaitable, std::source_location where =
+                                                            std::source_location::current()) {
     this->arrive_at(where);
-    return std::forward<Awaitable>(awaitable);
+    if constexpr (is_own<Awaitable>) {
+      return std::forward<Awaitable>(awaitable);
+    } else {
+      return foreign_wait<Awaitable>(std::forward<Awaitable>(awaitable));
+    }
   }
 };
 
@@ -154,8 +158,7 @@ public:
 
   void describe(std::string& out, int depth) const override {
     out += "a task\n";
-    indent(out, depth + 1);
-    child_.promise().describe(out, depth + 1);
+    describe_below(out, depth, child());
   }
   [[nodiscard]] frame* child() const noexcept override {
     return child_ ? &child_.promise() : nullptr;

@@ -68,8 +68,7 @@ public:
 
   void describe(std::string& out, int depth) const override {
     out += "a task with a time limit\n";
-    indent(out, depth + 1);
-    child_.promise().describe(out, depth + 1);
+    describe_below(out, depth, child());
   }
   [[nodiscard]] frame* child() const noexcept override {
     return child_ ? &child_.promise() : nullptr;
@@ -79,8 +78,9 @@ public:
 private:
   static void expire(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
+    // The waiter goes on when the work is gone, and not at all if that drops it.
+    self.timer_node::loop().ready(*self.waiter_);
     self.cancel();
-    frame::resume(*self.waiter_);
   }
 
   void cancel() noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/detail/frame.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include <eddy/loop/detail/recycler.h>
@@ -9,6 +10,9 @@
 namespace eddy::detail {
 
 namespace {
+
+// Where a description of what waits for what becomes short.
+constexpr int deepest = 32;
 
 // How far an awaited coroutine may start on its awaiter's stack. A chain that
 // is deeper goes on from the ready queue, so that none overflows.
@@ -20,14 +24,31 @@ struct activation {
   activation* outer;
   const char* stack_end;
   frame* next = nullptr;
+  std::coroutine_handle<> ended = nullptr;  // to destroy when it is off the stack
   unsigned spent = 0;
-  root* dropped = nullptr;  // to destroy when `current` is off the stack
+  root* dropped = nullptr;  // to destroy then, too
 };
 
 constinit thread_local activation* top = nullptr;
 constinit thread_local std::size_t frames = 0;
 
 const char* stack_here() noexcept { return static_cast<const char*>(__builtin_frame_address(0)); }
+
+/// Of "int (anonymous namespace)::f(char) [with ...]" it is "(anonymous namespace)::f".
+std::string_view bare_name(std::string_view signature) noexcept {
+  std::size_t end = std::string_view::npos;  // of the name, before the parameters
+  int nested = 0;
+  for (std::size_t i = std::min(signature.find(" ["), signature.size()); i-- != 0;) {
+    const char c = signature[i];
+    if (c == ' ' && nested == 0 && end != std::string_view::npos) {
+      return signature.substr(i + 1, end - i - 1);
+    }
+    if (c == ')' || c == '>') ++nested;
+    if (c == '(' || c == '<') --nested;
+    if (c == '(' && nested == 0 && end == std::string_view::npos) end = i;
+  }
+  return signature.substr(0, end);
+}
 
 }  // namespace
 
@@ -63,8 +84,10 @@ void frame::resume(frame& first) noexcept {
   top = &here;
   do {
     here.next = nullptr;
+    here.current->waits_for_ = nullptr;
     here.current->handle().resume();
     here.current = here.next;
+    if (here.ended) std::exchange(here.ended, nullptr).destroy();
     while (root* const dropped = here.dropped) {
       here.dropped = dropped->next_dropped_;
       // Whoever would go on now belongs to it.
@@ -83,15 +106,13 @@ void frame::resume_next(frame& waiter) noexcept {
   }
 }
 
+void frame::retire(std::coroutine_handle<> ended) noexcept { top->ended = ended; }
+
 bool frame::may_go_on() noexcept { return top == nullptr || ++top->spent < budget; }
 
 void frame::destroy(frame& top_frame) noexcept {
   frame* innermost = &top_frame;
-  while (innermost->waits_for_ != nullptr) {
-    frame* const child = innermost->waits_for_->child();
-    if (child == nullptr) break;
-    innermost = child;
-  }
+  while (frame* const child = innermost->child()) innermost = child;
   while (innermost != &top_frame) {
     wait& above = *innermost->then_;
     innermost = above.waiter();
@@ -101,6 +122,7 @@ void frame::destroy(frame& top_frame) noexcept {
 }
 
 void root::launch(event_loop& loop, frame& body, ending& then) noexcept {
+  loop.check_thread();
   body_ = &body;
   body.then_ = &then;
   loop.ready(body);
@@ -128,16 +150,10 @@ void root::drop() noexcept {
   }
 }
 
-void frame::describe(std::string& out, int depth) const {
-  if (waits_for_ == nullptr) {
-    out += queued() ? "ready to run\n" : "running, or in an awaiter that is not eddy's\n";
-    return;
-  }
-  std::string_view name = where_.function_name();
-  name = name.substr(0, name.find('('));
-  if (const auto space = name.rfind(' '); space != std::string_view::npos) {
-    name.remove_prefix(space + 1);
-  }
+void frame::describe_place(std::string& out) const {
+  if (where_.line() == 0) return;  // it has not come to a co_await
+  const std::string_view name = bare_name(where_.function_name());
+  if (name.starts_with("eddy::detail::")) return;  // a coroutine that the user did not write
   std::string_view file = where_.file_name();
   if (const auto slash = file.rfind('/'); slash != std::string_view::npos) {
     file.remove_prefix(slash + 1);
@@ -148,7 +164,42 @@ void frame::describe(std::string& out, int depth) const {
   out += ':';
   out += std::to_string(where_.line());
   out += ": ";
-  waits_for_->describe(out, depth);
+}
+
+void frame::describe(std::string& out, int depth) const {
+  if (depth > deepest) {
+    out += "...\n";
+    return;
+  }
+  const frame* told = this;
+  if (depth == deepest) {
+    std::size_t skipped = 0;
+    for (; told->child() != nullptr; ++skipped) told = told->child();
+    if (skipped != 0) out += "... " + std::to_string(skipped) + " tasks deeper: ";
+  }
+  told->describe_place(out);
+  if (told->queued()) {
+    out += "ready to run\n";
+  } else if (told->waits_for_ == nullptr) {
+    out += "running\n";
+  } else {
+    told->waits_for_->describe(out, depth);
+  }
+}
+
+void describe_below(std::string& out, int depth, const frame* below) {
+  if (below == nullptr) return;
+  indent(out, depth + 1);
+  below->describe(out, depth + 1);
+}
+
+void describe_below(std::string& out, int depth, const wait& below) {
+  indent(out, depth + 1);
+  if (depth < deepest) {
+    below.describe(out, depth + 1);
+  } else {
+    out += "...\n";
+  }
 }
 
 void indent(std::string& out, int depth) { out.append(static_cast<std::size_t>(depth) * 2, ' '); }

@@ -27,7 +27,8 @@ public:
   /// The coroutine that waits; null before and after, and where none does.
   [[nodiscard]] frame* waiter() const noexcept { return waiter_; }
 
-  /// Tells in a few words what is waited for, and adds the lines below it.
+  /// Tells in a few words what is waited for, and adds the lines below it. It
+  /// may be asked at any time, also while what is below is being destroyed.
   virtual void describe(std::string& out, int depth) const = 0;
 
   /// The one coroutine that is waited for and owned here, if that is what this is.
@@ -36,7 +37,7 @@ public:
   virtual void destroy_child() noexcept {}
 
 protected:
-  ~wait() = default;
+  ~wait();
 
   /// `by` waits here from now on.
   template <class Promise>
@@ -115,6 +116,9 @@ public:
   /// Resumes it when the running coroutine is off the stack.
   static void resume_next(frame& waiter) noexcept;
 
+  /// Destroys the coroutine that has just ended when it is off the stack.
+  static void retire(std::coroutine_handle<> ended) noexcept;
+
   /// Whether the running coroutine may complete one more operation without
   /// waiting; after `budget` of them it has to let others run.
   static bool may_go_on() noexcept;
@@ -126,7 +130,8 @@ public:
   static void* operator new(std::size_t size);
   static void operator delete(void* memory, std::size_t size) noexcept;
 
-  /// Adds what it waits for, and where, to `out`.
+  /// Adds what it waits for, and where, to `out`. Of what is very deep only the
+  /// last is told.
   void describe(std::string& out, int depth) const;
 
   [[nodiscard]] std::coroutine_handle<> handle() noexcept {
@@ -151,7 +156,7 @@ protected:
   }
 
   template <class T>
-  [[nodiscard]] std::optional<outcome<T>>& result() noexcept {
+  [[nodiscard]] std::optional<outcome<T>>& result_place() noexcept {
     return static_cast<ending_with<T>*>(then_)->result;
   }
 
@@ -161,15 +166,23 @@ private:
   friend class wait;
 
   static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
+  void describe_place(std::string& out) const;
+  [[nodiscard]] frame* child() const noexcept {
+    return waits_for_ == nullptr ? nullptr : waits_for_->child();
+  }
 
-  ending* then_ = nullptr;     // who is told of the end; null before the start
-  wait* waits_for_ = nullptr;  // null while it runs, and in an awaiter that is not eddy's
-  std::source_location where_; // of the co_await
+  ending* then_ = nullptr;      // who is told of the end; null before the start
+  wait* waits_for_ = nullptr;   // null while it runs
+  std::source_location where_;  // of the co_await
 };
 
 template <class Promise>
 void wait::begin(std::coroutine_handle<Promise> by) noexcept {
   begin(static_cast<frame&>(by.promise()));
+}
+
+inline wait::~wait() {
+  if (waiter_ != nullptr && waiter_->waits_for_ == this) waiter_->waits_for_ = nullptr;
 }
 
 inline void wait::begin(frame& by) noexcept {
@@ -179,5 +192,9 @@ inline void wait::begin(frame& by) noexcept {
 
 /// Adds a line's indentation.
 void indent(std::string& out, int depth);
+
+/// Adds what `below` waits for, a level deeper; nothing if that is null.
+void describe_below(std::string& out, int depth, const frame* below);
+void describe_below(std::string& out, int depth, const wait& below);
 
 }  // namespace eddy::detail

@@ -25,7 +25,7 @@ struct future_access {
     return std::exchange(f.state_, nullptr);
   }
   template <class T>
-  static future_state<T>& state(future<T>& f) noexcept {
+  static future_state<T>& state(const future<T>& f) noexcept {
     return *f.state_;
   }
 };
@@ -36,13 +36,15 @@ public:
   explicit future_wait(future_state<T>* state) noexcept : state_(state) {}
   ~future_wait() { state_->drop_future(); }
 
-  [[nodiscard]] bool await_ready() const noexcept { return state_->ready() && frame::may_go_on(); }
-
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> by) noexcept {
+  [[nodiscard]] bool await_ready() const noexcept {
     if (event_loop::current() != &state_->loop()) {
       misuse("a future was awaited on another loop than its own");
     }
+    return state_->ready() && frame::may_go_on();
+  }
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     this->begin(by);
     state_->await(*this->waiter_, this->waiter_);
   }
@@ -101,11 +103,11 @@ public:
   }
 
   void describe(std::string& out, int depth) const override {
+    out += "then\n";
     if (inner_) {
-      future_access::state(const_cast<future<value>&>(inner_)).describe(out, depth);
-    } else {
-      out += "then, after ";
-      future_access::state(const_cast<future<T>&>(source_)).describe(out, depth);
+      describe_below(out, depth, future_access::state(inner_));
+    } else if (source_) {
+      describe_below(out, depth, future_access::state(source_));
     }
   }
 
@@ -113,15 +115,18 @@ private:
   static void run(ready_node& node) {
     auto& self = static_cast<then_state&>(node);
     self.retain();  // the function may drop the future that stands for its result
-    self.inner_ ? self.forward() : self.call();
+    try {
+      self.inner_ ? self.finish(std::move(self.inner_).take()) : self.call();
+    } catch (...) {
+      self.finish(outcome<value>(std::unexpect, std::current_exception()));
+    }
     self.release();
   }
 
-  void call() noexcept {
-    outcome<T> before = std::move(source_).take();
-    source_ = {};
+  void call() {
     Function callee = std::move(*function_);
     function_.reset();
+    outcome<T> before = std::move(source_).take();
     if constexpr (!called::takes_outcome) {
       if (!before) return finish(std::unexpected(std::move(before.error())));
     }
@@ -135,14 +140,11 @@ private:
       }
     };
     if constexpr (nested) {
-      try {
-        future<value> inner = as_future(invoke());
-        if (!this->wanted()) return;
-        inner_ = std::move(inner);
-        future_access::state(inner_).await(*this, nullptr);
-      } catch (...) {
-        finish(outcome<value>(std::unexpect, std::current_exception()));
-      }
+      future<value> inner = as_future(invoke());
+      if (!this->wanted()) return;
+      if (!inner) misuse("a function given to then returned a future that is taken");
+      inner_ = std::move(inner);
+      future_access::state(inner_).await(*this, nullptr);
     } else {
       finish(outcome_of<value>(invoke));
     }
@@ -157,13 +159,7 @@ private:
     }
   }
 
-  void forward() noexcept {
-    outcome<value> o = std::move(inner_).take();
-    inner_ = {};
-    finish(std::move(o));
-  }
-
-  void finish(outcome<value> o) noexcept {
+  void finish(outcome<value>&& o) {
     if (!this->wanted()) return;
     this->result.emplace(std::move(o));
     this->complete();

@@ -40,7 +40,7 @@ public:
   }
 
   /// The future's value; it counts as seen.
-  [[nodiscard]] outcome<T> take() noexcept {
+  [[nodiscard]] outcome<T> take() {
     seen_ = true;
     return std::move(*this->result);
   }

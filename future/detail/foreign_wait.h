@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/detail/frame.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy::detail {
+
+template <class A>
+concept awaiter = requires(A& a) {
+  { a.await_ready() } -> std::convertible_to<bool>;
+  a.await_resume();
+};
+
+template <class A>
+decltype(auto) get_awaiter(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); }) {
+    return std::forward<A>(a).operator co_await();
+  } else if constexpr (requires { operator co_await(std::forward<A>(a)); }) {
+    return operator co_await(std::forward<A>(a));
+  } else {
+    return std::forward<A>(a);
+  }
+}
+
+/// Whether an awaiter is eddy's: it knows frames, and the loop resumes for it.
+template <class Awaiter>
+inline constexpr bool is_own_awaiter = std::derived_from<Awaiter, wait>;
+
+template <class A>
+inline constexpr bool is_own =
+    is_own_awaiter<std::remove_cvref_t<decltype(get_awaiter(std::declval<A>()))>>;
+
+/// What eddy awaits for it: its own awaiter, or one of eddy's round that.
+template <class Awaitable>
+class foreign_wait;
+template <class A>
+decltype(auto) own_awaiter(A&& a) {
+  if constexpr (is_own<A>) {
+    return get_awaiter(std::forward<A>(a));
+  } else {
+    return foreign_wait<A>(std::forward<A>(a));
+  }
+}
+
+/// Stands in for a coroutine of eddy's before an awaiter that is not: to resume
+/// it puts that coroutine into the ready queue. So there, too, only the loop
+/// resumes, the coroutine may be dropped at any time, and no stack grows.
+class waker {
+public:
+  struct promise_type {
+    waker get_return_object() noexcept { return waker(handle::from_promise(*this)); }
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    std::suspend_always final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
+
+    static void* operator new(std::size_t size);
+    static void operator delete(void* memory, std::size_t size) noexcept;
+  };
+  using handle = std::coroutine_handle<promise_type>;
+
+  waker() noexcept = default;
+  waker(waker&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  waker& operator=(waker&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~waker() {
+    if (handle_) handle_.destroy();
+  }
+
+  [[nodiscard]] std::coroutine_handle<> get() const noexcept { return handle_; }
+
+private:
+  explicit waker(handle h) noexcept : handle_(h) {}
+
+  handle handle_;
+};
+
+/// A waker of `sleeper`, for one time, on the loop that runs.
+waker make_waker(frame* sleeper);
+
+/// The awaiter, for a coroutine of eddy's, of something that is not.
+template <class Awaitable>
+class foreign_wait final : public wait {
+public:
+  explicit foreign_wait(Awaitable&& a) : inner_(get_awaiter(std::forward<Awaitable>(a))) {}
+
+  [[nodiscard]] bool await_ready() {
+    ready_ = static_cast<bool>(inner_.await_ready());
+    return ready_ && frame::may_go_on();
+  }
+
+  template <class Promise>
+  auto await_suspend(std::coroutine_handle<Promise> by) {
+    using answer = decltype(inner_.await_suspend(std::coroutine_handle<>()));
+    frame& sleeper = by.promise();
+    if constexpr (std::is_convertible_v<answer, std::coroutine_handle<>>) {
+      std::coroutine_handle<> next = std::noop_coroutine();
+      if (ready_) {
+        event_loop::current()->ready(sleeper);
+      } else {
+        waker_ = make_waker(&sleeper);
+        next = inner_.await_suspend(waker_.get());
+      }
+      this->begin(by);
+      return next;
+    } else {
+      if (!ready_) {
+        waker_ = make_waker(&sleeper);
+        if constexpr (std::is_void_v<answer>) {
+          inner_.await_suspend(waker_.get());
+        } else {
+          ready_ = !inner_.await_suspend(waker_.get());
+          if (ready_ && frame::may_go_on()) return false;
+        }
+      }
+      if (ready_) event_loop::current()->ready(sleeper);
+      this->begin(by);
+      return true;
+    }
+  }
+
+  decltype(auto) await_resume() { return inner_.await_resume(); }
+
+  void describe(std::string& out, int) const override { out += "an awaiter that is not eddy's\n"; }
+
+private:
+  decltype(get_awaiter(std::declval<Awaitable>())) inner_;
+  waker waker_;
+  bool ready_ = false;
+};
+
+}  // namespace eddy::detail
