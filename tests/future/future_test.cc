@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/future.h> promises.
+#include <eddy/future/future.h>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::future<std::string>>);
+static_assert(std::is_nothrow_default_constructible_v<eddy::future<>>);
+static_assert(!std::is_copy_constructible_v<eddy::future<>>);
+
+namespace {
+
+eddy::task<int> after(eddy::duration delay, int n) {
+  co_await eddy::sleep(delay);
+  co_return n;
+}
+
+eddy::task<int> fails(eddy::duration delay) {
+  co_await eddy::sleep(delay);
+  throw std::runtime_error("no luck");
+}
+
+eddy::task<> note_value(eddy::future<int> f, journal* note) {
+  const int n = co_await std::move(f);
+  (*note)(n);
+}
+
+}  // namespace
+
+ASYNC_TEST("a future that is ready goes on at once") {
+  auto f = eddy::spawn(after(1ms, 7));
+  co_await eddy::sleep(2ms);
+  CHECK(f.ready());
+
+  bool other_ran = false;
+  loop.defer([&] { other_ran = true; });
+  const int n = co_await std::move(f);
+  CHECK(n == 7);
+  CHECK_FALSE(other_ran);
+  co_await eddy::yield();
+  CHECK(other_ran);
+}
+
+ASYNC_TEST("a ready future may be taken without waiting") {
+  auto f = eddy::spawn(after(0ms, 7));
+  CHECK_FALSE(f.ready());
+  co_await eddy::sleep(1ms);
+  const auto o = std::move(f).take();
+  CHECK(*o == 7);
+  CHECK_FALSE(f);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "those who wait go on in the order of what they wait for") {
+  journal note;
+  std::vector<eddy::promise<int>> promises;
+  std::vector<eddy::future<>> waiters;
+  for (int i = 0; i < 5; ++i) {
+    promises.emplace_back(loop);
+    waiters.push_back(eddy::spawn(loop, note_value(promises.back().get_future(), &note)));
+  }
+  loop.run();
+  for (const int i : {3, 0, 4, 1, 2}) promises[static_cast<std::size_t>(i)].set_value(i);
+  loop.run();
+  CHECK(note == "3 0 4 1 2");
+  waiters.clear();
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees leaves run") {
+  {
+    auto f = eddy::spawn(loop, fails(1ms));
+    loop.run();
+    CHECK(f.ready());
+  }
+  CHECK_THROWS_AS(loop.run(), std::runtime_error);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees goes to on_exception") {
+  std::string seen;
+  loop.on_exception([&](std::exception_ptr e) {
+    try {
+      std::rethrow_exception(e);
+    } catch (const std::exception& known) {
+      seen = known.what();
+    }
+  });
+  SUBCASE("of a task") {
+    {
+      auto f = eddy::spawn(loop, fails(1ms));
+      loop.run();
+    }
+    loop.run();
+    CHECK(seen == "no luck");
+  }
+  SUBCASE("of a chain") {
+    {
+      auto f = eddy::spawn(loop, fails(1ms)).then([](int n) { return n + 1; });
+      loop.run();
+    }
+    loop.run();
+    CHECK(seen == "no luck");
+  }
+  SUBCASE("but one that was awaited is seen") {
+    CHECK_THROWS_AS(eddy::block_on(loop, eddy::spawn(loop, fails(1ms))), std::runtime_error);
+    loop.run();
+    CHECK(seen.empty());
+  }
+}
+
+ASYNC_TEST("then gives the value to a function, and its result to the next") {
+  auto f = eddy::spawn(after(1ms, 20))
+               .then([](int n) { return n + 1; })
+               .then([](int n) { return std::make_unique<int>(2 * n); })
+               .then([](std::unique_ptr<int> n) { return std::to_string(*n); });
+  const std::string text = co_await std::move(f);
+  CHECK(text == "42");
+}
+
+ASYNC_TEST("then flattens what its function starts") {
+  SUBCASE("a task") {
+    auto f = eddy::spawn(after(1ms, 1)).then([](int n) { return after(1ms, n + 1); });
+    static_assert(std::is_same_v<decltype(f), eddy::future<int>>);
+    const int two = co_await std::move(f);
+    CHECK(two == 2);
+  }
+  SUBCASE("a future") {
+    auto f = eddy::spawn(after(1ms, 1)).then([](int n) { return eddy::spawn(after(1ms, n + 1)); });
+    static_assert(std::is_same_v<decltype(f), eddy::future<int>>);
+    const int two = co_await std::move(f);
+    CHECK(two == 2);
+  }
+  SUBCASE("an operation") {
+    const auto before = clock.now();
+    auto f = eddy::spawn(after(1ms, 1)).then([](int) { return eddy::sleep(1h); });
+    static_assert(std::is_same_v<decltype(f), eddy::future<void>>);
+    co_await std::move(f);
+    CHECK(clock.now() - before == 1h + 1ms);
+  }
+}
+
+ASYNC_TEST("an error passes by a function that takes a value") {
+  bool called = false;
+  auto f = eddy::spawn(fails(1ms)).then([&](int) { called = true; }).then([&] { called = true; });
+  std::string what;
+  try {
+    co_await std::move(f);
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "no luck");
+  CHECK_FALSE(called);
+}
+
+ASYNC_TEST("a function that takes an outcome is called in every case") {
+  const auto rescue = [](eddy::outcome<int> o) { return o ? *o : -1; };
+  auto good = eddy::spawn(after(1ms, 1)).then(rescue);
+  auto bad = eddy::spawn(fails(1ms)).then(rescue);
+  const int one = co_await std::move(good);
+  const int none = co_await std::move(bad);
+  CHECK(one == 1);
+  CHECK(none == -1);
+}
+
+ASYNC_TEST("what a function given to then throws is the new future's") {
+  auto f = eddy::spawn(after(1ms, 1)).then([](int) -> int { throw std::logic_error("mine"); });
+  std::string what;
+  try {
+    co_await std::move(f);
+  } catch (const std::logic_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "mine");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "then never calls inside the call that made it") {
+  journal note;
+  eddy::promise<> p(loop);
+  p.set_value();
+  auto f = p.get_future().then([&] { note("called"); });
+  note("made");
+  loop.run();
+  CHECK(note == "made called");
+  CHECK(f.ready());
+}
+
+TEST_CASE_FIXTURE(async_fixture, "dropping the last of a chain cancels all behind it") {
+  int alive = 0;
+  struct program {
+    static eddy::task<int> hold(counted) {
+      co_await eddy::sleep(1h);
+      co_return 1;
+    }
+  };
+  auto f = eddy::spawn(loop, program::hold(counted(alive)))
+               .then([held = counted(alive)](int n) { return n; })
+               .then([held = counted(alive)](int n) { return n; });
+  CHECK(alive == 3);
+
+  SUBCASE("before it began") {}
+  SUBCASE("while it waits") { loop.run_ready(); }
+  f = {};
+  CHECK(alive == 0);
+  CHECK(loop.count().tasks == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future of its result") {
+  journal note;
+  eddy::future<> last;
+
+  SUBCASE("and return a value") {
+    last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
+      last = {};
+      note("dropped");
+    });
+  }
+  SUBCASE("and return a task, which is not begun") {
+    last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
+      last = {};
+      note("dropped");
+      return after(1ms, 2);
+    }).then([&](int) { note("never"); });
+  }
+  SUBCASE("and throw") {
+    last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
+      last = {};
+      note("dropped");
+      throw std::runtime_error("unseen, for nobody wants it");
+    });
+  }
+  loop.run();
+  CHECK(note == "dropped");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a function given to then may look at the loop") {
+  std::string tree;
+  struct program {
+    static eddy::task<> wait(eddy::future<> f) { co_await std::move(f); }
+  };
+  auto chain = eddy::spawn(loop, after(1ms, 1)).then([&](int) { tree = loop.dump(); });
+  eddy::block_on(loop, program::wait(std::move(chain)));
+  CHECK(tree.contains("wait at future_test.cc"));
+  CHECK(tree.contains(": then\n"));
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a value whose move throws gives that error") {
+  struct brittle {
+    explicit brittle(int after) : moves(after) {}
+    brittle(brittle&& other) : moves(other.moves - 1) {
+      if (moves < 0) throw std::runtime_error("broke");
+    }
+    int moves;
+  };
+  for (int strength = 0; strength < 6; ++strength) {
+    eddy::promise<brittle> p(loop);
+    auto f = p.get_future().then([](brittle) {});
+    try {
+      p.set_value(strength);
+      eddy::block_on(loop, std::move(f));
+    } catch (const std::runtime_error& e) {
+      CHECK(std::string(e.what()) == "broke");
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a million futures that are ready grow no stack, and let others run") {
+  struct program {
+    static eddy::task<bool> loop_over(eddy::event_loop* on, int n) {
+      const void* first = nullptr;
+      bool same = true;
+      for (int i = 0; i < n; ++i) {
+        eddy::promise<> p(*on);
+        p.set_value();
+        co_await p.get_future();
+        const void* const here = __builtin_frame_address(0);
+        if (first == nullptr) first = here;
+        same = same && here == first;
+      }
+      co_return same;
+    }
+    static eddy::task<> count(int* turns) {
+      for (;;) {
+        ++*turns;
+        co_await eddy::yield();
+      }
+    }
+  };
+  constexpr int million = 1'000'000;
+  int turns = 0;
+  auto other = eddy::spawn(loop, program::count(&turns));
+  CHECK(eddy::block_on(loop, program::loop_over(&loop, million)));
+  CHECK(turns >= million / static_cast<int>(eddy::detail::frame::budget) - 1);
+  CHECK(turns < million / 10);
+}
+
+TEST_CASE("a future that is used wrongly stops the program") {
+  struct program {
+    static eddy::task<> await(eddy::future<int>* f) { co_await std::move(*f); }
+  };
+  dies_saying("a future was awaited twice", [] {
+    eddy::event_loop loop;
+    eddy::promise<int> p(loop);
+    p.set_value(1);
+    auto f = p.get_future();
+    eddy::block_on(loop, program::await(&f));
+    eddy::block_on(loop, program::await(&f));
+  });
+  dies_saying("a future was awaited on another loop than its own", [] {
+    eddy::event_loop one;
+    eddy::promise<int> p(one);
+    auto f = p.get_future();
+    eddy::event_loop two;
+    eddy::block_on(two, program::await(&f));
+  });
+  dies_saying("a future was awaited on another loop than its own", [] {
+    eddy::event_loop one;
+    eddy::promise<int> p(one);
+    p.set_value(1);
+    auto f = p.get_future();
+    eddy::event_loop two;
+    eddy::block_on(two, program::await(&f));
+  });
+  dies_saying("future::take was called before the value was there", [] {
+    eddy::event_loop loop;
+    eddy::promise<int> p(loop);
+    static_cast<void>(p.get_future().take());
+  });
+  dies_saying("future::then was called on a future that is taken",
+              [] { static_cast<void>(eddy::future<int>().then([](int) {})); });
+  dies_saying("returned a future that is taken", [] {
+    eddy::event_loop loop;
+    auto f = eddy::spawn(loop, after(0ms, 1)).then([](int) { return eddy::future<int>(); });
+    loop.run();
+  });
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE("a future that is awaited on another thread stops the program") {
+    dies_saying("a future was awaited on another loop than its own", [] {
+      eddy::event_loop loop;
+      eddy::promise<int> p(loop);
+      auto f = p.get_future();
+      std::thread([&] {
+        eddy::event_loop other;
+        eddy::block_on(other, std::move(f));
+      }).join();
+    });
+  }
+}

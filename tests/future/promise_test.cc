@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/promise.h> promises.
+#include <eddy/future/promise.h>
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+#include <eddy/loop/handler.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::promise<std::string>>);
+static_assert(!std::is_copy_constructible_v<eddy::promise<>>);
+static_assert(std::is_constructible_v<eddy::handler<void(eddy::result<int>)>, eddy::promise<int>>);
+static_assert(std::is_constructible_v<eddy::handler<void()>, eddy::promise<>>);
+
+namespace {
+
+eddy::task<> note_value(eddy::future<int> f, journal* note) {
+  const int n = co_await std::move(f);
+  (*note)(n);
+}
+
+struct throws_when_made {
+  explicit throws_when_made(int) { throw std::runtime_error("not made"); }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "setting a promise runs nothing; the loop does, later") {
+  journal note;
+  eddy::promise<int> p(loop);
+  auto f = eddy::spawn(loop, note_value(p.get_future(), &note));
+  loop.run();
+
+  p.set_value(3);
+  note("set");
+  loop.run();
+  CHECK(note == "set 3");
+  f = {};
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a promise gives values, references, nothing, and errors") {
+  eddy::promise<std::unique_ptr<int>> box(loop);
+  auto boxed = box.get_future();
+  box.set_value(std::make_unique<int>(4));
+  CHECK(*eddy::block_on(loop, std::move(boxed)) == 4);
+
+  int n = 0;
+  eddy::promise<int&> reference(loop);
+  auto same = reference.get_future();
+  reference.set_value(n);
+  CHECK(&eddy::block_on(loop, std::move(same)) == &n);
+
+  eddy::promise<> nothing(loop);
+  auto done = nothing.get_future();
+  nothing.set_value();
+  eddy::block_on(loop, std::move(done));
+
+  eddy::promise<int> failing(loop);
+  auto failed = failing.get_future();
+  failing.set_error(std::make_error_code(std::errc::connection_reset), "reading");
+  CHECK_THROWS_WITH_AS(eddy::block_on(loop, std::move(failed)),
+                       doctest::Contains("reading: Connection reset"), std::system_error);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a promise is a handler") {
+  eddy::promise<int> p(loop);
+  auto f = p.get_future();
+  eddy::handler<void(eddy::result<int>)> call(std::move(p));
+
+  SUBCASE("of a value") {
+    call(5);
+    CHECK(eddy::block_on(loop, std::move(f)) == 5);
+  }
+  SUBCASE("of an error") {
+    call(std::unexpected(std::make_error_code(std::errc::timed_out)));
+    CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), std::system_error);
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a promise that is destroyed unset breaks") {
+  std::optional<eddy::promise<int>> p(loop);
+  auto f = p->get_future();
+  p.reset();
+  CHECK(f.ready());
+  CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), eddy::broken_promise);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a promise that is moved remembers that it was set") {
+  eddy::promise<int> p(loop);
+  auto f = p.get_future();
+  p.set_value(1);
+
+  SUBCASE("moved to a new one") { const eddy::promise<int> q(std::move(p)); }
+  SUBCASE("moved over another") {
+    eddy::promise<int> q(loop);
+    q = std::move(p);
+  }
+  CHECK(eddy::block_on(loop, std::move(f)) == 1);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a value that can't be made leaves the promise unset") {
+  eddy::promise<throws_when_made> p(loop);
+  auto f = p.get_future();
+  CHECK_THROWS_AS(p.set_value(1), std::runtime_error);
+  CHECK_FALSE(f.ready());
+  p.set_error(std::make_exception_ptr(std::logic_error("instead")));
+  CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), std::logic_error);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
+  int alive = 0;
+  SUBCASE("the future first") {
+    eddy::promise<counted> p(loop);
+    { auto f = p.get_future(); }
+    CHECK_FALSE(p.wanted());
+    p.set_value(alive);
+  }
+  SUBCASE("the promise first") {
+    auto p = std::make_unique<eddy::promise<counted>>(loop);
+    auto f = p->get_future();
+    p->set_value(alive);
+    p.reset();
+    CHECK(alive == 1);
+  }
+  SUBCASE("the promise alone") { const eddy::promise<counted> p(loop); }
+  SUBCASE("the value before the future was asked for") {
+    eddy::promise<counted> p(loop);
+    p.set_value(alive);
+    const counted value = eddy::block_on(loop, p.get_future());
+    CHECK(alive > 0);
+  }
+  CHECK(alive == 0);
+}
+
+TEST_CASE("a promise that nobody wants may outlive its loop") {
+  std::optional<eddy::event_loop> loop(std::in_place);
+  eddy::promise<int> set(*loop);
+  eddy::promise<int> unset(*loop);
+  static_cast<void>(set.get_future());
+  static_cast<void>(unset.get_future());
+  loop.reset();
+  set.set_value(1);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "dropping the future calls what stops the work") {
+  journal note;
+  auto p = std::make_unique<eddy::promise<int>>(loop);
+  auto f = p->get_future();
+
+  SUBCASE("at once") {
+    p->on_cancel([&] { note("stop"); });
+    f = {};
+    CHECK(note == "stop");
+  }
+  SUBCASE("which may destroy the promise") {
+    p->on_cancel([&] { p.reset(); });
+    f = {};
+    CHECK_FALSE(p);
+  }
+  SUBCASE("which may set the promise, in vain") {
+    p->on_cancel([&] { p->set_value(1); });
+    f = {};
+  }
+  SUBCASE("which may throw; that leaves run") {
+    p->on_cancel([] { throw std::runtime_error("stop"); });
+    f = {};
+    CHECK_THROWS_AS(loop.run(), std::runtime_error);
+  }
+  SUBCASE("but not when there is a value") {
+    p->on_cancel([&] { note("stop"); });
+    p->set_value(1);
+    f = {};
+    CHECK(note == "");
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what stops the work may own the promise; that is no leak") {
+  int alive = 0;
+  struct work {
+    work(eddy::event_loop& l, int& a) : end(l), here(a) {}
+    eddy::promise<int> end;
+    counted here;
+  };
+  auto w = std::make_shared<work>(loop, alive);
+  auto* const raw = w.get();
+  auto f = raw->end.get_future();
+  raw->end.on_cancel([w = std::move(w)] {});
+  REQUIRE(alive == 1);
+
+  SUBCASE("set") {
+    raw->end.set_value(2);
+    CHECK(eddy::block_on(loop, std::move(f)) == 2);
+  }
+  SUBCASE("cancelled") { f = {}; }
+  CHECK(alive == 0);
+}
+
+TEST_CASE("a promise that is used wrongly stops the program") {
+  using promise = eddy::promise<int>;
+  dies_saying("a promise was set twice", [] {
+    eddy::event_loop loop;
+    promise p(loop);
+    p.set_value(1);
+    p.set_value(2);
+  });
+  dies_saying("a promise was set twice", [] {
+    eddy::event_loop loop;
+    promise p(loop);
+    p.set_value(1);
+    promise q(std::move(p));
+    q.set_error(std::make_error_code(std::errc::io_error));
+  });
+  dies_saying("a promise has one future", [] {
+    eddy::event_loop loop;
+    promise p(loop);
+    auto f = p.get_future();
+    auto g = p.get_future();
+  });
+  dies_saying("promise was called while no loop runs", [] { promise p; });
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE("a promise that is set on another thread stops the program") {
+    dies_saying("was used from another thread", [] {
+      eddy::event_loop loop;
+      eddy::promise<int> p(loop);
+      auto f = p.get_future();
+      loop.defer([&] { std::thread([&] { p.set_value(1); }).join(); });
+      loop.run();
+    });
+  }
+}

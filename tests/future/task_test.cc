@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/task.h> promises.
+#include <eddy/future/task.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::task<std::string>>);
+static_assert(std::is_nothrow_move_assignable_v<eddy::task<>>);
+static_assert(!std::is_copy_constructible_v<eddy::task<>>);
+static_assert(!std::is_copy_assignable_v<eddy::task<>>);
+
+namespace {
+
+eddy::task<> say(journal* note, const char* what) {
+  (*note)(what);
+  co_return;
+}
+
+eddy::task<int> twice(int n) { co_return 2 * n; }
+
+eddy::task<int> throws(const char* what) {
+  throw std::runtime_error(what);
+  co_return 0;
+}
+
+eddy::task<int&> itself(int* n) { co_return *n; }
+
+eddy::task<std::unique_ptr<int>> boxed(int n) { co_return std::make_unique<int>(n); }
+
+/// Notes its end.
+class mark {
+public:
+  mark(journal& note, std::string name) : note_(&note), name_(std::move(name)) {}
+  mark(mark&& other) noexcept
+      : note_(std::exchange(other.note_, nullptr)), name_(std::move(other.name_)) {}
+  mark& operator=(mark&&) = delete;
+  ~mark() {
+    if (note_ != nullptr) (*note_)("~" + name_);
+  }
+
+private:
+  journal* note_;
+  std::string name_;
+};
+
+eddy::task<> sleep_with(mark /*argument*/, journal* note, std::string name) {
+  const mark local(*note, name + ".local");
+  co_await eddy::sleep(1s);
+  (*note)(name + ".end");
+}
+
+eddy::task<> nest(journal* note, int depth) {
+  const mark local(*note, std::to_string(depth));
+  if (depth == 3) {
+    co_await eddy::sleep(1s);
+  } else {
+    co_await nest(note, depth + 1);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a task does nothing until it is awaited") {
+  journal note;
+  {
+    auto hello = say(&note, "hello, world");
+    CHECK(eddy::frame_count() == 1);
+    CHECK(note == "");
+
+    eddy::block_on(std::move(hello));
+    CHECK(note == "hello, world");
+
+    auto never = say(&note, "never");
+  }
+  CHECK(note == "hello, world");
+  CHECK(eddy::frame_count() == 0);
+}
+
+ASYNC_TEST("a task gives its value, whatever that is") {
+  const int four = co_await twice(2);
+  CHECK(four == 4);
+
+  int place = 7;
+  int& same = co_await itself(&place);
+  CHECK(&same == &place);
+
+  const auto box = co_await boxed(5);
+  CHECK(*box == 5);
+
+  journal note;
+  co_await say(&note, "void");
+  CHECK(note == "void");
+}
+
+ASYNC_TEST("an exception that leaves a task comes out of the co_await") {
+  std::string what;
+  try {
+    co_await throws("no luck");
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "no luck");
+}
+
+ASYNC_TEST("an exception passes through every task that does not catch it") {
+  struct chain {
+    static eddy::task<int> deep(int depth) {
+      if (depth == 0) co_await eddy::sleep(1ms);
+      if (depth == 0) throw std::out_of_range("deep");
+      const int n = co_await deep(depth - 1);
+      co_return n;
+    }
+  };
+  std::string what;
+  try {
+    co_await chain::deep(20);
+  } catch (const std::out_of_range& e) {
+    what = e.what();
+  }
+  CHECK(what == "deep");
+}
+
+ASYNC_TEST("a task that begins does at once what it does before it first waits") {
+  struct program {
+    static eddy::task<> child(journal* note) {
+      (*note)("begins");
+      co_await eddy::yield();
+      (*note)("ends");
+    }
+  };
+  journal note;
+  note("before");
+  co_await program::child(&note);
+  note("after");
+  CHECK(note == "before begins ends after");
+}
+
+ASYNC_TEST("what a task took by value ends with it, before its awaiter goes on") {
+  journal note;
+  co_await sleep_with(mark(note, "argument"), &note, "task");
+  note("after");
+  CHECK(note == "task.end ~task.local ~argument after");
+}
+
+ASYNC_TEST("assigning to a task drops the work it stood for") {
+  int alive = 0;
+  struct program {
+    static eddy::task<> hold(counted) { co_return; }
+  };
+  auto first = program::hold(counted(alive));
+  auto second = program::hold(counted(alive));
+  CHECK(alive == 2);
+
+  first = std::move(second);
+  CHECK(alive == 1);
+  CHECK(first);
+  CHECK_FALSE(second);
+
+  co_await std::move(first);
+  CHECK(alive == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a task that is dropped is destroyed where it is") {
+  journal note;
+
+  SUBCASE("before its start") {
+    { auto t = sleep_with(mark(note, "argument"), &note, "task"); }
+    CHECK(note == "~argument");
+  }
+  SUBCASE("after it was spawned, before its start") {
+    { auto f = eddy::spawn(loop, sleep_with(mark(note, "argument"), &note, "task")); }
+    CHECK(note == "~argument");
+  }
+  SUBCASE("while it waits") {
+    auto f = eddy::spawn(loop, sleep_with(mark(note, "argument"), &note, "task"));
+    loop.run_ready();
+    f = {};
+    CHECK(note == "~task.local ~argument");
+  }
+  SUBCASE("deep down, the innermost first") {
+    auto f = eddy::spawn(loop, nest(&note, 0));
+    loop.run_ready();
+    f = {};
+    CHECK(note == "~3 ~2 ~1 ~0");
+  }
+  SUBCASE("when it is woken and has not gone on") {
+    eddy::promise<int> p(loop);
+    struct program {
+      static eddy::task<> wait(eddy::future<int> f, journal* to) {
+        const mark local(*to, "local");
+        const int n = co_await std::move(f);
+        (*to)(n);
+      }
+    };
+    auto f = eddy::spawn(loop, program::wait(p.get_future(), &note));
+    loop.run_ready();
+    p.set_value(1);
+    f = {};
+    CHECK(note == "~local");
+  }
+  loop.run();
+  CHECK_FALSE(note.text().contains("end"));
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a task that drops itself ends where it next waits") {
+  journal note;
+  eddy::future<> self;
+  struct program {
+    static eddy::task<> suicide(eddy::future<>* me, journal* to) {
+      const mark local(*to, "local");
+      *me = {};
+      (*to)("still here");
+      co_await eddy::yield();
+      (*to)("never");
+    }
+    static eddy::task<> around(eddy::future<>* me, journal* to) {
+      const mark local(*to, "outer");
+      co_await suicide(me, to);
+      (*to)("never");
+    }
+    static eddy::task<> at_the_end(eddy::future<>* me, journal* to) {
+      const mark local(*to, "local");
+      co_await eddy::yield();
+      *me = {};
+      (*to)("still here");
+    }
+  };
+
+  SUBCASE("at once") {
+    self = eddy::spawn(loop, program::suicide(&self, &note));
+    loop.run();
+    CHECK(note == "still here ~local");
+  }
+  SUBCASE("from within a task that it awaits") {
+    self = eddy::spawn(loop, program::around(&self, &note));
+    loop.run();
+    CHECK(note == "still here ~local ~outer");
+  }
+  SUBCASE("or ends") {
+    self = eddy::spawn(loop, program::at_the_end(&self, &note));
+    loop.run();
+    CHECK(note == "still here ~local");
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a task may drop an ancestor, and ends where it next waits") {
+  journal note;
+  eddy::future<> ancestor;
+  struct program {
+    static eddy::task<> child(eddy::future<>* a, journal* to) {
+      const mark local(*to, "child");
+      co_await eddy::yield();
+      *a = {};
+      (*to)("dropped");
+      co_await eddy::yield();
+      (*to)("never");
+    }
+    static eddy::task<> awaits_future(eddy::future<>* a, journal* to) {
+      const mark local(*to, "parent");
+      auto f = eddy::spawn(child(a, to));
+      co_await std::move(f);
+      (*to)("never");
+    }
+    static eddy::task<> awaits_then(eddy::future<>* a, journal* to) {
+      const mark local(*to, "parent");
+      auto f = eddy::spawn(child(a, to)).then([] {});
+      co_await std::move(f);
+      (*to)("never");
+    }
+    static eddy::task<> joins(eddy::future<>* a, journal* to) {
+      const mark local(*to, "parent");
+      co_await eddy::join(child(a, to), eddy::sleep(1h));
+      (*to)("never");
+    }
+  };
+
+  SUBCASE("through a future") {
+    ancestor = eddy::spawn(loop, program::awaits_future(&ancestor, &note));
+    loop.run();
+    CHECK(note == "dropped ~child ~parent");
+  }
+  SUBCASE("through then") {
+    ancestor = eddy::spawn(loop, program::awaits_then(&ancestor, &note));
+    loop.run();
+    CHECK(note == "~parent dropped ~child");
+  }
+  SUBCASE("through a join") {
+    ancestor = eddy::spawn(loop, program::joins(&ancestor, &note));
+    loop.run();
+    CHECK(note == "dropped ~child ~parent");
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a parent may be dropped while its child ends") {
+  journal note;
+  eddy::future<> parent;
+  struct dropper {
+    explicit dropper(eddy::future<>* f) noexcept : victim(f) {}
+    dropper(dropper&& other) noexcept : victim(std::exchange(other.victim, nullptr)) {}
+    ~dropper() {
+      if (victim != nullptr) *victim = {};
+    }
+    eddy::future<>* victim;
+  };
+  struct program {
+    static eddy::task<> child(dropper, bool waits) {
+      if (waits) co_await eddy::yield();
+    }
+    static eddy::task<> awaits(eddy::future<>* self, journal* to, bool waits) {
+      const mark local(*to, "parent");
+      co_await child(dropper(self), waits);
+      (*to)("runs on");
+      co_await eddy::yield();
+      (*to)("never");
+    }
+    static eddy::task<> joins(eddy::future<>* self, journal* to, bool waits) {
+      const mark local(*to, "parent");
+      co_await eddy::join(child(dropper(self), waits), eddy::sleep(1h));
+      (*to)("never");
+    }
+  };
+
+  SUBCASE("which did not wait") {
+    parent = eddy::spawn(loop, program::awaits(&parent, &note, false));
+    loop.run();
+    CHECK(note == "runs on ~parent");
+  }
+  SUBCASE("which had waited") {
+    parent = eddy::spawn(loop, program::awaits(&parent, &note, true));
+    loop.run();
+    CHECK(note == "runs on ~parent");
+  }
+  SUBCASE("in a join, where it did not wait") {
+    parent = eddy::spawn(loop, program::joins(&parent, &note, false));
+    loop.run();
+    CHECK(note == "~parent");
+  }
+  SUBCASE("in a join, where it had waited") {
+    parent = eddy::spawn(loop, program::joins(&parent, &note, true));
+    loop.run();
+    CHECK(note == "~parent");
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what a destructor does while a task is dropped is allowed") {
+  struct busy {
+    explicit busy(std::function<void()> f) : work(std::move(f)) {}
+    busy(busy&&) noexcept = default;
+    ~busy() {
+      if (work) work();
+    }
+    std::function<void()> work;
+  };
+  struct program {
+    static eddy::task<> inner(busy) { co_await eddy::sleep(1h); }
+    static eddy::task<> outer(busy work) { co_await inner(std::move(work)); }
+    static eddy::task<> wait(eddy::future<int> f, journal* to) {
+      const int n = co_await std::move(f);
+      (*to)(n);
+    }
+  };
+  journal note;
+  eddy::promise<int> p(loop);
+  auto other = eddy::spawn(loop, program::wait(p.get_future(), &note));
+  eddy::future<> fresh;
+  eddy::future<> third = eddy::spawn(loop, [] { return eddy::sleep(1h); });
+  const auto work = [&] {
+    CHECK(loop.dump().contains("tasks"));
+    p.set_value(5);
+    third = {};
+    fresh = eddy::spawn(loop, say(&note, "spawned"));
+  };
+
+  auto victim = eddy::spawn(loop, program::outer(busy(work)));
+  loop.run_ready();
+  victim = {};
+  loop.run();
+  CHECK(note == "5 spawned");
+  fresh = {};
+  other = {};
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a chain of a million tasks begins, ends and is dropped") {
+  struct program {
+    static eddy::task<int> deep(int depth) {
+      if (depth == 0) {
+        co_await eddy::sleep(1ms);
+        co_return 0;
+      }
+      const int below = co_await deep(depth - 1);
+      co_return below + 1;
+    }
+    static eddy::task<int> at_once(int depth) {
+      if (depth == 0) co_return 0;
+      const int below = co_await at_once(depth - 1);
+      co_return below + 1;
+    }
+  };
+  constexpr int million = 1'000'000;
+
+  SUBCASE("that waits") { CHECK(eddy::block_on(loop, program::deep(million)) == million); }
+  SUBCASE("that does not wait") {
+    CHECK(eddy::block_on(loop, program::at_once(million)) == million);
+  }
+  SUBCASE("that is dropped, and told in short before") {
+    auto f = eddy::spawn(loop, program::deep(million));
+    while (loop.run_ready()) {
+    }
+    CHECK(eddy::frame_count() == million + 1);
+    const auto tree = loop.dump();
+    CHECK(tree.contains(" tasks deeper: "));
+    CHECK(tree.contains("program::deep at task_test.cc:"));
+    CHECK(tree.contains("sleep, 1 ms left"));
+    CHECK(tree.size() < 20'000);
+    f = {};
+    CHECK(eddy::frame_count() == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a million tasks awaited in a row grow no stack") {
+  struct program {
+    static eddy::task<const void*> where() { co_return __builtin_frame_address(0); }
+    static eddy::task<bool> loop_over(int n) {
+      const void* const first = co_await where();
+      bool same = true;
+      for (int i = 0; i < n; ++i) {
+        const void* const here = co_await where();
+        same = same && here == first;
+      }
+      co_return same;
+    }
+  };
+  CHECK(eddy::block_on(loop, program::loop_over(1'000'000)));
+}
+
+TEST_CASE("a task that is awaited twice stops the program") {
+  struct program {
+    static eddy::task<> wrong() {
+      auto t = twice(1);
+      co_await std::move(t);
+      co_await std::move(t);
+    }
+  };
+  dies_saying("a task was awaited twice", [] { eddy::block_on(program::wrong()); });
+}
