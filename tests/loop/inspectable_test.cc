@@ -18,7 +18,7 @@
 
 namespace {
 
-struct says : eddy::inspectable {
+struct says final : eddy::inspectable {
   says(eddy::event_loop& l, std::string w) : inspectable(l), words(std::move(w)) {}
   void describe(std::string& out) const override { out += words + "\n"; }
   std::string words;

@@ -269,7 +269,9 @@ TEST_CASE_TEMPLATE("a wait in the background keeps no loop running", Loop, ANY_L
   timer.start(1ms, [&] { pair.send(); });
   SUBCASE("but is told while something else does") {
     eddy::timer later(on.loop);
-    later.start(5ms, [] {});
+    later.start_every(1ms, [&] {
+      if (told) later.stop();
+    });
     on.run();
   }
   SUBCASE("until it is in the foreground") {
