@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace eddy {
+
+/// Memory to be read into: anything that is a `std::span<std::byte>` or a
+/// `std::span<char>`, such as an array or a vector of either.
+///
+/// Lifetime: a view; the memory outlives the operation that was given it.
+class mutable_buffer {
+public:
+  template <class Bytes>
+    requires(std::convertible_to<Bytes, std::span<std::byte>> ||
+             std::convertible_to<Bytes, std::span<char>>)
+  mutable_buffer(Bytes&& bytes) noexcept {  // NOLINT(bugprone-forwarding-reference-overload)
+    if constexpr (std::convertible_to<Bytes, std::span<std::byte>>) {
+      bytes_ = std::span<std::byte>(bytes);
+    } else {
+      bytes_ = std::as_writable_bytes(std::span<char>(bytes));
+    }
+  }
+
+  [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+
+private:
+  std::span<std::byte> bytes_;
+};
+
+/// Bytes to be written: text, or anything that is a `std::span<const std::byte>`
+/// or a `std::span<const char>`. An array of `char` is text up to its zero.
+///
+/// Lifetime: a view; the bytes outlive the operation that was given it.
+class const_buffer {
+public:
+  const_buffer() noexcept = default;
+
+  template <class Bytes>
+    requires(!std::same_as<std::remove_cvref_t<Bytes>, const_buffer> &&
+             (std::convertible_to<Bytes, std::string_view> ||
+              std::convertible_to<Bytes, std::span<const char>> ||
+              std::convertible_to<Bytes, std::span<const std::byte>>))
+  const_buffer(Bytes&& bytes) noexcept {  // NOLINT(bugprone-forwarding-reference-overload)
+    if constexpr (std::convertible_to<Bytes, std::string_view>) {
+      bytes_ = std::as_bytes(std::span<const char>(std::string_view(bytes)));
+    } else if constexpr (std::convertible_to<Bytes, std::span<const char>>) {
+      bytes_ = std::as_bytes(std::span<const char>(bytes));
+    } else {
+      bytes_ = std::span<const std::byte>(bytes);
+    }
+  }
+
+  [[nodiscard]] const std::byte* data() const noexcept { return bytes_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+
+private:
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace eddy

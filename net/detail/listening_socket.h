@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <chrono>
+
+#include <eddy/loop/detail/link.h>
+#include <eddy/loop/timer_node.h>
+#include <eddy/net/detail/open_socket.h>
+
+namespace eddy::detail {
+
+/// A listener's socket, which can hold: while no descriptor is free, the kernel
+/// goes on to report connections that can't be accepted.
+class listening_socket final : public open_socket {
+public:
+  /// How long it holds if no socket of eddy's is closed meanwhile.
+  static constexpr std::chrono::milliseconds pause{50};
+
+  /// As `open_socket::make`.
+  [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& name);
+
+  /// Has the accept that waits, or is about to, try again after a while, or as
+  /// soon as a socket of this thread's is closed; until then nothing is watched.
+  /// False if memory is short.
+  [[nodiscard]] bool hold() noexcept;
+  [[nodiscard]] bool holds() const noexcept { return timer_.pending(); }
+  void end_hold() noexcept;
+
+  /// A descriptor is free: goes on with all that hold on this thread.
+  static void go_on() noexcept;
+
+private:
+  friend class open_socket;
+
+  struct timer : timer_node {
+    timer(listening_socket& s, event_loop& loop) noexcept
+        : timer_node(loop, [](ready_node& n) { static_cast<timer&>(n).socket.try_again(); }),
+          socket(s) {}
+    listening_socket& socket;
+  };
+  struct place : link {
+    explicit place(listening_socket& s) noexcept : socket(s) {}
+    listening_socket& socket;
+  };
+
+  listening_socket(event_loop& loop, int descriptor, const address& name);
+  ~listening_socket() { end_hold(); }
+
+  void try_again() noexcept;
+
+  timer timer_;
+  place place_;  // among those that hold
+};
+
+}  // namespace eddy::detail

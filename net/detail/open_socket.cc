@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/net/detail/open_socket.h>
+
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/net/detail/listening_socket.h>
+#include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/system.h>
+
+namespace eddy::detail {
+
+namespace {
+
+constinit thread_local std::size_t streams = 0;
+constinit thread_local std::size_t listeners = 0;
+
+}  // namespace
+
+std::size_t open_streams() noexcept { return streams; }
+std::size_t open_listeners() noexcept { return listeners; }
+
+void expect_loop(const open_socket& socket) noexcept {
+  if (event_loop::current() == &socket.loop()) return;
+  socket.loop().check_thread();
+  misuse("a socket was awaited on another loop than its own");
+}
+
+open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
+    : name_(name), descriptor_(descriptor), listens_(listens), readiness_(loop, descriptor) {
+  ++(listens_ ? listeners : streams);
+}
+
+open_socket::~open_socket() = default;
+
+open_socket* open_socket::make(event_loop& loop, int descriptor, const address& peer) {
+  static_assert(sizeof(open_socket) == 72);
+  try {
+    return new open_socket(loop, descriptor, peer, false);
+  } catch (...) {
+    os().close(descriptor);
+    throw;
+  }
+}
+
+void open_socket::destroy() noexcept {
+  if (listens_) {
+    delete static_cast<listening_socket*>(this);
+  } else {
+    delete this;
+  }
+}
+
+bool open_socket::on_hold() const noexcept {
+  return listens_ && static_cast<const listening_socket*>(this)->holds();
+}
+
+void open_socket::end_hold() noexcept {
+  if (listens_) static_cast<listening_socket*>(this)->end_hold();
+}
+
+void open_socket::close() noexcept {
+  if (closed()) return;
+  loop().check_thread();
+  // What a handler owns may own whoever holds this, so it is dropped last.
+  retain();
+  end_hold();
+  std::array<operation*, 2> dropped{};
+  for (const auto which : {direction::read, direction::write}) {
+    dropped[static_cast<std::size_t>(which)] = cancel(which);
+  }
+  {
+    const readiness gone = std::move(readiness_);  // before its descriptor
+  }
+  os().close(std::exchange(descriptor_, -1));
+  --(listens_ ? listeners : streams);
+  listening_socket::go_on();
+  for (operation* const op : dropped) delete static_cast<called_back_base*>(op);
+  release();
+}
+
+operation* open_socket::cancel(direction which) noexcept {
+  operation* const op = std::exchange(place(which), nullptr);
+  if (op == nullptr) return nullptr;
+  readiness_.stop(which);
+  op->active_ = false;
+  if (op->owned_) return op;
+  op->cancelled_ = true;
+  if (!op->queued()) loop().ready(*op);
+  return nullptr;
+}
+
+void open_socket::stop(direction which) noexcept {
+  if (closed()) return;
+  loop().check_thread();
+  if (which == direction::read) end_hold();
+  delete static_cast<called_back_base*>(cancel(which));
+}
+
+void open_socket::expect_free(direction which) const noexcept {
+  const operation* const op = current(which);
+  if (op == nullptr || !op->active_) return;
+  misuse(listens_                   ? "two accept from one listener at a time: one may"
+         : which == direction::read ? "two read from one stream at a time: one may"
+                                    : "two write to one stream at a time: one may");
+}
+
+operation* open_socket::kept(direction which) const noexcept {
+  operation* const op = current(which);
+  return op != nullptr && op->owned_ ? op : nullptr;
+}
+
+void open_socket::start(direction which, operation& op, bool tries) noexcept {
+  if (operation* const before = current(which); before != nullptr && before != &op) {
+    delete static_cast<called_back_base*>(before);  // kept, and without a handler
+  }
+  place(which) = &op;
+  op.active_ = true;
+  if (!tries || exhausted(which)) {
+    wait(which, op);
+  } else {
+    loop().ready(op);
+  }
+}
+
+void open_socket::wait(direction which, operation& op) noexcept {
+  if (!on_hold()) readiness_.wait(which, op);
+}
+
+void open_socket::finish(direction which, operation& op) noexcept {
+  op.active_ = false;
+  if (!op.owned_ && current(which) == &op) place(which) = nullptr;
+}
+
+void open_socket::abandon(direction which, operation& op) noexcept {
+  finish(which, op);
+  readiness_.stop(which);
+  if (which == direction::read) end_hold();
+}
+
+std::string open_socket::description() const {
+  if (closed()) return name_.to_string() + " (closed)";
+  return name_.to_string() + " (descriptor " + std::to_string(descriptor_) + ')';
+}
+
+}  // namespace eddy::detail

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/net/address.h>
+
+namespace eddy::detail {
+
+class operation;
+
+/// An open socket: its descriptor, its readiness, and who reads and who writes.
+///
+/// It is owned by a stream or a listener, and held by the operations on it,
+/// which find it closed when that one has gone. A stream's takes 72 bytes, for
+/// which a thread has many thousands: think before you add a member.
+class open_socket {
+public:
+  using direction = readiness::direction;
+
+  /// Owns `descriptor` from here on, also if this throws.
+  /// Errors: `std::system_error`, `std::bad_alloc`.
+  [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& peer);
+
+  open_socket(const open_socket&) = delete;
+  open_socket& operator=(const open_socket&) = delete;
+
+  void retain() noexcept { ++holders_; }
+  void release() noexcept {
+    if (--holders_ == 0) destroy();
+  }
+
+  /// Ends its operations: handlers are dropped, awaiting coroutines go on.
+  void close() noexcept;
+  [[nodiscard]] bool closed() const noexcept { return descriptor_ < 0; }
+
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  [[nodiscard]] event_loop& loop() const noexcept { return readiness_.loop(); }
+  [[nodiscard]] std::error_code watch_error() const noexcept { return readiness_.error(); }
+
+  /// The other end's address; a listener's own.
+  [[nodiscard]] const address& name() const noexcept { return name_; }
+  [[nodiscard]] bool listens() const noexcept { return listens_; }
+
+  /// Whether the last call said that the next one would find nothing: one that
+  /// moved fewer bytes than it could, or failed with EAGAIN. What is ready is
+  /// then the loop's to tell, and a try would be a wasted system call. (The
+  /// kernel is asked for levels, not edges, so this can't miss anything.)
+  [[nodiscard]] bool exhausted(direction which) const noexcept {
+    return which == direction::read ? read_exhausted_ : write_exhausted_;
+  }
+  void set_exhausted(direction which, bool on) noexcept {
+    (which == direction::read ? read_exhausted_ : write_exhausted_) = on;
+  }
+
+  /// Stops the program if somebody reads, or writes, already.
+  void expect_free(direction which) const noexcept;
+
+  /// Makes `op` the one in this direction, for the loop to run: at once if it
+  /// `tries` and the last call left something, or when the socket is ready. One
+  /// of a callback is owned from here on.
+  void start(direction which, operation& op, bool tries) noexcept;
+  /// It waits again.
+  void wait(direction which, operation& op) noexcept;
+  /// It has its result.
+  void finish(direction which, operation& op) noexcept;
+  /// It is not wanted any more.
+  void abandon(direction which, operation& op) noexcept;
+  /// Ends the one in this direction as `close` does.
+  void stop(direction which) noexcept;
+
+  /// The callback operation that is in this direction, or was: to use again.
+  [[nodiscard]] operation* kept(direction which) const noexcept;
+
+  /// "127.0.0.1:80 (descriptor 7)".
+  [[nodiscard]] std::string description() const;
+
+protected:
+  open_socket(event_loop& loop, int descriptor, const address& name, bool listens);
+  ~open_socket();
+
+  [[nodiscard]] operation* current(direction which) const noexcept {
+    return current_[static_cast<std::size_t>(which)];
+  }
+
+private:
+  void destroy() noexcept;
+  [[nodiscard]] bool on_hold() const noexcept;
+  [[nodiscard]] operation*& place(direction which) noexcept {
+    return current_[static_cast<std::size_t>(which)];
+  }
+  /// Takes the one in this direction out. A coroutine's goes on, without a
+  /// result; a callback's is given to the caller.
+  [[nodiscard]] operation* cancel(direction which) noexcept;
+  void end_hold() noexcept;
+
+  address name_;
+  int descriptor_;  // negative once it is closed
+  std::uint32_t holders_ : 29 = 1;
+  bool listens_ : 1;
+  bool read_exhausted_ : 1 = false;
+  bool write_exhausted_ : 1 = false;
+  readiness readiness_;
+  // An awaiting coroutine's, or a callback's, which is owned and kept.
+  std::array<operation*, 2> current_{};
+};
+
+/// Holds an open socket, for whoever owns it.
+class socket_owner {
+public:
+  socket_owner() noexcept = default;
+  explicit socket_owner(open_socket* s) noexcept : socket_(s) {}
+  socket_owner(socket_owner&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
+  socket_owner& operator=(socket_owner&& other) noexcept {
+    socket_owner(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~socket_owner() { close(); }
+
+  void close() noexcept {
+    open_socket* const dying = std::exchange(socket_, nullptr);
+    if (dying == nullptr) return;
+    dying->close();
+    dying->release();
+  }
+
+  [[nodiscard]] open_socket* get() const noexcept { return socket_; }
+
+private:
+  void swap(socket_owner& other) noexcept { std::swap(socket_, other.socket_); }
+
+  open_socket* socket_ = nullptr;
+};
+
+/// How many streams are open on this thread.
+[[nodiscard]] std::size_t open_streams() noexcept;
+[[nodiscard]] std::size_t open_listeners() noexcept;
+
+}  // namespace eddy::detail

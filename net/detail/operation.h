@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// What the two styles share: one operation on an open socket.
+
+#include <cerrno>
+#include <concepts>
+#include <coroutine>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <eddy/future/detail/frame.h>
+#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/handler.h>
+#include <eddy/loop/ready.h>
+#include <eddy/loop/result.h>
+#include <eddy/net/detail/open_socket.h>
+
+namespace eddy::detail {
+
+/// What an operation does: the system call and its arguments. `attempt` makes
+/// the call; it gives the error, or zero, and then `take` the value; or nothing
+/// if it has to wait.
+template <class Call>
+concept socket_call = std::move_constructible<Call> && requires(Call& call, open_socket& socket) {
+  typename Call::value;
+  { Call::which } -> std::convertible_to<open_socket::direction>;
+  { Call::name } -> std::convertible_to<const char*>;  // "read from"
+  { Call::tries } -> std::convertible_to<bool>;        // before it waits
+  { call.attempt(socket) } -> std::same_as<std::optional<int>>;
+  { call.take() } -> std::same_as<typename Call::value>;
+};
+
+/// Stops the program if another loop than the socket's runs.
+void expect_loop(const open_socket& socket) noexcept;
+
+/// One operation on a socket. The loop runs it: it makes its system call, and
+/// either waits again or delivers the result there and then. So nothing is
+/// taken from the kernel that is not delivered.
+class operation : public ready_node {
+public:
+  [[nodiscard]] bool owned() const noexcept { return owned_; }
+  [[nodiscard]] bool active() const noexcept { return active_; }
+
+protected:
+  operation(function run, open_socket& socket, bool owned) noexcept
+      : ready_node(run), socket_(&socket), owned_(owned) {}
+  ~operation() = default;
+
+  /// Makes the call. True if that gave a result, which may be an error.
+  template <socket_call Call>
+  bool attempt(Call& call) {
+    if (cancelled_ || socket_->closed()) {
+      error_ = ECANCELED;
+      return true;
+    }
+    if (const std::error_code failed = socket_->watch_error()) {
+      error_ = failed.value();
+      return true;
+    }
+    const std::optional<int> outcome = call.attempt(*socket_);
+    if (outcome) error_ = *outcome;
+    return outcome.has_value();
+  }
+
+  /// What the loop calls. True if there is a result to deliver, and then this
+  /// is no longer the socket's.
+  template <socket_call Call>
+  bool go_on(Call& call) {
+    if (!attempt(call)) {
+      socket_->wait(Call::which, *this);
+      return false;
+    }
+    socket_->finish(Call::which, *this);
+    return true;
+  }
+
+  template <socket_call Call>
+  result<typename Call::value> take(Call& call) {
+    if (error_ != 0) return std::unexpected(std::error_code(error_, std::generic_category()));
+    if constexpr (std::is_void_v<typename Call::value>) {
+      return {};
+    } else {
+      return call.take();
+    }
+  }
+
+  open_socket* socket_;
+  int error_ = 0;
+
+private:
+  friend class open_socket;
+
+  bool owned_;           // by the socket: a callback's
+  bool active_ = false;  // the socket's one in its direction
+  bool cancelled_ = false;
+};
+
+/// The await style. It can be moved until it is awaited; then it lies in the
+/// frame of the coroutine that waits.
+template <socket_call Call>
+class [[nodiscard]] awaited final : public wait, private operation {
+public:
+  using value = typename Call::value;
+
+  awaited(open_socket& socket, Call call) noexcept
+      : operation(&run, socket, false), call_(std::move(call)) {
+    socket.retain();
+  }
+  awaited(awaited&& other) noexcept
+      : wait(), operation(&run, *other.socket_, false), call_(std::move(other.call_)) {
+    socket_->retain();
+  }
+  awaited& operator=(awaited&&) = delete;
+  ~awaited() {
+    if (active()) socket_->abandon(Call::which, *this);
+    socket_->release();
+  }
+
+  [[nodiscard]] bool await_ready() {
+    if (socket_->closed()) return attempt(call_);
+    expect_loop(*socket_);
+    socket_->expect_free(Call::which);
+    if (!Call::tries || socket_->exhausted(Call::which) || !frame::may_go_on()) return false;
+    return attempt(call_);
+  }
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> by) noexcept {
+    this->begin(by);
+    socket_->start(Call::which, *this, Call::tries);
+  }
+
+  result<value> await_result() { return take(call_); }
+
+  value await_resume() {
+    result<value> r = take(call_);
+    if (!r) throw std::system_error(r.error(), Call::name + (' ' + socket_->name().to_string()));
+    if constexpr (!std::is_void_v<value>) return std::move(*r);
+  }
+
+  void describe(std::string& out, int) const override {
+    out += Call::name;
+    out += ' ' + socket_->description() + '\n';
+  }
+
+private:
+  static void run(ready_node& node) {
+    auto& self = static_cast<awaited&>(node);
+    if (self.go_on(self.call_)) frame::resume(*self.waiter());
+  }
+
+  [[no_unique_address]] Call call_;
+};
+
+/// The callback style, in the one place that a socket has for it.
+class called_back_base : public operation, public recycled {
+public:
+  called_back_base(function run, open_socket& socket) noexcept
+      : operation(run, socket, true), run_(run) {}
+  called_back_base(const called_back_base&) = delete;
+  called_back_base& operator=(const called_back_base&) = delete;
+  virtual ~called_back_base() = default;
+
+  [[nodiscard]] bool runs(function run) const noexcept { return run_ == run; }
+
+private:
+  function run_;
+};
+
+template <socket_call Call>
+class called_back final : public called_back_base {
+public:
+  using value = typename Call::value;
+
+  /// Has `socket` do `call` and then call `on_done`.
+  /// Errors: `std::bad_alloc`.
+  static void start(open_socket& socket, Call call, handler<void(result<value>)> on_done) {
+    socket.loop().check_thread();
+    socket.expect_free(Call::which);
+    auto* self = static_cast<called_back_base*>(socket.kept(Call::which));
+    if (self == nullptr || !self->runs(&run)) self = new called_back(socket);
+    auto& place = static_cast<called_back&>(*self);
+    place.call_.emplace(std::move(call));
+    place.on_done_ = std::move(on_done);
+    socket.start(Call::which, place, Call::tries);
+  }
+
+private:
+  explicit called_back(open_socket& socket) noexcept : called_back_base(&run, socket) {}
+
+  static void run(ready_node& node) {
+    auto& self = static_cast<called_back&>(node);
+    self.error_ = 0;
+    if (!self.go_on(*self.call_)) return;
+    // From here on the handler may do anything, also to this.
+    auto on_done = std::exchange(self.on_done_, nullptr);
+    result<value> r = self.take(*self.call_);
+    self.call_.reset();
+    on_done(std::move(r));
+  }
+
+  std::optional<Call> call_;
+  handler<void(result<value>)> on_done_;
+};
+
+}  // namespace eddy::detail

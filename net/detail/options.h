@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+
+#include <eddy/net/address.h>
+#include <eddy/net/detail/system.h>
+
+namespace eddy::detail {
+
+/// Errors: `std::system_error` with `errno`.
+[[noreturn]] inline void throw_errno(const std::string& doing) {
+  throw std::system_error(errno, std::generic_category(), doing);
+}
+
+template <class Value>
+void set_option(int descriptor, int level, int name, const Value& value, const char* doing) {
+  if (os().set_option(descriptor, level, name, &value, sizeof value) < 0) throw_errno(doing);
+}
+
+[[nodiscard]] inline int get_option(int descriptor, int level, int name, const char* doing) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (os().get_option(descriptor, level, name, &value, &size) < 0) throw_errno(doing);
+  return value;
+}
+
+/// The address that a socket is bound to.
+[[nodiscard]] inline address local_name(int descriptor) {
+  sockaddr_storage name;
+  socklen_t size = sizeof name;
+  auto* const generic = reinterpret_cast<sockaddr*>(&name);
+  if (os().local_name(descriptor, generic, &size) < 0) throw_errno("asking for a local address");
+  return address::from(generic, size);
+}
+
+}  // namespace eddy::detail

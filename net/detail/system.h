@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct addrinfo;
+
+namespace eddy::detail {
+
+/// The one seam to the operating system: every system call that `net/` makes
+/// goes through here. A test puts a `system` in its place that fails the k-th
+/// call, and a simulated network can stand in for the kernel.
+///
+/// Each member is the call of that name: -1 and `errno`. The base class is the
+/// kernel itself.
+class system {
+public:
+  system() noexcept = default;
+  system(const system&) = delete;
+  system& operator=(const system&) = delete;
+  virtual ~system() = default;
+
+  virtual int socket(int family, int type, int protocol);
+  virtual int bind(int descriptor, const sockaddr* to, socklen_t size);
+  virtual int listen(int descriptor, int backlog);
+  virtual int accept(int descriptor, sockaddr* peer, socklen_t* size, int flags);
+  virtual int connect(int descriptor, const sockaddr* to, socklen_t size);
+  virtual ssize_t read(int descriptor, void* data, std::size_t size);
+  virtual ssize_t send(int descriptor, const void* data, std::size_t size, int flags);
+  virtual ssize_t send_message(int descriptor, const msghdr* message, int flags);
+  virtual int shutdown(int descriptor, int how);
+  virtual int close(int descriptor);
+  virtual int get_option(int descriptor, int level, int name, void* value, socklen_t* size);
+  virtual int set_option(int descriptor, int level, int name, const void* value, socklen_t size);
+  virtual int local_name(int descriptor, sockaddr* name, socklen_t* size);
+  virtual int peer_name(int descriptor, sockaddr* name, socklen_t* size);
+  /// Sets O_NONBLOCK and FD_CLOEXEC.
+  virtual int set_non_blocking(int descriptor);
+
+  virtual unsigned interface_index(const char* name);
+  virtual char* interface_name(unsigned index, char* name);
+
+  /// Threads: this one is called on a worker thread.
+  virtual int look_up(const char* host, const addrinfo* hints, addrinfo** found);
+  virtual void forget(addrinfo* found);
+};
+
+/// What this thread's calls go to: the kernel, unless a `scoped_system` is set.
+[[nodiscard]] system& os() noexcept;
+
+/// Puts a system in the kernel's place on this thread, for a scope.
+class [[nodiscard]] scoped_system {
+public:
+  explicit scoped_system(system& replacement) noexcept;
+  scoped_system(const scoped_system&) = delete;
+  scoped_system& operator=(const scoped_system&) = delete;
+  ~scoped_system();
+
+private:
+  system* before_;
+};
+
+}  // namespace eddy::detail

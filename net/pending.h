@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <utility>
+
+namespace eddy {
+
+namespace detail {
+class delivery_base;
+}
+
+/// An operation that was given a handler and belongs to no object, such as a
+/// `connect` or a `resolve`.
+///
+/// Lifetime: the loop outlives it. The handler may destroy it.
+/// Cancelling: destroying it, or assigning to it, ends the operation; the
+/// handler is dropped.
+class [[nodiscard]] pending {
+public:
+  /// None.
+  pending() noexcept = default;
+  pending(pending&& other) noexcept : delivery_(other.release()) { hold(); }
+  pending& operator=(pending&& other) noexcept {
+    pending old(std::move(*this));
+    delivery_ = other.release();
+    hold();
+    return *this;
+  }
+  ~pending() { stop(); }
+
+  void stop() noexcept;
+
+  /// Whether the handler will be called.
+  [[nodiscard]] bool active() const noexcept { return delivery_ != nullptr; }
+
+private:
+  friend detail::delivery_base;
+
+  explicit pending(detail::delivery_base& d) noexcept : delivery_(&d) { hold(); }
+  void hold() noexcept;
+  detail::delivery_base* release() noexcept { return std::exchange(delivery_, nullptr); }
+
+  detail::delivery_base* delivery_ = nullptr;
+};
+
+}  // namespace eddy

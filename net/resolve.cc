@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/net/resolve.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include <netdb.h>
+
+#include <eddy/future/run_blocking.h>
+#include <eddy/net/detail/system.h>
+
+namespace eddy {
+
+namespace {
+
+class category final : public std::error_category {
+public:
+  [[nodiscard]] const char* name() const noexcept override { return "resolve"; }
+
+  [[nodiscard]] std::string message(int value) const override {
+    switch (static_cast<resolve_error>(value)) {
+      case resolve_error::not_found:
+        return "name not found";
+      case resolve_error::no_address:
+        return "the name has no address";
+      case resolve_error::try_again:
+        return "no name server answers";
+      case resolve_error::failed:
+        break;
+    }
+    return "the name server failed";
+  }
+
+  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+    switch (static_cast<resolve_error>(value)) {
+      case resolve_error::try_again:
+        return std::errc::resource_unavailable_try_again;
+      default:
+        return {value, *this};
+    }
+  }
+};
+
+std::error_code as_error(int answer, int error) noexcept {
+  switch (answer) {
+    case EAI_NONAME:
+      return resolve_error::not_found;
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+      return resolve_error::no_address;
+    case EAI_AGAIN:
+      return resolve_error::try_again;
+    case EAI_MEMORY:
+      return std::make_error_code(std::errc::not_enough_memory);
+    case EAI_SYSTEM:
+      return {error, std::generic_category()};
+    default:
+      return resolve_error::failed;
+  }
+}
+
+/// On a worker thread.
+result<std::vector<address>> look_up(const std::string& host, std::uint16_t port,
+                                     detail::system& system) {
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  wanted.ai_flags = AI_ADDRCONFIG;
+  addrinfo* first = nullptr;
+  const int answer = system.look_up(host.c_str(), &wanted, &first);
+  if (answer != 0) return std::unexpected(as_error(answer, errno));
+  const auto forget = [&system](addrinfo* all) { system.forget(all); };
+  const std::unique_ptr<addrinfo, decltype(forget)> found(first, forget);
+  std::vector<address> all;
+  for (const addrinfo* a = first; a != nullptr; a = a->ai_next) {
+    const address one = address::from(a->ai_addr, a->ai_addrlen).with_port(port);
+    if (one != address().with_port(port) && std::ranges::find(all, one) == all.end()) {
+      all.push_back(one);
+    }
+  }
+  if (all.empty()) return std::unexpected(make_error_code(resolve_error::no_address));
+  return all;
+}
+
+}  // namespace
+
+const std::error_category& resolve_category() noexcept {
+  static const category the_one;
+  return the_one;
+}
+
+task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string host,
+                                                                   std::uint16_t port) {
+  std::string doing = "resolve " + host;
+  if (const auto literal = address::parse(host, port)) co_return std::vector<address>{*literal};
+  // A name with a zero in it would be another one to the resolver.
+  if (host.find('\0') != std::string::npos) {
+    co_return std::unexpected(failure(resolve_error::not_found, std::move(doing)));
+  }
+  auto looking = run_blocking([](const std::string& name, std::uint16_t p,
+                                 detail::system* system) { return look_up(name, p, *system); },
+                              std::move(host), port, &os());
+  result<std::vector<address>> found = co_await std::move(looking);
+  if (!found) co_return std::unexpected(failure(found.error(), std::move(doing)));
+  co_return std::move(*found);
+}
+
+detail::steps_operation<std::vector<address>> resolve(std::string host, std::uint16_t port) {
+  return detail::steps_operation(detail::resolve_steps(std::move(host), port));
+}
+
+pending resolve(event_loop& loop, std::string host, std::uint16_t port,
+                handler<void(result<std::vector<address>>)> on_resolved) {
+  return detail::delivery<std::vector<address>>::start(
+      loop, detail::resolve_steps(std::move(host), port), std::move(on_resolved));
+}
+
+}  // namespace eddy

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/net/tcp_listener.h>
+
+#include <cerrno>
+#include <new>
+#include <string>
+
+#include <netinet/in.h>
+
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/net/detail/listening_socket.h>
+#include <eddy/net/detail/options.h>
+#include <eddy/net/detail/stream_access.h>
+
+namespace eddy {
+
+namespace {
+
+using detail::os;
+
+/// Closes a descriptor that nobody owns yet.
+class guard {
+public:
+  explicit guard(int descriptor) noexcept : descriptor_(descriptor) {}
+  guard(const guard&) = delete;
+  guard& operator=(const guard&) = delete;
+  ~guard() {
+    if (descriptor_ >= 0) os().close(descriptor_);
+  }
+  [[nodiscard]] int release() noexcept { return std::exchange(descriptor_, -1); }
+
+private:
+  int descriptor_;
+};
+
+int listening_descriptor(const address& where, const tcp_listener::options& how) {
+  const std::string doing = "listen at " + where.to_string();
+  sockaddr_storage name;
+  const socklen_t size = where.to(name);
+  if (size == 0) throw std::system_error(std::make_error_code(std::errc::invalid_argument), doing);
+  const int descriptor = os().socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) detail::throw_errno(doing);
+  guard g(descriptor);
+  const auto set = [&](int level, int option, bool on) {
+    detail::set_option(descriptor, level, option, int{on}, doing.c_str());
+  };
+  set(SOL_SOCKET, SO_REUSEADDR, how.reuse_address);
+  if (how.reuse_port) set(SOL_SOCKET, SO_REUSEPORT, true);
+  if (where.is_v6()) set(IPPROTO_IPV6, IPV6_V6ONLY, how.ipv6_only);
+  if (os().bind(descriptor, reinterpret_cast<const sockaddr*>(&name), size) < 0 ||
+      os().listen(descriptor, how.backlog) < 0) {
+    detail::throw_errno(doing);
+  }
+  return g.release();
+}
+
+detail::socket_owner own(event_loop& loop, int descriptor) {
+  guard g(descriptor);
+  const address where = detail::local_name(descriptor);
+  return detail::socket_owner(detail::listening_socket::make(loop, g.release(), where));
+}
+
+int taken_over(int descriptor) {
+  if (os().set_non_blocking(descriptor) == 0) return descriptor;
+  const std::error_code error(errno, std::generic_category());
+  if (descriptor >= 0) os().close(descriptor);
+  throw std::system_error(error, "take over descriptor " + std::to_string(descriptor));
+}
+
+bool system_is_short(int error) noexcept {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/// Whether accept reports what has happened to one connection, which is gone.
+bool only_that_connection(int error) noexcept {
+  switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:  // a firewall's word
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ETIMEDOUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::optional<int> detail::accept_call::attempt_without_hold(open_socket& socket) {
+  sockaddr_storage storage;
+  socklen_t size = sizeof storage;
+  auto* const peer = reinterpret_cast<sockaddr*>(&storage);
+  const int descriptor =
+      os().accept(socket.descriptor(), peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (descriptor < 0) {
+    socket.set_exhausted(which, true);
+    // After a connection that failed, the loop tells whether there is another.
+    if (errno == EAGAIN || only_that_connection(errno)) return std::nullopt;
+    return errno;
+  }
+  socket.set_exhausted(which, false);
+  try {
+    accepted_ = stream_access::make(
+        socket_owner(open_socket::make(socket.loop(), descriptor, address::from(peer, size))));
+  } catch (const std::system_error& e) {
+    return e.code().value();
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
+  return 0;
+}
+
+std::optional<int> detail::accept_call::attempt(open_socket& socket) {
+  const std::optional<int> outcome = attempt_without_hold(socket);
+  if (outcome && system_is_short(*outcome) && static_cast<listening_socket&>(socket).hold()) {
+    return std::nullopt;
+  }
+  return outcome;
+}
+
+tcp_listener::tcp_listener(event_loop& loop, const address& where, const options& how)
+    : socket_(own(loop, listening_descriptor(where, how))) {}
+
+tcp_listener::tcp_listener(event_loop& loop, int descriptor)
+    : socket_(own(loop, taken_over(descriptor))) {}
+
+void tcp_listener::not_open() noexcept {
+  detail::misuse("a tcp_listener was used that is not open: it was closed, or moved from");
+}
+
+void tcp_listener::accept(handler<void(result<tcp_stream>)> on_accepted) {
+  detail::called_back<detail::accept_call>::start(socket(), detail::accept_call(),
+                                                  std::move(on_accepted));
+}
+
+std::optional<result<tcp_stream>> tcp_listener::try_accept() {
+  detail::open_socket& s = socket();
+  s.loop().check_thread();
+  s.expect_free(readiness::direction::read);
+  detail::accept_call call;
+  const std::optional<int> outcome = call.attempt_without_hold(s);
+  if (!outcome) return std::nullopt;
+  if (*outcome != 0) return std::unexpected(std::error_code(*outcome, std::generic_category()));
+  return call.take();
+}
+
+}  // namespace eddy
