@@ -31,7 +31,7 @@ class adaptation;
 ///
 /// It is called once, on the loop's thread, and not after the wait was
 /// cancelled. The coroutine goes on later, from the loop, never inside the call.
-template <class T>
+template <class T = void>
 class completer {
 public:
   /// The wait ends with a value.
@@ -192,7 +192,7 @@ void completer<T>::fail(std::exception_ptr error) const {
 
 template <class T>
 void completer<T>::fail(std::error_code error, const std::string& what_was_done) const {
-  fail(std::make_exception_ptr(std::system_error(error, what_was_done)));
+  fail(detail::as_exception(error, what_was_done));
 }
 
 }  // namespace eddy

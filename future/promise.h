@@ -180,7 +180,7 @@ void promise<T>::set_error(std::exception_ptr error) {
 
 template <class T>
 void promise<T>::set_error(std::error_code error, const std::string& what_was_done) {
-  set_error(std::make_exception_ptr(std::system_error(error, what_was_done)));
+  set_error(detail::as_exception(error, what_was_done));
 }
 
 template <class T>

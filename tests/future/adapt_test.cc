@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/adapt.h> promises.
+#include <eddy/future/adapt.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+#include <eddy/loop/timer.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A callback API as C libraries have them.
+struct c_api {
+  using callback = void (*)(void* user, int value);
+
+  void begin(callback f, void* user) {
+    on_done = f;
+    its_user = user;
+  }
+  void end(int value) { std::exchange(on_done, nullptr)(its_user, value); }
+  void cancel() { on_done = nullptr; }
+
+  callback on_done = nullptr;
+  void* its_user = nullptr;
+};
+
+eddy::task<int> value_of(c_api* api, journal* note) {
+  const int n = co_await eddy::adapt<int>([=](eddy::completer<int> done) {
+    api->begin([](void* user, int value) { eddy::completer<int>::from(user)(value); },
+               done.pointer());
+    return [=] {
+      api->cancel();
+      (*note)("cancelled");
+    };
+  });
+  (*note)(n);
+  co_return n;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "a callback ends the wait; the coroutine goes on later, from the loop") {
+  journal note;
+  c_api api;
+  auto f = eddy::spawn(loop, value_of(&api, &note));
+  CHECK(!api.on_done);
+  loop.run_ready();
+  REQUIRE(!!api.on_done);
+
+  api.end(5);
+  note("ended");
+  loop.run();
+  CHECK(note == "ended 5");
+  f = {};
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a wait that is dropped is cancelled, once") {
+  journal note;
+  c_api api;
+  auto f = eddy::spawn(loop, value_of(&api, &note));
+  loop.run_ready();
+
+  SUBCASE("before it is over") {
+    f = {};
+    CHECK(note == "cancelled");
+    CHECK(!api.on_done);
+  }
+  SUBCASE("but not when it is over") {
+    api.end(5);
+    f = {};
+    CHECK(note == "");
+  }
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an API that calls back when it is cancelled may do so") {
+  struct program {
+    static eddy::task<> wait(std::function<void()>* end, journal* note) {
+      const int n = co_await eddy::adapt<int>([=](eddy::completer<int> done) {
+        *end = [done] { done(-1); };
+        return [=] { (*end)(); };
+      });
+      (*note)(n);
+    }
+  };
+  std::function<void()> end;
+  journal note;
+  auto f = eddy::spawn(loop, program::wait(&end, &note));
+  loop.run_ready();
+  f = {};
+  loop.run();
+  CHECK(note == "");
+}
+
+ASYNC_TEST("an object may cancel by its destructor, and lives as long as the wait") {
+  int alive = 0;
+  const auto start = [&](eddy::completer<> done) {
+    struct both {
+      eddy::timer t;
+      counted c;
+    };
+    both b{eddy::timer(loop), counted(alive)};
+    b.t.start(1s, [done] { done(); });
+    return b;
+  };
+  co_await eddy::adapt(start);
+  CHECK(alive == 0);
+
+  auto waits = [&]() -> eddy::task<> { co_await eddy::adapt(start); };
+  auto f = eddy::spawn(waits());
+  co_await eddy::yield();
+  CHECK(alive == 1);
+  f = {};
+  CHECK(alive == 0);
+  CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("what completes within start needs no turn of the loop, a bounded number of times") {
+  int others = 0;
+  auto counts = [&]() -> eddy::task<> {
+    for (;;) {
+      ++others;
+      co_await eddy::yield();
+    }
+  };
+  auto other = eddy::spawn(counts());
+  co_await eddy::yield();
+  const int before = others;
+
+  const void* const first = __builtin_frame_address(0);
+  int sum = 0;
+  bool same = true;
+  for (int i = 0; i < 100; ++i) {
+    sum += co_await eddy::adapt<int>([](eddy::completer<int> done) {
+      done(1);
+      return [] {};
+    });
+    same = same && first == __builtin_frame_address(0);
+  }
+  CHECK(sum == 100);
+  CHECK(others == before);
+
+  for (int i = 0; i < 1'000'000; ++i) {
+    sum += co_await eddy::adapt<int>([](eddy::completer<int> done) {
+      done(1);
+      return [] {};
+    });
+    same = same && first == __builtin_frame_address(0);
+  }
+  CHECK(sum == 1'000'100);
+  CHECK(same);
+  CHECK(others > 1'000'000 / 130);
+}
+
+ASYNC_TEST("an error comes out of the co_await") {
+  std::string what;
+  SUBCASE("of the world") {
+    try {
+      co_await eddy::adapt([](eddy::completer<> done) {
+        done.fail(std::make_error_code(std::errc::connection_reset), "reading");
+        return [] {};
+      });
+    } catch (const std::system_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "reading: Connection reset by peer");
+  }
+  SUBCASE("in a result") {
+    try {
+      co_await eddy::adapt<int>([](eddy::completer<int> done) {
+        done(eddy::result<int>(std::unexpected(std::make_error_code(std::errc::timed_out))));
+        return [] {};
+      });
+    } catch (const std::system_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "Connection timed out");
+  }
+  SUBCASE("thrown by start") {
+    const auto start = [](eddy::completer<>) -> eddy::timer { throw std::runtime_error("no"); };
+    try {
+      co_await eddy::adapt(start);
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "no");
+    CHECK(loop.dump().contains("running"));
+  }
+}
+
+ASYNC_TEST("a start that is moved in is kept until the wait is over") {
+  int alive = 0;
+  auto start = [held = counted(alive), &on = loop](eddy::completer<> done) {
+    on.defer([done] { done(); });
+    return [] {};
+  };
+  CHECK(alive == 1);
+  auto wait = eddy::adapt(std::move(start));
+  CHECK(alive == 2);
+  co_await std::move(wait);
+  CHECK(alive == 2);
+}
+
+TEST_CASE("what completes an adapted wait twice stops the program") {
+  dies_saying("what adapt waits for was completed twice", [] {
+    eddy::event_loop loop;
+    struct program {
+      static eddy::task<> wait() {
+        co_await eddy::adapt([](eddy::completer<> done) {
+          done();
+          done();
+          return [] {};
+        });
+      }
+    };
+    eddy::block_on(loop, program::wait());
+  });
+  dies_saying("adapt was called while no loop runs", [] {
+    auto wait = eddy::adapt([](eddy::completer<>) { return [] {}; });
+    static_cast<void>(std::move(wait).operator co_await());
+  });
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/as_result.h> promises.
+#include <eddy/future/as_result.h>
+
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+
+#include "support/async_test.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<int> works(eddy::duration delay) {
+  if (delay != 0s) co_await eddy::sleep(delay);
+  co_return 7;
+}
+
+eddy::task<> resets(eddy::duration delay) {
+  if (delay != 0s) co_await eddy::sleep(delay);
+  throw std::system_error(std::make_error_code(std::errc::connection_reset));
+}
+
+eddy::task<int> throws() {
+  throw std::logic_error("a mistake");
+  co_return 0;
+}
+
+}  // namespace
+
+ASYNC_TEST("as_result gives the value") {
+  for (const eddy::duration d : {0s, 1s}) {
+    const eddy::result<int> r = co_await eddy::as_result(works(d));
+    CHECK(*r == 7);
+  }
+  const eddy::result<void> slept = co_await eddy::as_result(eddy::sleep(1s));
+  CHECK(slept.has_value());
+}
+
+ASYNC_TEST("as_result gives the world's error with no throw") {
+  for (const eddy::duration d : {0s, 1s}) {
+    const eddy::result<void> r = co_await eddy::as_result(resets(d));
+    CHECK(r.error() == std::errc::connection_reset);
+  }
+  auto f = eddy::spawn(resets(1s));
+  const eddy::result<void> r = co_await eddy::as_result(std::move(f));
+  CHECK(r.error() == std::errc::connection_reset);
+}
+
+ASYNC_TEST("any other exception still comes out") {
+  std::string what;
+  try {
+    const eddy::result<int> r = co_await eddy::as_result(throws());
+    CHECK(r.has_value());
+  } catch (const std::logic_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "a mistake");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what is awaited as a result is dropped and told like any other") {
+  struct program {
+    static eddy::task<> wait() {
+      const eddy::result<int> r = co_await eddy::as_result(works(1h));
+      CHECK(r.has_value());
+    }
+  };
+  auto f = eddy::spawn(loop, program::wait());
+  loop.run_ready();
+  const auto tree = loop.dump();
+  CHECK(tree.contains("wait at as_result_test.cc:"));
+  CHECK(tree.contains("works at as_result_test.cc:"));
+  CHECK(tree.contains("sleep, 3600000 ms left"));
+  f = {};
+  CHECK(loop.count().timers == 0);
+}

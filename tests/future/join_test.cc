@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/join.h> promises.
+#include <eddy/future/join.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<int> after(eddy::duration delay, int n) {
+  co_await eddy::sleep(delay);
+  co_return n;
+}
+
+eddy::task<int> at_once(int n) { co_return n; }
+
+eddy::task<int> fails(eddy::duration delay, std::string what) {
+  if (delay != 0s) co_await eddy::sleep(delay);
+  throw std::runtime_error(what);
+}
+
+eddy::task<> hold(counted, eddy::duration delay) { co_await eddy::sleep(delay); }
+
+eddy::task<> say(journal* note, int n) {
+  (*note)(n);
+  co_await eddy::yield();
+  (*note)(n);
+}
+
+}  // namespace
+
+ASYNC_TEST("a join runs all side by side and gives their values") {
+  const auto before = clock.now();
+  auto [a, b, c] = co_await eddy::join(after(3s, 1), after(1s, 2), at_once(3));
+  CHECK(a == 1);
+  CHECK(b == 2);
+  CHECK(c == 3);
+  CHECK(clock.now() - before == 3s);
+}
+
+ASYNC_TEST("those that are joined begin in their order, each until it first waits") {
+  journal note;
+  co_await eddy::join(say(&note, 1), say(&note, 2), say(&note, 3));
+  CHECK(note == "1 2 3 1 2 3");
+}
+
+ASYNC_TEST("a join takes any awaitable, and keeps each value's kind") {
+  int n = 0;
+  eddy::promise<int&> p;
+  auto f = p.get_future();
+  p.set_value(n);
+  auto boxed = []() -> eddy::task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); };
+
+  auto values = co_await eddy::join(std::move(f), boxed(), eddy::sleep(1s));
+  static_assert(
+      std::is_same_v<decltype(values), std::tuple<int&, std::unique_ptr<int>, std::monostate>>);
+  CHECK(&std::get<0>(values) == &n);
+  CHECK(*std::get<1>(values) == 4);
+}
+
+ASYNC_TEST("a join of nothing but void gives void") {
+  static_assert(std::is_void_v<eddy::await_result_t<
+                    decltype(eddy::join(eddy::sleep(1s), eddy::sleep(2s)))>>);
+  const auto before = clock.now();
+  co_await eddy::join(eddy::sleep(1s), eddy::sleep(2s));
+  CHECK(clock.now() - before == 2s);
+}
+
+ASYNC_TEST("a join of a range gives a vector in the range's order") {
+  SUBCASE("of values") {
+    std::vector<eddy::task<int>> tasks;
+    for (int i = 0; i < 1000; ++i) tasks.push_back(after(1ms * (1000 - i), i));
+    const auto values = co_await eddy::join(std::move(tasks));
+    REQUIRE(values.size() == 1000);
+    for (int i = 0; i < 1000; ++i) REQUIRE(values[static_cast<std::size_t>(i)] == i);
+  }
+  SUBCASE("of void") {
+    std::vector<eddy::task<>> tasks;
+    journal note;
+    for (int i = 0; i < 3; ++i) tasks.push_back(say(&note, i));
+    co_await eddy::join(std::move(tasks));
+    CHECK(note == "0 1 2 0 1 2");
+  }
+  SUBCASE("of futures") {
+    std::vector<eddy::future<int>> futures;
+    for (int i = 0; i < 3; ++i) futures.push_back(eddy::spawn(after(1ms, i)));
+    const auto values = co_await eddy::join(std::move(futures));
+    CHECK(values == std::vector{0, 1, 2});
+  }
+  SUBCASE("of none") {
+    const auto values = co_await eddy::join(std::vector<eddy::task<int>>());
+    CHECK(values.empty());
+    co_await eddy::join(std::vector<eddy::task<>>());
+  }
+}
+
+ASYNC_TEST("the first error comes out when it occurs, and the others are gone by then") {
+  int alive = 0;
+  std::string what;
+  const auto before = clock.now();
+
+  SUBCASE("of few") {
+    try {
+      co_await eddy::join(hold(counted(alive), 1h), fails(1s, "first"), fails(2s, "second"));
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "first");
+    CHECK(clock.now() - before == 1s);
+  }
+  SUBCASE("of a range") {
+    std::vector<eddy::task<int>> tasks;
+    tasks.push_back(after(1h, 1));
+    tasks.push_back(fails(2s, "second"));
+    tasks.push_back(fails(1s, "first"));
+    try {
+      co_await eddy::join(std::move(tasks));
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "first");
+    CHECK(clock.now() - before == 1s);
+  }
+  SUBCASE("before the rest has begun") {
+    journal note;
+    try {
+      co_await eddy::join(hold(counted(alive), 1h), fails(0s, "at once"), say(&note, 1));
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "at once");
+    CHECK(note == "");
+    CHECK(clock.now() == before);
+  }
+  CHECK(alive == 0);
+  CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("what a branch took by value ends with the branch, not with the join") {
+  int alive = 0;
+  auto looks = [](const int* count, eddy::duration when) -> eddy::task<int> {
+    co_await eddy::sleep(when);
+    co_return *count;
+  };
+  auto holds_no_time = [](counted) -> eddy::task<> { co_return; };
+
+  auto waits = hold(counted(alive), 2s);
+  auto does_not = holds_no_time(counted(alive));
+  auto [before, after, nothing, none] = co_await eddy::join(
+      looks(&alive, 1s), looks(&alive, 3s), std::move(waits), std::move(does_not));
+  CHECK(before == 1);
+  CHECK(after == 0);
+}
+
+ASYNC_TEST("joins nest") {
+  auto pair = [](int n) -> eddy::task<int> {
+    auto [a, b] = co_await eddy::join(after(1ms, n), after(2ms, n + 1));
+    co_return a + b;
+  };
+  auto [low, high] = co_await eddy::join(pair(1), pair(10));
+  CHECK(low == 3);
+  CHECK(high == 21);
+
+  std::string what;
+  try {
+    co_await eddy::join(eddy::join(after(1h, 1), fails(1ms, "inner")), after(1h, 2));
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "inner");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "dropping a join drops all") {
+  int alive = 0;
+  auto f = eddy::spawn(loop, eddy::join(hold(counted(alive), 1h), hold(counted(alive), 2h)));
+  CHECK(alive == 2);
+  SUBCASE("before it began") {}
+  SUBCASE("while all wait") {
+    loop.run_ready();
+    CHECK(loop.count().timers == 2);
+    const auto tree = loop.dump();
+    CHECK(tree.contains("all of\n"));
+    CHECK(tree.contains("hold at join_test.cc:"));
+  }
+  f = {};
+  CHECK(alive == 0);
+  CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("a join may be looked at at any time, also while it ends") {
+  struct looker {
+    explicit looker(eddy::event_loop* l) noexcept : on(l) {}
+    looker(looker&& other) noexcept : on(std::exchange(other.on, nullptr)) {}
+    ~looker() {
+      if (on != nullptr) CHECK(on->dump().contains("tasks"));
+    }
+    eddy::event_loop* on;
+  };
+  auto look = [](looker, eddy::duration d) -> eddy::task<> {
+    if (d != 0s) co_await eddy::sleep(d);
+  };
+  co_await eddy::join(look(looker(&loop), 0s), look(looker(&loop), 1s), look(looker(&loop), 2s));
+
+  auto fail = [](looker, eddy::duration d) -> eddy::task<> {
+    if (d != 0s) co_await eddy::sleep(d);
+    throw std::runtime_error("fails");
+  };
+  for (const eddy::duration d : {0s, 1s}) {
+    bool failed = false;
+    try {
+      co_await eddy::join(look(looker(&loop), 1h), fail(looker(&loop), d),
+                          look(looker(&loop), 1h));
+    } catch (const std::runtime_error&) {
+      failed = true;
+    }
+    CHECK(failed);
+  }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/sleep.h> promises.
+#include <eddy/future/sleep.h>
+
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/spawn.h>
+
+#include "support/async_test.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<> wake(eddy::duration delay, int n, journal* note) {
+  co_await eddy::sleep(delay);
+  (*note)(n);
+}
+
+}  // namespace
+
+ASYNC_TEST("a sleep lasts as long as it says") {
+  const auto before = clock.now();
+  co_await eddy::sleep(1500ms);
+  CHECK(clock.now() - before == 1500ms);
+  co_await eddy::sleep_until(before + 1min);
+  CHECK(clock.now() - before == 1min);
+}
+
+ASYNC_TEST("a sleep counts from its call, whenever it is awaited") {
+  const auto before = clock.now();
+  auto rest = eddy::sleep(10s);
+  co_await eddy::sleep(4s);
+  co_await std::move(rest);
+  CHECK(clock.now() - before == 10s);
+}
+
+ASYNC_TEST("a sleep of nothing, or until a time that has passed, ends in the next turn") {
+  const auto before = clock.now();
+  bool other_ran = false;
+  loop.defer([&] { other_ran = true; });
+  co_await eddy::sleep(0s);
+  CHECK(other_ran);
+  co_await eddy::sleep(-1s);
+  co_await eddy::sleep_until(before - 1s);
+  CHECK(clock.now() == before);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "equal sleeps end in the order they began") {
+  journal note;
+  std::vector<eddy::future<>> all;
+  for (int i = 0; i < 6; ++i) all.push_back(eddy::spawn(loop, wake(1s, i, &note)));
+  loop.run();
+  CHECK(note == "0 1 2 3 4 5");
+  all.clear();
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a sleeper that is dropped does not wake, though its time has come") {
+  journal note;
+  auto first = eddy::spawn(loop, wake(1s, 1, &note));
+  auto second = eddy::spawn(loop, wake(1s, 2, &note));
+  struct program {
+    static eddy::task<> kill(eddy::future<>* victim) {
+      co_await eddy::sleep(1s);
+      *victim = {};
+    }
+  };
+  auto killer = eddy::spawn(loop, program::kill(&second));
+  auto third = eddy::spawn(loop, wake(1s, 3, &note));
+
+  SUBCASE("by one who sleeps as long") {
+    second = {};
+    second = eddy::spawn(loop, wake(1s, 2, &note));
+    loop.run();
+    CHECK(note == "1 3");
+  }
+  SUBCASE("at any time before") {
+    loop.run_ready();
+    second = {};
+    loop.run();
+    CHECK(note == "1 3");
+  }
+}
+
+TEST_CASE("a sleep in real time is not early") {
+  const auto before = std::chrono::steady_clock::now();
+  auto nap = [](eddy::duration d, eddy::resolution r) -> eddy::task<> {
+    co_await eddy::sleep(d, r);
+  };
+  eddy::block_on(nap(2ms, eddy::resolution::millisecond));
+  CHECK(std::chrono::steady_clock::now() - before >= 2ms);
+  eddy::block_on(nap(100us, eddy::resolution::fine));
+  CHECK(std::chrono::steady_clock::now() - before >= 2100us);
+}
+
+TEST_CASE("a sleep outside a loop stops the program") {
+  dies_saying("sleep was called while no loop runs on this thread",
+              [] { static_cast<void>(eddy::sleep(1s)); });
+}

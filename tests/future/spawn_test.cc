@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/spawn.h> promises.
+#include <eddy/future/spawn.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<> steps(journal* note, std::string name) {
+  (*note)(name + "1");
+  co_await eddy::yield();
+  (*note)(name + "2");
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "spawned work begins in the loop's next turn, in order") {
+  journal note;
+  auto a = eddy::spawn(loop, steps(&note, "a"));
+  auto b = eddy::spawn(loop, steps(&note, "b"));
+  CHECK(note == "");
+  loop.run();
+  CHECK(note == "a1 b1 a2 b2");
+  CHECK(a.ready());
+  CHECK(b.ready());
+}
+
+ASYNC_TEST("work spawned by work runs beside it") {
+  journal note;
+  auto f = eddy::spawn(steps(&note, "a"));
+  note("go");
+  co_await std::move(f);
+  CHECK(note == "go a1 a2");
+}
+
+ASYNC_TEST("a function is moved into its task, with what it captures, and its arguments") {
+  int alive = 0;
+  {
+    auto f = eddy::spawn([held = counted(alive)](std::unique_ptr<int> n) -> eddy::task<int> {
+      co_await eddy::yield();
+      co_return *n;
+    }, std::make_unique<int>(4));
+    CHECK(alive == 1);
+    const int four = co_await std::move(f);
+    CHECK(four == 4);
+  }
+  CHECK(alive == 0);
+}
+
+ASYNC_TEST("what a function takes by reference is a copy of the task's own") {
+  auto f = eddy::spawn([](const std::string& text) -> eddy::task<std::size_t> {
+    co_await eddy::yield();
+    co_return text.size();
+  }, std::string(100, 'x'));
+  const auto size = co_await std::move(f);
+  CHECK(size == 100);
+}
+
+ASYNC_TEST("a member function may be spawned") {
+  struct server {
+    eddy::task<int> serve(int n) {
+      co_await eddy::yield();
+      co_return n + base;
+    }
+    int base = 40;
+  };
+  server s;
+  auto f = eddy::spawn(&server::serve, &s, 2);
+  const int answer = co_await std::move(f);
+  CHECK(answer == 42);
+}
+
+ASYNC_TEST("any awaitable may be spawned") {
+  auto f = eddy::spawn(eddy::sleep(1s));
+  const auto before = clock.now();
+  co_await std::move(f);
+  CHECK(clock.now() - before == 1s);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what the work took by value is gone before its awaiter goes on") {
+  struct program {
+    static eddy::task<> hold(counted) { co_await eddy::yield(); }
+    static eddy::task<> wait(int* alive, int* seen) {
+      auto f = eddy::spawn(hold(counted(*alive)));
+      co_await std::move(f);
+      *seen = *alive;
+    }
+  };
+  int alive = 0;
+  int seen = -1;
+  eddy::block_on(loop, program::wait(&alive, &seen));
+  CHECK(seen == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a long row of tasks is served first come, first served") {
+  struct program {
+    static eddy::task<> take_turns(std::vector<int>* order, int name) {
+      for (int i = 0; i < 3; ++i) {
+        order->push_back(name);
+        co_await eddy::yield();
+      }
+    }
+  };
+  std::vector<int> order;
+  std::vector<eddy::future<>> all;
+  for (int i = 0; i < 1000; ++i) all.push_back(eddy::spawn(loop, program::take_turns(&order, i)));
+  loop.run();
+  REQUIRE(order.size() == 3000);
+  for (std::size_t i = 0; i < order.size(); ++i) REQUIRE(order[i] == static_cast<int>(i % 1000));
+  all.clear();
+}
+
+TEST_CASE("spawn with no loop, or on another thread's, stops the program") {
+  dies_saying("spawn was called while no loop runs on this thread: name the loop",
+              [] { static_cast<void>(eddy::spawn(eddy::yield())); });
+}
