@@ -73,7 +73,7 @@ struct child::state : ready_node {
   static void run(ready_node& node) {
     auto& self = static_cast<state&>(node);
     siginfo_t info{};
-    struct rusage used {};
+    struct rusage used{};
     result<exit_status> outcome;
     if (wait_for(self.pidfd.number(), info, 0, &used) != 0) {
       outcome = std::unexpected(last_error());

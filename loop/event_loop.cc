@@ -118,7 +118,8 @@ bool event_loop::has_work() const noexcept {
 }
 
 bool event_loop::alive() const noexcept {
-  if (ready_.linked() || arrived_.linked() || waits_ != 0 || keepers_ != 0 || !mailbox_->empty()) return true;
+  if (ready_.linked() || arrived_.linked() || waits_ != 0 || keepers_ != 0 || !mailbox_->empty())
+    return true;
   if (timers_.foreground() == 0) return false;
   if (clock_ == nullptr || clock_->when_idle() == manual_clock::idle::jump) return true;
   return *timers_.next() <= clock_->now();

@@ -207,9 +207,9 @@ private:
   time_point now_{};
   detail::link arrived_;  // descriptors' nodes, before they are queued
   detail::timer_queue timers_;
-  std::size_t waits_ = 0;     // that keep the loop alive
-  std::size_t watches_ = 0;   // all
-  std::size_t keepers_ = 0;   // `keep_alive` objects
+  std::size_t waits_ = 0;    // that keep the loop alive
+  std::size_t watches_ = 0;  // all
+  std::size_t keepers_ = 0;  // `keep_alive` objects
   std::size_t inspectables_ = 0;
   detail::link inspected_;
   manual_clock* clock_;

@@ -42,9 +42,9 @@ enum class file_change : std::uint32_t {
 }
 
 /// All that can happen to the names in a directory, or to a file's own.
-inline constexpr file_change name_changes =
-    file_change::created | file_change::deleted | file_change::moved_from | file_change::moved_to |
-    file_change::self_deleted | file_change::self_moved;
+inline constexpr file_change name_changes = file_change::created | file_change::deleted |
+                                            file_change::moved_from | file_change::moved_to |
+                                            file_change::self_deleted | file_change::self_moved;
 
 inline constexpr file_change all_changes =
     name_changes | file_change::modified | file_change::written | file_change::attributes;
@@ -111,9 +111,9 @@ private:
   std::string path_;
   bool background_ = false;
   file_change wanted_ = all_changes;
-  int watch_ = -1;             // inotify's number, while it is started
-  std::uint64_t since_ = 0;    // how often inotify had been read when it was started
-  place place_;                // among the watches of that number
+  int watch_ = -1;           // inotify's number, while it is started
+  std::uint64_t since_ = 0;  // how often inotify had been read when it was started
+  place place_;              // among the watches of that number
   detail::own_handler<const file_event&> on_change_;
 };
 

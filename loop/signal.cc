@@ -23,8 +23,7 @@ bool can_be_told(int number) noexcept {
     case SIGSEGV:
     case SIGBUS:
     case SIGFPE:
-    case SIGILL:
-      return false;
+    case SIGILL: return false;
     default:
       return number >= 1 && number <= detail::signal_hub::largest &&
              ::sigaction(number, nullptr, nullptr) == 0;

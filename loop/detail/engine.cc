@@ -127,13 +127,15 @@ void without_exceptions(Work work) noexcept {
     work();
   } catch (const std::exception& e) {
     const std::string sentence =
-        std::string("an exception left a handler while the program's own ev_run was running, and "
-                    "no event_loop::on_exception takes it: ") +
+        std::string(
+            "an exception left a handler while the program's own ev_run was running, and "
+            "no event_loop::on_exception takes it: ") +
         e.what();
     misuse(sentence.c_str());
   } catch (...) {
-    misuse("an exception left a handler while the program's own ev_run was running, and no "
-           "event_loop::on_exception takes it");
+    misuse(
+        "an exception left a handler while the program's own ev_run was running, and no "
+        "event_loop::on_exception takes it");
   }
 }
 
@@ -142,7 +144,7 @@ void without_exceptions(Work work) noexcept {
 // ---- watch
 
 watch::watch(engine& e, int descriptor) : owner(&e) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor, &status) != 0) throw std::system_error(last_error());
   device = status.st_dev;
   inode = status.st_ino;
@@ -276,9 +278,9 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
       0., 0.);
   timer_.data = this;
 
-  ev_prepare_init(
-      &prepare_,
-      [](struct ev_loop*, ev_prepare* w, int) { static_cast<engine*>(w->data)->before_wait(); });
+  ev_prepare_init(&prepare_, [](struct ev_loop*, ev_prepare* w, int) {
+    static_cast<engine*>(w->data)->before_wait();
+  });
   ev_check_init(&check_, [](struct ev_loop*, ev_check* w, int) {
     static_cast<engine*>(w->data)->after_wait();
   });
@@ -349,7 +351,7 @@ void engine::verify() noexcept {
     changed.unlink();
     const int descriptor = changed.io.fd;
     std::error_code bad;
-    struct stat status {};
+    struct stat status{};
     if (::fstat(descriptor, &status) != 0) {
       bad = last_error();
     } else if (status.st_dev != changed.device || status.st_ino != changed.inode) {

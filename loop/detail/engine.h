@@ -124,9 +124,9 @@ private:
   struct ev_loop* ev_;
   bool owned_;
   bool foreign_ = false;
-  bool holds_ref_ = false;     // libev's count says that eddy's side is alive
-  bool renewing_ = false;      // after fork, until libev has made its new epoll set
-  bool in_poll_ = false;       // ev_run was called by `poll`, not by the program
+  bool holds_ref_ = false;  // libev's count says that eddy's side is alive
+  bool renewing_ = false;   // after fork, until libev has made its new epoll set
+  bool in_poll_ = false;    // ev_run was called by `poll`, not by the program
   bool in_adopted_turn_ = false;
   bool timer_armed_ = false;
   bool fine_armed_ = false;
@@ -141,7 +141,7 @@ private:
   ev_check check_;
   ev_idle idle_;
   ev_fork rebuild_;
-  link changed_;                      // watches that libev has not shown to the kernel yet
+  link changed_;  // watches that libev has not shown to the kernel yet
   std::vector<watch*> by_descriptor_;
 };
 

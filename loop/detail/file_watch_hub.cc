@@ -25,18 +25,12 @@ struct kind {
 };
 
 constexpr std::array kinds{
-    kind{IN_MODIFY, file_change::modified},
-    kind{IN_CLOSE_WRITE, file_change::written},
-    kind{IN_ATTRIB, file_change::attributes},
-    kind{IN_CREATE, file_change::created},
-    kind{IN_DELETE, file_change::deleted},
-    kind{IN_MOVED_FROM, file_change::moved_from},
-    kind{IN_MOVED_TO, file_change::moved_to},
-    kind{IN_DELETE_SELF, file_change::self_deleted},
-    kind{IN_MOVE_SELF, file_change::self_moved},
-    kind{IN_Q_OVERFLOW, file_change::overflow},
-    kind{IN_UNMOUNT, file_change::lost},
-    kind{IN_IGNORED, file_change::lost},
+    kind{IN_MODIFY, file_change::modified},      kind{IN_CLOSE_WRITE, file_change::written},
+    kind{IN_ATTRIB, file_change::attributes},    kind{IN_CREATE, file_change::created},
+    kind{IN_DELETE, file_change::deleted},       kind{IN_MOVED_FROM, file_change::moved_from},
+    kind{IN_MOVED_TO, file_change::moved_to},    kind{IN_DELETE_SELF, file_change::self_deleted},
+    kind{IN_MOVE_SELF, file_change::self_moved}, kind{IN_Q_OVERFLOW, file_change::overflow},
+    kind{IN_UNMOUNT, file_change::lost},         kind{IN_IGNORED, file_change::lost},
 };
 
 constexpr file_change always_told =
@@ -125,7 +119,8 @@ void file_watch_hub::renew() {
   std::vector<int> numbers;
   for (auto& [number, list] : watches_) {
     for (detail::link* l = list.next; l != &list; l = l->next) {
-      numbers.push_back(std::max(watch_path(*static_cast<file_watch::place*>(l)->owner), lost_number));
+      numbers.push_back(
+          std::max(watch_path(*static_cast<file_watch::place*>(l)->owner), lost_number));
       fresh.try_emplace(numbers.back());
     }
   }
@@ -213,8 +208,8 @@ void file_watch_hub::tell_next() {
   std::memcpy(&event, read_.data() + at_, sizeof event);
   const file_event told{
       .what = change_of(event.mask),
-      .name = event.len != 0 ? std::string_view(read_.data() + at_ + sizeof event)
-                             : std::string_view(),
+      .name =
+          event.len != 0 ? std::string_view(read_.data() + at_ + sizeof event) : std::string_view(),
       .directory = (event.mask & IN_ISDIR) != 0,
       .move = event.cookie,
   };

@@ -98,7 +98,7 @@ signal_slot* take_slot() {
 
 void want(int number) noexcept {
   if (loops_that_want[index(number)]++ != 0) return;
-  struct sigaction ours {};
+  struct sigaction ours{};
   ours.sa_handler = &eddy_on_signal;
   ours.sa_flags = SA_RESTART | SA_ONSTACK;
   ::sigfillset(&ours.sa_mask);
@@ -108,7 +108,7 @@ void want(int number) noexcept {
 void unwant(int number) noexcept {
   if (--loops_that_want[index(number)] != 0) return;
   // What somebody else has installed meanwhile stays.
-  struct sigaction now {};
+  struct sigaction now{};
   ::sigaction(number, nullptr, &now);
   if (now.sa_handler == &eddy_on_signal) ::sigaction(number, &before[index(number)], nullptr);
 }

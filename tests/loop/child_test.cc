@@ -70,9 +70,7 @@ bool has_ended(::pid_t pid) {
   return ::waitid(P_PID, static_cast<::id_t>(pid), &info, WEXITED | WNOWAIT) == 0;
 }
 
-bool was_reaped(::pid_t pid) {
-  return ::waitpid(pid, nullptr, WNOHANG) == -1 && errno == ECHILD;
-}
+bool was_reaped(::pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) == -1 && errno == ECHILD; }
 
 std::error_code refusal(eddy::event_loop& loop, ::pid_t pid) {
   try {
@@ -268,7 +266,7 @@ TEST_CASE_FIXTURE(tidy, "a child is refused when no descriptor is free") {
   CHECK(holds_in_child([] {
     eddy::event_loop loop;
     obedient process;
-    struct rlimit few {};
+    struct rlimit few{};
     ::getrlimit(RLIMIT_NOFILE, &few);
     few.rlim_cur = 0;
     ::setrlimit(RLIMIT_NOFILE, &few);

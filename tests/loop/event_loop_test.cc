@@ -43,14 +43,12 @@ static_assert(!std::is_move_constructible_v<eddy::event_loop>);
 namespace {
 
 bool readable(int descriptor, std::chrono::milliseconds limit = 0ms) {
-  struct pollfd p {
-    .fd = descriptor, .events = POLLIN, .revents = 0
-  };
+  struct pollfd p{.fd = descriptor, .events = POLLIN, .revents = 0};
   return ::poll(&p, 1, static_cast<int>(limit.count())) == 1;
 }
 
 eddy::duration processor_time() {
-  struct rusage used {};
+  struct rusage used{};
   ::getrusage(RUSAGE_THREAD, &used);
   return std::chrono::seconds(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
          std::chrono::microseconds(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
@@ -58,7 +56,7 @@ eddy::duration processor_time() {
 
 /// Leaves this process, the child of a fork, no free descriptor.
 void use_up_descriptors() {
-  const struct rlimit few {64, 64};
+  const struct rlimit few{64, 64};
   ::setrlimit(RLIMIT_NOFILE, &few);
   while (::dup(STDERR_FILENO) >= 0) {
   }
@@ -340,9 +338,9 @@ TEST_CASE_FIXTURE(program_loop, "the program's own watchers keep an adopted loop
   eddy::event_loop loop(ev);
   journal note;
   ev_timer own;
-  ev_timer_init(&own, [](struct ev_loop*, ev_timer* w, int) {
-    (*static_cast<journal*>(w->data))("own");
-  }, 0.002, 0.);
+  ev_timer_init(
+      &own, [](struct ev_loop*, ev_timer* w, int) { (*static_cast<journal*>(w->data))("own"); },
+      0.002, 0.);
   own.data = &note;
   ev_timer_start(ev, &own);
   loop.defer([&] { note("deferred"); });
@@ -374,7 +372,8 @@ TEST_CASE_FIXTURE(program_loop, "either may run an adopted loop in turn") {
   }
 }
 
-TEST_CASE_FIXTURE(program_loop, "the program's callbacks may use eddy, which runs nothing in them") {
+TEST_CASE_FIXTURE(program_loop,
+                  "the program's callbacks may use eddy, which runs nothing in them") {
   eddy::event_loop loop(ev);
   struct program {
     eddy::event_loop& loop;
@@ -382,12 +381,15 @@ TEST_CASE_FIXTURE(program_loop, "the program's callbacks may use eddy, which run
     journal note;
   } p{loop, eddy::timer(loop), {}};
   ev_timer own;
-  ev_timer_init(&own, [](struct ev_loop*, ev_timer* w, int) {
-    auto& q = *static_cast<program*>(w->data);
-    q.loop.defer([&q] { q.note("deferred"); });
-    q.timer.start(1ms, [&q] { q.note("timer"); });
-    q.note("own");
-  }, 0.001, 0.);
+  ev_timer_init(
+      &own,
+      [](struct ev_loop*, ev_timer* w, int) {
+        auto& q = *static_cast<program*>(w->data);
+        q.loop.defer([&q] { q.note("deferred"); });
+        q.timer.start(1ms, [&q] { q.note("timer"); });
+        q.note("own");
+      },
+      0.001, 0.);
   own.data = &p;
   ev_timer_start(ev, &own);
 
@@ -403,16 +405,19 @@ TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run, and only if tha
     int ticks;
   } p{loop, 0};
   ev_timer own;
-  ev_timer_init(&own, [](struct ev_loop* running, ev_timer* w, int) {
-    auto& q = *static_cast<program*>(w->data);
-    if (++q.ticks == 1) {
-      // Eddy's own run, within a callback of the program's.
-      q.loop.defer([&q] { q.loop.stop(); });
-      q.loop.run();
-    }
-    if (q.ticks == 3) q.loop.defer([&q] { q.loop.stop(); });
-    if (q.ticks == 100) ev_break(running, EVBREAK_ALL);
-  }, 0.001, 0.001);
+  ev_timer_init(
+      &own,
+      [](struct ev_loop* running, ev_timer* w, int) {
+        auto& q = *static_cast<program*>(w->data);
+        if (++q.ticks == 1) {
+          // Eddy's own run, within a callback of the program's.
+          q.loop.defer([&q] { q.loop.stop(); });
+          q.loop.run();
+        }
+        if (q.ticks == 3) q.loop.defer([&q] { q.loop.stop(); });
+        if (q.ticks == 100) ev_break(running, EVBREAK_ALL);
+      },
+      0.001, 0.001);
   own.data = &p;
   ev_timer_start(ev, &own);
   ev_run(ev, 0);
@@ -459,15 +464,18 @@ TEST_CASE_FIXTURE(program_loop, "a loop may be let go by a callback of the progr
   p.near->wait_readable([](std::error_code) { FAIL_CHECK("gone"); });
   p.timer->start(1ms, [] { FAIL_CHECK("gone"); });
   ev_timer own;
-  ev_timer_init(&own, [](struct ev_loop* running, ev_timer* w, int) {
-    auto& q = *static_cast<program*>(w->data);
-    // Eddy's timer and descriptor are due, too, and libev has noted both.
-    std::this_thread::sleep_for(3ms);
-    q.near.reset();
-    q.timer.reset();
-    q.loop.reset();
-    if (++q.ticks == 3) ev_timer_stop(running, w);
-  }, 0.0005, 0.0005);
+  ev_timer_init(
+      &own,
+      [](struct ev_loop* running, ev_timer* w, int) {
+        auto& q = *static_cast<program*>(w->data);
+        // Eddy's timer and descriptor are due, too, and libev has noted both.
+        std::this_thread::sleep_for(3ms);
+        q.near.reset();
+        q.timer.reset();
+        q.loop.reset();
+        if (++q.ticks == 3) ev_timer_stop(running, w);
+      },
+      0.0005, 0.0005);
   own.data = &p;
   ev_set_priority(&own, EV_MAXPRI);
   ev_timer_start(ev, &own);
@@ -491,8 +499,10 @@ TEST_CASE_FIXTURE(program_loop, "an exception of the program's own callback lose
   near.wait_readable([&](std::error_code) { note("readable"); });
   loop.run_ready();
   ev_timer own;
-  ev_timer_init(&own, [](struct ev_loop*, ev_timer*, int) { throw std::runtime_error("own"); }, 0.,
-                0.);
+  ev_timer_init(
+      &own, [](struct ev_loop*, ev_timer*, int) { throw std::runtime_error("own"); }, 0., 0.);
+  SUBCASE("before eddy heard of it") { ev_set_priority(&own, EV_MAXPRI); }
+  SUBCASE("after eddy heard of it") { ev_set_priority(&own, -1); }
   ev_timer_start(ev, &own);
   pair.send();
   CHECK_THROWS_WITH(loop.run(), "own");
@@ -578,13 +588,14 @@ TEST_CASE_FIXTURE(tidy, "a loop that finds no free descriptor is an error") {
   }));
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that finds one free descriptor too few is an error, and leaks none") {
+TEST_CASE_FIXTURE(tidy,
+                  "a loop that finds one free descriptor too few is an error, and leaks none") {
   for (rlim_t more = 1; more < 3; ++more) {
     CHECK(holds_in_child([more] {
       const auto before = open_descriptors();
       const int next = ::dup(0);
       ::close(next);
-      const struct rlimit few {static_cast<rlim_t>(next) + more, static_cast<rlim_t>(next) + 64};
+      const struct rlimit few{static_cast<rlim_t>(next) + more, static_cast<rlim_t>(next) + 64};
       ::setrlimit(RLIMIT_NOFILE, &few);
       bool made = true;
       try {
@@ -592,7 +603,7 @@ TEST_CASE_FIXTURE(tidy, "a loop that finds one free descriptor too few is an err
       } catch (const std::system_error& e) {
         made = e.code() != std::errc::too_many_files_open;
       }
-      const struct rlimit many {few.rlim_max, few.rlim_max};
+      const struct rlimit many{few.rlim_max, few.rlim_max};
       ::setrlimit(RLIMIT_NOFILE, &many);
       return made == (more >= 2) && open_descriptors() == before;
     }));
@@ -623,7 +634,7 @@ TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and libev does not ab
     loop.run_ready();
 
     // No page more, and what the heap has left is eaten.
-    const struct rlimit none {1, RLIM_INFINITY};
+    const struct rlimit none{1, RLIM_INFINITY};
     ::setrlimit(RLIMIT_AS, &none);
     void* last = nullptr;
     for (std::size_t size = 1 << 16; size >= 64; size /= 2) {
@@ -647,7 +658,7 @@ TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and libev does not ab
       last = next;
     }
     loop.run_ready();
-    const struct rlimit all {RLIM_INFINITY, RLIM_INFINITY};
+    const struct rlimit all{RLIM_INFINITY, RLIM_INFINITY};
     ::setrlimit(RLIMIT_AS, &all);
     while (last != nullptr) {
       void* const next = *static_cast<void**>(last);

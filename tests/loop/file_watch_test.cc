@@ -169,7 +169,8 @@ TEST_CASE_FIXTURE(with_directory, "a file that is moved is followed, and is over
   CHECK_FALSE(watch.active());
 }
 
-TEST_CASE_FIXTURE(with_directory, "a path that can't be watched is refused, and may be tried again") {
+TEST_CASE_FIXTURE(with_directory,
+                  "a path that can't be watched is refused, and may be tried again") {
   eddy::file_watch watch(loop, directory / "a");
   const auto code = [&] {
     try {
@@ -199,10 +200,12 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
   three->start([&](const file_event&) { note("three"); }, file_change::modified);
 
   SUBCASE("its own") {
-    one->start([&](const file_event&) {
-      one.reset();
-      note("one");
-    }, file_change::modified);
+    one->start(
+        [&](const file_event&) {
+          one.reset();
+          note("one");
+        },
+        file_change::modified);
     two->start([&](const file_event&) { note("two"); }, file_change::modified);
     write(file);
     run_all(loop);
@@ -211,11 +214,13 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
     CHECK_FALSE(one);
   }
   SUBCASE("all of its file") {
-    one->start([&](const file_event&) {
-      two.reset();
-      one.reset();
-      note("one");
-    }, file_change::modified);
+    one->start(
+        [&](const file_event&) {
+          two.reset();
+          one.reset();
+          note("one");
+        },
+        file_change::modified);
     two->start([&](const file_event&) { note("two"); }, file_change::modified);
     write(file);
     write(file);
@@ -239,10 +244,12 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
     CHECK(note == "ended");
   }
   SUBCASE("and move it") {
-    one->start([&](const file_event&) {
-      one = std::make_unique<eddy::file_watch>(std::move(*one));
-      note("one");
-    }, file_change::written);
+    one->start(
+        [&](const file_event&) {
+          one = std::make_unique<eddy::file_watch>(std::move(*one));
+          note("one");
+        },
+        file_change::written);
     write(file);
     run_all(loop);
     write(file);
@@ -255,10 +262,12 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
 TEST_CASE_FIXTURE(with_directory, "a handler that throws loses no other change") {
   journal note;
   eddy::file_watch watch(loop, directory.path());
-  watch.start([&](const file_event& event) {
-    note(event.name);
-    if (event.name == "a") throw std::runtime_error("no");
-  }, file_change::created);
+  watch.start(
+      [&](const file_event& event) {
+        note(event.name);
+        if (event.name == "a") throw std::runtime_error("no");
+      },
+      file_change::created);
   write(directory / "a");
   write(directory / "b");
   CHECK_THROWS_AS(loop.run_ready(), std::runtime_error);
@@ -270,13 +279,15 @@ TEST_CASE_FIXTURE(with_directory, "a watch that is started in a handler hears wh
   journal note;
   eddy::file_watch first(loop, directory.path());
   eddy::file_watch second(loop, directory.path());
-  first.start([&](const file_event& event) {
-    note("1" + std::string(event.name));
-    if (!second.active()) {
-      second.start([&](const file_event& e) { note("2" + std::string(e.name)); },
-                   file_change::created);
-    }
-  }, file_change::created);
+  first.start(
+      [&](const file_event& event) {
+        note("1" + std::string(event.name));
+        if (!second.active()) {
+          second.start([&](const file_event& e) { note("2" + std::string(e.name)); },
+                       file_change::created);
+        }
+      },
+      file_change::created);
   write(directory / "a");
   write(directory / "b");
   run_all(loop);
@@ -291,11 +302,13 @@ TEST_CASE_FIXTURE(with_directory, "a deleted file can be watched again by its ow
   write(file);
   journal note;
   eddy::file_watch watch(loop, file);
-  watch.start([&](const file_event& event) {
-    CHECK(event.what == file_change::self_deleted);
-    write(file);
-    watch.start(noting(note), file_change::modified);
-  }, file_change::self_deleted);
+  watch.start(
+      [&](const file_event& event) {
+        CHECK(event.what == file_change::self_deleted);
+        write(file);
+        watch.start(noting(note), file_change::modified);
+      },
+      file_change::self_deleted);
   std::filesystem::remove(file);
   run_all(loop);
   CHECK(watch.active());
@@ -325,10 +338,12 @@ TEST_CASE_FIXTURE(with_directory, "changes beyond what the kernel keeps are told
   eddy::file_watch watch_b(loop, b);
   eddy::file_watch all(loop, directory.path());
   watch_a.start(counting(in_a), file_change::attributes);
-  watch_b.start([&, count = counting(in_b)](const file_event& event) mutable {
-    count(event);
-    if (event.what == file_change::overflow) watch_b.stop();
-  }, file_change::attributes);
+  watch_b.start(
+      [&, count = counting(in_b)](const file_event& event) mutable {
+        count(event);
+        if (event.what == file_change::overflow) watch_b.stop();
+      },
+      file_change::attributes);
   all.start(counting(in_directory), file_change::created);
   for (std::size_t i = 0; i < limit; ++i) {
     ::chmod(a.c_str(), 0600);

@@ -15,7 +15,8 @@ static_assert(!std::is_copy_constructible_v<eddy::handler<void()>>);
 
 TEST_CASE("a handler owns what it captured, also what can only be moved") {
   int got = 0;
-  eddy::handler<void(int)> add([&got, base = std::make_unique<int>(40)](int n) { got = *base + n; });
+  eddy::handler<void(int)> add(
+      [&got, base = std::make_unique<int>(40)](int n) { got = *base + n; });
   eddy::handler<void(int)> moved(std::move(add));
   moved(2);
   CHECK(got == 42);

@@ -36,7 +36,9 @@ TEST_SUITE("threads") {
 }
 
 TEST_CASE_FIXTURE(with_loop, "a loop that nothing keeps alive returns") {
-  { const eddy::keep_alive gone(loop); }
+  {
+    const eddy::keep_alive gone(loop);
+  }
   loop.run();
 }
 

@@ -151,12 +151,12 @@ TEST_CASE_TEMPLATE("data that nobody waits for makes no loop spin", Loop, ANY_LO
   pair.send();
   on.run();  // what was sent is never read
 
-  struct rusage before {};
+  struct rusage before{};
   ::getrusage(RUSAGE_THREAD, &before);
   eddy::timer timer(on.loop);
   timer.start(100ms, [] {});
   on.run();
-  struct rusage after {};
+  struct rusage after{};
   ::getrusage(RUSAGE_THREAD, &after);
   const auto used = [](const struct rusage& u) {
     return std::chrono::seconds(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
@@ -306,6 +306,14 @@ TEST_CASE_TEMPLATE("a descriptor that can't be watched is refused at once", Loop
   on.run();
 }
 
+TEST_CASE_FIXTURE(with_loop, "a forked child is refused a file before its first turn, too") {
+  CHECK(holds_in_child([&] {
+    const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    return refusal(loop, file) == std::errc::operation_not_permitted &&
+           refusal(loop, -1) == std::errc::bad_file_descriptor;
+  }));
+}
+
 TEST_CASE_TEMPLATE("loops that wait for each other are refused", Loop, ANY_LOOP) {
   Loop on;
   eddy::event_loop other;
@@ -385,8 +393,7 @@ TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its num
   CHECK(got == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE_TEMPLATE("of two descriptors without inodes, the later gets the number", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("of two descriptors without inodes, the later gets the number", Loop, ANY_LOOP) {
   Loop on;
   const int first = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   eddy::readiness old(on.loop, first);

@@ -30,9 +30,7 @@ using namespace std::chrono_literals;
 namespace {
 
 bool readable(int descriptor) {
-  struct pollfd p {
-    .fd = descriptor, .events = POLLIN, .revents = 0
-  };
+  struct pollfd p{.fd = descriptor, .events = POLLIN, .revents = 0};
   return ::poll(&p, 1, 0) == 1;
 }
 
@@ -181,7 +179,7 @@ TEST_CASE_FIXTURE(with_loop, "a loop that a handler threw out of is woken") {
 TEST_CASE_FIXTURE(tidy, "posting works when no descriptor is free") {
   CHECK(holds_in_child([] {
     eddy::event_loop loop;
-    struct rlimit few {};
+    struct rlimit few{};
     ::getrlimit(RLIMIT_NOFILE, &few);
     few.rlim_cur = 0;
     ::setrlimit(RLIMIT_NOFILE, &few);

@@ -41,7 +41,7 @@ class own_handler_of_usr1 {
 public:
   own_handler_of_usr1() {
     own_calls = 0;
-    struct sigaction own {};
+    struct sigaction own{};
     own.sa_handler = [](int) { own_calls = own_calls + 1; };
     ::sigaction(SIGUSR1, &own, &before_);
   }
@@ -50,11 +50,11 @@ public:
   ~own_handler_of_usr1() { ::sigaction(SIGUSR1, &before_, nullptr); }
 
 private:
-  struct sigaction before_ {};
+  struct sigaction before_{};
 };
 
 bool is_default(int number) {
-  struct sigaction now {};
+  struct sigaction now{};
   ::sigaction(number, nullptr, &now);
   return now.sa_handler == SIG_DFL;
 }
@@ -147,8 +147,8 @@ TEST_CASE_FIXTURE(with_loop, "what was installed meanwhile stays") {
 }
 
 TEST_CASE_FIXTURE(with_loop, "what can't be told is refused") {
-  for (const int number : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 32, 33, 65,
-                           1000000}) {
+  for (const int number :
+       {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 32, 33, 65, 1000000}) {
     CAPTURE(number);
     CHECK_THROWS_AS(eddy::signal(loop, number), std::system_error);
   }
@@ -364,7 +364,8 @@ TEST_CASE_FIXTURE(tidy, "two loops can want one signal, and both are told") {
 }
 
 TEST_SUITE("threads") {
-  TEST_CASE_FIXTURE(tidy, "loops of several threads are told of one signal while others come and go") {
+  TEST_CASE_FIXTURE(tidy,
+                    "loops of several threads are told of one signal while others come and go") {
     constexpr int threads = 3;
     std::atomic<int> ready{0};
     std::atomic<int> told{0};

@@ -103,8 +103,9 @@ TEST_CASE_FIXTURE(with_still_loop, "a moved node keeps its deadline and its plac
   CHECK(note == "1 2");
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "whatever is set, moved and cleared, nodes fire by deadline "
-                                   "and then by order of setting") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "whatever is set, moved and cleared, nodes fire by deadline "
+                  "and then by order of setting") {
   // Against the plainest possible model: a list that is searched.
   struct model {
     int name;
@@ -132,7 +133,8 @@ TEST_CASE_FIXTURE(with_still_loop, "whatever is set, moved and cleared, nodes fi
         for (;;) {
           auto first = set.end();
           for (auto m = set.begin(); m != set.end(); ++m) {
-            if (m->deadline <= clock.now() && (first == set.end() || m->deadline < first->deadline)) {
+            if (m->deadline <= clock.now() &&
+                (first == set.end() || m->deadline < first->deadline)) {
               first = m;
             }
           }

@@ -81,7 +81,9 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer that is started anew is the last a
   b.start_at(when, [&] { note("b"); });
   c.start_at(when, [&] { note("c"); });
 
-  SUBCASE("at the same time") { a.start_at(when, [&] { note("a"); }); }
+  SUBCASE("at the same time") {
+    a.start_at(when, [&] { note("a"); });
+  }
   SUBCASE("later and back") {
     a.restart(5s);
     a.restart(1s);
@@ -221,7 +223,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler 
     timer.stop();
   }
   SUBCASE("of the timer itself") {
-    auto owned = std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
+    auto owned =
+        std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
     eddy::timer& timer = owned->second;
     timer.start(1s, [owned] {});
     owned.reset();
@@ -230,7 +233,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler 
     CHECK(alive == 0);
   }
   SUBCASE("of the timer itself, by a new handler") {
-    auto owned = std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
+    auto owned =
+        std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
     eddy::timer& timer = owned->second;
     timer.start(1s, [owned] {});
     owned.reset();
@@ -355,8 +359,9 @@ TEST_CASE_TEMPLATE("a fine timer is not rounded up to milliseconds", Loop, ANY_L
   eddy::timer timer(on.loop);
   for (int i = 0; i < 50; ++i) {
     const auto start = steady_clock::now();
-    timer.start(50us, [&] { best = std::min<eddy::duration>(best, steady_clock::now() - start); },
-                eddy::resolution::fine);
+    timer.start(
+        50us, [&] { best = std::min<eddy::duration>(best, steady_clock::now() - start); },
+        eddy::resolution::fine);
     on.run();
   }
   CHECK(best < 1ms);

@@ -59,7 +59,7 @@ void dies_saying(std::string_view sentence, Mistake mistake) {
   REQUIRE(::pipe(ends) == 0);
   const ::pid_t pid = start_forked([&] {
     ::dup2(ends[1], STDERR_FILENO);
-    const struct rlimit none {};
+    const struct rlimit none{};
     ::setrlimit(RLIMIT_CORE, &none);
     mistake();
     return true;

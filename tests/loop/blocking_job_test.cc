@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/blocking_job.h> promises.
+#include <eddy/loop/blocking_job.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <semaphore>
+#include <set>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <pthread.h>
+
+#include <eddy/loop/event_loop.h>
+
+#include "support/forked.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+static_assert(std::is_nothrow_move_constructible_v<eddy::blocking_job>);
+static_assert(!std::is_copy_constructible_v<eddy::blocking_job>);
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(with_loop, "a job runs on another thread, and its handler on the loop") {
+    std::thread::id there;
+    std::thread::id here;
+    const eddy::blocking_job job(
+        loop, [&] { there = std::this_thread::get_id(); },
+        [&] { here = std::this_thread::get_id(); });
+    loop.run();
+    CHECK(here == std::this_thread::get_id());
+    CHECK(there != here);
+    CHECK(there != std::thread::id());
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a job keeps the loop running until its handler has run") {
+    bool done = false;
+    const eddy::blocking_job job(
+        loop, [] { std::this_thread::sleep_for(5ms); }, [&] { done = true; });
+    loop.run();
+    CHECK(done);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "jobs run side by side, at most sixteen at a time") {
+    std::atomic<int> now{0};
+    std::atomic<int> most{0};
+    int done = 0;
+    std::vector<eddy::blocking_job> jobs;
+    for (int i = 0; i < 40; ++i) {
+      jobs.emplace_back(
+          loop,
+          [&] {
+            const int n = ++now;
+            for (int m = most; m < n && !most.compare_exchange_weak(m, n);) {
+            }
+            std::this_thread::sleep_for(5ms);
+            --now;
+          },
+          [&] { ++done; });
+    }
+    loop.run();
+    CHECK(done == 40);
+    CHECK(most > 1);
+    CHECK(most <= 16);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a job that is dropped while it runs goes on, unseen") {
+    auto ended = std::make_shared<std::binary_semaphore>(0);
+    std::binary_semaphore begun(0);
+    bool told = false;
+    {
+      const eddy::blocking_job job(
+          loop,
+          [&begun, ended] {
+            begun.release();
+            std::this_thread::sleep_for(5ms);
+            ended->release();
+          },
+          [&] { told = true; });
+      begun.acquire();
+    }
+    loop.run();
+    ended->acquire();
+    loop.run();
+    CHECK_FALSE(told);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a job that is dropped when it has ended is not told") {
+    bool told = false;
+    {
+      std::binary_semaphore ended(0);
+      const eddy::blocking_job job(loop, [&] { ended.release(); }, [&] { told = true; });
+      ended.acquire();
+    }
+    loop.run();
+    CHECK_FALSE(told);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a job that has not begun is taken back") {
+    std::binary_semaphore go(0);
+    std::atomic<int> ran{0};
+    std::vector<eddy::blocking_job> busy;
+    for (int i = 0; i < 16; ++i) {
+      busy.emplace_back(
+          loop,
+          [&] {
+            go.acquire();
+            go.release();
+          },
+          [] {});
+    }
+    {
+      const eddy::blocking_job job(loop, [&] { ++ran; }, [] {});
+    }
+    go.release();
+    loop.run();
+
+    // What was put in after it has run, so it would have, too.
+    const eddy::blocking_job last(loop, [] {}, [] {});
+    loop.run();
+    CHECK(ran == 0);
+  }
+
+  TEST_CASE("a job may run on when its loop is gone") {
+    auto ended = std::make_shared<std::binary_semaphore>(0);
+    {
+      eddy::event_loop loop;
+      const eddy::blocking_job job(
+          loop,
+          [ended] {
+            std::this_thread::sleep_for(5ms);
+            ended->release();
+          },
+          [] {});
+      std::this_thread::sleep_for(1ms);
+    }
+    ended->try_acquire_for(1s);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "the handler of a job may destroy it, and throw") {
+    std::optional<eddy::blocking_job> job;
+    job.emplace(
+        loop, [] {},
+        [&] {
+          job.reset();
+          throw 7;
+        });
+    CHECK_THROWS_AS(loop.run(), int);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "workers leave the program's signals alone") {
+    sigset_t there;
+    sigemptyset(&there);
+    const eddy::blocking_job job(
+        loop, [&] { ::pthread_sigmask(SIG_SETMASK, nullptr, &there); }, [] {});
+    loop.run();
+    CHECK(sigismember(&there, SIGTERM) == 1);
+    CHECK(sigismember(&there, SIGCHLD) == 1);
+    sigset_t here;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &here);
+    CHECK(sigismember(&here, SIGTERM) == 0);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "the child of a fork runs jobs on workers of its own") {
+    int done = 0;
+    const eddy::blocking_job before(loop, [] {}, [&] { ++done; });
+    loop.run();
+    REQUIRE(done == 1);
+    CHECK(holds_in_child([&] {
+      const eddy::blocking_job job(loop, [] {}, [&] { ++done; });
+      loop.run();
+      return done == 2;
+    }));
+  }
+}
