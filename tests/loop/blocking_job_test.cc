@@ -128,20 +128,22 @@ TEST_SUITE("threads") {
     CHECK(ran == 0);
   }
 
-  TEST_CASE("a job may run on when its loop is gone") {
+  TEST_CASE_FIXTURE(tidy, "a job may run on when its loop is gone") {
     auto ended = std::make_shared<std::binary_semaphore>(0);
+    std::binary_semaphore begun(0);
     {
       eddy::event_loop loop;
       const eddy::blocking_job job(
           loop,
-          [ended] {
+          [&begun, ended] {
+            begun.release();
             std::this_thread::sleep_for(5ms);
             ended->release();
           },
           [] {});
-      std::this_thread::sleep_for(1ms);
+      begun.acquire();
     }
-    ended->try_acquire_for(1s);
+    ended->acquire();
   }
 
   TEST_CASE_FIXTURE(with_loop, "the handler of a job may destroy it, and throw") {

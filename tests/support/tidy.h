@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <iterator>
+#include <thread>
 
 #include <doctest/doctest.h>
 
@@ -22,7 +24,13 @@ public:
   tidy() = default;
   tidy(const tidy&) = delete;
   tidy& operator=(const tidy&) = delete;
-  ~tidy() { CHECK(open_descriptors() == before_); }
+  ~tidy() {
+    // A worker thread may hold a loop's wake-up descriptor a moment longer.
+    for (int i = 0; i < 1000 && open_descriptors() != before_; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(open_descriptors() == before_);
+  }
 
 private:
   std::size_t before_ = open_descriptors();

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <sys/types.h>
+
+#include <eddy/future/adapt.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/child.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/result.h>
+#include <eddy/loop/signal.h>
+
+namespace eddy {
+
+// What a loop watches, awaited: each is `adapt` round the class of loop/ that
+// calls back.
+
+/// `co_await until_readable(fd)` goes on when there is something to read, or
+/// when reading would tell what went wrong: the read then tells. Nothing is
+/// read, so nothing is lost if the wait is dropped.
+///
+/// Errors: as for `readiness`.
+[[nodiscard]] inline auto until_readable(int descriptor) {
+  return adapt([descriptor](completer<> done) {
+    readiness watch(detail::current_loop("until_readable"), descriptor);
+    watch.wait_readable([done, descriptor](std::error_code e) {
+      e ? done.fail(e, "waiting to read from descriptor " + std::to_string(descriptor)) : done();
+    });
+    return watch;
+  });
+}
+
+/// The same for writing.
+[[nodiscard]] inline auto until_writable(int descriptor) {
+  return adapt([descriptor](completer<> done) {
+    readiness watch(detail::current_loop("until_writable"), descriptor);
+    watch.wait_writable([done, descriptor](std::error_code e) {
+      e ? done.fail(e, "waiting to write to descriptor " + std::to_string(descriptor)) : done();
+    });
+    return watch;
+  });
+}
+
+/// `co_await until_signal(SIGTERM)` goes on when the signal comes.
+///
+/// The signal is watched during the wait and no longer: one that comes before
+/// or after does what it would without eddy, which may be to end the program.
+/// For a signal that may come again keep a `signal`.
+///
+/// Errors: as for `signal`.
+[[nodiscard]] inline auto until_signal(int number) {
+  return adapt([number](completer<> done) {
+    signal watch(detail::current_loop("until_signal"), number);
+    watch.start([done, told = false]() mutable {
+      if (!std::exchange(told, true)) done();
+    });
+    return watch;
+  });
+}
+
+/// `co_await until_exit(pid)` goes on when that child process has ended, and
+/// gives its `exit_status`. The process is reaped then; if the wait is dropped
+/// it is not, and can be waited for again.
+///
+/// Errors: as for `child`.
+[[nodiscard]] inline auto until_exit(::pid_t pid) {
+  return adapt<exit_status>([pid](completer<exit_status> done) {
+    child watch(detail::current_loop("until_exit"), pid);
+    watch.start([done, pid](result<exit_status> r) {
+      r ? done(*r) : done.fail(r.error(), "waiting for process " + std::to_string(pid));
+    });
+    return watch;
+  });
+}
+
+}  // namespace eddy

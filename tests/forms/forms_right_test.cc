@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The forms of co_await that g++ 12 compiles rightly and that users may
+// write. Some would be right by luck in fresh memory: run it with
+// MALLOC_PERTURB_ set. forbidden.py looks for the forms that are not.
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/adapt.h>
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/future.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/run_blocking.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+#include <eddy/loop/child.h>
+#include <eddy/loop/timer.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// A4, A5: g++ 12 destroys the members of an aggregate twice that is made in a
+// co_await. What a user can name in one, and every awaiter, is none, or has
+// nothing to destroy.
+template <class T>
+constexpr bool safe = !std::is_aggregate_v<T> || std::is_trivially_destructible_v<T>;
+
+template <class A>
+constexpr bool safe_to_await =
+    safe<A> &&
+    safe<std::remove_cvref_t<decltype(eddy::detail::own_awaiter(std::declval<A>()))>>;
+
+struct start {
+  auto operator()(eddy::completer<std::string>) const {
+    return [] {};
+  }
+};
+
+static_assert(safe_to_await<eddy::task<std::string>>);
+static_assert(safe_to_await<eddy::future<std::string>>);
+static_assert(safe_to_await<decltype(eddy::sleep(1s))>);
+static_assert(safe_to_await<decltype(eddy::yield())>);
+static_assert(safe_to_await<decltype(eddy::adapt<std::string>(start()))>);
+static_assert(safe_to_await<decltype(eddy::as_result(eddy::sleep(1s)))>);
+static_assert(safe_to_await<decltype(eddy::join(eddy::sleep(1s), eddy::sleep(1s)))>);
+static_assert(safe_to_await<decltype(eddy::join(std::vector<eddy::task<std::string>>()))>);
+static_assert(safe_to_await<decltype(eddy::timeout(1s, eddy::sleep(1s)))>);
+static_assert(safe_to_await<std::suspend_always>);
+static_assert(safe<eddy::promise<std::string>>);
+static_assert(safe<eddy::completer<std::string>>);
+static_assert(safe<eddy::outcome<std::string>>);
+static_assert(safe<eddy::result<std::string>>);
+static_assert(safe<eddy::exit_status>);
+static_assert(safe<eddy::timer>);
+
+std::string longer(int n) { return std::string(100, 'a') + std::to_string(n); }
+
+eddy::task<int> number(int n, bool waits) {
+  if (waits) co_await eddy::yield();
+  co_return n;
+}
+
+eddy::task<std::string> text(int n, bool waits) {
+  if (waits) co_await eddy::yield();
+  co_return longer(n);
+}
+
+eddy::task<std::pair<std::string, int>> both(int n, bool waits) {
+  if (waits) co_await eddy::yield();
+  co_return std::pair(longer(n), n);
+}
+
+eddy::task<std::vector<std::string>> many(bool waits) {
+  if (waits) co_await eddy::yield();
+  co_return std::vector{longer(1), longer(2)};
+}
+
+eddy::task<std::optional<std::string>> perhaps(bool waits) {
+  if (waits) co_await eddy::yield();
+  co_return longer(3);
+}
+
+eddy::task<std::size_t> length(std::string by_value, std::unique_ptr<int> moved,
+                               std::string or_not = longer(9)) {
+  co_await eddy::yield();
+  co_return by_value.size() + static_cast<std::size_t>(*moved) + or_not.size();
+}
+
+eddy::task<int> throws(bool waits) {
+  if (waits) co_await eddy::yield();
+  throw std::runtime_error(longer(1));
+}
+
+// ---- with no named local in the body
+
+eddy::task<> statement() { co_await text(1, true); }
+
+eddy::task<std::string> returned() { co_return co_await text(1, true); }
+
+eddy::task<int> named_condition(bool waits) {
+  const int n = co_await number(1, waits);
+  if (n == 1) co_return 10;
+  co_return 20;
+}
+
+eddy::task<int> named_loop() {
+  int count = 0;
+  for (int n = co_await number(0, true); n < 5;) {
+    ++count;
+    n = co_await number(count, count % 2 == 0);
+  }
+  co_return count;
+}
+
+}  // namespace
+
+ASYNC_TEST("awaiting as a statement, into a name, and in a return") {
+  co_await statement();
+  const std::string s = co_await returned();
+  CHECK(s == longer(1));
+  for (const bool waits : {false, true}) {
+    const int ten = co_await named_condition(waits);
+    CHECK(ten == 10);
+  }
+  const int five = co_await named_loop();
+  CHECK(five == 5);
+}
+
+ASYNC_TEST("awaiting into a structured binding, an optional, and a range") {
+  for (const bool waits : {false, true}) {
+    auto [s, n] = co_await both(4, waits);
+    CHECK(s == longer(4));
+    CHECK(n == 4);
+
+    if (auto o = co_await perhaps(waits)) CHECK(*o == longer(3));
+
+    std::optional<std::string> o;
+    o = co_await text(5, waits);
+    CHECK(*o == longer(5));
+
+    std::string all;
+    for (const auto& one : co_await many(waits)) all += one;
+    CHECK(all == longer(1) + longer(2));
+  }
+}
+
+ASYNC_TEST("several awaits in one expression") {
+  for (const bool waits : {false, true}) {
+    const int sum = co_await number(1, waits) + 10 * co_await number(2, !waits);
+    CHECK(sum == 21);
+    const std::string joined = co_await text(1, waits) + "-" + co_await text(2, !waits);
+    CHECK(joined == longer(1) + "-" + longer(2));
+    const std::array<int, 2> pair{co_await number(1, waits), co_await number(2, waits)};
+    CHECK(pair[1] == 2);
+  }
+}
+
+ASYNC_TEST("awaiting with default arguments and with what moves only") {
+  auto box = std::make_unique<int>(3);
+  const auto size = co_await length(longer(1), std::move(box));
+  CHECK(size == 205);
+  const auto same = co_await length(longer(1), std::make_unique<int>(3), longer(2));
+  CHECK(same == 205);
+}
+
+ASYNC_TEST("awaiting in a try block, more than once") {
+  int caught = 0;
+  for (const bool waits : {false, true, false}) {
+    try {
+      const int n = co_await throws(waits);
+      CHECK(n == 0);
+    } catch (const std::runtime_error& e) {
+      caught += e.what() == longer(1) ? 1 : 0;
+    }
+  }
+  CHECK(caught == 3);
+}
+
+ASYNC_TEST("awaiting under a condition, written as an if") {
+  for (const bool waits : {false, true}) {
+    std::string s = longer(0);
+    if (waits) s = co_await text(1, waits);
+    CHECK(s == longer(waits ? 1 : 0));
+  }
+}
+
+ASYNC_TEST("a lambda that owns something, named first or called outside the co_await") {
+  auto job = [s = longer(1)] { return s.size(); };
+  const auto size = co_await eddy::run_blocking(std::move(job));
+  CHECK(size == 101);
+
+  int alive = 0;
+  auto later = eddy::spawn([held = counted(alive)]() -> eddy::task<int> {
+    co_await eddy::yield();
+    co_return 1;
+  });
+  const int one = co_await std::move(later);
+  CHECK(one == 1);
+  CHECK(alive == 0);
+
+  const auto length = [s = longer(1)](std::string more) { return s.size() + more.size(); };
+  const auto run = [&](std::string more) {
+    auto bound = [&length, more] { return length(more); };
+    return eddy::run_blocking(std::move(bound));
+  };
+  const auto sum = co_await run(longer(2));
+  CHECK(sum == 202);
+}
+
+ASYNC_TEST("lambdas that are coroutines, with parameters only, and captures of references") {
+  const auto twice = [](std::string s) -> eddy::task<std::string> {
+    co_await eddy::yield();
+    co_return s + s;
+  };
+  const std::string s = co_await twice(longer(1));
+  CHECK(s == longer(1) + longer(1));
+
+  int n = 0;
+  co_await eddy::adapt([&n](eddy::completer<> done) {
+    n = 1;
+    done();
+    return [&n] { n = 2; };
+  });
+  CHECK(n == 1);
+}

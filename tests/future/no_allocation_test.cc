@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// No call of malloc in the steady state: what <eddy/future/task.h> and its
+// neighbours say of memory.
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/adapt.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/future.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+
+using namespace std::chrono_literals;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ALLOCATION_IS_THE_SANITIZERS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define ALLOCATION_IS_THE_SANITIZERS 1
+#endif
+#endif
+
+#ifdef ALLOCATION_IS_THE_SANITIZERS
+// Under AddressSanitizer nothing is recycled, so that a use after free is
+// seen; and operator new is the sanitizer's. There is nothing to count.
+TEST_CASE("nothing allocates in the steady state, which a sanitizer can't show") {}
+#else
+
+namespace {
+constinit thread_local std::size_t allocations = 0;
+}
+
+// All of new goes through these; the malloc of C code is not counted.
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* const memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
+eddy::task<int> child(int n) { co_return n; }
+
+eddy::task<int> grandchild(int n) {
+  const int a = co_await child(n);
+  co_await eddy::yield();
+  co_return a;
+}
+
+eddy::task<> await_tasks(eddy::event_loop*) {
+  const int n = co_await grandchild(1);
+  CHECK(n == 1);
+}
+
+eddy::task<> spawn_one(eddy::event_loop*) {
+  auto f = eddy::spawn(grandchild(1));
+  const int n = co_await std::move(f);
+  CHECK(n == 1);
+}
+
+eddy::task<> sleep_a_while(eddy::event_loop*) { co_await eddy::sleep(1ms); }
+
+eddy::task<> keep_a_promise(eddy::event_loop* loop) {
+  eddy::promise<int> p(*loop);
+  auto f = p.get_future();
+  p.set_value(1);
+  const int n = co_await std::move(f);
+  CHECK(n == 1);
+}
+
+eddy::task<> break_off(eddy::event_loop* loop) {
+  eddy::promise<int> p(*loop);
+  { auto f = p.get_future(); }
+  auto unfinished = eddy::spawn(grandchild(1));
+  co_await eddy::yield();
+}
+
+eddy::task<> chain(eddy::event_loop*) {
+  auto f = eddy::spawn(grandchild(1)).then([](int n) { return n + 1; }).then([](int n) {
+    return grandchild(n);
+  });
+  const int n = co_await std::move(f);
+  CHECK(n == 2);
+}
+
+eddy::task<> join_few(eddy::event_loop*) {
+  auto [a, b, c] = co_await eddy::join(grandchild(1), grandchild(2), eddy::sleep(1ms));
+  CHECK(a + b == 3);
+}
+
+eddy::task<> adapt_one(eddy::event_loop*) {
+  const int n = co_await eddy::adapt<int>([](eddy::completer<int> done) {
+    done(1);
+    return [] {};
+  });
+  CHECK(n == 1);
+}
+
+eddy::task<> limit_one(eddy::event_loop*) {
+  const int n = co_await eddy::timeout(1s, grandchild(1));
+  CHECK(n == 1);
+}
+
+struct by_hand {
+  bool await_ready() { return false; }
+  void await_suspend(std::coroutine_handle<> h) { h.resume(); }
+  void await_resume() {}
+};
+
+eddy::task<> await_foreign(eddy::event_loop*) { co_await by_hand(); }
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
+  using work = eddy::task<> (*)(eddy::event_loop*);
+  work what = nullptr;
+  SUBCASE("awaiting tasks") { what = await_tasks; }
+  SUBCASE("spawning") { what = spawn_one; }
+  SUBCASE("sleeping") { what = sleep_a_while; }
+  SUBCASE("promise and future") { what = keep_a_promise; }
+  SUBCASE("dropping what is under way") { what = break_off; }
+  SUBCASE("then") { what = chain; }
+  SUBCASE("joining a few") { what = join_few; }
+  SUBCASE("adapting") { what = adapt_one; }
+  SUBCASE("a time limit") { what = limit_one; }
+  SUBCASE("what is not eddy's") { what = await_foreign; }
+
+  struct program {
+    static eddy::task<std::size_t> measure(work w, eddy::event_loop* on) {
+      for (int i = 0; i < 10; ++i) co_await w(on);
+      const std::size_t before = allocations;
+      for (int i = 0; i < 1000; ++i) co_await w(on);
+      co_return allocations - before;
+    }
+  };
+  CHECK(eddy::block_on(loop, program::measure(what, &loop)) == 0);
+}
+
+#endif

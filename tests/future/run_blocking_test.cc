@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/run_blocking.h> promises.
+#include <eddy/future/run_blocking.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <semaphore>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+
+using namespace std::chrono_literals;
+
+TEST_SUITE("threads") {
+  ASYNC_TEST("a function runs on another thread and its value comes back") {
+    const auto id = [] { return std::this_thread::get_id(); };
+    const auto there = co_await eddy::run_blocking(id);
+    CHECK(there != std::this_thread::get_id());
+
+    const auto join_words = [](std::string a, const std::string& b) { return a + b; };
+    const std::string text =
+        co_await eddy::run_blocking(join_words, std::string("hello, "), std::string("world"));
+    CHECK(text == "hello, world");
+
+    std::atomic<int> n{0};
+    const auto add = [&n] { ++n; };
+    co_await eddy::run_blocking(add);
+    CHECK(n == 1);
+
+    int place = 0;
+    const auto where = [&place]() -> int& { return place; };
+    int& same = co_await eddy::run_blocking(where);
+    CHECK(&same == &place);
+  }
+
+  ASYNC_TEST("what moves only goes along, and comes back") {
+    auto box = std::make_unique<int>(20);
+    auto twice = [box = std::move(box)](std::unique_ptr<int> n) mutable {
+      *n += *box;
+      return n;
+    };
+    auto two = std::make_unique<int>(2);
+    auto job = eddy::run_blocking(std::move(twice), std::move(two));
+    const std::unique_ptr<int> sum = co_await std::move(job);
+    CHECK(*sum == 22);
+  }
+
+  ASYNC_TEST("what the function throws comes out") {
+    const auto fails = []() -> int { throw std::runtime_error("no luck"); };
+    std::string what;
+    try {
+      co_await eddy::run_blocking(fails);
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "no luck");
+  }
+
+  ASYNC_TEST("the loop goes on while the function runs, and several run at once") {
+    auto meeting = std::make_shared<std::counting_semaphore<2>>(0);
+    const auto first = [meeting] {
+      meeting->acquire();
+      return 1;
+    };
+    const auto second = [meeting] {
+      meeting->release();
+      return 2;
+    };
+    auto a = eddy::run_blocking(first);
+    auto b = eddy::run_blocking(second);
+    auto [one, two] = co_await eddy::join(std::move(a), std::move(b));
+    CHECK(one == 1);
+    CHECK(two == 2);
+  }
+
+  TEST_CASE_FIXTURE(async_fixture, "a function whose waiter is dropped goes on, unseen") {
+    struct shared {
+      std::binary_semaphore begun{0};
+      std::binary_semaphore go{0};
+      std::binary_semaphore ended{0};
+    };
+    auto with = std::make_shared<shared>();
+    auto job = [with] {
+      with->begun.release();
+      with->go.acquire();
+      with->ended.release();
+      return 1;
+    };
+    bool resumed = false;
+    auto f = eddy::spawn(loop, [job, &resumed]() -> eddy::task<> {
+      const int n = co_await eddy::run_blocking(job);
+      resumed = n == 1;
+    });
+    loop.run_ready();
+    with->begun.acquire();
+
+    SUBCASE("while it runs") {
+      f = {};
+      loop.run();
+      with->go.release();
+      with->ended.acquire();
+    }
+    SUBCASE("when it has ended, and the loop has not been told") {
+      with->go.release();
+      with->ended.acquire();
+      f = {};
+    }
+    loop.run();
+    CHECK_FALSE(resumed);
+  }
+
+  TEST_CASE_FIXTURE(async_fixture, "what waits for a worker is told as what it is") {
+    struct program {
+      static eddy::task<> wait(std::shared_ptr<std::binary_semaphore> go) {
+        const auto job = [go] { go->acquire(); };
+        co_await eddy::run_blocking(job);
+      }
+    };
+    auto go = std::make_shared<std::binary_semaphore>(0);
+    auto f = eddy::spawn(loop, program::wait(go));
+    loop.run_ready();
+    CHECK(loop.dump().contains("wait at run_blocking_test.cc:"));
+    go->release();
+    eddy::block_on(loop, std::move(f));
+  }
+}

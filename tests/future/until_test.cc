@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/until.h> promises.
+#include <eddy/future/until.h>
+
+#include <csignal>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+
+namespace {
+
+eddy::task<> wait_readable(int descriptor, journal* note) {
+  co_await eddy::until_readable(descriptor);
+  (*note)("readable");
+}
+
+eddy::task<> wait_signal(int number, journal* note) {
+  co_await eddy::until_signal(number);
+  (*note)("signal");
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "until_readable goes on when there is something to read") {
+  const socket_pair pair;
+  journal note;
+  auto f = eddy::spawn(loop, wait_readable(pair.near(), &note));
+  loop.run_ready();
+  loop.run_ready();
+  CHECK(note == "");
+
+  pair.send("word");
+  loop.run();
+  CHECK(note == "readable");
+  CHECK(pair.receive() == "word");
+}
+
+ASYNC_TEST("until_readable may be awaited again and again") {
+  const socket_pair pair;
+  for (int i = 0; i < 3; ++i) {
+    loop.defer([&] { pair.send(); });
+    co_await eddy::until_readable(pair.near());
+    CHECK(pair.receive() == "x");
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "until_readable that is dropped watches no more") {
+  const socket_pair pair;
+  journal note;
+  auto f = eddy::spawn(loop, wait_readable(pair.near(), &note));
+  loop.run_ready();
+  CHECK(loop.count().waiting == 1);
+  SUBCASE("before there is something") {}
+  SUBCASE("when there is, and nobody was told") { pair.send(); }
+  f = {};
+  CHECK(loop.count().waiting == 0);
+  loop.run();
+  CHECK(note == "");
+}
+
+ASYNC_TEST("until_writable goes on when there is room") {
+  const socket_pair pair;
+  co_await eddy::until_writable(pair.near());
+
+  pair.fill();
+  bool emptied = false;
+  loop.defer([&] {
+    emptied = true;
+    pair.empty();
+  });
+  co_await eddy::until_writable(pair.near());
+  CHECK(emptied);
+}
+
+ASYNC_TEST("a descriptor that can't be watched gives an error") {
+  std::error_code error;
+  try {
+    co_await eddy::until_readable(-1);
+  } catch (const std::system_error& e) {
+    error = e.code();
+  }
+  CHECK(error == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "until_signal goes on when the signal comes, once") {
+  journal note;
+  auto f = eddy::spawn(loop, wait_signal(SIGUSR1, &note));
+  loop.run_ready();
+
+  SUBCASE("and is told once of several") {
+    ::raise(SIGUSR1);
+    ::raise(SIGUSR1);
+    loop.run();
+    CHECK(note == "signal");
+  }
+  SUBCASE("also if it comes again before its waiter has had its turn") {
+    for (int i = 0; i < 2 * eddy::event_loop::budget; ++i) loop.defer([] { ::raise(SIGUSR1); });
+    loop.run();
+    CHECK(note == "signal");
+  }
+  SUBCASE("unless it is dropped") {
+    f = {};
+    CHECK(loop.count().waiting == 0);
+  }
+}
+
+ASYNC_TEST("until_signal refuses what is no signal") {
+  std::error_code error;
+  try {
+    co_await eddy::until_signal(SIGKILL);
+  } catch (const std::system_error& e) {
+    error = e.code();
+  }
+  CHECK(error == std::errc::invalid_argument);
+}
+
+ASYNC_TEST("until_exit gives how a child process ended") {
+  const ::pid_t good = start_forked([] { return true; });
+  const ::pid_t bad = start_forked([] { return false; });
+  const eddy::exit_status second = co_await eddy::until_exit(bad);
+  CHECK(second.code == 1);
+  const eddy::exit_status first = co_await eddy::until_exit(good);
+  CHECK(first.success());
+}
+
+TEST_CASE_FIXTURE(async_fixture, "until_exit that is dropped reaps nothing") {
+  const ::pid_t pid = start_forked([] { return true; });
+  struct program {
+    static eddy::task<> wait(::pid_t which) { co_await eddy::until_exit(which); }
+  };
+  {
+    auto f = eddy::spawn(loop, program::wait(pid));
+    loop.run_ready();
+  }
+  CHECK(end_of(pid) == 0);
+}
+
+ASYNC_TEST("a process that is no child gives an error") {
+  std::error_code error;
+  try {
+    co_await eddy::until_exit(1);
+  } catch (const std::system_error& e) {
+    error = e.code();
+  }
+  CHECK(error == std::errc::no_child_process);
+}
