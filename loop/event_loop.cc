@@ -26,7 +26,7 @@ public:
       detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
     }
     in_turn_ = true;
-    thread_.store(&running, std::memory_order_relaxed);
+    thread_.store(static_cast<const void*>(&running), std::memory_order_relaxed);
   }
   runs_here(const runs_here&) = delete;
   runs_here& operator=(const runs_here&) = delete;
@@ -94,7 +94,7 @@ void event_loop::drop_queue() noexcept {
 
 event_loop* event_loop::current() noexcept { return running; }
 
-const void* event_loop::this_thread() noexcept { return &running; }
+const void* event_loop::this_thread() noexcept { return static_cast<const void*>(&running); }
 
 void event_loop::wrong_thread() noexcept {
   detail::misuse(

@@ -72,7 +72,9 @@ public:
   /// The same, on a clock that is moved by hand.
   explicit event_loop(manual_clock& clock);
 
-  /// Adopts a loop that the program owns and that outlives this.
+  /// Adopts a loop that the program owns and that outlives this. No other
+  /// event_loop may be on it.
+  /// Errors: `std::system_error` if it does not run on epoll.
   explicit event_loop(struct ev_loop* adopted);
 
   event_loop(const event_loop&) = delete;

@@ -19,7 +19,7 @@ class file_watch_hub;
 
 /// What can happen to a watched file or directory, or to an entry of that
 /// directory.
-enum class file_change : std::uint32_t {
+enum class file_change : std::uint16_t {
   modified = 1U << 0,    // its bytes
   written = 1U << 1,     // closed by somebody who could write
   attributes = 1U << 2,  // mode, owner, times, number of links
@@ -35,10 +35,10 @@ enum class file_change : std::uint32_t {
 
 /// Several kinds of change at once.
 [[nodiscard]] constexpr file_change operator|(file_change a, file_change b) noexcept {
-  return static_cast<file_change>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+  return static_cast<file_change>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
 }
 [[nodiscard]] constexpr bool contains(file_change set, file_change one) noexcept {
-  return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(one)) != 0;
+  return (static_cast<unsigned>(set) & static_cast<unsigned>(one)) != 0;
 }
 
 /// All that can happen to the names in a directory, or to a file's own.

@@ -46,8 +46,9 @@ public:
   /// The same for writing.
   void wait_writable(handler<void(std::error_code)> on_ready);
 
-  /// The same without a handler: queues `node`, and `error` tells. The node
-  /// may be destroyed only when it has run or been withdrawn with `stop`.
+  /// The same without a handler: queues `node`, and `error` tells. Until it is
+  /// queued, only `stop` lets the node go; from then on, its own `withdraw` or
+  /// destructor.
   void wait(direction which, ready_node& node);
 
   /// Whether somebody waits.

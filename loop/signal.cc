@@ -41,7 +41,7 @@ signal::signal(event_loop& loop, int number)
 }
 
 signal::signal(signal&& other) noexcept
-    : ready_node(std::move(other)),
+    : ready_node(static_cast<ready_node&&>(other)),
       loop_(other.loop_),
       number_(other.number_),
       background_(other.background_),

@@ -9,7 +9,7 @@
 namespace eddy {
 
 timer::timer(timer&& other) noexcept
-    : timer_node(std::move(other)),
+    : timer_node(static_cast<timer_node&&>(other)),
       on_time_(std::move(other.on_time_)),
       period_(std::exchange(other.period_, duration::zero())),
       missed_(other.missed_),

@@ -6,7 +6,7 @@
 namespace eddy {
 
 timer_node::timer_node(timer_node&& other) noexcept
-    : ready_node(std::move(other)), loop_(other.loop_) {
+    : ready_node(static_cast<ready_node&&>(other)), loop_(other.loop_) {
   detail::timer_queue::replace(loop_->timers_, other, *this);
 }
 

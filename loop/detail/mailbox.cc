@@ -15,8 +15,8 @@ namespace {
 int make_eventfd() noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 // Addresses that no letter has.
-constinit char asleep_mark = 0;
-constinit char closed_mark = 0;
+alignas(mailbox::letter) constinit char asleep_mark = 0;
+alignas(mailbox::letter) constinit char closed_mark = 0;
 
 void drop_all(mailbox::letter* first) noexcept {
   while (first != nullptr) delete std::exchange(first, first->below);
@@ -24,12 +24,8 @@ void drop_all(mailbox::letter* first) noexcept {
 
 }  // namespace
 
-mailbox::letter* mailbox::asleep() noexcept {
-  return static_cast<letter*>(static_cast<void*>(&asleep_mark));
-}
-mailbox::letter* mailbox::closed() noexcept {
-  return static_cast<letter*>(static_cast<void*>(&closed_mark));
-}
+mailbox::letter* mailbox::asleep() noexcept { return reinterpret_cast<letter*>(&asleep_mark); }
+mailbox::letter* mailbox::closed() noexcept { return reinterpret_cast<letter*>(&closed_mark); }
 
 mailbox::mailbox()
     : head_(asleep()), descriptor_(make_eventfd(), "making a loop's wake-up descriptor") {}
