@@ -13,6 +13,8 @@
 #include <span>
 #include <utility>
 
+#include <sys/socket.h>
+
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -27,15 +29,15 @@ namespace {
 class echo_server {
 public:
   echo_server(eddy::event_loop& loop, const eddy::address& at)
-      : loop_(loop), listener_(loop, at), accepting_(eddy::spawn(loop, accept_all())) {
-    print_ready(listener_.local_address());
-  }
+      : loop_(loop), listener_(loop, at), accepting_(eddy::spawn(loop, accept_all())) {}
+
+  [[nodiscard]] const eddy::address& address() const { return listener_.local_address(); }
 
   /// Accepts no more; the connections end when they have sent what has come.
   void stop() {
     accepting_ = {};
     listener_.close();
-    for (connection& c : connections_) c.stream.shutdown_read();
+    for (const connection& c : connections_) ::shutdown(c.stream.descriptor(), SHUT_RD);
   }
   void kill() { connections_.clear(); }
   [[nodiscard]] census count() const { return {connections_.size(), buffered_}; }
@@ -61,7 +63,7 @@ private:
   eddy::task<> echo(eddy::tcp_stream& stream) {
     std::array<char, 4096> buffer;
     for (;;) {
-      const auto size = co_await eddy::as_result(stream.read(std::span(buffer)));
+      const auto size = co_await eddy::as_result(stream.read(buffer));
       if (!size || *size == 0) co_return;
       buffered_ += *size;
       const auto sent = co_await eddy::as_result(stream.write(std::span(buffer).first(*size)));
@@ -85,6 +87,7 @@ int main(int argc, char** argv) try {
   echo_server server(loop, at);
   const daemon_signals signals(
       loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
+  print_ready(server.address());
   loop.run();
 } catch (const std::exception& e) {
   std::fprintf(stderr, "echo: %s\n", e.what());

@@ -13,6 +13,8 @@
 #include <span>
 #include <utility>
 
+#include <sys/socket.h>
+
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -25,13 +27,14 @@ class echo_server {
 public:
   echo_server(eddy::event_loop& loop, const eddy::address& at) : listener_(loop, at) {
     accept_all();
-    print_ready(listener_.local_address());
   }
+
+  [[nodiscard]] const eddy::address& address() const { return listener_.local_address(); }
 
   /// Accepts no more; the connections end when they have sent what has come.
   void stop() {
     listener_.close();
-    for (connection& c : connections_) c.stream.shutdown_read();
+    for (const connection& c : connections_) ::shutdown(c.stream.descriptor(), SHUT_RD);
   }
   void kill() { connections_.clear(); }
   [[nodiscard]] census count() const { return {connections_.size(), buffered_}; }
@@ -54,7 +57,7 @@ private:
 
   /// Until the client has sent everything, or has gone without a word.
   void echo(place here) {
-    here->stream.read(std::span(here->buffer), [this, here](eddy::result<std::size_t> size) {
+    here->stream.read(here->buffer, [this, here](eddy::result<std::size_t> size) {
       if (!size || *size == 0) {
         connections_.erase(here);
       } else {
@@ -89,6 +92,7 @@ int main(int argc, char** argv) try {
   echo_server server(loop, at);
   const daemon_signals signals(
       loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
+  print_ready(server.address());
   loop.run();
 } catch (const std::exception& e) {
   std::fprintf(stderr, "echo: %s\n", e.what());

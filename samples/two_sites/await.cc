@@ -10,9 +10,7 @@
 #include <exception>
 #include <expected>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 
 #include <eddy/future/block_on.h>
 #include <eddy/future/join.h>
@@ -28,12 +26,12 @@ namespace {
 eddy::task<arrival> fetch(url from) {
   eddy::tcp_stream stream = co_await eddy::connect(from.host, from.port);
   const std::string request = request_for(from);
-  co_await stream.write(std::string_view(request));
+  co_await stream.write(request);
 
   answer incoming;
   std::array<char, 16384> buffer;
   for (;;) {
-    const std::size_t size = co_await stream.read(std::span(buffer));
+    const std::size_t size = co_await stream.read(buffer);
     if (size == 0) co_return incoming.end();
     std::optional<arrival> complete = incoming.add({buffer.data(), size});
     if (complete) co_return std::move(*complete);

@@ -11,9 +11,7 @@
 #include <expected>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <eddy/future/future.h>
@@ -30,14 +28,14 @@ namespace {
 
 /// What the steps of one download share.
 struct transfer {
-  std::optional<eddy::tcp_stream> stream;
+  eddy::tcp_stream stream;
   std::string request;
   answer incoming;
   std::array<char, 16384> buffer;
 };
 
 eddy::future<arrival> read_rest(eddy::event_loop& loop, std::shared_ptr<transfer> t) {
-  auto read = eddy::spawn(loop, t->stream->read(std::span(t->buffer)));
+  auto read = eddy::spawn(loop, t->stream.read(t->buffer));
   return std::move(read).then([&loop, t](std::size_t size) {
     std::optional<arrival> complete = size == 0
                                           ? t->incoming.end()
@@ -52,10 +50,10 @@ eddy::future<arrival> read_rest(eddy::event_loop& loop, std::shared_ptr<transfer
 eddy::future<arrival> fetch(eddy::event_loop& loop, const url& from) {
   auto t = std::make_shared<transfer>();
   t->request = request_for(from);
-  auto connected = eddy::spawn(loop, eddy::connect(loop, from.host, from.port));
+  auto connected = eddy::spawn(loop, eddy::connect(from.host, from.port));
   auto sent = std::move(connected).then([t](eddy::tcp_stream stream) {
-    t->stream.emplace(std::move(stream));
-    return t->stream->write(std::string_view(t->request));
+    t->stream = std::move(stream);
+    return t->stream.write(t->request);
   });
   return std::move(sent).then([&loop, t] { return read_rest(loop, t); });
 }

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <utility>
 
+#include <sys/resource.h>
+
 namespace {
 
 template <class Number>
@@ -50,7 +52,7 @@ bool same_letters(std::string_view a, std::string_view b) {
   return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
-/// A number from /proc/self/status: threads, memory in kB, context switches.
+/// A number from /proc/self/status: threads, or memory in kB.
 long long own_status(std::string_view name) {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;) {
@@ -161,8 +163,9 @@ void downloads::ended(int which, arrival what) {
 int downloads::report() const {
   int status = 0;
   if (for_picture_) {
-    std::printf("%lld %lld\n", own_status("VmHWM:"),
-                own_status("voluntary_ctxt_switches:") + own_status("nonvoluntary_ctxt_switches:"));
+    ::rusage used{};
+    ::getrusage(RUSAGE_SELF, &used);
+    std::printf("%lld %ld\n", own_status("VmHWM:"), used.ru_nvcsw + used.ru_nivcsw);
   }
   for (const download& d : pages_) {
     if (!d.what) status = 1;

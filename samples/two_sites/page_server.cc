@@ -40,7 +40,7 @@ std::string brew(const recipe& r) {
 page_server::page_server(eddy::event_loop& loop)
     : bodies_{brew(recipes[0]), brew(recipes[1])},
       loop_(loop),
-      listener_(loop, eddy::address::loopback(0)),
+      listener_(loop, eddy::address::loopback_v4(0)),
       accepting_(eddy::spawn(loop, accept_all())) {}
 
 std::string page_server::url(int which) const {
@@ -64,7 +64,7 @@ eddy::task<> page_server::serve(eddy::tcp_stream stream) const {
   std::string request;
   std::array<char, 4096> buffer;
   while (request.find("\r\n\r\n") == std::string::npos) {
-    const auto got = co_await eddy::as_result(stream.read(std::span(buffer)));
+    const auto got = co_await eddy::as_result(stream.read(buffer));
     if (!got || *got == 0 || request.size() > buffer.size()) co_return;
     request.append(buffer.data(), *got);
   }
@@ -85,7 +85,7 @@ eddy::task<> page_server::serve(eddy::tcp_stream stream) const {
   co_await eddy::sleep(r.before_head);
   const std::string head =
       "HTTP/1.0 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
-  auto sent = co_await eddy::as_result(stream.write(std::string_view(head)));
+  auto sent = co_await eddy::as_result(stream.write(head));
   const std::size_t piece = (body.size() + pieces - 1) / pieces;
   for (std::size_t at = 0; sent && at < body.size(); at += piece) {
     if (at != 0) co_await eddy::sleep(r.between_pieces);

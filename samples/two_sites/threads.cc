@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <expected>
 #include <memory>
 #include <optional>
@@ -109,11 +110,14 @@ void download(downloads& all, int which) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   downloads all(argc, argv);
-  std::thread first([&all] { download(all, 0); });
-  std::thread second([&all] { download(all, 1); });
-  first.join();
-  second.join();
+  {
+    const std::jthread first([&all] { download(all, 0); });
+    const std::jthread second([&all] { download(all, 1); });
+  }
   return all.report();
+} catch (const std::system_error& e) {
+  std::fprintf(stderr, "two_sites: no thread can be started: %s\n", e.what());
+  return 1;
 }

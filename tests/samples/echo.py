@@ -102,20 +102,20 @@ def uses_no_time_for_idle_connections(s):
 
 def finishes_what_is_in_flight(style):
     s = server(style)
-    with s.connect() as c, s.connect() as idle:
-        # More than the server can pass on at once: it is in the midst of it.
-        sent = os.urandom(8 << 20)
-        writer = threading.Thread(target=c.sendall, args=(sent,))
-        writer.start()
-        first = receive(c, 1 << 20)
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.settimeout(30)
+    slow.connect(s.address)
+    with slow, s.connect() as idle:
+        # More than fits on the way back: when the signal comes, the server waits
+        # to write some of it and has not read the rest.
+        sent = os.urandom(100_000)
+        slow.sendall(sent)
+        s.alive_when(lambda now: now["connections"] == 2 and now["buffered"] > 0)
         s.process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b"", "an idle connection ends"
-        rest = receive(c, len(sent) - len(first))
-        writer.join()
-        assert first + rest == sent
-        # The client has more to say; the server waits for its end.
-        c.shutdown(socket.SHUT_WR)
-        assert c.recv(1) == b""
+        assert receive(slow, len(sent)) == sent
+        assert slow.recv(1) == b""
     assert s.end() == 0
 
 
