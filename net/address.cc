@@ -26,9 +26,11 @@ auto invalid() noexcept {
   return std::unexpected(std::make_error_code(std::errc::invalid_argument));
 }
 
-/// For the C functions that want a zero at the end; too long is no address.
+/// For the C functions that want a zero at the end; what is too long, or has a
+/// zero within, is no address.
 struct zero_ended {
-  explicit zero_ended(std::string_view text) noexcept : fits(text.size() < chars.size()) {
+  explicit zero_ended(std::string_view text) noexcept
+      : fits(text.size() < chars.size() && text.find('\0') == std::string_view::npos) {
     if (fits) text.copy(chars.data(), text.size());
   }
   std::array<char, 64> chars{};
@@ -38,8 +40,8 @@ struct zero_ended {
 result<std::uint32_t> read_scope(std::string_view text) {
   std::uint32_t scope = 0;
   if (read_number(text, scope)) return scope;
-  if (text.empty() || text.size() >= IF_NAMESIZE) return invalid();
   const zero_ended name(text);
+  if (text.empty() || text.size() >= IF_NAMESIZE || !name.fits) return invalid();
   scope = detail::os().interface_index(name.chars.data());
   if (scope == 0) return std::unexpected(std::make_error_code(std::errc::no_such_device));
   return scope;

@@ -21,43 +21,31 @@ public:
 
   [[nodiscard]] std::string message(int value) const override {
     switch (static_cast<resolve_error>(value)) {
-      case resolve_error::not_found:
-        return "name not found";
-      case resolve_error::no_address:
-        return "the name has no address";
-      case resolve_error::try_again:
-        return "no name server answers";
-      case resolve_error::failed:
-        break;
+      case resolve_error::not_found: return "name not found";
+      case resolve_error::no_address: return "the name has no address";
+      case resolve_error::try_again: return "no name server answers";
+      case resolve_error::failed: break;
     }
     return "the name server failed";
   }
 
   [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
     switch (static_cast<resolve_error>(value)) {
-      case resolve_error::try_again:
-        return std::errc::resource_unavailable_try_again;
-      default:
-        return {value, *this};
+      case resolve_error::try_again: return std::errc::resource_unavailable_try_again;
+      default: return {value, *this};
     }
   }
 };
 
 std::error_code as_error(int answer, int error) noexcept {
   switch (answer) {
-    case EAI_NONAME:
-      return resolve_error::not_found;
+    case EAI_NONAME: return resolve_error::not_found;
     case EAI_NODATA:
-    case EAI_ADDRFAMILY:
-      return resolve_error::no_address;
-    case EAI_AGAIN:
-      return resolve_error::try_again;
-    case EAI_MEMORY:
-      return std::make_error_code(std::errc::not_enough_memory);
-    case EAI_SYSTEM:
-      return {error, std::generic_category()};
-    default:
-      return resolve_error::failed;
+    case EAI_ADDRFAMILY: return resolve_error::no_address;
+    case EAI_AGAIN: return resolve_error::try_again;
+    case EAI_MEMORY: return std::make_error_code(std::errc::not_enough_memory);
+    case EAI_SYSTEM: return {error, std::generic_category()};
+    default: return resolve_error::failed;
   }
 }
 

@@ -84,10 +84,8 @@ bool only_that_connection(int error) noexcept {
     case EHOSTDOWN:
     case EHOSTUNREACH:
     case ENONET:
-    case ETIMEDOUT:
-      return true;
-    default:
-      return false;
+    case ETIMEDOUT: return true;
+    default: return false;
   }
 }
 

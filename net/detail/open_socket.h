@@ -56,7 +56,11 @@ public:
     return which == direction::read ? read_exhausted_ : write_exhausted_;
   }
   void set_exhausted(direction which, bool on) noexcept {
-    (which == direction::read ? read_exhausted_ : write_exhausted_) = on;
+    if (which == direction::read) {
+      read_exhausted_ = on;
+    } else {
+      write_exhausted_ = on;
+    }
   }
 
   /// Stops the program if somebody reads, or writes, already.

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/connect.h
+#include <eddy/net/connect.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <netdb.h>
+#include <unistd.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/join.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/net/pending.h>
+#include <eddy/net/resolve.h>
+#include <eddy/net/tcp_listener.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/name_server.h"
+#include "support/stream_pair.h"
+
+using namespace std::chrono_literals;
+using eddy::address;
+using eddy::connect;
+using eddy::pending;
+using eddy::result;
+using eddy::tcp_listener;
+using eddy::tcp_stream;
+
+namespace {
+
+/// An address where nobody listens.
+address nobody(eddy::event_loop& loop) {
+  return tcp_listener(loop, address::loopback_v4(0)).local_address();
+}
+
+/// A listener whose queue is full: a connection to it is never made.
+class full_listener {
+public:
+  explicit full_listener(eddy::event_loop& loop)
+      : listener_(loop, address::loopback_v4(0), {.backlog = 0}) {
+    // One fills the queue; where the kernel takes more, so does this.
+    queued_.push_back(plain_connection(listener_.local_address()));
+  }
+  full_listener(const full_listener&) = delete;
+  full_listener& operator=(const full_listener&) = delete;
+  ~full_listener() {
+    for (const int q : queued_) ::close(q);
+  }
+  [[nodiscard]] const address& where() const { return listener_.local_address(); }
+
+private:
+  tcp_listener listener_;
+  std::vector<int> queued_;
+};
+
+}  // namespace
+
+ASYNC_TEST("a connection is made to who listens") {
+  tcp_listener listener(loop, address::loopback_v4(0));
+  tcp_stream s = co_await connect(listener.local_address());
+  CHECK(s.peer_address() == listener.local_address());
+  tcp_stream other = co_await listener.accept();
+  CHECK(other.peer_address() == s.local_address());
+  co_await s.write("abc");
+  CHECK(take(other) == "abc");
+}
+
+ASYNC_TEST("IPv6 is no different") {
+  tcp_listener listener(loop, address::loopback_v6(0));
+  const tcp_stream s = co_await connect(listener.local_address());
+  CHECK(s.peer_address() == listener.local_address());
+}
+
+ASYNC_TEST("a refusal names the address") {
+  const address where = nobody(loop);
+  std::string what;
+  try {
+    co_await connect(where);
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == std::errc::connection_refused);
+    what = e.what();
+  }
+  CHECK(what == "connect to " + where.to_string() + ": Connection refused");
+}
+
+ASYNC_TEST("what is no address is refused") {
+  const auto r = co_await eddy::as_result(connect(address()));
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::invalid_argument);
+}
+
+ASYNC_TEST("a connection is made by name") {
+  tcp_listener listener(loop, address::loopback_v4(0));
+  const std::uint16_t port = listener.local_address().port();
+  const tcp_stream by_name = co_await connect("localhost", port);
+  CHECK(by_name.open());
+  const tcp_stream by_literal = co_await connect("127.0.0.1", port);
+  CHECK(by_literal.peer_address() == listener.local_address());
+}
+
+ASYNC_TEST("each address of a name is tried until one accepts") {
+  tcp_listener listener(loop, address::loopback_v4(0));
+  name_server server;
+  server.knows = {"[::1]:0", "127.0.0.2:0", "127.0.0.1:0", "127.0.0.3:0"};
+  const tcp_stream s = co_await connect("host.example", listener.local_address().port());
+  CHECK(s.peer_address() == listener.local_address());
+  CHECK(server.count(call::connect) == 3);
+}
+
+ASYNC_TEST("if none accepts, the error tells of each") {
+  const std::uint16_t port = nobody(loop).port();
+  const std::string p = ':' + std::to_string(port);
+  name_server server;
+  server.knows = {"127.0.0.2:0", "127.0.0.1:0"};
+  server.fail(call::connect, ENETUNREACH);
+  std::string what;
+  try {
+    co_await connect("host.example", port);
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == std::errc::connection_refused);
+    what = e.what();
+  }
+  CHECK(what == "connect to host.example" + p + ", tried 127.0.0.2" + p +
+                    " (Network is unreachable), 127.0.0.1" + p + ": Connection refused");
+}
+
+ASYNC_TEST("a literal that refuses is named once") {
+  const std::string p = std::to_string(nobody(loop).port());
+  std::string what;
+  try {
+    co_await connect("127.0.0.1", static_cast<std::uint16_t>(std::stoi(p)));
+  } catch (const std::system_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "connect to 127.0.0.1:" + p + ": Connection refused");
+}
+
+ASYNC_TEST("a name that is not found says so") {
+  name_server server;
+  server.answer = EAI_NONAME;
+  const auto r = co_await eddy::as_result(connect("no.example", 80));
+  REQUIRE(!r);
+  CHECK((r.error() == eddy::resolve_error::not_found));
+}
+
+TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
+  tcp_listener listener(loop, address::loopback_v4(0));
+  name_server server;
+  server.knows = {"127.0.0.1:0"};
+  std::optional<tcp_stream> by_address;
+  std::optional<tcp_stream> by_name;
+  std::error_code refused;
+  pending a = connect(loop, listener.local_address(),
+                      [&](result<tcp_stream> s) { by_address = std::move(s.value()); });
+  pending b = connect(loop, "host.example", listener.local_address().port(),
+                      [&](result<tcp_stream> s) { by_name = std::move(s.value()); });
+  pending c = connect(loop, nobody(loop), [&](result<tcp_stream> s) { refused = s.error(); });
+  CHECK(!by_address);
+  loop.run();
+  CHECK(by_address->open());
+  CHECK(by_name->open());
+  CHECK(refused == std::errc::connection_refused);
+  CHECK(!a.active());
+}
+
+TEST_CASE_FIXTURE(with_loop, "what is dropped while it connects leaves nothing") {
+  const full_listener listener(loop);
+  const std::size_t before = open_descriptors();
+  int alive = 0;
+  {
+    const auto connecting = eddy::spawn(loop, connect(listener.where()));
+    loop.run_ready();
+    CHECK(!connecting.ready());
+    CHECK(open_descriptors() == before + 1);
+    CHECK(loop.dump().contains("connect to " + listener.where().to_string()));
+  }
+  CHECK(open_descriptors() == before);
+  {
+    const pending connecting =
+        connect(loop, listener.where(),
+                [c = counted(alive)](const result<tcp_stream>&) { FAIL("it was dropped"); });
+    loop.run_ready();
+    CHECK(connecting.active());
+    CHECK(open_descriptors() == before + 1);
+  }
+  CHECK(open_descriptors() == before);
+  CHECK(alive == 0);
+  loop.run();
+}
+
+ASYNC_TEST("who does not answer can be given up") {
+  const full_listener listener(loop);
+  auto limited = eddy::as_result(eddy::timeout(10s, connect(listener.where())));
+  const auto r = co_await std::move(limited);
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::timed_out);
+  CHECK(tcp_stream::count() == 0);
+}
+
+ASYNC_TEST("a connection that a port would make to itself is a refusal") {
+  class mirror : public failing_system {
+  public:
+    int local_name(int descriptor, sockaddr* name, socklen_t* size) override {
+      return system::peer_name(descriptor, name, size);
+    }
+  };
+  tcp_listener listener(loop, address::loopback_v4(0));
+  mirror system;
+  const auto r = co_await eddy::as_result(connect(listener.local_address()));
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::connection_refused);
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop,
+                  "whichever call fails, a conversation ends, and nothing is left") {
+  auto serve = [](eddy::event_loop& l, std::shared_ptr<address> where) -> eddy::task<> {
+    tcp_listener listener(l, address::loopback_v4(0));
+    *where = listener.local_address();
+    tcp_stream s = co_await listener.accept();
+    std::array<char, 16> buffer;
+    for (;;) {
+      const std::size_t n = co_await s.read(buffer);
+      if (n == 0) co_return;
+      const std::array<eddy::const_buffer, 2> parts = {"> ", std::span(buffer).first(n)};
+      co_await s.write(parts);
+    }
+  };
+  auto talk = [](std::shared_ptr<address> where) -> eddy::task<std::string> {
+    tcp_stream s = co_await connect(*where);
+    s.set_no_delay(true);
+    std::string heard;
+    std::array<char, 16> buffer;
+    for (int i = 0; i < 2; ++i) {
+      co_await s.write("hello");
+      const std::size_t n = co_await s.read(buffer);
+      heard.append(buffer.data(), n);
+    }
+    if (const auto error = s.shutdown()) throw std::system_error(error);
+    const std::size_t end = co_await s.read(buffer);
+    CHECK(end == 0);
+    co_return heard;
+  };
+  const std::size_t frames = eddy::frame_count();
+
+  for (const int error : {EIO, ECONNRESET, ENOMEM}) {
+    for (std::size_t k = 1;; ++k) {
+      INFO("call ", k, " fails with ", error);
+      failing_system system;
+      system.fail_any(error, k);
+      {
+        auto where = std::make_shared<address>();
+        auto serving = eddy::spawn(loop, serve(loop, where));
+        auto talking = eddy::spawn(loop, talk(where));
+        while (!talking.ready()) loop.run_once();
+        while (loop.run_ready()) {
+        }
+        if (serving.ready()) static_cast<void>(std::move(serving).take());
+        const auto heard = std::move(talking).take();
+        if (!system.has_failed()) {
+          CHECK(heard.value() == "> hello> hello");
+        }
+      }
+      CHECK(tcp_stream::count() == 0);
+      CHECK(tcp_listener::count() == 0);
+      CHECK(eddy::frame_count() == frames);
+      if (!system.has_failed()) break;
+      REQUIRE(k < 200);
+    }
+  }
+}

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/detail/operation.h: what holds for every operation, in both styles
+#include <eddy/net/detail/operation.h>
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/loop/timer.h>
+#include <eddy/net/connect.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/failing_system.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/malloc_count.h"
+#include "support/stream_pair.h"
+
+using namespace std::chrono_literals;
+using eddy::result;
+using eddy::tcp_stream;
+
+namespace {
+
+eddy::task<std::string> read_some(tcp_stream& from) {
+  std::array<char, 64> buffer;
+  const std::size_t n = co_await from.read(buffer);
+  co_return std::string(buffer.data(), n);
+}
+
+eddy::task<std::error_code> read_error(tcp_stream& from) {
+  std::array<char, 64> buffer;
+  const auto r = co_await eddy::as_result(from.read(buffer));
+  co_return r ? std::error_code() : r.error();
+}
+
+eddy::task<> write_all(tcp_stream& to, std::string text) { co_await to.write(text); }
+
+eddy::task<> echo(tcp_stream& s) {
+  std::array<char, 64> buffer;
+  for (;;) {
+    const std::size_t n = co_await s.read(buffer);
+    if (n == 0) co_return;
+    co_await s.write(std::span(buffer).first(n));
+  }
+}
+
+void echo_with_handlers(tcp_stream& s, std::array<char, 64>& buffer) {
+  s.read(buffer, [&](result<std::size_t> n) {
+    if (!n || *n == 0) return;
+    s.write(std::span(buffer).first(*n), [&](result<void>) { echo_with_handlers(s, buffer); });
+  });
+}
+
+/// A connection on which each call moves all it is asked to, at once.
+class endless : public failing_system {
+public:
+  ssize_t read(int, void*, std::size_t size) override { return static_cast<ssize_t>(size); }
+  ssize_t send(int, const void*, std::size_t size, int) override {
+    return static_cast<ssize_t>(size);
+  }
+};
+
+/// The lowest address that the stack has reached.
+struct depth {
+  void look() {
+    const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    lowest = std::min(lowest, here);
+    highest = std::max(highest, here);
+  }
+  std::uintptr_t lowest = UINTPTR_MAX;
+  std::uintptr_t highest = 0;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_loop, "a handler never runs inside the call that was given it") {
+  stream_pair pair(loop);
+  send(pair.far, "abc");
+  journal note;
+  std::array<char, 8> buffer;
+  pair.near.read(buffer, [&](result<std::size_t>) { note("read"); });
+  pair.near.write("x", [&](result<void>) { note("written"); });
+  note("registered");
+  CHECK(take(pair.far).empty());
+  loop.run();
+  CHECK(note == "registered read written");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a handler may destroy its stream") {
+  std::optional<stream_pair> pair(loop);
+  send(pair->far, "abc");
+  std::array<char, 8> buffer;
+  bool called = false;
+  pair->near.write("y", [](result<void>) { FAIL("the stream has gone"); });
+  pair->near.stop_writing();
+  pair->near.read(buffer, [&, alive = std::make_shared<int>(1)](result<std::size_t> n) {
+    pair.reset();
+    called = n.value_or(0) == 3 && *alive == 1;
+  });
+  loop.run();
+  CHECK(called);
+}
+
+ASYNC_TEST("a coroutine may destroy the stream it has read from") {
+  std::optional<stream_pair> pair(loop);
+  send(pair->far, "abc");
+  co_await read_some(pair->near);
+  send(pair->far, "d");
+  const std::string later = co_await read_some(pair->near);
+  pair.reset();
+  CHECK(later == "d");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a stream may be moved while somebody waits") {
+  stream_pair pair(loop);
+  auto reading = eddy::spawn(loop, read_some(pair.near));
+  std::array<char, 8> buffer;
+  std::size_t size = 0;
+  pair.far.read(buffer, [&](result<std::size_t> n) { size = n.value_or(0); });
+  loop.run_ready();
+  tcp_stream near = std::move(pair.near);
+  tcp_stream far;
+  far = std::move(pair.far);
+  send(near, "to far");
+  send(far, "to near");
+  loop.run();
+  CHECK(std::move(reading).take().value() == "to near");
+  CHECK(size == 6);
+}
+
+TEST_CASE_FIXTURE(with_loop, "closing ends a coroutine's wait with operation_canceled") {
+  stream_pair pair(loop);
+  auto reading = eddy::spawn(loop, read_error(pair.near));
+  auto writing = eddy::spawn(loop, write_all(pair.near, std::string(10'000'000, 'x')));
+  loop.run_ready();
+  SUBCASE("close") { pair.near.close(); }
+  SUBCASE("destroy") { tcp_stream(std::move(pair.near)); }
+  SUBCASE("stop") {
+    pair.near.stop_reading();
+    pair.near.stop_writing();
+  }
+  SUBCASE("at the moment when it is ready") {
+    send(pair.far, "abc");
+    static_cast<void>(take(pair.far));
+    eddy::timer t(loop);
+    t.start(0ms, [&] {
+      pair.near.close();
+      CHECK(!reading.ready());
+    });
+    loop.run_once();
+  }
+  loop.run();
+  CHECK(std::move(reading).take().value() == std::errc::operation_canceled);
+  const auto written = std::move(writing).take();
+  REQUIRE(!written);
+  CHECK_THROWS_AS(std::rethrow_exception(written.error()), std::system_error);
+}
+
+TEST_CASE_FIXTURE(with_loop, "closing drops a handler, with all that it owns") {
+  stream_pair pair(loop);
+  int alive = 0;
+  std::array<char, 8> buffer;
+  pair.near.read(buffer, [c = counted(alive)](result<std::size_t>) { FAIL("it was dropped"); });
+  pair.near.write(std::string_view("x"),
+                  [c = counted(alive)](result<void>) { FAIL("it was dropped"); });
+  CHECK(alive == 2);
+  SUBCASE("close") { pair.near.close(); }
+  SUBCASE("destroy") { tcp_stream(std::move(pair.near)); }
+  SUBCASE("stop") {
+    pair.near.stop_reading();
+    pair.near.stop_writing();
+  }
+  CHECK(alive == 0);
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a handler may own the stream that owns it") {
+  struct connection {
+    explicit connection(eddy::event_loop& loop) : pair(loop) {}
+    stream_pair pair;
+    std::array<char, 8> buffer;
+  };
+  auto c = std::make_shared<connection>(loop);
+  const std::weak_ptr<connection> watch = c;
+  c->pair.near.read(c->buffer, [c](result<std::size_t>) { FAIL("it was dropped"); });
+  connection& inside = *c;
+  c.reset();
+  CHECK(!watch.expired());
+  inside.pair.near.close();
+  CHECK(watch.expired());
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a read dropped when it is ready loses nothing") {
+  stream_pair pair(loop);
+  std::optional<eddy::future<std::string>> first = eddy::spawn(loop, read_some(pair.near));
+  loop.run_ready();
+  eddy::timer t(loop);
+  send(pair.far, "abc");
+  t.start(0ms, [&] { first.reset(); });  // the timer runs first, of what is ready
+  loop.run_once();
+  CHECK(!first);
+
+  auto second = eddy::spawn(loop, read_some(pair.near));
+  loop.run();
+  CHECK(std::move(second).take().value() == "abc");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a handler dropped when it is ready loses nothing") {
+  stream_pair pair(loop);
+  std::array<char, 8> buffer;
+  pair.near.wait_readable([](result<void>) {});
+  pair.near.stop_reading();
+  std::size_t size = 0;
+  send(pair.far, "ab");
+  pair.near.read(buffer, [&](result<std::size_t> n) { size = n.value_or(0); });
+  loop.run();
+  CHECK(size == 2);
+  pair.near.read(buffer, [](result<std::size_t>) { FAIL("it was dropped"); });
+  loop.run_ready();
+  eddy::timer t(loop);
+  send(pair.far, "abc");
+  t.start(0ms, [&] { pair.near.stop_reading(); });
+  loop.run_once();
+  CHECK(take(pair.near) == "abc");
+}
+
+ASYNC_TEST("what a timeout drops can be done again") {
+  stream_pair pair(loop);
+  auto limited = eddy::as_result(eddy::timeout(5ms, read_some(pair.near)));
+  const auto r = co_await std::move(limited);
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::timed_out);
+  send(pair.far, "abc");
+  const std::string text = co_await read_some(pair.near);
+  CHECK(text == "abc");
+}
+
+ASYNC_TEST("of a write that is dropped nothing more is sent") {
+  stream_pair pair(loop);
+  {
+    auto writing = eddy::spawn(loop, write_all(pair.near, std::string(10'000'000, 'x')));
+    co_await eddy::sleep(1ms);
+    CHECK(!writing.ready());
+  }
+  const std::size_t sent = take(pair.far).size();
+  CHECK(sent < 10'000'000);
+  co_await eddy::sleep(1ms);
+  CHECK(take(pair.far).empty());
+  co_await pair.near.write("more");
+  CHECK(take(pair.far) == "more");
+}
+
+TEST_CASE_FIXTURE(with_loop, "an operation that was made and never awaited does nothing") {
+  stream_pair pair(loop);
+  send(pair.far, "abc");
+  std::array<char, 8> buffer;
+  {
+    auto never = pair.near.read(buffer);
+    auto moved = std::move(never);
+    static_cast<void>(moved);
+  }
+  loop.run();
+  CHECK(take(pair.near) == "abc");
+}
+
+ASYNC_TEST("an operation on a stream that was closed before it began is cancelled") {
+  stream_pair pair(loop);
+  std::array<char, 8> buffer;
+  auto late = pair.near.read(buffer);
+  pair.near.close();
+  const auto r = co_await eddy::as_result(std::move(late));
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::operation_canceled);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an operation tells what it waits for") {
+  stream_pair pair(loop);
+  const auto reading = eddy::spawn(loop, read_some(pair.near));
+  loop.run_ready();
+  const std::string expected = "read from " + pair.near.peer_address().to_string() +
+                               " (descriptor " + std::to_string(pair.near.descriptor()) + ")";
+  INFO(loop.dump());
+  CHECK(loop.dump().contains(expected));
+  CHECK(loop.dump().contains("read_some at operation_test.cc:"));
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait starve nobody") {
+  stream_pair pair(loop);
+  endless system;
+  depth stack;
+  constexpr int many = 1'000'000;
+  int done = 0;
+  int before_timer = 0;
+  eddy::timer t(loop);
+  t.start(0ms, [&] { before_timer = done; });
+
+  SUBCASE("await") {
+    auto reading = [](tcp_stream& s, depth& d, int& count) -> eddy::task<> {
+      std::array<char, 8> buffer;
+      for (int i = 0; i < many; ++i) {
+        const std::size_t n = co_await s.read(buffer);
+        count += n == 8 ? 1 : 0;
+        d.look();
+      }
+    };
+    auto all = eddy::spawn(loop, reading(pair.near, stack, done));
+    loop.run();
+    CHECK(std::move(all).take().has_value());
+  }
+  SUBCASE("handlers") {
+    std::array<char, 8> buffer;
+    std::function<void()> more = [&] {
+      stack.look();
+      if (done == many) return;
+      pair.near.read(buffer, [&](result<std::size_t> n) {
+        done += n.value_or(0) == 8 ? 1 : 0;
+        more();
+      });
+    };
+    more();
+    loop.run();
+  }
+  CHECK(done == many);
+  CHECK(before_timer < 2000);
+  CHECK(stack.highest - stack.lowest < 16384);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a turn of request and answer costs one read and one write") {
+  stream_pair pair(loop);
+  std::optional<eddy::future<>> echoing;
+  std::array<char, 64> buffer;
+  SUBCASE("await") { echoing = eddy::spawn(loop, echo(pair.far)); }
+  SUBCASE("handlers") { echo_with_handlers(pair.far, buffer); }
+  const auto turn = [&] {
+    send(pair.near, "0123456789");
+    while (loop.run_ready()) {
+    }
+    CHECK(take(pair.near) == "0123456789");
+  };
+  turn();
+
+  failing_system system;
+  constexpr std::size_t turns = 100;
+  // `turn` itself sends once and reads twice.
+  for (std::size_t i = 0; i < turns; ++i) turn();
+  CHECK(system.count(call::read) == turns * (1 + 2));
+  CHECK(system.count(call::send) == turns * (1 + 1));
+  CHECK(system.total() == turns * 5);
+  pair.near.close();
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a read that filled its buffer is followed by a try") {
+  stream_pair pair(loop);
+  failing_system system;
+  std::array<char, 4> buffer;
+  auto reading = [](tcp_stream& s, std::array<char, 4>& b) -> eddy::task<> {
+    for (std::size_t left = 10; left > 0;) {
+      const std::size_t n = co_await s.read(b);
+      left -= n;
+    }
+  };
+  send(pair.far, "0123456789");
+  auto done = eddy::spawn(loop, reading(pair.near, buffer));
+  loop.run_ready();
+  CHECK(done.ready());  // in one go
+  CHECK(system.count(call::read) == 3);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a message echoed costs no malloc") {
+  stream_pair pair(loop);
+  std::optional<eddy::future<>> echoing;
+  std::array<char, 64> buffer;
+  std::array<char, 64> answer;
+  SUBCASE("await") { echoing = eddy::spawn(loop, echo(pair.far)); }
+  SUBCASE("handlers") { echo_with_handlers(pair.far, buffer); }
+  int left = 0;
+  const auto turns = [&](int count) {
+    left = count;
+    std::function<void()> ask = [&] {
+      if (left-- == 0) return;
+      pair.near.write("0123456789", [&](result<void>) {
+        pair.near.read(answer, [&](result<std::size_t>) { ask(); });
+      });
+    };
+    const auto before = mallocs;
+    ask();
+    while (left >= 0) loop.run_once();
+    return mallocs - before;
+  };
+  turns(10);
+  CHECK(turns(1000) == 0);
+  pair.near.close();
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a read with a time limit costs no malloc either") {
+  stream_pair pair(loop);
+  auto talk = [](stream_pair& p) -> eddy::task<std::size_t> {
+    std::array<char, 8> buffer;
+    std::size_t before = 0;
+    for (int i = 0; i < 1000; ++i) {
+      if (i == 10) before = mallocs;
+      co_await p.near.write("abc");
+      co_await eddy::timeout(1h, p.far.read(buffer));
+    }
+    co_return mallocs - before;
+  };
+  const std::size_t count = eddy::block_on(loop, talk(pair));
+  CHECK(count == 0);
+}
+
+TEST_CASE("wrong use stops the program with a sentence") {
+  const auto with_pair = [](auto mistake) {
+    return [mistake] {
+      eddy::event_loop loop;
+      stream_pair pair(loop);
+      mistake(loop, pair);
+      loop.run();
+    };
+  };
+  static std::array<char, 8> buffer;
+
+  dies_saying("two read from one stream at a time", with_pair([](auto&, stream_pair& p) {
+                p.near.read(buffer, [](result<std::size_t>) {});
+                p.near.read(buffer, [](result<std::size_t>) {});
+              }));
+  dies_saying("two read from one stream at a time", with_pair([](auto& loop, stream_pair& p) {
+                auto first = eddy::spawn(loop, read_some(p.near));
+                auto second = eddy::spawn(loop, read_some(p.near));
+                loop.run();
+              }));
+  dies_saying("two read from one stream at a time", with_pair([](auto&, stream_pair& p) {
+                p.near.wait_readable([](result<void>) {});
+                static_cast<void>(p.near.try_read(buffer));
+              }));
+  dies_saying("two write to one stream at a time", with_pair([](auto&, stream_pair& p) {
+                p.near.write("a", [](result<void>) {});
+                p.near.write("b", [](result<void>) {});
+              }));
+  dies_saying("a read into an empty buffer", with_pair([](auto&, stream_pair& p) {
+                static_cast<void>(p.near.try_read(std::span<char>()));
+              }));
+  dies_saying("a tcp_stream was used that is not open", with_pair([](auto&, stream_pair& p) {
+                p.near.close();
+                static_cast<void>(p.near.try_read(buffer));
+              }));
+  dies_saying("awaited on another loop than its own", with_pair([](auto&, stream_pair& p) {
+                eddy::event_loop other;
+                eddy::block_on(other, read_some(p.near));
+              }));
+  dies_saying("from another thread", with_pair([](auto& loop, stream_pair& p) {
+                loop.defer([&] { std::thread([&] { p.near.close(); }).join(); });
+                loop.run();
+              }));
+}

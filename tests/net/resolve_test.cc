@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/resolve.h
+#include <eddy/net/resolve.h>
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <netdb.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/spawn.h>
+#include <eddy/net/pending.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/name_server.h"
+
+using eddy::address;
+using eddy::pending;
+using eddy::resolve;
+using eddy::resolve_error;
+using eddy::result;
+using addresses = std::vector<address>;
+
+ASYNC_TEST("a literal address is itself, and asks nobody") {
+  name_server server;
+  const addresses v4 = co_await resolve("1.2.3.4", 80);
+  CHECK(v4 == addresses{*address::parse("1.2.3.4:80")});
+  const addresses v6 = co_await resolve("::1", 80);
+  CHECK(v6 == addresses{address::loopback_v6(80)});
+  const addresses bracketed = co_await resolve("[::1]", 80);
+  CHECK(bracketed == v6);
+  CHECK(server.asked == 0);
+}
+
+ASYNC_TEST("a name is what the system's resolver says") {
+  const addresses all = co_await resolve("localhost", 80);
+  REQUIRE(!all.empty());
+  for (const address& a : all) {
+    CHECK(a.is_loopback());
+    CHECK(a.port() == 80);
+  }
+}
+
+ASYNC_TEST("a name with several addresses gives all, in order and once each") {
+  name_server server;
+  server.knows = {"[2001:db8::1]:0", "10.0.0.1:0", "[2001:db8::1]:0"};
+  const addresses all = co_await resolve("host.example", 443);
+  CHECK(all == addresses{*address::parse("[2001:db8::1]:443"), *address::parse("10.0.0.1:443")});
+  CHECK(server.last_name == "host.example");
+  CHECK(server.kept == 0);
+}
+
+ASYNC_TEST("a name that can't be resolved is an error that names it") {
+  name_server server;
+  server.answer = EAI_NONAME;
+  std::string what;
+  try {
+    co_await resolve("no.example", 80);
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == resolve_error::not_found);
+    what = e.what();
+  }
+  CHECK(what == "resolve no.example: name not found");
+}
+
+ASYNC_TEST("each way to fail has its error") {
+  name_server server;
+  server.answer = EAI_AGAIN;
+  const auto again = co_await eddy::as_result(resolve("no.example", 80));
+  CHECK((again.error() == resolve_error::try_again));
+  CHECK((again.error() == std::errc::resource_unavailable_try_again));
+  server.answer = EAI_NODATA;
+  const auto none = co_await eddy::as_result(resolve("no.example", 80));
+  CHECK((none.error() == resolve_error::no_address));
+  server.answer = EAI_FAIL;
+  const auto failed = co_await eddy::as_result(resolve("no.example", 80));
+  CHECK((failed.error() == resolve_error::failed));
+  server.answer = EAI_MEMORY;
+  const auto memory = co_await eddy::as_result(resolve("no.example", 80));
+  CHECK((memory.error() == std::errc::not_enough_memory));
+  server.answer = EAI_SYSTEM;
+  const auto system = co_await eddy::as_result(resolve("no.example", 80));
+  CHECK((system.error() == std::errc::too_many_files_open));
+  server.answer = 0;
+  const auto empty = co_await eddy::as_result(resolve("no.example", 80));
+  CHECK((empty.error() == resolve_error::no_address));
+}
+
+ASYNC_TEST("a name with a zero in it is nobody's") {
+  name_server server;
+  server.knows = {"10.0.0.1:0"};
+  const auto r = co_await eddy::as_result(resolve(std::string("a\0b", 3), 80));
+  CHECK((r.error() == resolve_error::not_found));
+  CHECK(server.asked == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
+  name_server server;
+  server.knows = {"10.0.0.1:0"};
+  std::optional<result<addresses>> found;
+  pending p = resolve(loop, "host.example", 80, [&](result<addresses> r) { found = std::move(r); });
+  CHECK(p.active());
+  CHECK(!found);
+  loop.run();
+  CHECK(!p.active());
+  CHECK(found->value() == addresses{*address::parse("10.0.0.1:80")});
+
+  server.answer = EAI_NONAME;
+  p = resolve(loop, "host.example", 80, [&](result<addresses> r) { found = std::move(r); });
+  loop.run();
+  CHECK((found->error() == resolve_error::not_found));
+}
+
+TEST_CASE_FIXTURE(with_loop, "what is dropped calls nobody") {
+  name_server server;
+  server.knows = {"10.0.0.1:0"};
+  int alive = 0;
+  const auto start = [&] {
+    return resolve(loop, "host.example", 80,
+                   [c = counted(alive)](const result<addresses>&) { FAIL("it was dropped"); });
+  };
+  {
+    const pending p = start();
+  }
+  CHECK(alive == 0);
+
+  pending p = start();
+  loop.run_ready();  // a worker is at it
+  CHECK(alive == 1);
+  SUBCASE("stop") { p.stop(); }
+  SUBCASE("assign") { p = pending(); }
+  SUBCASE("destroy a moved one") { const pending moved = std::move(p); }
+  CHECK(alive == 0);
+  loop.run();
+  server.wait_for_workers();
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "an operation that is held knows when it has moved, and may end itself") {
+  std::optional<pending> p;
+  bool called = false;
+  p = resolve(loop, "1.2.3.4", 80, [&](const result<addresses>&) {
+    p.reset();
+    called = true;
+  });
+  pending elsewhere = std::move(*p);
+  *p = std::move(elsewhere);
+  CHECK(loop.dump().contains("resolve_steps") == false);  // it has not begun
+  loop.run();
+  CHECK(called);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an exception that leaves such a handler leaves run") {
+  pending p = resolve(loop, "1.2.3.4", 80,
+                      [](const result<addresses>&) { throw std::runtime_error("mine"); });
+  CHECK_THROWS_WITH_AS(loop.run(), "mine", std::runtime_error);
+  CHECK(!p.active());
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/detail/system.h, and the support that fails its calls
+#include <eddy/net/detail/system.h>
+
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include "support/failing_system.h"
+#include "support/socket_pair.h"
+
+using eddy::detail::os;
+using eddy::detail::scoped_system;
+
+TEST_CASE("the kernel answers unless another system stands in for it") {
+  eddy::detail::system& kernel = os();
+  {
+    eddy::detail::system outer;
+    const scoped_system first(outer);
+    CHECK(&os() == &outer);
+    {
+      eddy::detail::system inner;
+      const scoped_system second(inner);
+      CHECK(&os() == &inner);
+    }
+    CHECK(&os() == &outer);
+  }
+  CHECK(&os() == &kernel);
+}
+
+TEST_CASE("a system stands in on its own thread only") {
+  eddy::detail::system& kernel = os();
+  eddy::detail::system mine;
+  const scoped_system in_place(mine);
+  const eddy::detail::system* seen = nullptr;
+  std::thread([&seen] { seen = &os(); }).join();
+  CHECK(seen == &kernel);
+}
+
+TEST_CASE("the failing system fails the k-th call of a kind, and counts") {
+  const socket_pair pair;
+  pair.send("abc");
+  failing_system system;
+  system.fail(call::read, ECONNRESET, 2);
+  char byte = 0;
+
+  CHECK(os().read(pair.near(), &byte, 1) == 1);
+  CHECK(os().read(pair.near(), &byte, 1) == -1);
+  CHECK(errno == ECONNRESET);
+  CHECK(os().read(pair.near(), &byte, 1) == 1);
+  CHECK(byte == 'b');
+  CHECK(system.count(call::read) == 3);
+  CHECK(system.total() == 3);
+}
+
+TEST_CASE("the failing system moves few bytes at a time") {
+  const socket_pair pair;
+  failing_system system;
+  system.limit_bytes(2);
+  char bytes[4];
+  CHECK(os().send(pair.near(), "abc", 3, 0) == 2);
+  pair.send("abc");
+  CHECK(os().read(pair.near(), bytes, sizeof bytes) == 2);
+}

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/tcp_stream.h
+#include <eddy/net/tcp_stream.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/join.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+
+#include "support/async_test.h"
+#include "support/failing_system.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/stream_pair.h"
+
+using namespace std::chrono_literals;
+using eddy::const_buffer;
+using eddy::result;
+using eddy::tcp_stream;
+
+static_assert(std::is_nothrow_move_constructible_v<tcp_stream>);
+static_assert(std::is_nothrow_move_assignable_v<tcp_stream>);
+static_assert(!std::is_copy_constructible_v<tcp_stream>);
+static_assert(!std::is_aggregate_v<tcp_stream::keep_alive_times> ||
+              std::is_trivially_destructible_v<tcp_stream::keep_alive_times>);
+static_assert(!std::is_aggregate_v<decltype(std::declval<tcp_stream&>().wait_readable())>);
+static_assert(sizeof(tcp_stream) == sizeof(void*));
+
+namespace {
+
+std::string letters(std::size_t count) {
+  std::string text;
+  text.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) text += static_cast<char>('a' + (i * 7 + i / 26) % 26);
+  return text;
+}
+
+eddy::task<std::string> read_to_end(tcp_stream& from, std::size_t piece = 1000) {
+  std::string all;
+  std::vector<char> buffer(piece);
+  for (;;) {
+    const std::size_t n = co_await from.read(buffer);
+    if (n == 0) co_return all;
+    all.append(buffer.data(), n);
+  }
+}
+
+eddy::task<> write_and_end(tcp_stream& to, const std::string& text) {
+  co_await to.write(text);
+  to.shutdown();
+}
+
+/// The callback form of `read_to_end`.
+struct reader {
+  explicit reader(tcp_stream& s) : from(s) { more(); }
+  void more() {
+    from.read(buffer, [this](result<std::size_t> n) {
+      if (!n || *n == 0) {
+        error = n ? std::error_code() : n.error();
+        ended = true;
+        return;
+      }
+      all.append(buffer.data(), *n);
+      more();
+    });
+  }
+  tcp_stream& from;
+  std::array<char, 1000> buffer;
+  std::string all;
+  std::error_code error;
+  bool ended = false;
+};
+
+}  // namespace
+
+ASYNC_TEST("a read gives what is there") {
+  stream_pair pair(loop);
+  send(pair.far, "abc");
+  std::array<char, 2> buffer;
+  const std::size_t first = co_await pair.near.read(buffer);
+  CHECK(std::string(buffer.data(), first) == "ab");
+  const std::size_t second = co_await pair.near.read(buffer);
+  CHECK(std::string(buffer.data(), second) == "c");
+}
+
+ASYNC_TEST("a read waits until something is there") {
+  stream_pair pair(loop);
+  journal note;
+  auto reading = [](tcp_stream& from, journal& j) -> eddy::task<> {
+    std::array<std::byte, 8> buffer;
+    const std::size_t n = co_await from.read(buffer);
+    j("read");
+    j(n);
+  };
+  auto done = eddy::spawn(loop, reading(pair.near, note));
+  co_await eddy::sleep(1ms);
+  note("send");
+  send(pair.far, "abc");
+  co_await std::move(done);
+  CHECK(note == "send read 3");
+}
+
+ASYNC_TEST("a read at the end gives nothing, again and again") {
+  stream_pair pair(loop);
+  send(pair.far, "a");
+  pair.far.close();
+  std::array<char, 8> buffer;
+  const std::size_t before = co_await pair.near.read(buffer);
+  CHECK(before == 1);
+  for (int i = 0; i < 3; ++i) {
+    const std::size_t n = co_await pair.near.read(buffer);
+    CHECK(n == 0);
+  }
+}
+
+ASYNC_TEST("a write writes all, however much, while the other side reads") {
+  stream_pair pair(loop);
+  pair.near.set_send_buffer(4096);
+  const std::string text = letters(3'000'000);
+  auto both = eddy::join(write_and_end(pair.near, text), read_to_end(pair.far));
+  const auto ended = co_await std::move(both);
+  CHECK(std::get<1>(ended) == text);
+}
+
+TEST_CASE_FIXTURE(with_loop, "handlers get the same as those who await") {
+  stream_pair pair(loop);
+  pair.near.set_send_buffer(4096);
+  const std::string text = letters(3'000'000);
+  reader read(pair.far);
+  pair.near.write(text, [&](result<void> r) {
+    CHECK(r.has_value());
+    pair.near.shutdown();
+  });
+  loop.run();
+  CHECK(read.ended);
+  CHECK(!read.error);
+  CHECK(read.all == text);
+}
+
+ASYNC_TEST("several buffers are written in order, and empty ones are nothing") {
+  stream_pair pair(loop);
+  const std::string head = "head ";
+  const std::vector<std::byte> middle = {std::byte{'m'}, std::byte{' '}};
+  const std::array<const_buffer, 5> parts = {"", head, middle, const_buffer(), "tail"};
+  co_await pair.near.write(parts);
+  CHECK(take(pair.far) == "head m tail");
+  co_await pair.near.write(std::span<const const_buffer>());
+  co_await pair.near.write("");
+  CHECK(take(pair.far).empty());
+}
+
+ASYNC_TEST("any number of buffers of any size is written") {
+  stream_pair pair(loop);
+  pair.near.set_send_buffer(4096);
+  std::vector<std::string> texts;
+  std::vector<const_buffer> parts;
+  std::string whole;
+  for (std::size_t i = 0; i < 1000; ++i) texts.push_back(letters(i * i % 3001));
+  for (const std::string& t : texts) {
+    parts.emplace_back(t);
+    whole += t;
+  }
+  auto writing = [](tcp_stream& to, const std::vector<const_buffer>& all) -> eddy::task<> {
+    co_await to.write(all);
+    to.shutdown();
+  };
+  auto both = eddy::join(writing(pair.near, parts), read_to_end(pair.far));
+  const auto ended = co_await std::move(both);
+  CHECK(std::get<1>(ended) == whole);
+}
+
+ASYNC_TEST("a kernel that moves a byte at a time is no hindrance") {
+  stream_pair pair(loop);
+  const std::string text = letters(200);
+  const std::array<const_buffer, 3> parts = {"one", "", text};
+  failing_system system;
+  system.limit_bytes(1);
+  co_await pair.near.write(text);
+  co_await pair.near.write(parts);
+  system.limit_bytes(1'000'000);
+  CHECK(take(pair.far) == text + "one" + text);
+}
+
+ASYNC_TEST("a call that a signal interrupts is made again") {
+  stream_pair pair(loop);
+  failing_system system;
+  system.fail(call::send, EINTR);
+  system.fail(call::read, EINTR);
+  co_await pair.near.write("abc");
+  std::array<char, 8> buffer;
+  const std::size_t n = co_await pair.far.read(buffer);
+  CHECK(n == 3);
+}
+
+ASYNC_TEST("a try never waits") {
+  stream_pair pair(loop);
+  std::array<char, 8> buffer;
+  CHECK(!pair.near.try_read(buffer));
+  send(pair.far, "abc");
+  CHECK(pair.near.try_read(buffer)->value() == 3);
+
+  const std::string much = letters(100'000);
+  std::size_t written = 0;
+  while (auto n = pair.near.try_write(much)) written += n->value();
+  CHECK(written > 0);
+  CHECK(take(pair.far).size() == written);
+  CHECK(pair.near.try_write("")->value() == 0);
+  pair.far.close();
+  CHECK(pair.near.try_read(buffer)->value() == 0);
+  co_return;
+}
+
+ASYNC_TEST("a wait for something to read takes nothing and needs no buffer") {
+  stream_pair pair(loop);
+  auto sending = [](tcp_stream& to) -> eddy::task<> {
+    co_await eddy::sleep(1ms);
+    send(to, "abc");
+  };
+  auto sent = eddy::spawn(loop, sending(pair.far));
+  co_await pair.near.wait_readable();
+  CHECK(sent.ready());
+  co_await pair.near.wait_readable();
+  CHECK(take(pair.near) == "abc");
+  pair.far.close();
+  co_await pair.near.wait_readable();
+  std::array<char, 8> buffer;
+  const std::size_t n = co_await pair.near.read(buffer);
+  CHECK(n == 0);
+}
+
+ASYNC_TEST("a wait for room ends when there is some") {
+  stream_pair pair(loop);
+  const std::string much = letters(100'000);
+  while (pair.near.try_write(much)) {
+  }
+  auto emptying = [](tcp_stream& from) -> eddy::task<> {
+    co_await eddy::sleep(1ms);
+    static_cast<void>(take(from));
+  };
+  auto emptied = eddy::spawn(loop, emptying(pair.far));
+  co_await pair.near.wait_writable();
+  CHECK(emptied.ready());
+  CHECK(pair.near.try_write(much).has_value());
+}
+
+TEST_CASE_FIXTURE(with_loop, "handlers are told of readiness, too") {
+  stream_pair pair(loop);
+  journal note;
+  pair.near.wait_writable([&](result<void> r) {
+    note(r ? "writable" : "error");
+    send(pair.far, "x");
+  });
+  pair.near.wait_readable([&](result<void> r) { note(r ? "readable" : "error"); });
+  loop.run();
+  CHECK(note == "writable readable");
+  CHECK(take(pair.near) == "x");
+}
+
+ASYNC_TEST("one side can end while the other goes on") {
+  stream_pair pair(loop);
+  CHECK(!pair.near.shutdown());
+  std::array<char, 8> buffer;
+  const std::size_t end = co_await pair.far.read(buffer);
+  CHECK(end == 0);
+  co_await pair.far.write("still");
+  const std::size_t n = co_await pair.near.read(buffer);
+  CHECK(std::string(buffer.data(), n) == "still");
+  const auto late = co_await eddy::as_result(pair.near.write("x"));
+  REQUIRE(!late);
+  CHECK(late.error() == std::errc::broken_pipe);
+}
+
+ASYNC_TEST("who reads comes to an end when reading is shut down") {
+  stream_pair pair(loop);
+  send(pair.far, "last words");
+  auto reading = eddy::spawn(loop, read_to_end(pair.near));
+  co_await eddy::sleep(1ms);
+  CHECK(!reading.ready());
+  CHECK(!pair.near.shutdown_read());
+  const std::string words = co_await std::move(reading);
+  CHECK(words == "last words");
+  co_await pair.near.write("bye");
+  CHECK(take(pair.far) == "bye");
+}
+
+ASYNC_TEST("a reset is an error that names the peer") {
+  stream_pair pair(loop);
+  const std::string name = pair.near.peer_address().to_string();
+  auto reset = [](tcp_stream& s) -> eddy::task<> {
+    co_await eddy::sleep(1ms);
+    s.set_linger(0s);
+    s.close();
+  };
+  auto resetting = eddy::spawn(loop, reset(pair.far));
+  std::array<char, 8> buffer;
+  std::string what;
+  try {
+    co_await pair.near.read(buffer);
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == std::errc::connection_reset);
+    what = e.what();
+  }
+  CHECK(what == "read from " + name + ": Connection reset by peer");
+}
+
+ASYNC_TEST("a reset after a short read is found") {
+  stream_pair pair(loop);
+  send(pair.far, "abc");
+  std::array<char, 8> buffer;
+  const std::size_t n = co_await pair.near.read(buffer);
+  CHECK(n == 3);
+  pair.far.set_linger(0s);
+  pair.far.close();
+  const auto r = co_await eddy::as_result(pair.near.read(buffer));
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::connection_reset);
+}
+
+ASYNC_TEST("the end after a short read is found, and what came in between") {
+  stream_pair pair(loop);
+  send(pair.far, "abc");
+  std::array<char, 8> buffer;
+  const std::size_t first = co_await pair.near.read(buffer);
+  CHECK(first == 3);
+  send(pair.far, "de");
+  pair.far.close();
+  const std::size_t second = co_await pair.near.read(buffer);
+  CHECK(second == 2);
+  const std::size_t end = co_await pair.near.read(buffer);
+  CHECK(end == 0);
+}
+
+ASYNC_TEST("a write to who has gone is an error and no signal") {
+  std::signal(SIGPIPE, SIG_DFL);
+  stream_pair pair(loop);
+  pair.far.set_linger(0s);
+  pair.far.close();
+  const std::array<const_buffer, 2> parts = {"a", "b"};
+  for (int i = 0; i < 3; ++i) {
+    const auto one = co_await eddy::as_result(pair.near.write("x"));
+    CHECK(!one);
+    const auto several = co_await eddy::as_result(pair.near.write(parts));
+    CHECK(!several);
+    CHECK(!pair.near.try_write("x")->has_value());
+  }
+}
+
+ASYNC_TEST("an error of the connection that nobody was told can be asked for") {
+  stream_pair pair(loop);
+  CHECK(!pair.near.take_error());
+  pair.far.set_linger(0s);
+  pair.far.close();
+  co_await pair.near.wait_readable();
+  CHECK(pair.near.take_error() == std::errc::connection_reset);
+  CHECK(!pair.near.take_error());
+}
+
+TEST_CASE_FIXTURE(with_loop, "options are what they were set to") {
+  stream_pair pair(loop);
+  tcp_stream& s = pair.near;
+  CHECK(!s.no_delay());
+  s.set_no_delay(true);
+  CHECK(s.no_delay());
+  s.set_keep_alive(true);
+  CHECK(s.keep_alive());
+  s.set_keep_alive(false);
+  CHECK(!s.keep_alive());
+  s.set_keep_alive({.idle = 10s, .interval = 5s, .probes = 3});
+  CHECK(s.keep_alive());
+  s.set_send_buffer(10'000);
+  CHECK(s.send_buffer() == 20'000);
+  s.set_receive_buffer(10'000);
+  CHECK(s.receive_buffer() == 20'000);
+  s.set_linger(5s);
+  s.set_linger(std::nullopt);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an option that the system refuses is an error") {
+  const socket_pair pair;
+  tcp_stream not_tcp(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
+  CHECK_THROWS_WITH_AS(not_tcp.set_no_delay(true), "setting no-delay: Operation not supported",
+                       std::system_error);
+}
+
+TEST_CASE_FIXTURE(with_loop, "both ends know their addresses") {
+  stream_pair pair(loop);
+  CHECK(pair.near.peer_address() == pair.far.local_address());
+  CHECK(pair.far.peer_address() == pair.near.local_address());
+  CHECK(pair.near.peer_address().is_loopback());
+}
+
+TEST_CASE_FIXTURE(with_loop, "the streams of a thread are counted") {
+  CHECK(tcp_stream::count() == 0);
+  {
+    stream_pair pair(loop);
+    CHECK(tcp_stream::count() == 2);
+    const tcp_stream moved = std::move(pair.far);
+    CHECK(!pair.far.open());
+    CHECK(moved.open());
+    CHECK(tcp_stream::count() == 2);
+    pair.near.close();
+    pair.near.close();
+    CHECK(!pair.near.open());
+    CHECK(tcp_stream::count() == 1);
+  }
+  CHECK(tcp_stream::count() == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a stream takes over any connected socket") {
+  const socket_pair pair;
+  tcp_stream s(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
+  pair.send("abc");
+  CHECK(take(s) == "abc");
+}
+
+TEST_CASE_FIXTURE(with_loop, "what is no connected socket is refused, and closed") {
+  CHECK_THROWS_AS(tcp_stream(loop, -1), std::system_error);
+  CHECK_THROWS_AS(tcp_stream(loop, ::open("/dev/null", O_RDONLY | O_CLOEXEC)), std::system_error);
+  CHECK_THROWS_AS(tcp_stream(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+                  std::system_error);
+  CHECK(tcp_stream::count() == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "an exception that leaves a handler leaves run, and the stream is whole") {
+  stream_pair pair(loop);
+  send(pair.far, "abc");
+  std::array<char, 8> buffer;
+  pair.near.read(buffer, [](result<std::size_t>) { throw std::runtime_error("mine"); });
+  CHECK_THROWS_WITH_AS(loop.run(), "mine", std::runtime_error);
+  std::size_t read = 0;
+  pair.near.read(buffer, [&](result<std::size_t> n) { read = n.value_or(0); });
+  send(pair.far, "de");
+  loop.run();
+  CHECK(read == 2);
+}
+
+TEST_CASE_FIXTURE(with_loop, "each stream of a thousand gets its own bytes") {
+  struct echo {
+    explicit echo(eddy::event_loop& l) : pair(l) { more(); }
+    void more() {
+      pair.far.read(buffer, [this](result<std::size_t> n) {
+        if (!n || *n == 0) return pair.far.close();
+        pair.far.write(std::span(buffer).first(*n), [this](result<void>) { more(); });
+      });
+    }
+    stream_pair pair;
+    std::array<char, 16> buffer;
+  };
+  std::vector<std::unique_ptr<echo>> all;
+  for (int i = 0; i < 300; ++i) all.push_back(std::make_unique<echo>(loop));
+  std::vector<eddy::future<std::string>> clients;
+  auto talk = [](tcp_stream& s, std::string word) -> eddy::task<std::string> {
+    std::string heard;
+    std::array<char, 16> buffer;
+    for (int i = 0; i < 10; ++i) {
+      co_await s.write(word);
+      for (std::size_t n = 0; n < word.size();) {
+        const std::size_t more = co_await s.read(buffer);
+        heard.append(buffer.data(), more);
+        n += more;
+      }
+    }
+    s.shutdown();
+    co_return heard;
+  };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    clients.push_back(eddy::spawn(loop, talk(all[i]->pair.near, std::to_string(i) + ' ')));
+  }
+  loop.run();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    std::string expected;
+    for (int j = 0; j < 10; ++j) expected += std::to_string(i) + ' ';
+    CHECK(std::move(clients[i]).take().value() == expected);
+  }
+}

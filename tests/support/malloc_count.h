@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// Counts the calls of malloc and its like in a test program. One file of a
+// program includes it. Not under a sanitizer, which has a malloc of its own.
+
+#include <cstddef>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MALLOC_IS_COUNTED 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MALLOC_IS_COUNTED 0
+#endif
+#endif
+#ifndef MALLOC_IS_COUNTED
+#define MALLOC_IS_COUNTED 1
+#endif
+
+#if MALLOC_IS_COUNTED
+inline constinit thread_local std::size_t mallocs = 0;
+
+extern "C" {
+// glibc's names for what is behind the public ones.
+void* __libc_malloc(std::size_t size);                     // NOLINT(bugprone-reserved-identifier)
+void* __libc_calloc(std::size_t count, std::size_t size);  // NOLINT(bugprone-reserved-identifier)
+void* __libc_realloc(void* block, std::size_t size);       // NOLINT(bugprone-reserved-identifier)
+
+void* malloc(std::size_t size) {
+  ++mallocs;
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) {
+  ++mallocs;
+  return __libc_calloc(count, size);
+}
+void* realloc(void* block, std::size_t size) {
+  ++mallocs;
+  return __libc_realloc(block, size);
+}
+}
+#else
+inline constexpr std::size_t mallocs = 0;
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+/// A blocking connection to an address, by the kernel's own means.
+inline int plain_connection(const eddy::address& to) {
+  sockaddr_storage name;
+  const socklen_t size = to.to(name);
+  const int descriptor = ::socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (::connect(descriptor, reinterpret_cast<const sockaddr*>(&name), size) == 0) return descriptor;
+  const std::system_error error(errno, std::generic_category(), "plain_connection");
+  ::close(descriptor);
+  throw error;
+}
+
+/// The connection that a listener has in its queue, or is about to.
+inline eddy::tcp_stream next_of(eddy::tcp_listener& listener) {
+  pollfd waiting{.fd = listener.descriptor(), .events = POLLIN, .revents = 0};
+  ::poll(&waiting, 1, 10'000);
+  auto accepted = listener.try_accept();
+  REQUIRE(accepted.has_value());
+  return std::move(accepted->value());
+}
+
+/// Two ends of one connection over the loopback, both on one loop.
+struct stream_pair {
+  explicit stream_pair(eddy::event_loop& loop)
+      : stream_pair(loop, eddy::tcp_listener(loop, eddy::address::loopback_v4(0))) {}
+
+  eddy::tcp_stream near;
+  eddy::tcp_stream far;
+
+private:
+  stream_pair(eddy::event_loop& loop, eddy::tcp_listener listener)
+      : near(loop, plain_connection(listener.local_address())), far(next_of(listener)) {}
+};
+
+/// Sends all of it from the end of a connection, which has room for it.
+inline void send(eddy::tcp_stream& from, std::string_view bytes) {
+  const auto sent = from.try_write(bytes);
+  REQUIRE(sent.has_value());
+  REQUIRE(sent->value() == bytes.size());
+}
+
+/// Takes what has come to the end of a connection.
+inline std::string take(eddy::tcp_stream& from) {
+  std::string all;
+  char some[65536];
+  for (;;) {
+    const auto n = from.try_read(some);
+    if (!n || !n->has_value() || **n == 0) return all;
+    all.append(some, **n);
+  }
+}
