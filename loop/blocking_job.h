@@ -12,7 +12,10 @@ namespace eddy {
 ///
 /// Worker threads are the process's: they start when there is work, at most 16
 /// at a time, and end when there was none for ten seconds. What finds all of
-/// them busy waits its turn. A child of `fork` starts with none.
+/// them busy waits its turn.
+///
+/// Fork: the child starts with no worker and gets its own. A job of before the
+/// fork ends in the parent; the child's copy of it never does: destroy it.
 ///
 /// Lifetime: the loop outlives it.
 /// Cancelling: destroying it takes work back that has not begun. Work that has

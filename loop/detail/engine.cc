@@ -4,16 +4,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
-#include <new>
 #include <string>
 #include <utility>
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <pthread.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -21,6 +16,7 @@
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/file_watch_hub.h>
 #include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/make_loop.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/event_loop.h>
@@ -33,65 +29,6 @@ namespace {
 // number shares its kernel state with a parent.
 std::atomic<unsigned> forks{0};
 
-// libev aborts when memory is short, in the midst of ev_run, where nobody could
-// be given an error. It gets a reserve instead; `readiness`, which can be given
-// one, asks for memory before libev does.
-alignas(std::max_align_t) std::array<std::byte, std::size_t{1} << 20> reserve;
-std::atomic<std::size_t> reserve_used{0};
-
-bool in_reserve(const void* p) noexcept {
-  return p >= reserve.data() && p < reserve.data() + reserve.size();
-}
-
-void* from_reserve(void* old, std::size_t size) noexcept {
-  constexpr std::size_t unit = alignof(std::max_align_t);
-  const std::size_t at = reserve_used.fetch_add((size + unit - 1) / unit * unit);
-  if (at + size > reserve.size()) misuse("no memory is left, not even libev's reserve of 1 MiB");
-  void* const fresh = reserve.data() + at;
-  if (in_reserve(old)) {
-    // Its size is not known; whatever lies behind it does no harm.
-    const auto before = static_cast<std::byte*>(fresh) - static_cast<const std::byte*>(old);
-    std::memcpy(fresh, old, std::min(size, static_cast<std::size_t>(before)));
-  } else if (old != nullptr) {
-    std::memcpy(fresh, old, std::min(size, ::malloc_usable_size(old)));
-    std::free(old);
-  }
-  return fresh;
-}
-
-void* allocate_for_libev(void* old, long size) noexcept {
-  if (size == 0) {
-    if (!in_reserve(old)) std::free(old);
-    return nullptr;
-  }
-  const auto wanted = static_cast<std::size_t>(size);
-  if (in_reserve(old)) return from_reserve(old, wanted);
-  void* const fresh = std::realloc(old, wanted);
-  return fresh != nullptr ? fresh : from_reserve(old, wanted);
-}
-
-void stop_on_failed_call(const char* message) noexcept {
-  std::string sentence(message);
-  sentence += ": ";
-  sentence += std::strerror(errno);
-  sentence += ": was a descriptor of the loop's closed?";
-  misuse(sentence.c_str());
-}
-
-struct ev_loop* make_loop() {
-  [[maybe_unused]] static const bool prepared = [] {
-    ev_set_allocator(&allocate_for_libev);
-    ev_set_syserr_cb(&stop_on_failed_call);
-    return true;
-  }();
-  struct ev_loop* const made =
-      ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV} | unsigned{EVFLAG_NOTIMERFD});
-  if (made == nullptr) {
-    throw std::system_error(errno, std::generic_category(), "making an event loop");
-  }
-  return made;
-}
-
 struct ev_loop* checked(struct ev_loop* adopted) {
   if (ev_backend(adopted) != EVBACKEND_EPOLL) {
     throw std::system_error(std::make_error_code(std::errc::not_supported),
@@ -101,20 +38,6 @@ struct ev_loop* checked(struct ev_loop* adopted) {
 }
 
 std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
-
-/// What the kernel answers to a watch of `descriptor` in `epoll`: nothing, that
-/// it is watched there already (`file_exists`), or why it refuses.
-std::error_code try_watch(int epoll, int descriptor) noexcept {
-  epoll_event none{};
-  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &none) != 0) return last_error();
-  ::epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &none);
-  return {};
-}
-
-std::error_code refusal(int epoll, int descriptor) noexcept {
-  const auto answer = try_watch(epoll, descriptor);
-  return answer == std::errc::file_exists ? std::error_code{} : answer;
-}
 
 int make_timerfd() noexcept {
   return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -140,121 +63,6 @@ void without_exceptions(Work work) noexcept {
 }
 
 }  // namespace
-
-// ---- watch
-
-watch::watch(engine& e, int descriptor) : owner(&e) {
-  struct stat status{};
-  if (::fstat(descriptor, &status) != 0) throw std::system_error(last_error());
-  device = status.st_dev;
-  inode = status.st_ino;
-  anonymous = (status.st_mode & S_IFMT) == 0;
-  // A set that a parent shares is left alone; one of this moment knows most of
-  // the answers.
-  std::error_code answer;
-  if (e.shared()) {
-    const detail::descriptor set(::epoll_create1(EPOLL_CLOEXEC), "making an epoll set");
-    answer = try_watch(set.number(), descriptor);
-  } else {
-    answer = try_watch(e.backend(), descriptor);
-  }
-  if (answer && answer != std::errc::file_exists) throw std::system_error(answer);
-
-  const auto index = static_cast<std::size_t>(descriptor);
-  if (index >= e.by_descriptor_.size()) {
-    // libev's table grows with this one, to twice the size at the most.
-    const std::size_t size = std::max(index + 1, e.by_descriptor_.size() * 2);
-    ::operator delete(::operator new(size * 32));
-    e.by_descriptor_.resize(size);
-  }
-  for (watch* other = e.by_descriptor_[index]; other != nullptr; other = other->same_descriptor) {
-    // One that the kernel was shown, and does not know any more, was closed.
-    const bool gone = !answer && !e.shared() && ev_is_active(&other->io) && !other->linked();
-    if (gone || other->device != device || other->inode != inode) {
-      other->fail(std::make_error_code(std::errc::bad_file_descriptor));
-    }
-  }
-  same_descriptor = std::exchange(e.by_descriptor_[index], this);
-  ev_io_init(&io, &engine::on_event, descriptor, 0);
-  io.data = this;
-  ++e.loop_->watches_;
-}
-
-watch::~watch() {
-  forget(EV_READ);
-  forget(EV_WRITE);
-  set_mask(0);
-  unlink();
-  watch** place = &owner->by_descriptor_[static_cast<std::size_t>(io.fd)];
-  while (*place != this) place = &(*place)->same_descriptor;
-  *place = same_descriptor;
-  --owner->loop_->watches_;
-}
-
-void watch::set_mask(int mask) noexcept {
-  if (ev_is_active(&io) && (io.events & (EV_READ | EV_WRITE)) == mask) return;
-  // Pending and not active: libev has stopped it, and on_event was to hear why.
-  if (ev_is_active(&io) || ev_is_pending(&io)) {
-    ev_ref(owner->ev_);
-    ev_io_stop(owner->ev_, &io);
-  }
-  ev_io_modify(&io, mask);
-  if (mask == 0) {
-    check_others();
-    return;
-  }
-  ev_io_start(owner->ev_, &io);
-  ev_unref(owner->ev_);
-  if (!linked()) owner->changed_.push_back(*this);
-}
-
-void watch::check_others() noexcept {
-  // libev now asks the kernel for less on behalf of the others, and stops the
-  // program if the descriptor was closed.
-  watch* other = owner->by_descriptor_[static_cast<std::size_t>(io.fd)];
-  for (; other != nullptr; other = other->same_descriptor) {
-    if (ev_is_active(&other->io) && !other->linked()) owner->changed_.push_back(*other);
-  }
-}
-
-void watch::wait(int direction, ready_node& node) {
-  event_loop& loop = *owner->loop_;
-  loop.check_thread();
-  if (error) {
-    loop.ready(node);
-    return;
-  }
-  waiter(direction) = &node;
-  if (!background) ++loop.waits_;
-  const int mask = ev_is_active(&io) ? io.events & (EV_READ | EV_WRITE) : 0;
-  if ((mask & direction) == 0) set_mask(mask | direction);
-}
-
-void watch::forget(int direction) noexcept {
-  if (std::exchange(waiter(direction), nullptr) != nullptr && !background) --owner->loop_->waits_;
-}
-
-void watch::set_background(bool on) noexcept {
-  if (background == on) return;
-  background = on;
-  for (const ready_node* node : waiters) {
-    if (node != nullptr) owner->loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
-  }
-}
-
-void watch::fail(std::error_code why) noexcept {
-  set_mask(0);
-  unlink();
-  error = why;
-  for (const int direction : {EV_READ, EV_WRITE}) {
-    if (ready_node* const node = waiter(direction)) {
-      forget(direction);
-      owner->loop_->ready(*node);
-    }
-  }
-}
-
-// ---- engine
 
 engine::engine(event_loop& loop, struct ev_loop* adopted)
     : loop_(&loop),

@@ -13,8 +13,6 @@
 #include <span>
 #include <utility>
 
-#include <sys/socket.h>
-
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -37,7 +35,7 @@ public:
   void stop() {
     accepting_ = {};
     listener_.close();
-    for (const connection& c : connections_) ::shutdown(c.stream.descriptor(), SHUT_RD);
+    for (connection& c : connections_) c.stream.shutdown_read();
   }
   void kill() { connections_.clear(); }
   [[nodiscard]] census count() const { return {connections_.size(), buffered_}; }

@@ -13,8 +13,6 @@
 #include <span>
 #include <utility>
 
-#include <sys/socket.h>
-
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -34,7 +32,7 @@ public:
   /// Accepts no more; the connections end when they have sent what has come.
   void stop() {
     listener_.close();
-    for (const connection& c : connections_) ::shutdown(c.stream.descriptor(), SHUT_RD);
+    for (connection& c : connections_) c.stream.shutdown_read();
   }
   void kill() { connections_.clear(); }
   [[nodiscard]] census count() const { return {connections_.size(), buffered_}; }
