@@ -71,7 +71,7 @@ task<connection> connect_to(address to) {
   if (!begun) co_return std::unexpected(failure(begun.error(), "connect to " + to.to_string()));
   detail::open_socket& socket = *begun->socket.get();
   if (begun->under_way) {
-    detail::awaited<detail::connect_call> wait(socket, detail::connect_call());
+    detail::to_await<detail::connect_call> wait(socket, detail::connect_call());
     const result<void> ended = co_await as_result(std::move(wait));
     if (!ended) co_return std::unexpected(failure(ended.error(), "connect to " + to.to_string()));
   }

@@ -58,7 +58,7 @@ public:
   ~tcp_listener() = default;
 
   /// The next connection, on the listener's loop. One accepts at a time.
-  [[nodiscard]] detail::awaited<detail::accept_call> accept() {
+  [[nodiscard]] detail::to_await<detail::accept_call> accept() {
     return {socket(), detail::accept_call()};
   }
   void accept(handler<void(result<tcp_stream>)> on_accepted);

@@ -52,7 +52,7 @@ public:
 
   /// Reads what is there, at least a byte; 0 is the end of what the other side
   /// sends. Waits if nothing is there.
-  [[nodiscard]] detail::awaited<detail::read_call> read(mutable_buffer into) {
+  [[nodiscard]] detail::to_await<detail::read_call> read(mutable_buffer into) {
     return {socket(), detail::read_call(into)};
   }
   void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);
@@ -61,13 +61,13 @@ public:
 
   /// Waits until there is something to read, or the end, without a buffer that
   /// would lie idle meanwhile: for a connection that is mostly silent.
-  [[nodiscard]] detail::awaited<detail::wait_call<readiness::direction::read>> wait_readable() {
+  [[nodiscard]] detail::to_await<detail::wait_call<readiness::direction::read>> wait_readable() {
     return {socket(), {}};
   }
   void wait_readable(handler<void(result<void>)> on_readable);
 
   /// Writes all of it.
-  [[nodiscard]] detail::awaited<detail::write_call> write(const_buffer bytes) {
+  [[nodiscard]] detail::to_await<detail::write_call> write(const_buffer bytes) {
     return {socket(), detail::write_call(bytes)};
   }
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
@@ -76,13 +76,13 @@ public:
 
   /// Writes all of several buffers, in as few system calls as may be. Both the
   /// list and the bytes outlive the operation.
-  [[nodiscard]] detail::awaited<detail::write_call> write(std::span<const const_buffer> buffers) {
+  [[nodiscard]] detail::to_await<detail::write_call> write(std::span<const const_buffer> buffers) {
     return {socket(), detail::write_call(buffers)};
   }
   void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
 
   /// Waits until a write would not wait.
-  [[nodiscard]] detail::awaited<detail::wait_call<readiness::direction::write>> wait_writable() {
+  [[nodiscard]] detail::to_await<detail::wait_call<readiness::direction::write>> wait_writable() {
     return {socket(), {}};
   }
   void wait_writable(handler<void(result<void>)> on_writable);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <eddy/future/detail/frame.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
@@ -98,22 +99,15 @@ private:
   bool cancelled_ = false;
 };
 
-/// The await style. It can be moved until it is awaited; then it lies in the
-/// frame of the coroutine that waits.
+/// The await style: lies in the frame of the coroutine that waits.
 template <socket_call Call>
 class [[nodiscard]] awaited final : public wait, private operation {
 public:
   using value = typename Call::value;
 
-  awaited(open_socket& socket, Call call) noexcept
-      : operation(&run, socket, false), call_(std::move(call)) {
-    socket.retain();
-  }
-  awaited(awaited&& other) noexcept
-      : wait(), operation(&run, *other.socket_, false), call_(std::move(other.call_)) {
-    socket_->retain();
-  }
-  awaited& operator=(awaited&&) = delete;
+  /// Takes over one hold of `socket`.
+  awaited(open_socket& socket, Call&& call) noexcept
+      : operation(&run, socket, false), call_(std::move(call)) {}
   ~awaited() {
     if (active()) socket_->abandon(Call::which, *this);
     socket_->release();
@@ -152,6 +146,31 @@ private:
     if (self.go_on(self.call_)) frame::resume(*self.waiter());
   }
 
+  [[no_unique_address]] Call call_;
+};
+
+/// What a stream's member gives to be awaited. It is apart from `awaited`
+/// because g++ 12 keeps two in the frame of an awaiter that can be moved.
+template <socket_call Call>
+class [[nodiscard]] to_await {
+public:
+  to_await(open_socket& socket, Call call) noexcept : socket_(&socket), call_(std::move(call)) {
+    socket.retain();
+  }
+  to_await(to_await&& other) noexcept
+      : socket_(std::exchange(other.socket_, nullptr)), call_(std::move(other.call_)) {}
+  to_await& operator=(to_await&&) = delete;
+  ~to_await() {
+    if (socket_ != nullptr) socket_->release();
+  }
+
+  awaited<Call> operator co_await() && noexcept {
+    if (socket_ == nullptr) misuse("an operation was awaited twice, or after it was moved from");
+    return awaited<Call>(*std::exchange(socket_, nullptr), std::move(call_));
+  }
+
+private:
+  open_socket* socket_;
   [[no_unique_address]] Call call_;
 };
 
