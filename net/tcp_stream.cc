@@ -87,14 +87,13 @@ void tcp_stream::wait_writable(handler<void(result<void>)> on_writable) {
   called_back<call>::start(socket(), call(), std::move(on_writable));
 }
 
-std::error_code tcp_stream::shutdown() noexcept { return end(SHUT_WR); }
+void tcp_stream::shutdown() noexcept { end(SHUT_WR); }
 
-std::error_code tcp_stream::shutdown_read() noexcept { return end(SHUT_RD); }
+void tcp_stream::shutdown_read() noexcept { end(SHUT_RD); }
 
-std::error_code tcp_stream::end(int direction) noexcept {
+void tcp_stream::end(int direction) noexcept {
   socket().loop().check_thread();
-  if (detail::os().shutdown(descriptor(), direction) == 0) return {};
-  return {errno, std::generic_category()};
+  detail::os().shutdown(descriptor(), direction);
 }
 
 address tcp_stream::local_address() const { return detail::local_name(descriptor()); }

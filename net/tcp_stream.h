@@ -92,12 +92,13 @@ public:
   void stop_writing() noexcept { socket().stop(readiness::direction::write); }
 
   /// Tells the other side that nothing more will be sent, after all that was
-  /// written. Reading goes on.
-  std::error_code shutdown() noexcept;
+  /// written. Reading goes on. Of a connection that has failed, the next
+  /// operation tells.
+  void shutdown() noexcept;
 
   /// Reads what has come and then the end, whatever the other side still sends:
   /// so that who reads comes to an orderly stop.
-  std::error_code shutdown_read() noexcept;
+  void shutdown_read() noexcept;
 
   void close() noexcept { socket_.close(); }
   [[nodiscard]] bool open() const noexcept { return socket_.get() != nullptr; }
@@ -154,7 +155,7 @@ private:
     return *socket_.get();
   }
   [[noreturn]] static void not_open() noexcept;
-  std::error_code end(int direction) noexcept;
+  void end(int direction) noexcept;
 
   detail::socket_owner socket_;
 };

@@ -33,7 +33,8 @@ public:
 
   void retain() noexcept { ++holders_; }
   void release() noexcept {
-    if (--holders_ == 0) destroy();
+    if (holders_ == 1) return destroy();
+    --holders_;
   }
 
   /// Ends its operations: handlers are dropped, awaiting coroutines go on.
