@@ -152,7 +152,9 @@ template <class T, class Start>
 class [[nodiscard]] adaptation {
 public:
   explicit adaptation(Start&& start) : start_(std::move(start)) {}
-  adapted_wait<T, Start> operator co_await() && { return adapted_wait<T, Start>(std::move(start_)); }
+  adapted_wait<T, Start> operator co_await() && {
+    return adapted_wait<T, Start>(std::move(start_));
+  }
 
 private:
   Start start_;

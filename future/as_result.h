@@ -73,7 +73,7 @@ private:
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 [[nodiscard]] detail::as_result_operation<Awaitable> as_result(Awaitable&& operation) {
-  return detail::as_result_operation<Awaitable>(std::move(operation));
+  return detail::as_result_operation<Awaitable>(std::forward<Awaitable>(operation));
 }
 
 }  // namespace eddy

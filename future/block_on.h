@@ -61,13 +61,11 @@ public:
   }
 
   void describe(std::string& out, int) const override { describe(out); }
-  void describe(std::string& out) const override {
-    describe_below(out, 0, body_);
-  }
+  void describe(std::string& out) const override { describe_below(out, 0, body_); }
 
 private:
   void ended() noexcept override {
-    drop();
+    drop_ended();
     loop().stop();
   }
   void gone() noexcept override { done_ = true; }
@@ -80,8 +78,9 @@ private:
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work) {
-  outcome<await_result_t<Awaitable>> o =
-      detail::blocked<await_result_t<Awaitable>>(loop, detail::as_task(std::move(work))).run();
+  outcome<await_result_t<Awaitable>> o = detail::blocked<await_result_t<Awaitable>>(
+                                             loop, detail::as_task(std::forward<Awaitable>(work)))
+                                             .run();
   return detail::get<await_result_t<Awaitable>>(std::move(o));
 }
 
@@ -90,7 +89,7 @@ template <awaitable Awaitable>
 await_result_t<Awaitable> block_on(Awaitable&& work) {
   detail::forbid_nested_block_on();
   event_loop loop;
-  return block_on(loop, std::move(work));
+  return block_on(loop, std::forward<Awaitable>(work));
 }
 
 }  // namespace eddy

@@ -11,6 +11,10 @@ bool join_wait::begin_all() noexcept {
   return true;
 }
 
+void join_wait::cancel_all() noexcept {
+  for (std::size_t i = 0; i < count_; ++i) branch_at(i).cancel();
+}
+
 bool join_wait::over(const branch_base& which) noexcept {
   --left_;
   if (which.failed()) {

@@ -49,7 +49,7 @@ template <awaitable... Awaitables>
 [[nodiscard]] detail::join_operation<await_result_t<Awaitables>...> join(
     Awaitables&&... awaitables) {
   return detail::join_operation<await_result_t<Awaitables>...>(
-      detail::as_task(std::move(awaitables))...);
+      detail::as_task(std::forward<Awaitables>(awaitables))...);
 }
 
 /// The same for all elements of a range, which are moved from; the values are a
@@ -95,6 +95,8 @@ public:
 
 protected:
   explicit join_wait(std::size_t count) noexcept : count_(count), left_(count) {}
+  /// To be called before the branches are destroyed, which may be looked at till then.
+  void cancel_all() noexcept;
   ~join_wait() = default;
 
   [[nodiscard]] virtual branch_base& branch_at(std::size_t index) const noexcept = 0;
@@ -163,6 +165,7 @@ public:
   explicit join_few(std::tuple<task<Ts>...>&& tasks) noexcept : join_wait(sizeof...(Ts)) {
     take(std::move(tasks), std::index_sequence_for<Ts...>());
   }
+  ~join_few() { cancel_all(); }
 
   auto await_resume() {
     if (failed() != nullptr) std::apply([this](auto&... b) { (this->rethrow(b), ...); }, branches_);
@@ -199,6 +202,7 @@ public:
         branches_(std::make_unique<branch<T>[]>(tasks.size())) {
     for (std::size_t i = 0; i < size_; ++i) branches_[i].take(*this, std::move(tasks[i]));
   }
+  ~join_range() { cancel_all(); }
 
   auto await_resume() {
     for (std::size_t i = 0; i < size_; ++i) {
@@ -234,8 +238,7 @@ private:
 template <class T>
 class [[nodiscard]] join_range_operation {
 public:
-  explicit join_range_operation(std::vector<task<T>>&& tasks) noexcept
-      : tasks_(std::move(tasks)) {}
+  explicit join_range_operation(std::vector<task<T>>&& tasks) noexcept : tasks_(std::move(tasks)) {}
   join_range<T> operator co_await() && { return join_range<T>(std::move(tasks_)); }
 
 private:

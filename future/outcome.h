@@ -46,9 +46,8 @@ T get(outcome<T>&& o) {
 
 /// The exception that stands for an error of the world's.
 inline std::exception_ptr as_exception(std::error_code error, const std::string& what_was_done) {
-  return std::make_exception_ptr(what_was_done.empty()
-                                     ? std::system_error(error)
-                                     : std::system_error(error, what_was_done));
+  return std::make_exception_ptr(what_was_done.empty() ? std::system_error(error)
+                                                       : std::system_error(error, what_was_done));
 }
 
 /// What `function` returned or threw.

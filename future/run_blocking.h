@@ -43,8 +43,9 @@ template <class Function, class... Arguments>
 
   auto work = std::make_shared<job>(std::move(function), std::move(arguments)...);
   return adapt<value>([work = std::move(work)](completer<value> done) {
-    return blocking_job(*event_loop::current(), [work] { work->run(); },
-                        [work, done] { done.complete(std::move(*work->result)); });
+    return blocking_job(
+        *event_loop::current(), [work] { work->run(); },
+        [work, done] { done.complete(std::move(*work->result)); });
   });
 }
 

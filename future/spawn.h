@@ -60,14 +60,21 @@ public:
     out += "a spawned task\n";
     describe_below(out, depth, body_);
   }
-  void describe(std::string& out) const override { describe_below(out, 0, body_); }
+  void describe(std::string& out) const override {
+    if (this->waiter() == nullptr) describe_below(out, 0, body_);  // or it is told there
+  }
 
 private:
   void ended() noexcept override {
     this->complete();
-    drop();
+    drop_ended();
   }
-  void cancel() noexcept override { drop(); }
+  // A task that is dropped destroys those it awaits first, and so without recursion.
+  [[nodiscard]] frame* child() const noexcept override { return body_; }
+  void destroy_child() noexcept override { destroy_body(); }
+  void cancel() noexcept override {
+    if (body_ != nullptr) drop();
+  }
   void gone() noexcept override { this->release(); }
 };
 
@@ -84,13 +91,14 @@ template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 future<await_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work) {
   return detail::future_access::make<await_result_t<Awaitable>>(
-      new detail::spawned<await_result_t<Awaitable>>(loop, detail::as_task(std::move(work))));
+      new detail::spawned<await_result_t<Awaitable>>(
+          loop, detail::as_task(std::forward<Awaitable>(work))));
 }
 
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 future<await_result_t<Awaitable>> spawn(Awaitable&& work) {
-  return spawn(detail::current_loop("spawn"), std::move(work));
+  return spawn(detail::current_loop("spawn"), std::forward<Awaitable>(work));
 }
 
 template <class Function, class... Arguments>

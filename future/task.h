@@ -127,8 +127,8 @@ public:
   }
 
   template <class Awaitable>
-  decltype(auto) await_transform(Awaitable&& awaitable, std::source_location where =
-                                                            std::source_location::current()) {
+  decltype(auto) await_transform(Awaitable&& awaitable,
+                                 std::source_location where = std::source_location::current()) {
     this->arrive_at(where);
     if constexpr (is_own<Awaitable>) {
       return std::forward<Awaitable>(awaitable);

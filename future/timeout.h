@@ -31,8 +31,8 @@ template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 [[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout(duration limit,
                                                                            Awaitable&& work) {
-  return detail::timeout_operation<await_result_t<Awaitable>>(limit,
-                                                              detail::as_task(std::move(work)));
+  return detail::timeout_operation<await_result_t<Awaitable>>(
+      limit, detail::as_task(std::forward<Awaitable>(work)));
 }
 
 // implementation

@@ -133,13 +133,26 @@ void root::destroy() noexcept {
   gone();
 }
 
+void root::destroy_body() noexcept {
+  std::exchange(body_, nullptr)->handle().destroy();
+  gone();
+}
+
+void root::drop_ended() noexcept {
+  for (root* r = top->dropped; r != nullptr; r = r->next_dropped_) {
+    if (r == this) return;
+  }
+  next_dropped_ = std::exchange(top->dropped, this);
+}
+
 void root::drop() noexcept {
   activation* holds = nullptr;
   for (activation* a = top; a != nullptr; a = a->outer) {
     for (root* r = a->dropped; r != nullptr; r = r->next_dropped_) {
       if (r == this) return;
     }
-    for (frame* f = a->current; f != nullptr; f = f->then_ == nullptr ? nullptr : f->then_->waiter()) {
+    for (frame* f = a->current; f != nullptr;
+         f = f->then_ == nullptr ? nullptr : f->then_->waiter()) {
       if (f == body_) holds = a;
     }
   }

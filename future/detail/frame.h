@@ -87,6 +87,12 @@ protected:
   /// Has the loop run `body`, which this owns from now on; `then` gets its result.
   void launch(event_loop& loop, frame& body, ending& then) noexcept;
 
+  /// The same for a coroutine that ends, at its final suspension.
+  void drop_ended() noexcept;
+
+  /// Destroys the coroutine, which waits and whose own children are gone already.
+  void destroy_body() noexcept;
+
   /// The coroutine has been destroyed; this may delete itself.
   virtual void gone() noexcept = 0;
 

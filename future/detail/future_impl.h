@@ -34,7 +34,7 @@ template <class T>
 class [[nodiscard]] future_wait final : public wait {
 public:
   explicit future_wait(future_state<T>* state) noexcept : state_(state) {}
-  ~future_wait() { state_->drop_future(); }
+  ~future_wait() { std::exchange(state_, nullptr)->drop_future(); }
 
   [[nodiscard]] bool await_ready() const noexcept {
     if (event_loop::current() != &state_->loop()) {
@@ -51,10 +51,19 @@ public:
 
   T await_resume() { return get<T>(state_->take()); }
 
-  void describe(std::string& out, int depth) const override { state_->describe(out, depth); }
+  void describe(std::string& out, int depth) const override {
+    if (state_ != nullptr) {
+      state_->describe(out, depth);
+    } else {
+      out += "nothing any more\n";
+    }
+  }
+  [[nodiscard]] frame* child() const noexcept override {
+    return state_ == nullptr ? nullptr : state_->child();
+  }
 
 private:
-  future_state<T>* state_;
+  future_state<T>* state_;  // null while it is being dropped
 };
 
 /// What `Function` gives when it is called with what a future<T> gives.
@@ -196,7 +205,8 @@ detail::future_wait<T> future<T>::operator co_await() && noexcept {
 
 template <class T>
 template <class Function>
-auto future<T>::then(Function function) && -> future<typename detail::then_result<T, Function>::type> {
+auto future<T>::then(
+    Function function) && -> future<typename detail::then_result<T, Function>::type> {
   if (state_ == nullptr) detail::misuse("future::then was called on a future that is taken");
   return detail::future_access::make<typename detail::then_result<T, Function>::type>(
       new detail::then_state<T, Function>(std::move(*this), std::move(function)));

@@ -45,8 +45,7 @@ constexpr bool safe = !std::is_aggregate_v<T> || std::is_trivially_destructible_
 
 template <class A>
 constexpr bool safe_to_await =
-    safe<A> &&
-    safe<std::remove_cvref_t<decltype(eddy::detail::own_awaiter(std::declval<A>()))>>;
+    safe<A> && safe<std::remove_cvref_t<decltype(eddy::detail::own_awaiter(std::declval<A>()))>>;
 
 struct start {
   auto operator()(eddy::completer<std::string>) const {

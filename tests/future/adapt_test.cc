@@ -57,7 +57,8 @@ eddy::task<int> value_of(c_api* api, journal* note) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "a callback ends the wait; the coroutine goes on later, from the loop") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a callback ends the wait; the coroutine goes on later, from the loop") {
   journal note;
   c_api api;
   auto f = eddy::spawn(loop, value_of(&api, &note));

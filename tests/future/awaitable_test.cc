@@ -256,7 +256,9 @@ TEST_SUITE("threads") {
   TEST_CASE("an awaiter that resumes on another thread stops the program") {
     struct elsewhere {
       bool await_ready() { return false; }
-      void await_suspend(std::coroutine_handle<> h) { std::thread([h] { h.resume(); }).join(); }
+      void await_suspend(std::coroutine_handle<> h) {
+        std::thread([h] { h.resume(); }).join();
+      }
       void await_resume() {}
     };
     struct program {

@@ -48,7 +48,8 @@ eddy::task<> parent(eddy::future<> f) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "block_on runs the loop until the work has ended, and gives its value") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "block_on runs the loop until the work has ended, and gives its value") {
   CHECK(eddy::block_on(loop, after(1h, 7)) == 7);
 
   int n = 0;
@@ -90,7 +91,8 @@ TEST_CASE_FIXTURE(async_fixture, "what the work throws, block_on throws") {
   CHECK_THROWS_WITH_AS(eddy::block_on(loop, fails()), "no luck", std::runtime_error);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what nothing can end is told, with the tree of what waits and where") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "what nothing can end is told, with the tree of what waits and where") {
   int alive = 0;
   eddy::promise<> never(loop);
   eddy::promise<> nor(loop);

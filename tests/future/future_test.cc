@@ -237,11 +237,13 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
     });
   }
   SUBCASE("and return a task, which is not begun") {
-    last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
-      last = {};
-      note("dropped");
-      return after(1ms, 2);
-    }).then([&](int) { note("never"); });
+    last = eddy::spawn(loop, after(1ms, 1))
+               .then([&](int) {
+                 last = {};
+                 note("dropped");
+                 return after(1ms, 2);
+               })
+               .then([&](int) { note("never"); });
   }
   SUBCASE("and throw") {
     last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
@@ -285,7 +287,8 @@ TEST_CASE_FIXTURE(async_fixture, "a value whose move throws gives that error") {
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a million futures that are ready grow no stack, and let others run") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a million futures that are ready grow no stack, and let others run") {
   struct program {
     static eddy::task<bool> loop_over(eddy::event_loop* on, int n) {
       const void* first = nullptr;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // No call of malloc in the steady state: what <eddy/future/task.h> and its
 // neighbours say of memory.
+#include <coroutine>
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
-#include <new>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -21,35 +19,15 @@
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
+#include "support/malloc_count.h"
 
 using namespace std::chrono_literals;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define ALLOCATION_IS_THE_SANITIZERS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define ALLOCATION_IS_THE_SANITIZERS 1
-#endif
-#endif
-
-#ifdef ALLOCATION_IS_THE_SANITIZERS
+#if !MALLOC_IS_COUNTED
 // Under AddressSanitizer nothing is recycled, so that a use after free is
-// seen; and operator new is the sanitizer's. There is nothing to count.
+// seen; and malloc is the sanitizer's. There is nothing to count.
 TEST_CASE("nothing allocates in the steady state, which a sanitizer can't show") {}
 #else
-
-namespace {
-constinit thread_local std::size_t allocations = 0;
-}
-
-// All of new goes through these; the malloc of C code is not counted.
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* const memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -84,7 +62,9 @@ eddy::task<> keep_a_promise(eddy::event_loop* loop) {
 
 eddy::task<> break_off(eddy::event_loop* loop) {
   eddy::promise<int> p(*loop);
-  { auto f = p.get_future(); }
+  {
+    auto f = p.get_future();
+  }
   auto unfinished = eddy::spawn(grandchild(1));
   co_await eddy::yield();
 }
@@ -142,9 +122,9 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   struct program {
     static eddy::task<std::size_t> measure(work w, eddy::event_loop* on) {
       for (int i = 0; i < 10; ++i) co_await w(on);
-      const std::size_t before = allocations;
+      const std::size_t before = mallocs;
       for (int i = 0; i < 1000; ++i) co_await w(on);
-      co_return allocations - before;
+      co_return mallocs - before;
     }
   };
   CHECK(eddy::block_on(loop, program::measure(what, &loop)) == 0);

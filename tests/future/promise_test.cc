@@ -127,7 +127,9 @@ TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
   int alive = 0;
   SUBCASE("the future first") {
     eddy::promise<counted> p(loop);
-    { auto f = p.get_future(); }
+    {
+      auto f = p.get_future();
+    }
     CHECK_FALSE(p.wanted());
     p.set_value(alive);
   }

@@ -62,7 +62,8 @@ TEST_CASE_FIXTURE(async_fixture, "equal sleeps end in the order they began") {
   all.clear();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a sleeper that is dropped does not wake, though its time has come") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a sleeper that is dropped does not wake, though its time has come") {
   journal note;
   auto first = eddy::spawn(loop, wake(1s, 1, &note));
   auto second = eddy::spawn(loop, wake(1s, 2, &note));

@@ -53,10 +53,12 @@ ASYNC_TEST("work spawned by work runs beside it") {
 ASYNC_TEST("a function is moved into its task, with what it captures, and its arguments") {
   int alive = 0;
   {
-    auto f = eddy::spawn([held = counted(alive)](std::unique_ptr<int> n) -> eddy::task<int> {
-      co_await eddy::yield();
-      co_return *n;
-    }, std::make_unique<int>(4));
+    auto f = eddy::spawn(
+        [held = counted(alive)](std::unique_ptr<int> n) -> eddy::task<int> {
+          co_await eddy::yield();
+          co_return *n;
+        },
+        std::make_unique<int>(4));
     CHECK(alive == 1);
     const int four = co_await std::move(f);
     CHECK(four == 4);
@@ -65,10 +67,12 @@ ASYNC_TEST("a function is moved into its task, with what it captures, and its ar
 }
 
 ASYNC_TEST("what a function takes by reference is a copy of the task's own") {
-  auto f = eddy::spawn([](const std::string& text) -> eddy::task<std::size_t> {
-    co_await eddy::yield();
-    co_return text.size();
-  }, std::string(100, 'x'));
+  auto f = eddy::spawn(
+      [](const std::string& text) -> eddy::task<std::size_t> {
+        co_await eddy::yield();
+        co_return text.size();
+      },
+      std::string(100, 'x'));
   const auto size = co_await std::move(f);
   CHECK(size == 100);
 }
@@ -125,6 +129,44 @@ TEST_CASE_FIXTURE(async_fixture, "a long row of tasks is served first come, firs
   REQUIRE(order.size() == 3000);
   for (std::size_t i = 0; i < order.size(); ++i) REQUIRE(order[i] == static_cast<int>(i % 1000));
   all.clear();
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a long chain of spawned tasks ends, or is dropped, inside out") {
+  struct order {
+    int ended = 0;
+    bool right = true;
+  };
+  struct end {
+    end(int d, order* o) noexcept : depth(d), of(o) {}
+    ~end() { of->right = of->ended++ == depth && of->right; }
+    int depth;
+    order* of;
+  };
+  struct program {
+    static eddy::task<int> deep(int depth, order* of) {
+      const end local(depth, of);
+      if (depth == 0) {
+        co_await eddy::sleep(1h);
+        co_return 0;
+      }
+      auto below = eddy::spawn(deep(depth - 1, of));
+      const int n = co_await std::move(below);
+      co_return n + 1;
+    }
+  };
+  constexpr int many = 100'000;
+  order ends;
+  auto f = eddy::spawn(loop, program::deep(many, &ends));
+  SUBCASE("ended") { CHECK(eddy::block_on(loop, std::move(f)) == many); }
+  SUBCASE("dropped") {
+    while (loop.run_ready()) {
+    }
+    CHECK(loop.dump().contains("tasks deeper"));
+    f = {};
+  }
+  CHECK(ends.ended == many + 1);
+  CHECK(ends.right);
+  CHECK(eddy::frame_count() == 0);
 }
 
 TEST_CASE("spawn with no loop, or on another thread's, stops the program") {

@@ -187,11 +187,15 @@ TEST_CASE_FIXTURE(async_fixture, "a task that is dropped is destroyed where it i
   journal note;
 
   SUBCASE("before its start") {
-    { auto t = sleep_with(mark(note, "argument"), &note, "task"); }
+    {
+      auto t = sleep_with(mark(note, "argument"), &note, "task");
+    }
     CHECK(note == "~argument");
   }
   SUBCASE("after it was spawned, before its start") {
-    { auto f = eddy::spawn(loop, sleep_with(mark(note, "argument"), &note, "task")); }
+    {
+      auto f = eddy::spawn(loop, sleep_with(mark(note, "argument"), &note, "task"));
+    }
     CHECK(note == "~argument");
   }
   SUBCASE("while it waits") {

@@ -84,9 +84,9 @@ TEST_CASE_FIXTURE(async_fixture, "the end of the work may drop who waits for it"
   struct program {
     static eddy::task<> wait(eddy::future<>* self, journal* to) {
       co_await eddy::timeout(5s, hold(at_end([=] {
-        (*to)("dropped");
-        *self = {};
-      })));
+                               (*to)("dropped");
+                               *self = {};
+                             })));
       (*to)("never");
     }
   };
@@ -99,7 +99,8 @@ TEST_CASE_FIXTURE(async_fixture, "a time limit may be looked at at any time") {
   struct program {
     static eddy::task<> wait(eddy::event_loop* on) {
       try {
-        co_await eddy::timeout(5s, hold(at_end([=] { CHECK(on->dump().contains("wait at timeout")); })));
+        co_await eddy::timeout(
+            5s, hold(at_end([=] { CHECK(on->dump().contains("wait at timeout")); })));
       } catch (const std::system_error&) {
       }
       CHECK(on->dump().contains("running"));

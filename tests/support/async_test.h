@@ -35,14 +35,14 @@ private:
 
 /// A test case whose body is a coroutine; it finds a `loop` and its `clock`.
 #define ASYNC_TEST(name) ASYNC_TEST_NAMED(DOCTEST_ANONYMOUS(async_test_), name)
-#define ASYNC_TEST_NAMED(fixture, name)      \
-  namespace {                                \
-  struct fixture : async_fixture {           \
-    eddy::task<> body();                     \
-  };                                         \
-  }                                          \
-  TEST_CASE(name) {                          \
-    fixture f;                               \
-    f.run(f.body());                         \
-  }                                          \
+#define ASYNC_TEST_NAMED(fixture, name) \
+  namespace {                           \
+  struct fixture : async_fixture {      \
+    eddy::task<> body();                \
+  };                                    \
+  }                                     \
+  TEST_CASE(name) {                     \
+    fixture f;                          \
+    f.run(f.body());                    \
+  }                                     \
   eddy::task<> fixture::body()
