@@ -22,7 +22,7 @@ struct blocking_job::state {
   handler<void()> work;  // the worker's, from the start to the end
   handler<void()> on_done;
   remote way_back;
-  std::optional<keep_alive> keeps;   // empty: nobody waits any more
+  std::optional<keep_alive> keeps;    // empty: nobody waits any more
   std::atomic<bool> unwanted{false};  // what the worker sees of that
 };
 

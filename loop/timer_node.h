@@ -62,9 +62,9 @@ private:
 
   event_loop* loop_;
   time_point deadline_{};
-  std::uint64_t order_ = 0;         // of `set`, among all of the loop
-  std::uint64_t filed_order_ = 0;   // the order under which the queue holds it
-  std::uint32_t index_ = absent;    // its place in the queue
+  std::uint64_t order_ = 0;        // of `set`, among all of the loop
+  std::uint64_t filed_order_ = 0;  // the order under which the queue holds it
+  std::uint32_t index_ = absent;   // its place in the queue
   resolution resolution_ = resolution::millisecond;
   bool background_ = false;
 };

@@ -52,8 +52,10 @@ private:
     for (;;) {
       eddy::tcp_stream stream = co_await listener_.accept();
       const place here = connections_.emplace(connections_.end(), std::move(stream));
-      here->echoing = eddy::spawn(loop_, echo(here->stream))
-                          .then([this, here](const eddy::outcome<void>&) { connections_.erase(here); });
+      here->echoing =
+          eddy::spawn(loop_, echo(here->stream)).then([this, here](const eddy::outcome<void>&) {
+            connections_.erase(here);
+          });
     }
   }
 

@@ -6,6 +6,8 @@
 //
 //   ./samples/run two_sites future http://127.0.0.1:8000/a http://127.0.0.1:8000/b
 
+#include <eddy/future/future.h>
+
 #include <array>
 #include <exception>
 #include <expected>
@@ -14,7 +16,6 @@
 #include <string>
 #include <utility>
 
-#include <eddy/future/future.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
@@ -37,9 +38,8 @@ struct transfer {
 eddy::future<arrival> read_rest(eddy::event_loop& loop, std::shared_ptr<transfer> t) {
   auto read = eddy::spawn(loop, t->stream.read(t->buffer));
   return std::move(read).then([&loop, t](std::size_t size) {
-    std::optional<arrival> complete = size == 0
-                                          ? t->incoming.end()
-                                          : t->incoming.add({t->buffer.data(), size});
+    std::optional<arrival> complete =
+        size == 0 ? t->incoming.end() : t->incoming.add({t->buffer.data(), size});
     if (!complete) return read_rest(loop, t);
     eddy::promise<arrival> whole(loop);
     whole.set_value(std::move(*complete));

@@ -44,7 +44,7 @@ struct fate {
   long long started = 0;  // microseconds
   long long ended = 0;
   int threads = 0;
-  int status = -1;    // of HTTP; negative: the body is what went wrong
+  int status = -1;  // of HTTP; negative: the body is what went wrong
   std::string body;
 };
 
@@ -142,13 +142,13 @@ void draw(const char* style, const run& r, const std::vector<std::string>& urls)
       std::printf("status %d, %zu bytes\n", f.status, f.body.size());
     }
   }
-  const bool overlap = r.pages[0].started < r.pages[1].ended &&
-                       r.pages[1].started < r.pages[0].ended;
+  const bool overlap =
+      r.pages[0].started < r.pages[1].ended && r.pages[1].started < r.pages[0].ended;
   const int threads = std::max(r.pages[0].threads, r.pages[1].threads);
   std::printf("  %s, on %d thread%s, in %lld ms, with %.1f MB and %lld context switches\n",
               overlap ? "at the same time" : "one after the other", threads,
-              threads == 1 ? "" : "s", end / 1000,
-              static_cast<double>(r.peak_kb) / 1000, r.switches);
+              threads == 1 ? "" : "s", end / 1000, static_cast<double>(r.peak_kb) / 1000,
+              r.switches);
 }
 
 /// The four ways, one after the other; false if a page did not arrive or was

@@ -63,8 +63,7 @@ long long own_status(std::string_view name) {
 }
 
 [[noreturn]] void usage(const std::string& wrong) {
-  std::fprintf(stderr, "%s\nusage: two_sites URL URL [--limit SECONDS]\n",
-               wrong.c_str());
+  std::fprintf(stderr, "%s\nusage: two_sites URL URL [--limit SECONDS]\n", wrong.c_str());
   std::exit(2);
 }
 

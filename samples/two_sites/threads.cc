@@ -90,7 +90,8 @@ arrival fetch(const url& from, deadline until) {
     const socket_descriptor s(
         ::socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     int error = 0;
-    if (s.get() < 0 || (::connect(s.get(), a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)) {
+    if (s.get() < 0 ||
+        (::connect(s.get(), a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)) {
       why = sentence("connect", errno);
       continue;
     }
