@@ -68,7 +68,7 @@ private:
 }  // namespace detail
 
 /// `co_await as_result(operation)` gives a `result` where `co_await operation`
-/// gives a value or throws `std::system_error`. For an operation of eddy's
+/// gives a value or throws `std::system_error`. For an operation on a socket
 /// nothing is thrown on the way. Any other exception still comes out.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)

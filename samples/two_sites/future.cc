@@ -35,7 +35,7 @@ struct transfer {
   std::array<char, 16384> buffer;
 };
 
-eddy::future<arrival> read_rest(eddy::event_loop& loop, std::shared_ptr<transfer> t) {
+eddy::future<arrival> read_rest(eddy::event_loop& loop, const std::shared_ptr<transfer>& t) {
   auto read = eddy::spawn(loop, t->stream.read(t->buffer));
   return std::move(read).then([&loop, t](std::size_t size) {
     std::optional<arrival> complete =

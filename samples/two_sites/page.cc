@@ -2,10 +2,11 @@
 
 #include "page.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <utility>
 
@@ -49,7 +50,8 @@ std::expected<url, std::string> parse_url(std::string_view text) {
 }
 
 bool same_letters(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
+  return std::ranges::equal(
+      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 /// A number from /proc/self/status: threads, or memory in kB.
@@ -136,7 +138,8 @@ downloads::downloads(int argc, char** argv) {
       for_picture_ = true;
     } else if (word == "--limit") {
       int seconds = 0;
-      if (++i >= argc || !parse(argv[i], seconds) || seconds <= 0) {
+      ++i;
+      if (i >= argc || !parse(argv[i], seconds) || seconds <= 0) {
         usage("--limit takes a number of seconds");
       }
       limit_ = std::chrono::seconds(seconds);

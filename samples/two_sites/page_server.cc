@@ -22,8 +22,8 @@ struct recipe {
   std::chrono::milliseconds between_pieces;
 };
 constexpr std::array<recipe, 2> recipes{{
-    {"/tea", 64 * 1024, 150ms, 25ms},
-    {"/coffee", 256 * 1024, 250ms, 40ms},
+    {"/tea", 65'536, 150ms, 25ms},
+    {"/coffee", 262'144, 250ms, 40ms},
 }};
 constexpr std::size_t pieces = 4;
 
