@@ -6,6 +6,7 @@
 
 #include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/file_watch_hub.h>
+#include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/signal_hub.h>
@@ -45,13 +46,20 @@ private:
 /// Eddy's own turns, for a scope.
 class at_work {
 public:
-  explicit at_work(detail::engine& engine) noexcept : engine_(engine) { engine_.begin(); }
+  at_work(detail::engine& engine, detail::mailbox& mailbox) noexcept
+      : engine_(engine), mailbox_(mailbox) {
+    if (engine_.host() != nullptr) engine_.host()->begin();
+  }
   at_work(const at_work&) = delete;
   at_work& operator=(const at_work&) = delete;
-  ~at_work() { engine_.rest(); }
+  ~at_work() {
+    const bool nothing_posted = mailbox_.sleep();
+    if (engine_.host() != nullptr) engine_.host()->rest(nothing_posted);
+  }
 
 private:
   detail::engine& engine_;
+  detail::mailbox& mailbox_;
 };
 
 }  // namespace
@@ -159,8 +167,8 @@ void event_loop::run_queue() {
 
 bool event_loop::turn(bool may_wait) {
   const runs_here here(*this, thread_, in_turn_);
-  engine_->renew_after_fork();
-  engine_->verify();
+  engine_->renew();
+  engine_->flush();
   bool wait = may_wait && !has_work();
   bool jump = false;
   if (wait && clock_ != nullptr && timers_.size() != 0) {
@@ -189,21 +197,21 @@ void event_loop::adopted_turn() {
 }
 
 void event_loop::run() {
-  const at_work now(*engine_);
+  const at_work now(*engine_, *mailbox_);
   stopping_ = false;
   do {
     turn(true);
-  } while (!stopping_ && (alive() || engine_->foreign()));
+  } while (!stopping_ && (alive() || foreign()));
 }
 
 void event_loop::run_once() {
-  const at_work now(*engine_);
+  const at_work now(*engine_, *mailbox_);
   stopping_ = false;
   turn(true);
 }
 
 bool event_loop::run_ready() {
-  const at_work now(*engine_);
+  const at_work now(*engine_, *mailbox_);
   stopping_ = false;
   return turn(false);
 }
@@ -211,10 +219,14 @@ bool event_loop::run_ready() {
 void event_loop::stop() noexcept {
   check_thread();
   stopping_ = true;
-  if (!engine_->owned()) engine_->stop();
+  if (auto* const host = engine_->host()) host->stop();
 }
 
-void event_loop::unpark() noexcept { engine_->unpark(); }
+void event_loop::unpark() noexcept { engine_->host()->unpark(); }
+
+bool event_loop::foreign() const noexcept {
+  return engine_->host() != nullptr && engine_->host()->foreign();
+}
 
 void event_loop::defer(handler<void()> function) {
   check_thread();
@@ -230,17 +242,18 @@ void event_loop::raise(std::exception_ptr error) {
   defer([error = std::move(error)] { std::rethrow_exception(error); });
 }
 
-int event_loop::descriptor() { return engine_->backend(); }
+int event_loop::descriptor() { return engine_->descriptor(); }
 
 std::optional<duration> event_loop::next_run() {
-  if (has_work() || engine_->changed() || !mailbox_->empty()) return duration::zero();
+  const bool shown = engine_->host() == nullptr || engine_->host()->shown();
+  if (has_work() || engine_->changed() || !shown || !mailbox_->empty()) return duration::zero();
   const timer_node* const first = timers_.first();
   if (first == nullptr) return std::nullopt;
   const time_point from = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
   return std::max(first->deadline() - from, duration::zero());
 }
 
-struct ev_loop* event_loop::native() const noexcept { return engine_->native(); }
+struct ev_loop* event_loop::native() { return engine_->make_host().native(); }
 
 event_loop::counts event_loop::count() const noexcept {
   counts c{.ready = 0, .timers = timers_.size(), .waiting = waits_, .tasks = inspectables_};

@@ -23,9 +23,10 @@ namespace eddy {
 
 namespace detail {
 class engine;
-struct watch;
 class file_watch_hub;
+class libev_host;
 class signal_hub;
+struct watch;
 }  // namespace detail
 
 class inspectable;
@@ -33,9 +34,10 @@ class inspectable;
 /// Runs callbacks on one thread: timers, descriptors that are ready, signals,
 /// and whatever other threads post.
 ///
-/// It owns a libev loop on epoll, or adopts one that the program already runs,
-/// and behaves the same on both. On an adopted loop the program may call
-/// `ev_run` itself; eddy's work is then done from there.
+/// It waits with epoll. Where there is a libev loop, it lives in that, and
+/// behaves the same: one that the program already runs can be adopted, and may
+/// go on to be run by `ev_run`, from where eddy's work is then done; and
+/// `native` makes one for C libraries that have an adapter for libev.
 ///
 /// The order of one turn:
 ///
@@ -65,11 +67,10 @@ public:
   /// How many entries of the ready queue run in one turn.
   static constexpr int budget = 256;
 
-  /// Makes a libev loop of its own.
   /// Errors: `std::system_error` if no descriptor is free; `std::bad_alloc`.
   event_loop();
 
-  /// The same, on a clock that is moved by hand.
+  /// On a clock that is moved by hand.
   explicit event_loop(manual_clock& clock);
 
   /// Adopts a loop that the program owns and that outlives this. No other
@@ -146,8 +147,12 @@ public:
   /// empty if only its descriptor can bring work.
   [[nodiscard]] std::optional<duration> next_run();
 
-  /// libev's loop, for C libraries that have an adapter for it.
-  [[nodiscard]] struct ev_loop* native() const noexcept;
+  /// libev's loop, for C libraries that have an adapter for it; they may use it
+  /// at any time, and what they watch keeps this loop running. It is the adopted
+  /// one, or made by the first call: from then on libev waits for the loop, at
+  /// the cost of a system call more a turn.
+  /// Errors: `std::system_error`, `std::bad_alloc`.
+  [[nodiscard]] struct ev_loop* native();
 
   /// The loop that is running on this thread; null if none is.
   [[nodiscard]] static event_loop* current() noexcept;
@@ -178,6 +183,7 @@ private:
   friend class detail::engine;
   friend struct detail::watch;
   friend class detail::file_watch_hub;
+  friend class detail::libev_host;
   friend class detail::signal_hub;
   friend class inspectable;
   friend class keep_alive;
@@ -191,10 +197,11 @@ private:
   bool turn(bool may_wait);
   void adopted_turn();
   void gather();
-  void arrive(ready_node& node) noexcept { arrived_.push_front(node); }
+  void arrive(ready_node& node) noexcept { arrived_.push_back(node); }
   void run_queue();
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
+  [[nodiscard]] bool foreign() const noexcept;
   void look_at_clock() noexcept;
   void unpark() noexcept;
   void drop_queue() noexcept;

@@ -12,8 +12,13 @@ namespace eddy {
 
 namespace {
 
-int flag(readiness::direction which) noexcept {
-  return which == readiness::direction::read ? EV_READ : EV_WRITE;
+detail::watch::direction flag(readiness::direction which) noexcept {
+  return which == readiness::direction::read ? detail::watch::reading : detail::watch::writing;
+}
+
+std::unique_ptr<detail::watch> make_watch(detail::engine& engine, int descriptor) {
+  engine.check(descriptor);
+  return std::make_unique<detail::watch>(engine, descriptor);
 }
 
 std::string about(const char* what, int descriptor) {
@@ -28,7 +33,7 @@ struct readiness::callback : ready_node, detail::recycled {
   static void run(ready_node& node) {
     auto& self = static_cast<callback&>(node);
     auto on_ready = std::exchange(self.on_ready, nullptr);
-    on_ready(self.watch->error);
+    on_ready(self.watch->failure());
   }
 
   detail::watch* watch;
@@ -36,7 +41,7 @@ struct readiness::callback : ready_node, detail::recycled {
 };
 
 readiness::readiness(event_loop& loop, int descriptor) try
-    : watch_(std::make_unique<detail::watch>(*loop.engine_, descriptor)) {
+    : watch_(make_watch(*loop.engine_, descriptor)) {
 } catch (const std::system_error& e) {
   throw std::system_error(e.code(), about("watching", descriptor));
 }
@@ -102,8 +107,8 @@ void readiness::stop() noexcept {
 }
 
 void readiness::background(bool on) noexcept { watch_->set_background(on); }
-std::error_code readiness::error() const noexcept { return watch_->error; }
-int readiness::descriptor() const noexcept { return watch_->io.fd; }
-event_loop& readiness::loop() const noexcept { return *watch_->owner->loop(); }
+std::error_code readiness::error() const noexcept { return watch_->failure(); }
+int readiness::descriptor() const noexcept { return watch_->descriptor; }
+event_loop& readiness::loop() const noexcept { return watch_->owner->loop(); }
 
 }  // namespace eddy

@@ -72,7 +72,7 @@ int file_watch_hub::watch_path(const file_watch& watch) const noexcept {
 
 void file_watch_hub::add(file_watch& watch) {
   // In the child of a fork the inotify may still be the parent's, too.
-  loop_->engine_->renew_after_fork();
+  loop_->engine_->renew();
   const int number = watch_path(watch);
   if (number < 0) {
     throw std::system_error(errno, std::generic_category(), "watching " + watch.path_);

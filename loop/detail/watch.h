@@ -2,12 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <system_error>
 
-#include <ev.h>
-#include <sys/types.h>
-
-#include <eddy/loop/detail/link.h>
 #include <eddy/loop/ready.h>
 
 namespace eddy::detail {
@@ -16,45 +13,43 @@ class engine;
 
 /// One descriptor that is watched: at most one who waits to read, one to write.
 ///
-/// libev's watcher is left started when a wait has ended, because the next wait
-/// usually follows: only an event that nobody waits for stops it.
-struct watch : private link {
-  watch(engine& e, int descriptor);
+/// The kernel goes on watching when a wait has ended, because the next wait
+/// usually follows: only an event that nobody waits for stops that.
+///
+/// A process has one for each of its many thousands of sockets: think before
+/// you add a member.
+struct watch {
+  enum direction : std::uint8_t { reading = 1, writing = 2 };
+
+  /// The kernel is not asked yet: if it refuses, the first wait is told.
+  /// Errors: `std::bad_alloc`.
+  watch(engine& e, int number);
   watch(const watch&) = delete;
   watch& operator=(const watch&) = delete;
   ~watch();
 
-  /// Queues `node` when `direction` (EV_READ or EV_WRITE) is ready, or at once
-  /// if the watch has failed.
-  void wait(int direction, ready_node& node);
+  /// Queues `node` when `which` is ready, or at once if the watch has failed.
+  void wait(direction which, ready_node& node) noexcept;
   /// Ends the wait without a call.
-  void forget(int direction) noexcept;
+  void forget(direction which) noexcept;
   /// Whether a wait keeps the loop running.
   void set_background(bool on) noexcept;
 
-  [[nodiscard]] ready_node*& waiter(int direction) noexcept {
-    return waiters[direction == EV_WRITE ? 1 : 0];
+  [[nodiscard]] ready_node*& waiter(direction which) noexcept { return waiters[which - 1]; }
+  [[nodiscard]] std::error_code failure() const noexcept {
+    return {error, std::generic_category()};
   }
 
-  ev_io io;
   engine* owner;
   std::array<ready_node*, 2> waiters{};
   watch* same_descriptor = nullptr;  // the next one in the engine's table
-  dev_t device;
-  ino_t inode;
-  bool anonymous;  // an epoll descriptor, perhaps: those can be refused later
+  int descriptor;
+  int error = 0;
   bool background = false;
-  std::error_code error;
 
 private:
   friend class engine;
-  void set_mask(int mask) noexcept;
-  void check_others() noexcept;
-  void fail(std::error_code why) noexcept;
+  void fail(int why) noexcept;
 };
-
-/// Why the kernel would not watch `descriptor` in the set `epoll`; nothing if it
-/// would, or does.
-[[nodiscard]] std::error_code refusal(int epoll, int descriptor) noexcept;
 
 }  // namespace eddy::detail

@@ -529,10 +529,59 @@ TEST_CASE_FIXTURE(program_loop, "an exception of the program's own callback lose
   ev_run(ev, 0);
 }
 
+TEST_CASE_FIXTURE(with_loop, "a C library's watchers on the native loop run beside eddy's") {
+  journal note;
+  socket_pair pair;
+  socket_pair theirs;
+  eddy::readiness near(loop, pair.near());
+  eddy::timer timer(loop);
+  near.wait_readable([&](std::error_code) { note("readable"); });
+  loop.run_ready();  // what is watched already stays so
+
+  struct library {
+    journal& note;
+    socket_pair& theirs;
+    socket_pair& ours;
+  } library{note, theirs, pair};
+  ev_io own;
+  ev_io_init(
+      &own,
+      [](struct ev_loop* ev, ev_io* w, int) {
+        auto& l = *static_cast<struct library*>(w->data);
+        l.note(l.theirs.receive());
+        l.ours.send();
+        ev_io_stop(ev, w);
+      },
+      theirs.near(), EV_READ);
+  own.data = &library;
+  SUBCASE("from the beginning") { ev_io_start(loop.native(), &own); }
+  SUBCASE("from within a handler") {
+    loop.defer([&] { ev_io_start(loop.native(), &own); });
+  }
+  timer.start(1ms, [&] {
+    note("timer");
+    theirs.send("theirs");
+  });
+  loop.run();
+  CHECK(note == "timer theirs readable");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a C library's watchers keep the native loop running") {
+  journal note;
+  ev_timer own;
+  ev_timer_init(
+      &own, [](struct ev_loop*, ev_timer* w, int) { (*static_cast<journal*>(w->data))("own"); },
+      0.002, 0.);
+  own.data = &note;
+  ev_timer_start(loop.native(), &own);
+  loop.run();
+  CHECK(note == "own");
+}
+
 // ---- Living inside another loop
 
 TEST_CASE_TEMPLATE("a loop lives in a program that polls, by its descriptor and next_run", Loop,
-                   own_loop, adopted_loop) {
+                   own_loop, hosted_loop, adopted_loop) {
   Loop on;
   socket_pair pair;
   journal note;
@@ -640,7 +689,7 @@ TEST_CASE_FIXTURE(tidy, "a loop works when no descriptor is free any more, fine 
 }
 
 #if !SANITIZED
-TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and libev does not abort") {
+TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and stops nothing") {
   CHECK(holds_in_child([] {
     eddy::event_loop loop;
     std::vector<std::unique_ptr<socket_pair>> pairs;
@@ -668,7 +717,7 @@ TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and libev does not ab
         ++refused;
       }
     }
-    // Some memory comes back, for handlers, but none for libev's large tables.
+    // Some memory comes back, for handlers, but none for large tables.
     for (int i = 0; i < 64 && last != nullptr; ++i) {
       void* const next = *static_cast<void**>(last);
       std::free(last);

@@ -336,7 +336,7 @@ TEST_CASE_TEMPLATE("loops that wait for each other are refused", Loop, ANY_LOOP)
   inner.stop();
 }
 
-TEST_CASE_TEMPLATE("a descriptor that is closed before libev shows it to the kernel fails", Loop,
+TEST_CASE_TEMPLATE("a descriptor that is closed before the kernel is shown it fails", Loop,
                    ANY_LOOP) {
   Loop on;
   socket_pair pair;
@@ -438,10 +438,10 @@ TEST_CASE_TEMPLATE("two watches of one descriptor work side by side", Loop, ANY_
   }
 }
 
-TEST_CASE_TEMPLATE("a set that libev makes anew stops no program over a closed descriptor", Loop,
-                   own_loop, adopted_loop) {
+TEST_CASE_TEMPLATE("a set that is made anew tells who waits for a closed descriptor", Loop,
+                   ANY_LOOP) {
   // A copy of a watched descriptor outlives it: its events name a watch that is
-  // gone, and libev rebuilds the whole set.
+  // gone, and only a new set is rid of them.
   Loop on;
   socket_pair copied;
   std::optional<socket_pair> closed(std::in_place);

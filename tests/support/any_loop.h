@@ -7,11 +7,17 @@
 
 #include "support/tidy.h"
 
-// The three ways to run a loop, for TEST_CASE_TEMPLATE: what is promised of one
+// The four ways to run a loop, for TEST_CASE_TEMPLATE: what is promised of one
 // holds for all.
 
-/// On a libev loop of its own.
+/// By itself.
 struct own_loop : with_loop {
+  void run() { loop.run(); }
+};
+
+/// On a libev loop of its own, for C libraries.
+struct hosted_loop : with_loop {
+  hosted_loop() { static_cast<void>(loop.native()); }
   void run() { loop.run(); }
 };
 
@@ -38,4 +44,4 @@ struct program_run_loop : program_loop {
   void run() { ev_run(ev, 0); }
 };
 
-#define ANY_LOOP own_loop, adopted_loop, program_run_loop
+#define ANY_LOOP own_loop, hosted_loop, adopted_loop, program_run_loop
