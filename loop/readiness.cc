@@ -12,10 +12,6 @@ namespace eddy {
 
 namespace {
 
-detail::watch::direction flag(readiness::direction which) noexcept {
-  return which == readiness::direction::read ? detail::watch::reading : detail::watch::writing;
-}
-
 std::unique_ptr<detail::watch> make_watch(detail::engine& engine, int descriptor) {
   engine.check(descriptor);
   return std::make_unique<detail::watch>(engine, descriptor);
@@ -79,21 +75,19 @@ void readiness::wait_writable(handler<void(std::error_code)> on_ready) {
 }
 
 void readiness::wait(direction which, ready_node& node) {
-  if (watch_->waiter(flag(which)) != nullptr || node.queued()) {
+  if (watch_->waiter(which) != nullptr || node.queued()) {
     detail::misuse(which == direction::read
                        ? "two wait for one descriptor to become readable: one may"
                        : "two wait for one descriptor to become writable: one may");
   }
-  watch_->wait(flag(which), node);
+  watch_->wait(which, node);
 }
 
-bool readiness::waiting(direction which) const noexcept {
-  return watch_->waiter(flag(which)) != nullptr;
-}
+bool readiness::waiting(direction which) const noexcept { return watch_->waiter(which) != nullptr; }
 
 void readiness::stop(direction which) noexcept {
   if (!watch_) return;
-  watch_->forget(flag(which));
+  watch_->forget(which);
   if (auto& place = slot(which)) {
     place->withdraw();
     // Last of all: what it captured may own this object.
@@ -109,6 +103,6 @@ void readiness::stop() noexcept {
 void readiness::background(bool on) noexcept { watch_->set_background(on); }
 std::error_code readiness::error() const noexcept { return watch_->failure(); }
 int readiness::descriptor() const noexcept { return watch_->descriptor; }
-event_loop& readiness::loop() const noexcept { return watch_->owner->loop(); }
+event_loop& readiness::loop() const noexcept { return watch_->loop(); }
 
 }  // namespace eddy

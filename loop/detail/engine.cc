@@ -33,6 +33,10 @@ std::atomic<unsigned> forks{0};
 constexpr std::uint64_t wake_name = UINT64_MAX;
 constexpr std::uint64_t timer_name = UINT64_MAX - 1;
 
+std::uint8_t bit(readiness::direction which) noexcept {
+  return which == readiness::direction::read ? EPOLLIN : EPOLLOUT;
+}
+
 int make_set() noexcept { return ::epoll_create1(EPOLL_CLOEXEC); }
 
 int make_timerfd() noexcept {
@@ -90,17 +94,21 @@ void engine::detach(watch& w) noexcept {
   watch** place = &slot_of(w.descriptor).first;
   while (*place != &w) place = &(*place)->same_descriptor;
   *place = w.same_descriptor;
-  // With the last one goes what is known of the kernel, which forgets the
-  // number when the descriptor is closed: that is usually next.
   slot& s = slot_of(w.descriptor);
   if (s.first == nullptr) {
+    // Not left to the close that is usually next: there may be a copy of the
+    // descriptor, in a child, say, and then the kernel would go on.
+    epoll_event none{};
+    if (s.asked != 0 && !forked()) {
+      ::epoll_ctl(set_.number(), EPOLL_CTL_DEL, w.descriptor, &none);
+    }
     s.asked = s.wanted = 0;
     return;
   }
   s.wanted = 0;
   for (watch* other = s.first; other != nullptr; other = other->same_descriptor) {
-    for (const auto which : {watch::reading, watch::writing}) {
-      if (other->waiter(which) != nullptr) s.wanted |= which;
+    for (const auto which : watch::directions) {
+      if (other->waiter(which) != nullptr) s.wanted |= bit(which);
     }
   }
   mark(w.descriptor, s);
@@ -118,8 +126,8 @@ void engine::check(int descriptor) {
 
 void engine::want(int descriptor, watch::direction which) noexcept {
   slot& s = slot_of(descriptor);
-  if ((s.wanted & which) != 0) return;
-  s.wanted |= which;
+  if ((s.wanted & bit(which)) != 0) return;
+  s.wanted |= bit(which);
   mark(descriptor, s);
 }
 
@@ -140,8 +148,7 @@ void engine::flush() noexcept {
 
 void engine::show(int descriptor, slot& s) noexcept {
   epoll_event event{};
-  event.events = ((s.wanted & watch::reading) != 0 ? unsigned{EPOLLIN} : 0U) |
-                 ((s.wanted & watch::writing) != 0 ? unsigned{EPOLLOUT} : 0U);
+  event.events = s.wanted;
   event.data.u64 = std::uint64_t{s.generation} << 32 | static_cast<std::uint32_t>(descriptor);
   const auto control = [&](int operation) {
     return ::epoll_ctl(set_.number(), operation, descriptor, &event) == 0 ? 0 : errno;
@@ -197,19 +204,18 @@ void engine::deliver(const epoll_event& event) noexcept {
   slot& s = slot_of(descriptor);
   if (s.first == nullptr || s.generation != event.data.u64 >> 32) return remove_stray(descriptor);
 
-  constexpr unsigned wrong = unsigned{EPOLLERR} | unsigned{EPOLLHUP};
-  int come = 0;
-  if ((event.events & (unsigned{EPOLLIN} | wrong)) != 0) come |= watch::reading;
-  if ((event.events & (unsigned{EPOLLOUT} | wrong)) != 0) come |= watch::writing;
-  int unwanted = come & s.asked;
+  unsigned come = event.events;
+  if ((come & (unsigned{EPOLLERR} | unsigned{EPOLLHUP})) != 0) {
+    come |= unsigned{EPOLLIN} | unsigned{EPOLLOUT};
+  }
+  unsigned unwanted = come & s.asked;
   for (watch* w = s.first; w != nullptr; w = w->same_descriptor) {
-    for (const auto which : {watch::reading, watch::writing}) {
-      if ((come & which) == 0) continue;
-      if (ready_node* const node = w->waiter(which)) {
-        w->forget(which);
-        loop_->arrive(*node);
-        unwanted &= ~which;
-      }
+    for (const auto which : watch::directions) {
+      ready_node* const node = w->waiter(which);
+      if (node == nullptr || (come & bit(which)) == 0) continue;
+      w->forget(which);
+      loop_->arrive(*node);
+      unwanted &= ~unsigned{bit(which)};
     }
   }
   if (unwanted == 0) return;

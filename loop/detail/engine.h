@@ -81,7 +81,7 @@ private:
   struct slot {
     watch* first = nullptr;
     std::uint32_t generation = 0;  // goes with the kernel's entry: an older one is not meant
-    std::uint8_t asked = 0;        // of the kernel
+    std::uint8_t asked = 0;        // of the kernel: EPOLLIN, EPOLLOUT
     std::uint8_t wanted = 0;       // what it is to be asked
     bool dirty = false;            // among `dirty_`
   };

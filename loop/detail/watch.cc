@@ -13,10 +13,15 @@ watch::watch(engine& e, int number) : owner(&e), descriptor(number) {
   ++e.loop_->watches_;
 }
 
-watch::~watch() {
-  forget(reading);
-  forget(writing);
+watch::watch(event_loop& loop, int number) : watch(*loop.engine_, number) {}
+
+event_loop& watch::loop() const noexcept { return owner->loop(); }
+
+void watch::end() noexcept {
+  if (descriptor < 0) return;
+  for (const auto which : directions) forget(which);
   owner->detach(*this);
+  descriptor = -1;
   --owner->loop_->watches_;
 }
 
@@ -45,8 +50,8 @@ void watch::set_background(bool on) noexcept {
 }
 
 void watch::fail(int why) noexcept {
-  error = why;
-  for (const auto which : {reading, writing}) {
+  error = static_cast<std::uint16_t>(why);
+  for (const auto which : directions) {
     if (ready_node* const node = waiter(which)) {
       forget(which);
       owner->loop_->ready(*node);

@@ -25,14 +25,14 @@ void expect_loop(const open_socket& socket) noexcept {
 }
 
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
-    : name_(name), descriptor_(descriptor), listens_(listens), readiness_(loop, descriptor) {
+    : watch_(loop, descriptor), name_(name), listens_(listens) {
   ++(listens_ ? listeners : streams);
 }
 
 open_socket::~open_socket() = default;
 
 open_socket* open_socket::make(event_loop& loop, int descriptor, const address& peer) {
-  static_assert(sizeof(open_socket) == 72);
+  static_assert(sizeof(open_socket) == 88);
   try {
     return new open_socket(loop, descriptor, peer, false);
   } catch (...) {
@@ -67,10 +67,9 @@ void open_socket::close() noexcept {
   for (const auto which : {direction::read, direction::write}) {
     dropped[static_cast<std::size_t>(which)] = cancel(which);
   }
-  {
-    const readiness gone = std::move(readiness_);  // before its descriptor
-  }
-  os().close(std::exchange(descriptor_, -1));
+  const int descriptor = watch_.descriptor;
+  watch_.end();
+  os().close(descriptor);
   --(listens_ ? listeners : streams);
   listening_socket::go_on();
   for (operation* const op : dropped) delete static_cast<called_back_base*>(op);
@@ -80,7 +79,7 @@ void open_socket::close() noexcept {
 operation* open_socket::cancel(direction which) noexcept {
   operation* const op = std::exchange(place(which), nullptr);
   if (op == nullptr) return nullptr;
-  readiness_.stop(which);
+  watch_.forget(which);
   op->active_ = false;
   if (op->owned_) return op;
   op->cancelled_ = true;
@@ -122,7 +121,7 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
 }
 
 void open_socket::wait(direction which, operation& op) noexcept {
-  if (!on_hold()) readiness_.wait(which, op);
+  if (!on_hold()) watch_.wait(which, op);
 }
 
 void open_socket::finish(direction which, operation& op) noexcept {
@@ -132,13 +131,13 @@ void open_socket::finish(direction which, operation& op) noexcept {
 
 void open_socket::abandon(direction which, operation& op) noexcept {
   finish(which, op);
-  readiness_.stop(which);
+  watch_.forget(which);
   if (which == direction::read) end_hold();
 }
 
 std::string open_socket::description() const {
   if (closed()) return name_.to_string() + " (closed)";
-  return name_.to_string() + " (descriptor " + std::to_string(descriptor_) + ')';
+  return name_.to_string() + " (descriptor " + std::to_string(descriptor()) + ')';
 }
 
 }  // namespace eddy::detail

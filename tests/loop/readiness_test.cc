@@ -440,8 +440,8 @@ TEST_CASE_TEMPLATE("two watches of one descriptor work side by side", Loop, ANY_
 
 TEST_CASE_TEMPLATE("a set that is made anew tells who waits for a closed descriptor", Loop,
                    ANY_LOOP) {
-  // A copy of a watched descriptor outlives it: its events name a watch that is
-  // gone, and only a new set is rid of them.
+  // A copy of a watched descriptor outlives it, which was closed too early: its
+  // events name a watch that is gone, and only a new set is rid of them.
   Loop on;
   socket_pair copied;
   std::optional<socket_pair> closed(std::in_place);
@@ -452,9 +452,9 @@ TEST_CASE_TEMPLATE("a set that is made anew tells who waits for a closed descrip
   stale.wait_readable([&](std::error_code error) { got = error; });
   on.loop.run_ready();
 
-  gone.reset();
   const int copy = ::fcntl(copied.near(), F_DUPFD_CLOEXEC, 0);
   copied.close_near();
+  gone.reset();
   closed.reset();
   copied.send();
   eddy::timer watchdog(on.loop);
@@ -466,6 +466,26 @@ TEST_CASE_TEMPLATE("a set that is made anew tells who waits for a closed descrip
   on.run();
   CHECK(got == std::errc::bad_file_descriptor);
   ::close(copy);
+}
+
+TEST_CASE_TEMPLATE("a watch that has gone is forgotten though the descriptor stays open", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  {
+    eddy::readiness near(on.loop, pair.near());
+    near.wait_readable([](std::error_code) { FAIL_CHECK("was called"); });
+    on.loop.run_ready();
+  }
+  pair.send();
+  CHECK_FALSE(on.loop.next_run());
+  CHECK_FALSE(on.loop.run_ready());
+
+  eddy::readiness again(on.loop, pair.near());
+  journal note;
+  again.wait_readable([&](std::error_code) { note(pair.receive()); });
+  on.run();
+  CHECK(note == "x");
 }
 
 TEST_CASE_FIXTURE(tidy, "two that wait for one direction stop the program") {
