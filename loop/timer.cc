@@ -12,41 +12,42 @@ timer::timer(timer&& other) noexcept
     : timer_node(static_cast<timer_node&&>(other)),
       on_time_(std::move(other.on_time_)),
       period_(std::exchange(other.period_, duration::zero())),
-      missed_(other.missed_),
-      resolution_(other.resolution_) {}
+      missed_(other.missed_) {}
 
-void timer::begin(time_point when, handler<void()>& on_time, resolution exactness) {
-  set(when, exactness);
+void timer::begin(handler<void()>& on_time, duration period) {
   on_time_.set(on_time);
-  resolution_ = exactness;
+  period_ = period;
   missed_ = 0;
 }
 
 void timer::start(duration delay, handler<void()> on_time, resolution exactness) {
-  begin(loop().after(delay), on_time, exactness);
-  period_ = duration::zero();
+  set_after(delay, exactness);
+  begin(on_time, duration::zero());
 }
 
 void timer::start_at(time_point when, handler<void()> on_time, resolution exactness) {
-  begin(when, on_time, exactness);
-  period_ = duration::zero();
+  set(when, exactness);
+  begin(on_time, duration::zero());
 }
 
 void timer::start_every(duration period, handler<void()> on_time, resolution exactness) {
   if (period <= duration::zero()) {
     detail::misuse("timer::start_every was given a period that is not more than zero");
   }
-  begin(loop().after(period), on_time, exactness);
-  period_ = period;
+  set_after(period, exactness);
+  begin(on_time, period);
 }
 
 void timer::restart(duration delay) {
-  if (!on_time_.present()) {
-    detail::misuse(
-        "timer::restart was called on a timer that does not run: start gives it a handler");
+  // One that is set has its handler; one that is not may be called just now.
+  if (!pending()) {
+    if (!on_time_.present()) {
+      detail::misuse(
+          "timer::restart was called on a timer that does not run: start gives it a handler");
+    }
+    on_time_.keep();
   }
-  set(loop().after(delay), resolution_);
-  on_time_.keep();
+  set_after(delay, exactness());
 }
 
 void timer::stop() noexcept {
@@ -61,7 +62,7 @@ void timer::fire(ready_node& ready) {
   if (again) {
     const duration late = self.loop().now() - self.deadline();
     self.missed_ = static_cast<std::uint64_t>(late / self.period_);
-    self.set(self.deadline() + self.period_ * (late / self.period_ + 1), self.resolution_);
+    self.set(self.deadline() + self.period_ * (late / self.period_ + 1), self.exactness());
   }
   self.on_time_.call(again);
 }

@@ -63,12 +63,11 @@ public:
 
 private:
   static void fire(ready_node& ready);
-  void begin(time_point when, handler<void()>& on_time, resolution exactness);
+  void begin(handler<void()>& on_time, duration period);
 
   detail::own_handler<> on_time_;
   duration period_{};  // zero: once
   std::uint64_t missed_ = 0;
-  resolution resolution_ = resolution::millisecond;
 };
 
 }  // namespace eddy

@@ -16,6 +16,10 @@ void timer_node::set(time_point deadline, resolution exactness) {
   loop_->timers_.set(*this, deadline, exactness);
 }
 
+void timer_node::set_after(duration delay, resolution exactness) {
+  set(loop_->after(delay), exactness);
+}
+
 void timer_node::clear() noexcept {
   withdraw();
   if (index_ != absent) loop_->timers_.remove(*this);

@@ -41,6 +41,10 @@ public:
   /// Errors: `std::bad_alloc`, and then it is not set.
   void set(time_point deadline, resolution exactness = resolution::millisecond);
 
+  /// Sets the time to `delay` from now, or moves it there.
+  /// Errors: as for `set`.
+  void set_after(duration delay, resolution exactness = resolution::millisecond);
+
   /// After this it does not fire, though it was due already.
   void clear() noexcept;
 
@@ -52,6 +56,9 @@ public:
 
   /// A timer in the background does not keep its loop running.
   void background(bool on) noexcept;
+
+  /// How exactly it was last set.
+  [[nodiscard]] resolution exactness() const noexcept { return resolution_; }
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 
