@@ -5,11 +5,9 @@
 #include <utility>
 
 #include <eddy/loop/detail/engine.h>
-#include <eddy/loop/detail/file_watch_hub.h>
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/inspectable.h>
 
 namespace eddy {

@@ -11,6 +11,7 @@
 
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/detail/own_handler.h>
 #include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/handler.h>
@@ -177,7 +178,7 @@ public:
 
   /// What is alive on this loop, in words: the counts, and what each task waits
   /// for and where.
-  [[nodiscard]] std::string dump() const;
+  [[nodiscard, gnu::cold]] std::string dump() const;
 
 private:
   friend class detail::engine;
@@ -227,8 +228,8 @@ private:
   eddy::remote remote_;
   detail::own_handler<std::exception_ptr> on_exception_;
   std::unique_ptr<detail::engine> engine_;
-  std::unique_ptr<detail::signal_hub> signals_;
-  std::unique_ptr<detail::file_watch_hub> files_;
+  std::unique_ptr<detail::optional_part> signals_;
+  std::unique_ptr<detail::optional_part> files_;
 };
 
 }  // namespace eddy

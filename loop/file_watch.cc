@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/file_watch.h>
 
-#include <memory>
 #include <utility>
 
 #include <eddy/loop/detail/file_watch_hub.h>
@@ -29,15 +28,15 @@ file_watch::~file_watch() { stop(); }
 void file_watch::start(handler<void(const file_event&)> on_change, file_change wanted) {
   loop_->check_thread();
   stop();
-  if (!loop_->files_) loop_->files_ = std::make_unique<detail::file_watch_hub>(*loop_);
+  auto& hub = detail::file_watch_hub::of(*loop_);
   wanted_ = wanted;
-  loop_->files_->add(*this);
+  hub.add(*this);
   on_change_.set(on_change);
 }
 
 void file_watch::stop() noexcept {
   if (!active()) return;
-  loop_->files_->remove(*this);
+  detail::file_watch_hub::of(*loop_).remove(*this);
   static_cast<void>(on_change_.take());
 }
 

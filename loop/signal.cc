@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/signal.h>
 
-#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include <signal.h>
 
-#include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/event_loop.h>
 
@@ -55,10 +53,7 @@ signal::~signal() { stop(); }
 void signal::start(handler<void()> on_signal) {
   loop_->check_thread();
   if (!active()) {
-    if (!loop_->signals_) {
-      loop_->signals_ = std::make_unique<detail::signal_hub>(loop_->mailbox_->wake_up());
-    }
-    loop_->signals_->add(number_, place_);
+    detail::signal_hub::of(*loop_).add(number_, place_);
     ++loop_->watches_;
     if (!background_) ++loop_->waits_;
   }
@@ -68,7 +63,7 @@ void signal::start(handler<void()> on_signal) {
 void signal::stop() noexcept {
   if (!active()) return;
   withdraw();
-  loop_->signals_->remove(number_, place_);
+  detail::signal_hub::of(*loop_).remove(number_, place_);
   --loop_->watches_;
   if (!background_) --loop_->waits_;
   static_cast<void>(on_signal_.take());

@@ -79,9 +79,9 @@ public:
   [[nodiscard]] constexpr const v6_bytes& bytes() const noexcept { return bytes_; }
 
   /// What `parse` reads; an interface by its name, if it has one.
-  [[nodiscard]] std::string to_string() const;
+  [[nodiscard, gnu::cold]] std::string to_string() const;
   /// The same without port and brackets.
-  [[nodiscard]] std::string host() const;
+  [[nodiscard, gnu::cold]] std::string host() const;
 
   /// IPv4 before IPv6, then by bytes, scope and port.
   [[nodiscard]] friend constexpr bool operator==(const address&, const address&) = default;

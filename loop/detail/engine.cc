@@ -13,11 +13,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <eddy/loop/detail/file_watch_hub.h>
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -307,7 +305,7 @@ void engine::renew() {
   if (timer_descriptor_ >= 0) renew_descriptor(timer_descriptor_, &make_timerfd);
   make_set_anew();
   if (loop_->files_) loop_->files_->renew();
-  if (loop_->signals_) loop_->signals_->renew(loop_->mailbox_->wake_up());
+  if (loop_->signals_) loop_->signals_->renew();
   fine_armed_ = false;
   forks_ = now;
   if (host_) host_->renew_after_fork();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -54,6 +55,11 @@ file_change change_of(std::uint32_t mask) noexcept {
 int make_inotify() noexcept { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 
 }  // namespace
+
+file_watch_hub& file_watch_hub::of(event_loop& loop) {
+  if (!loop.files_) loop.files_ = std::make_unique<file_watch_hub>(loop);
+  return static_cast<file_watch_hub&>(*loop.files_);
+}
 
 file_watch_hub::file_watch_hub(event_loop& loop)
     : ready_node(&run),

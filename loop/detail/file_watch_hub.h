@@ -8,6 +8,7 @@
 
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/file_watch.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/ready.h>
@@ -19,20 +20,21 @@ namespace eddy::detail {
 /// Each run of its node calls one handler for one change, and it queues itself
 /// again while there is more: so that a handler may destroy any watch, or
 /// throw, and many changes keep nothing else out.
-class file_watch_hub : private ready_node {
+class file_watch_hub final : public optional_part, private ready_node {
 public:
+  /// The one of `loop`, which is made if there is none yet.
+  /// Errors: `std::system_error`, `std::bad_alloc`.
+  [[nodiscard]] static file_watch_hub& of(event_loop& loop);
+
   /// Errors: `std::system_error`.
   explicit file_watch_hub(event_loop& loop);
-  file_watch_hub(const file_watch_hub&) = delete;
-  file_watch_hub& operator=(const file_watch_hub&) = delete;
-  ~file_watch_hub() = default;
 
   /// Errors: `std::system_error`, and then it is not added.
   void add(file_watch& watch);
   void remove(file_watch& watch) noexcept;
 
-  /// After fork: watches everything anew. Errors: `std::system_error`.
-  void renew();
+  /// Watches everything anew.
+  void renew() override;
 
 private:
   using places = std::map<int, detail::link>;  // the watches of each of inotify's numbers

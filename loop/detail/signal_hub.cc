@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <memory>
 #include <mutex>
 
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/signal.h>
 
@@ -115,7 +117,12 @@ void unwant(int number) noexcept {
 
 }  // namespace
 
-signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake); }
+signal_hub& signal_hub::of(event_loop& loop) {
+  if (!loop.signals_) loop.signals_ = std::make_unique<signal_hub>(loop.mailbox_->wake_up());
+  return static_cast<signal_hub&>(*loop.signals_);
+}
+
+signal_hub::signal_hub(int wake) : wake_(wake), slot_(take_slot()) { slot_->wake.store(wake); }
 
 signal_hub::~signal_hub() {
   const std::scoped_lock lock(guard);
@@ -148,7 +155,8 @@ void signal_hub::remove(int number, link& place) noexcept {
   unwant(number);
 }
 
-void signal_hub::gather_pending(event_loop& loop) noexcept {
+void signal_hub::gather(event_loop& loop) noexcept {
+  if (!pending()) return;
   std::uint64_t come = slot_->pending.exchange(0);
   while (come != 0) {
     link& watchers = watchers_[static_cast<std::size_t>(std::countr_zero(come))];

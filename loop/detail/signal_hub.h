@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/optional_part.h>
 
 namespace eddy {
 class event_loop;
@@ -28,36 +29,30 @@ struct signal_slot {
 ///
 /// Not libev's: that knows one loop for each signal, and stops the program
 /// when there are two.
-class signal_hub {
+class signal_hub final : public optional_part {
 public:
   static constexpr int largest = 64;
 
+  /// The one of `loop`, which is made if there is none yet.
+  /// Errors: `std::bad_alloc`.
+  [[nodiscard]] static signal_hub& of(event_loop& loop);
+
   /// `wake` is the loop's eventfd. Errors: `std::bad_alloc`.
   explicit signal_hub(int wake);
-  signal_hub(const signal_hub&) = delete;
-  signal_hub& operator=(const signal_hub&) = delete;
-  ~signal_hub();
+  ~signal_hub() override;
 
   /// Adds a `signal`'s place to those that are told of `number`.
   void add(int number, link& place) noexcept;
   void remove(int number, link& place) noexcept;
 
-  /// Whether any has come that was not gathered.
-  [[nodiscard]] bool pending() const noexcept {
+  [[nodiscard]] bool pending() const noexcept override {
     return slot_->pending.load(std::memory_order_relaxed) != 0;
   }
-
-  /// Queues the watchers of what has come.
-  void gather(event_loop& loop) noexcept {
-    if (pending()) gather_pending(loop);
-  }
-
-  /// After fork: from now on `wake` is this process's own.
-  void renew(int wake) noexcept { slot_->wake.store(wake); }
+  void gather(event_loop& loop) noexcept override;
+  void renew() override { slot_->wake.store(wake_); }
 
 private:
-  void gather_pending(event_loop& loop) noexcept;
-
+  int wake_;
   signal_slot* slot_;
   std::array<link, largest> watchers_;  // by number, which starts at one
 };

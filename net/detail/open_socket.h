@@ -85,7 +85,7 @@ public:
   [[nodiscard]] operation* kept(direction which) const noexcept;
 
   /// "127.0.0.1:80 (descriptor 7)".
-  [[nodiscard]] std::string description() const;
+  [[nodiscard, gnu::cold]] std::string description() const;
 
 protected:
   open_socket(event_loop& loop, int descriptor, const address& name, bool listens);
