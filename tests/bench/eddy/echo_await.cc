@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "bench/echo.h"
+
+namespace {
+
+/// All connections share one buffer: what is read is sent, or copied, at once.
+class echo_server {
+public:
+  explicit echo_server(std::size_t buffer) : buffer_(buffer) {}
+
+  eddy::task<> run(eddy::event_loop& loop, std::uint16_t port) {
+    eddy::tcp_listener listener(loop, eddy::address::loopback_v4(port));
+    bench::tell_ready(listener.local_address().port());
+    for (;;) {
+      eddy::tcp_stream stream = co_await listener.accept();
+      stream.set_no_delay(true);
+      if (free_.empty()) {
+        free_.push_back(connections_.size());
+        connections_.emplace_back();
+      }
+      const std::size_t place = free_.back();
+      free_.pop_back();
+      connections_[place] = eddy::spawn(loop, echo(std::move(stream), place));
+    }
+  }
+
+private:
+  eddy::task<> echo(eddy::tcp_stream stream, std::size_t place) {
+    for (;;) {
+      const auto ready = co_await eddy::as_result(stream.wait_readable());
+      if (!ready || !read(stream)) break;
+      if (rest_.empty()) continue;
+      const auto rest = std::exchange(rest_, {});
+      const auto sent = co_await eddy::as_result(stream.write(std::span(rest)));
+      if (!sent) break;
+    }
+    free_.push_back(place);
+  }
+
+  /// Sends back what has come; what the kernel did not take is in `rest_`.
+  /// False at the end.
+  bool read(eddy::tcp_stream& stream) {
+    const auto size = stream.try_read(std::span(buffer_));
+    if (!size) return true;
+    if (!*size || **size == 0) return false;
+    const auto all = std::span(buffer_).first(**size);
+    const auto sent = stream.try_write(all);
+    if (sent && !*sent) return false;
+    const auto rest = all.subspan(sent ? **sent : 0);
+    rest_.assign(rest.begin(), rest.end());
+    return true;
+  }
+
+  std::vector<char> buffer_;
+  std::vector<char> rest_;
+  std::vector<eddy::future<>> connections_;
+  std::vector<std::size_t> free_;  // places among them
+};
+
+}  // namespace
+
+int main(int count, char** words) {
+  const auto arguments = bench::echo_main(count, words);
+  eddy::event_loop loop;
+  echo_server server(arguments.buffer);
+  eddy::block_on(loop, server.run(loop, arguments.port));
+}

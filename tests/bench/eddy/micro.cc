@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/future.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/future/yield.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/keep_alive.h>
+#include <eddy/loop/timer.h>
+
+#include "bench/workload.h"
+
+using namespace std::chrono_literals;
+using bench::numbers;
+using bench::time_each;
+
+namespace {
+
+void timer_reset(const numbers& n) {
+  eddy::event_loop loop;
+  std::vector<eddy::timer> timers;
+  timers.reserve(n[0]);
+  for (std::uint64_t i = 0; i < n[0]; ++i) {
+    timers.emplace_back(loop);
+    timers.back().start(60s, [] {});
+  }
+  bench::random_numbers random;
+  time_each("timer-reset", n[1], [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      timers[random.below(n[0])].restart(60s);
+      if (i % 64 == 63) loop.run_ready();
+    }
+  });
+}
+
+void timer_expire(const numbers& n) {
+  const auto run = [](std::uint64_t count) {
+    eddy::event_loop loop;
+    std::vector<eddy::timer> timers;
+    timers.reserve(count);
+    bench::random_numbers random;
+    const double begin = bench::processor_time();
+    std::uint64_t fired = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      timers.emplace_back(loop).start(std::chrono::microseconds(random.below(1000000)),
+                                      [&fired] { ++fired; });
+    }
+    loop.run();
+    if (fired != count) std::abort();
+    return (bench::processor_time() - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("timer-expire", run(n[0]));
+}
+
+[[gnu::noinline]] eddy::task<int> child(int n) { co_return n + 1; }
+
+eddy::task<> calls(std::uint64_t count) {
+  int n = 0;
+  for (std::uint64_t i = 0; i < count; ++i) n = co_await child(n);
+  if (n != static_cast<int>(count)) std::abort();
+}
+
+eddy::task<> spawns(std::uint64_t count) {
+  int n = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    auto end = eddy::spawn(child(n));
+    n = co_await std::move(end);
+  }
+  if (n != static_cast<int>(count)) std::abort();
+}
+
+eddy::task<> turns(std::uint64_t rounds) {
+  for (std::uint64_t i = 0; i < rounds; ++i) co_await eddy::yield();
+}
+
+void yields(const numbers& n) {
+  eddy::event_loop loop;
+  const auto run = [&](std::uint64_t rounds) {
+    std::vector<eddy::task<>> tasks;
+    tasks.reserve(n[0]);
+    for (std::uint64_t i = 0; i < n[0]; ++i) tasks.push_back(turns(rounds));
+    const auto begin = bench::clock::now();
+    eddy::block_on(loop, eddy::join(std::move(tasks)));
+    return bench::nanoseconds(bench::clock::now() - begin) / static_cast<double>(n[0] * rounds);
+  };
+  run(n[1] / 10 + 1);
+  bench::tell("yield", run(n[1]));
+}
+
+void post(const numbers& n) {
+  eddy::event_loop loop;
+  const auto run = [&](std::uint64_t count) {
+    std::optional<eddy::keep_alive> alive(std::in_place, loop);
+    bench::clock::time_point begin;
+    bench::clock::time_point end;
+    std::uint64_t left = count;
+    std::thread other([&, remote = loop.remote()] {
+      begin = bench::clock::now();
+      for (std::uint64_t i = 0; i < count; ++i) {
+        remote.post([&] {
+          if (--left != 0) return;
+          end = bench::clock::now();
+          alive.reset();
+        });
+      }
+    });
+    loop.run();
+    other.join();
+    return bench::nanoseconds(end - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("post", run(n[0]));
+}
+
+void wake(const numbers& n) {
+  eddy::event_loop loop;
+  const int answer = ::eventfd(0, EFD_CLOEXEC);
+  std::optional<eddy::keep_alive> alive(std::in_place, loop);
+  std::thread other([&, remote = loop.remote()] {
+    time_each("wake", n[0], [&](std::uint64_t count) {
+      for (std::uint64_t i = 0; i < count; ++i) {
+        remote.post([answer] { ::eventfd_write(answer, 1); });
+        eventfd_t value = 0;
+        ::eventfd_read(answer, &value);
+      }
+    });
+    remote.post([&] { alive.reset(); });
+  });
+  loop.run();
+  other.join();
+  ::close(answer);
+}
+
+eddy::task<> promises(std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    eddy::promise<int> p;
+    auto f = p.get_future();
+    p.set_value(1);
+    co_await std::move(f);
+  }
+}
+
+eddy::task<> thens(std::uint64_t count) {
+  eddy::promise<std::uint64_t> p;
+  auto f = p.get_future();
+  for (std::uint64_t i = 0; i < count; ++i)
+    f = std::move(f).then([](std::uint64_t n) { return n + 1; });
+  p.set_value(std::uint64_t{0});
+  const auto n = co_await std::move(f);
+  if (n != count) std::abort();
+}
+
+eddy::task<> joins(std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) co_await eddy::join(child(1), child(2));
+}
+
+eddy::task<> asleep() { co_await eddy::sleep(1h); }
+
+void sleeps(const numbers& n) {
+  eddy::event_loop loop;
+  std::vector<eddy::future<>> all;
+  all.reserve(n[0]);
+  for (std::uint64_t i = 0; i < n[0]; ++i) all.push_back(eddy::spawn(loop, asleep()));
+  loop.defer([] {
+    std::puts("ready");
+    std::fflush(stdout);
+  });
+  loop.run();
+}
+
+/// A workload that is one coroutine.
+template <class Coroutine>
+bench::workload awaited(const char* name, Coroutine work) {
+  return {1, [=](const numbers& n) {
+            eddy::event_loop loop;
+            time_each(name, n[0], [&](std::uint64_t count) { eddy::block_on(loop, work(count)); });
+          }};
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  return bench::main(count, words,
+                     {
+                         {"timer-reset", {2, timer_reset}},
+                         {"timer-expire", {1, timer_expire}},
+                         {"call", awaited("call", calls)},
+                         {"spawn", awaited("spawn", spawns)},
+                         {"yield", {2, yields}},
+                         {"post", {1, post}},
+                         {"wake", {1, wake}},
+                         {"future", awaited("future", promises)},
+                         {"then", awaited("then", thens)},
+                         {"join", awaited("join", joins)},
+                         {"sleep", {1, sleeps}},
+                     });
+}
