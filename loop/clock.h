@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -11,6 +12,15 @@ using time_point = std::chrono::steady_clock::time_point;
 
 /// A length of time, in nanoseconds; every `std::chrono` duration of integers converts.
 using duration = std::chrono::steady_clock::duration;
+
+namespace detail {
+
+/// The sum, which does not overflow. A delay of less than zero is none.
+[[nodiscard]] constexpr time_point later(time_point from, duration delay) noexcept {
+  return from + std::clamp(delay, duration::zero(), time_point::max() - from);
+}
+
+}  // namespace detail
 
 /// A clock that stands still until it is moved: for tests.
 ///

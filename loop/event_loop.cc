@@ -12,55 +12,51 @@
 
 namespace eddy {
 
-namespace {
-
-constinit thread_local event_loop* running = nullptr;
+constinit thread_local event_loop* event_loop::running_ = nullptr;
 
 /// Makes a loop the one that runs on this thread, for a scope.
-class runs_here {
+class event_loop::runs_here {
 public:
-  runs_here(event_loop& loop, std::atomic<const void*>& thread, bool& in_turn) noexcept
-      : outer_(std::exchange(running, &loop)), thread_(thread), in_turn_(in_turn) {
-    if (in_turn_) {
+  explicit runs_here(event_loop& loop) noexcept
+      : loop_(loop), outer_(std::exchange(running_, &loop)) {
+    if (loop_.in_turn_) {
       detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
     }
-    in_turn_ = true;
-    thread_.store(static_cast<const void*>(&running), std::memory_order_relaxed);
+    loop_.in_turn_ = true;
+    loop_.thread_.store(this_thread(), std::memory_order_relaxed);
   }
   runs_here(const runs_here&) = delete;
   runs_here& operator=(const runs_here&) = delete;
   ~runs_here() {
-    in_turn_ = false;
-    thread_.store(nullptr, std::memory_order_relaxed);
-    running = outer_;
+    loop_.in_turn_ = false;
+    loop_.thread_.store(nullptr, std::memory_order_relaxed);
+    running_ = outer_;
   }
 
 private:
+  event_loop& loop_;
   event_loop* outer_;
-  std::atomic<const void*>& thread_;
-  bool& in_turn_;
 };
 
 /// Eddy's own turns, for a scope.
-class at_work {
+class event_loop::at_work {
 public:
-  at_work(detail::engine& engine, detail::mailbox& mailbox) noexcept
-      : engine_(engine), mailbox_(mailbox) {
-    if (engine_.host() != nullptr) engine_.host()->begin();
+  explicit at_work(event_loop& loop) noexcept : loop_(loop) {
+    if (host() != nullptr) host()->begin();
   }
   at_work(const at_work&) = delete;
   at_work& operator=(const at_work&) = delete;
   ~at_work() {
-    const bool nothing_posted = mailbox_.sleep();
-    if (engine_.host() != nullptr) engine_.host()->rest(nothing_posted);
+    loop_.settle_delays();
+    const bool nothing_posted = loop_.mailbox_->sleep();
+    if (host() != nullptr) host()->rest(nothing_posted);
   }
 
 private:
-  detail::engine& engine_;
-  detail::mailbox& mailbox_;
-};
+  [[nodiscard]] detail::libev_host* host() const noexcept { return loop_.engine_->host(); }
 
-}  // namespace
+  event_loop& loop_;
+};
 
 event_loop::event_loop() : event_loop(nullptr, nullptr) {}
 
@@ -98,9 +94,7 @@ void event_loop::drop_queue() noexcept {
   }
 }
 
-event_loop* event_loop::current() noexcept { return running; }
-
-const void* event_loop::this_thread() noexcept { return static_cast<const void*>(&running); }
+const void* event_loop::this_thread() noexcept { return static_cast<const void*>(&running_); }
 
 void event_loop::wrong_thread() noexcept {
   detail::misuse(
@@ -108,15 +102,23 @@ void event_loop::wrong_thread() noexcept {
       "is the way in");
 }
 
+time_point event_loop::read_clock() const noexcept {
+  return clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+}
+
 void event_loop::look_at_clock() noexcept {
-  now_ = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+  const time_point at = read_clock();
+  timers_.settle(at - now_);
+  now_ = at;
   now_known_ = true;
 }
 
+void event_loop::settle_delays() noexcept {
+  if (timers_.unsettled()) timers_.settle(read_clock() - now_);
+}
+
 time_point event_loop::after(duration delay) const noexcept {
-  const time_point from = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
-  if (delay > time_point::max() - from) return time_point::max();
-  return from + std::max(delay, duration::zero());
+  return detail::later(read_clock(), delay);
 }
 
 bool event_loop::has_work() const noexcept {
@@ -164,7 +166,7 @@ void event_loop::run_queue() {
 }
 
 bool event_loop::turn(bool may_wait) {
-  const runs_here here(*this, thread_, in_turn_);
+  const runs_here here(*this);
   engine_->renew();
   engine_->flush();
   bool wait = may_wait && !has_work();
@@ -175,6 +177,7 @@ bool event_loop::turn(bool may_wait) {
            (timers_.foreground() != 0 || waits_ != 0);
     wait = !due && !jump;
   }
+  if (wait) settle_delays();
   if (wait) wait = mailbox_->sleep();
   engine_->poll(wait);
   gather();
@@ -188,14 +191,15 @@ bool event_loop::turn(bool may_wait) {
 }
 
 void event_loop::adopted_turn() {
-  const runs_here here(*this, thread_, in_turn_);
+  const runs_here here(*this);
   gather();
   run_queue();
+  settle_delays();
   stopping_ = false;
 }
 
 void event_loop::run() {
-  const at_work now(*engine_, *mailbox_);
+  const at_work now(*this);
   stopping_ = false;
   do {
     turn(true);
@@ -203,13 +207,13 @@ void event_loop::run() {
 }
 
 void event_loop::run_once() {
-  const at_work now(*engine_, *mailbox_);
+  const at_work now(*this);
   stopping_ = false;
   turn(true);
 }
 
 bool event_loop::run_ready() {
-  const at_work now(*engine_, *mailbox_);
+  const at_work now(*this);
   stopping_ = false;
   return turn(false);
 }
@@ -245,10 +249,10 @@ int event_loop::descriptor() { return engine_->descriptor(); }
 std::optional<duration> event_loop::next_run() {
   const bool shown = engine_->host() == nullptr || engine_->host()->shown();
   if (has_work() || engine_->changed() || !shown || !mailbox_->empty()) return duration::zero();
+  settle_delays();
   const timer_node* const first = timers_.first();
   if (first == nullptr) return std::nullopt;
-  const time_point from = clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
-  return std::max(first->deadline() - from, duration::zero());
+  return std::max(first->deadline() - read_clock(), duration::zero());
 }
 
 struct ev_loop* event_loop::native() { return engine_->make_host().native(); }

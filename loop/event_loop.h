@@ -135,6 +135,7 @@ public:
   }
 
   /// The time that is `delay` from this moment, from a fresh look at the clock.
+  /// A timer that is given the delay itself spares that: see `timer`.
   [[nodiscard]] time_point after(duration delay) const noexcept;
 
   /// A descriptor that is readable when `run_ready` has something to do, so
@@ -156,7 +157,7 @@ public:
   [[nodiscard]] struct ev_loop* native();
 
   /// The loop that is running on this thread; null if none is.
-  [[nodiscard]] static event_loop* current() noexcept;
+  [[nodiscard]] static event_loop* current() noexcept { return running_; }
 
   /// Takes the exceptions that leave handlers, instead of `run`; the loop goes
   /// on. A program that calls `ev_run` itself needs it: there such an exception
@@ -181,6 +182,8 @@ public:
   [[nodiscard, gnu::cold]] std::string dump() const;
 
 private:
+  class at_work;
+  class runs_here;
   friend class detail::engine;
   friend struct detail::watch;
   friend class detail::file_watch_hub;
@@ -203,11 +206,16 @@ private:
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   [[nodiscard]] bool foreign() const noexcept;
+  [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
+  /// Has the delays that wait for a look at the clock count from now.
+  void settle_delays() noexcept;
   void unpark() noexcept;
   void drop_queue() noexcept;
   static const void* this_thread() noexcept;
   [[noreturn]] static void wrong_thread() noexcept;
+
+  static thread_local constinit event_loop* running_;  // on this thread
 
   detail::link ready_;
   bool parked_ = false;     // the program's ev_run has to be told when work turns up

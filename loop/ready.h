@@ -7,6 +7,10 @@ namespace eddy {
 
 class event_loop;
 
+namespace detail {
+class timer_queue;
+}
+
 /// A place in a loop's ready queue, embedded in the object that waits.
 ///
 /// `event_loop::ready` puts it at the end of the queue; the loop takes it out
@@ -36,6 +40,7 @@ protected:
 
 private:
   friend class event_loop;
+  friend class detail::timer_queue;
 
   function run_;
 };

@@ -11,9 +11,13 @@ namespace eddy {
 
 /// Calls a handler once, at a time or after a delay, or again and again.
 ///
-/// Starting a running timer moves it; its old handler is dropped. A delay
-/// counts from the call, whatever made the loop late, so that no timer is
-/// early. Timers with equal deadlines run in the order they were started.
+/// Starting a running timer moves it; its old handler is dropped. Timers with
+/// equal deadlines run in the order they were started.
+///
+/// A delay that a handler starts counts from the end of that turn of the loop,
+/// one that starts outside of the loop from the call; so does one that is to be
+/// `fine`, and any on a clock that is moved by hand. Whatever made the loop
+/// late, no timer is early, and equal delays of one turn have equal deadlines.
 ///
 /// Lifetime: the loop outlives the timer. The handler may destroy or restart
 /// it. A timer may be moved while it runs.
@@ -38,7 +42,7 @@ public:
 
   /// Calls `on_time` after each `period`, which is more than zero.
   ///
-  /// The ticks are whole periods from the call: a slow handler shifts none. A
+  /// The ticks are whole periods from the start: a slow handler shifts none. A
   /// loop that was late for several ticks calls the handler once, and
   /// `missed` tells how many more had passed by then.
   void start_every(duration period, handler<void()> on_time,

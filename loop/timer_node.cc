@@ -17,7 +17,18 @@ void timer_node::set(time_point deadline, resolution exactness) {
 }
 
 void timer_node::set_after(duration delay, resolution exactness) {
-  set(loop_->after(delay), exactness);
+  event_loop* const here = event_loop::current();
+  if (loop_ != here || exactness == resolution::fine || here->clock_ != nullptr) {
+    set(loop_->after(delay), exactness);
+    return;
+  }
+  if (queued()) withdraw();
+  here->timers_.set_unsettled(*this, detail::later(here->now(), delay), exactness);
+}
+
+time_point timer_node::deadline() const noexcept {
+  if (index_ != absent && ready_node::queued()) loop_->settle_delays();
+  return deadline_;
 }
 
 void timer_node::clear() noexcept {

@@ -42,6 +42,11 @@ public:
   void set(time_point deadline, resolution exactness = resolution::millisecond);
 
   /// Sets the time to `delay` from now, or moves it there.
+  ///
+  /// In a turn of the loop, `now` is its next look at the clock, which comes
+  /// when all handlers have run: one serves all delays of the turn, because it
+  /// costs more than all else here. Outside of the loop, for one that is to be
+  /// `fine`, and on a clock that is moved by hand, it is the call itself.
   /// Errors: as for `set`.
   void set_after(duration delay, resolution exactness = resolution::millisecond);
 
@@ -49,10 +54,14 @@ public:
   void clear() noexcept;
 
   /// Whether it will fire.
-  [[nodiscard]] bool pending() const noexcept { return index_ != absent || queued(); }
+  [[nodiscard]] bool pending() const noexcept { return index_ != absent || ready_node::queued(); }
 
-  /// The time it was last set to.
-  [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
+  /// Whether it is due, and in the ready queue.
+  [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
+
+  /// The time it was last set to. In the turn that set it to a delay, this makes
+  /// the loop look at the clock.
+  [[nodiscard]] time_point deadline() const noexcept;
 
   /// A timer in the background does not keep its loop running.
   void background(bool on) noexcept;
@@ -64,13 +73,17 @@ public:
 
 private:
   friend class detail::timer_queue;
+  using ready_node::withdraw;  // `clear` does more
 
   static constexpr std::uint32_t absent = UINT32_MAX;
 
+  // It lies in the frame of each task that sleeps: think before you add a
+  // member. While it is filed, its link is free for the queue's list of those
+  // that are not settled.
   event_loop* loop_;
-  time_point deadline_{};
-  std::uint64_t order_ = 0;        // of `set`, among all of the loop
-  std::uint64_t filed_order_ = 0;  // the order under which the queue holds it
+  time_point deadline_{};          // while it is not settled: the earliest that it can be
+  std::uint32_t order_ = 0;        // of `set`, among all of the loop
+  std::uint32_t filed_order_ = 0;  // the order under which the queue holds it
   std::uint32_t index_ = absent;   // its place in the queue
   resolution resolution_ = resolution::millisecond;
   bool background_ = false;

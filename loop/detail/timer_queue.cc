@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace eddy::detail {
 
@@ -53,27 +54,54 @@ void timer_queue::count(const timer_node& node, bool in) noexcept {
 }
 
 void timer_queue::set(timer_node& node, time_point deadline, resolution exactness) {
+  if (keeps_place(node, deadline, exactness)) return;
+  if (orders_ == last_order) renumber();
+  const std::uint32_t order = orders_++;
   if (node.index_ == timer_node::absent) {
     if (heap_.size() == timer_node::absent) throw std::bad_alloc();
     heap_.push_back({deadline, &node});
-    node.order_ = node.filed_order_ = orders_++;
+    node.order_ = node.filed_order_ = order;
     node.deadline_ = deadline;
     node.resolution_ = exactness;
     count(node, true);
     sift_up(heap_.size() - 1, heap_.back());
     return;
   }
-  node.order_ = orders_++;
-  node.deadline_ = deadline;
+  node.order_ = order;
   if (node.resolution_ != exactness) {
     count(node, false);
     node.resolution_ = exactness;
     count(node, true);
   }
+  node.deadline_ = deadline;
   if (deadline < heap_[node.index_].deadline) {
-    node.filed_order_ = node.order_;
+    node.filed_order_ = order;
     sift_up(node.index_, {deadline, &node});
   }
+}
+
+void timer_queue::settle_all(duration passed) noexcept {
+  const time_point last = time_point::max() - passed;
+  for (link* next = unsettled_.next; next != &unsettled_;) {
+    link& l = *next;
+    next = l.next;
+    l.next = l.prev = &l;
+    auto& node = static_cast<timer_node&>(static_cast<ready_node&>(l));
+    node.deadline_ = std::min(node.deadline_, last) + passed;
+    if (exact(node)) sift_down(node.index_, {node.deadline_, &node});
+  }
+  unsettled_.next = unsettled_.prev = &unsettled_;
+}
+
+void timer_queue::renumber() noexcept {
+  std::ranges::sort(heap_, {}, [](const entry& e) { return e.node->order_; });
+  orders_ = 0;
+  for (entry& e : heap_) {
+    e.deadline = e.node->deadline_;
+    e.node->order_ = e.node->filed_order_ = orders_++;
+  }
+  std::ranges::sort(heap_, &before);  // which makes it a heap
+  for (std::size_t i = 0; i < heap_.size(); ++i) place(i, heap_[i]);
 }
 
 void timer_queue::remove(timer_node& node) noexcept {
@@ -110,24 +138,20 @@ void timer_queue::background(timer_node& node, bool on) noexcept {
   if (filed) count(node, true);
 }
 
-void timer_queue::settle_top() noexcept {
-  while (!heap_.empty()) {
-    timer_node& node = *heap_[0].node;
-    if (heap_[0].deadline == node.deadline_ && node.filed_order_ == node.order_) return;
-    node.filed_order_ = node.order_;
-    sift_down(0, {node.deadline_, &node});
-  }
+void timer_queue::refile_top() noexcept {
+  timer_node& node = *heap_[0].node;
+  node.filed_order_ = node.order_;
+  sift_down(0, {node.deadline_, &node});
 }
 
 timer_node* timer_queue::take_due(time_point now) noexcept {
   while (!heap_.empty() && heap_[0].deadline <= now) {
     timer_node& node = *heap_[0].node;
-    if (heap_[0].deadline == node.deadline_ && node.filed_order_ == node.order_) {
+    if (exact(node)) {
       remove(node);
       return &node;
     }
-    node.filed_order_ = node.order_;
-    sift_down(0, {node.deadline_, &node});
+    refile_top();
   }
   return nullptr;
 }
@@ -138,7 +162,7 @@ std::optional<time_point> timer_queue::next() const noexcept {
 }
 
 const timer_node* timer_queue::first() noexcept {
-  settle_top();
+  while (!heap_.empty() && !exact(*heap_[0].node)) refile_top();
   return heap_.empty() ? nullptr : heap_[0].node;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include <eddy/loop/detail/link.h>
 #include <eddy/loop/timer_node.h>
 
 namespace eddy::detail {
@@ -14,11 +15,30 @@ namespace eddy::detail {
 ///
 /// A heap of four children a node, in one array. A timer that moves to a later
 /// time keeps its place, and is filed anew when that place comes to the top:
-/// the idle timeout that is pushed back with each message costs two stores.
+/// the idle timeout that is pushed back with each message costs a few stores.
+///
+/// A timer may be set before its time is known, for which one look at the clock
+/// is to serve many: it is filed under the earliest that it can be.
 class timer_queue {
 public:
+  /// The orders of starting are counted from `first_order`.
+  explicit timer_queue(std::uint32_t first_order = 0) noexcept : orders_(first_order) {}
+
   /// Files `node` under the deadline, or moves it. Errors: `std::bad_alloc`.
   void set(timer_node& node, time_point deadline, resolution exactness);
+
+  /// The same, of a deadline to which `settle` will add something.
+  /// Errors: `std::bad_alloc`.
+  void set_unsettled(timer_node& node, time_point earliest, resolution exactness) {
+    if (!keeps_place(node, earliest, exactness)) set(node, earliest, exactness);
+    if (!node.linked()) unsettled_.push_back(node);
+  }
+
+  /// Adds `passed` to the deadlines that were not settled.
+  void settle(duration passed) noexcept {
+    if (unsettled()) settle_all(passed);
+  }
+  [[nodiscard]] bool unsettled() const noexcept { return unsettled_.linked(); }
 
   void remove(timer_node& node) noexcept;
 
@@ -46,20 +66,38 @@ public:
   [[nodiscard]] std::size_t foreground() const noexcept { return foreground_; }
 
 private:
+  static constexpr std::uint32_t last_order = UINT32_MAX;
+
   struct entry {
     time_point deadline;  // at most the node's own
     timer_node* node;
   };
 
+  /// Whether it is filed under its own deadline and order.
+  static bool exact(const timer_node& node) noexcept { return node.filed_order_ == node.order_; }
+  /// Moves `node`, if it is filed and moves to a later time. Its place, which
+  /// would be a cache miss where there are many, is not looked at.
+  bool keeps_place(timer_node& node, time_point deadline, resolution exactness) noexcept {
+    if (node.index_ == timer_node::absent || deadline < node.deadline_ ||
+        node.resolution_ != exactness || orders_ == last_order) {
+      return false;
+    }
+    node.deadline_ = deadline;
+    node.order_ = orders_++;
+    return true;
+  }
   static bool before(const entry& a, const entry& b) noexcept;
   void place(std::size_t index, entry e) noexcept;
   void sift_up(std::size_t index, entry e) noexcept;
   void sift_down(std::size_t index, entry e) noexcept;
-  void settle_top() noexcept;
+  void refile_top() noexcept;
+  void settle_all(duration passed) noexcept;
+  void renumber() noexcept;
   void count(const timer_node& node, bool in) noexcept;
 
   std::vector<entry> heap_;
-  std::uint64_t orders_ = 0;
+  link unsettled_;
+  std::uint32_t orders_;
   std::size_t foreground_ = 0;
   std::size_t fine_ = 0;
 };

@@ -31,6 +31,7 @@
 #include "support/counted.h"
 #include "support/forked.h"
 #include "support/journal.h"
+#include "support/sanitized.h"
 #include "support/socket_pair.h"
 #include "support/tidy.h"
 
@@ -39,18 +40,6 @@ using std::chrono::steady_clock;
 
 static_assert(!std::is_copy_constructible_v<eddy::event_loop>);
 static_assert(!std::is_move_constructible_v<eddy::event_loop>);
-
-// The sanitizers' own allocators end the program when memory is short.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 namespace {
 

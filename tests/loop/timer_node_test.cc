@@ -4,17 +4,23 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
+#include <new>
 #include <random>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
+#include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/event_loop.h>
 
+#include "support/forked.h"
 #include "support/journal.h"
+#include "support/sanitized.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -167,6 +173,100 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(note.text() == expected.text());
   CHECK(loop.count().timers == set.size());
 }
+
+TEST_CASE_FIXTURE(with_loop,
+                  "nodes that are given delays in turns fire by deadline, and none early") {
+  std::mt19937 random(20240229);
+  const auto upto = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  struct waiting : eddy::timer_node {
+    explicit waiting(eddy::event_loop& l) : timer_node(l, &run) {}
+    static void run(eddy::ready_node& node) {
+      auto& self = static_cast<waiting&>(static_cast<eddy::timer_node&>(node));
+      const auto deadline = self.deadline();
+      CHECK(deadline >= self.least);
+      CHECK(deadline <= self.loop().now());
+      CHECK(deadline >= std::exchange(*self.last, deadline));
+    }
+    eddy::time_point least;
+    eddy::time_point* last = nullptr;
+  };
+  eddy::time_point last{};
+  std::list<waiting> nodes;
+  for (int i = 0; i < 100; ++i) nodes.emplace_back(loop).last = &last;
+
+  for (int turn = 0; turn < 300; ++turn) {
+    loop.defer([&] {
+      for (auto& node : nodes) {
+        switch (upto(8)) {
+          case 0: node.clear(); break;
+          case 1: node.set(node.least = std::chrono::steady_clock::now()); break;
+          case 2: CHECK(node.deadline() >= node.least); break;
+          case 3: break;
+          default: {
+            const auto delay = std::chrono::microseconds(upto(2000));
+            node.least = std::chrono::steady_clock::now() + delay;
+            node.set_after(delay);
+          }
+        }
+      }
+    });
+    loop.run_ready();
+    last = {};
+  }
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "the order of setting has no end") {
+  // 2^32 nodes later, or so the queue believes.
+  journal note;
+  journal expected;
+  std::list<named> nodes;
+  eddy::detail::timer_queue queue(UINT32_MAX - 10);
+  const auto when = clock.now();
+  for (int i = 0; i < 20; ++i) {
+    queue.set(nodes.emplace_back(loop, note, i), when + 5s, eddy::resolution::millisecond);
+    if (i % 3 == 0) queue.set(nodes.front(), when + 5s, eddy::resolution::millisecond);
+    if (i % 5 == 0) queue.set(nodes.back(), when + 4s, eddy::resolution::millisecond);
+  }
+  for (const int i : {5, 10, 15, 1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 0, 19})
+    expected(i);
+
+  while (auto* const due = queue.take_due(when + 5s)) note(static_cast<named*>(due)->name);
+  CHECK(note.text() == expected.text());
+}
+
+#if !SANITIZED
+TEST_CASE_FIXTURE(tidy, "a node for which there is no memory is not set, and can be set later") {
+  CHECK(holds_in_child([] {
+    eddy::event_loop loop;
+    journal note;
+    std::list<named> nodes;
+    for (int i = 0; i < 200000; ++i) nodes.emplace_back(loop, note, i);
+
+    const struct rlimit none{1, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_AS, &none);
+    std::size_t set = 0;
+    const named* refused = nullptr;
+    loop.defer([&] {
+      try {
+        for (auto& node : nodes) {
+          refused = &node;
+          node.set_after(0s);
+          ++set;
+        }
+      } catch (const std::bad_alloc&) {
+      }
+    });
+    loop.run_once();
+    const bool right = set < nodes.size() && !refused->pending() && loop.count().timers == set;
+    const struct rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_AS, &all);
+    for (auto& node : nodes) node.set_after(0s);
+    loop.run();
+    return right && loop.count().timers == 0;
+  }));
+}
+#endif
 
 TEST_CASE_FIXTURE(with_jumping_loop, "a node in the background does not keep its loop running") {
   journal note;

@@ -311,6 +311,146 @@ TEST_CASE_TEMPLATE("work that made the loop late makes no timer early", Loop, AN
   CHECK(steady_clock::now() - started >= 5ms);
 }
 
+TEST_CASE_TEMPLATE("equal delays of one turn have equal deadlines, and ring in order", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  journal note;
+  eddy::timer a(on.loop);
+  eddy::timer b(on.loop);
+  eddy::timer c(on.loop);
+  eddy::time_point last{};
+  c.start(10s, [&] { note("c"); });
+  on.loop.defer([&] {
+    a.start(3ms, [&] { note("a"); });
+    work_for(1ms);
+    c.restart(3ms);
+    last = steady_clock::now();
+    b.start(3ms, [&] { note("b"); });
+  });
+  on.loop.defer([&] {
+    on.loop.defer([&] {  // in the next turn
+      CHECK(a.deadline() >= last + 3ms);
+      CHECK(a.deadline() == b.deadline());
+      CHECK(a.deadline() == c.deadline());
+    });
+  });
+
+  on.run();
+  CHECK(note == "a c b");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a delay may be thought better of in the turn that started it") {
+  journal note;
+  eddy::timer a(loop);
+  std::optional<eddy::timer> b(std::in_place, loop);
+  eddy::timer c(loop);
+  a.start(10s, [&] { note("a"); });
+  std::optional<eddy::timer> moved;
+  const auto in_turn = [&](auto change) {
+    loop.defer([&, change] {
+      a.restart(2ms);
+      b->start(2ms, [&] { note("b"); });
+      c.start(2ms, [&] { note("c"); });
+      change();
+    });
+    loop.run();
+  };
+
+  SUBCASE("by a restart") {
+    in_turn([&] {
+      a.restart(2ms);
+      b->restart(2ms);
+    });
+    CHECK(note == "c a b");
+  }
+  SUBCASE("by a longer one and a shorter one") {
+    in_turn([&] {
+      a.restart(4ms);
+      c.restart(1ms);
+    });
+    CHECK(note == "c b a");
+  }
+  SUBCASE("by a time") {
+    in_turn([&] { c.start_at(steady_clock::now(), [&] { note("now"); }); });
+    CHECK(note == "now a b");
+  }
+  SUBCASE("by a fine one") {
+    in_turn([&] { c.start(0s, [&] { note("fine"); }, eddy::resolution::fine); });
+    CHECK(note == "fine a b");
+  }
+  SUBCASE("by a stop") {
+    in_turn([&] {
+      a.stop();
+      c.stop();
+    });
+    CHECK(note == "b");
+  }
+  SUBCASE("by a stop and a start") {
+    in_turn([&] {
+      a.stop();
+      a.start(2ms, [&] { note("a again"); });
+    });
+    CHECK(note == "b c a again");
+  }
+  SUBCASE("by the end of the timer") {
+    in_turn([&] { b.reset(); });
+    CHECK(note == "a c");
+  }
+  SUBCASE("and the timer moved in memory") {
+    in_turn([&] {
+      moved.emplace(std::move(*b));
+      b.reset();
+    });
+    CHECK(note == "a b c");
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "the deadline of a delay is known when it is asked for") {
+  eddy::timer first(loop);
+  eddy::timer second(loop);
+  loop.defer([&] {
+    first.start(2ms, [] {});
+    const auto called = steady_clock::now();
+    work_for(1ms);
+    const auto deadline = first.deadline();
+    CHECK(deadline >= called + 3ms);
+
+    work_for(1ms);
+    second.start(2ms, [] {});
+    CHECK(first.deadline() == deadline);
+    CHECK(second.deadline() >= deadline + 1ms);
+  });
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a delay counts on while its loop does not run") {
+  bool rang = false;
+  eddy::timer timer(loop);
+  loop.defer([&] { timer.start(5ms, [&] { rang = true; }); });
+  SUBCASE("after a turn") { loop.run_ready(); }
+  SUBCASE("after a turn that an exception ended") {
+    loop.defer([] { throw 1; });
+    CHECK_THROWS(loop.run_ready());
+  }
+  CHECK(*loop.next_run() > 0s);
+  work_for(6ms);
+  CHECK(loop.next_run() == 0s);
+  loop.run_ready();
+  CHECK(rang);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a handler may start a timer of another loop, in which no turn ends") {
+  eddy::event_loop other;
+  eddy::timer timer(other);
+  loop.defer([&] {
+    timer.start(1ms, [] {});
+    work_for(2ms);
+    CHECK(other.next_run() == 0s);
+  });
+  loop.run();
+  timer.stop();
+}
+
 TEST_CASE_FIXTURE(with_loop, "a delay of zero or less is over in the next turn") {
   journal note;
   eddy::timer zero(loop);
