@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
 
@@ -33,7 +34,7 @@ public:
   void wake() const noexcept;
 
   /// A letter: it deletes itself when it is run, and by `drop`.
-  struct letter : ready_node {
+  struct letter : ready_node, recycled {
     explicit letter(handler<void()>&& f) noexcept : ready_node(&run), function(std::move(f)) {}
     static void run(ready_node& node);
 

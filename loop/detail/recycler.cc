@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/recycler.h>
 
-#include <array>
 #include <cstdint>
-#include <new>
-#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EDDY_RECYCLES 0
@@ -19,32 +16,24 @@
 
 namespace eddy::detail {
 
+// Trivial, so that they outlive every other thread_local object's destructor.
+constinit thread_local decltype(free_lists) free_lists{};
+
 #if EDDY_RECYCLES
 namespace {
 
-constexpr std::size_t step = 32;
-constexpr std::size_t largest = 2048;
 constexpr std::size_t kept_bytes = std::size_t{1} << 20;  // of each size
 
-struct block {
-  block* next;
-};
-
-struct free_list {
-  block* first;
-  std::size_t room;  // how many more may be kept
-};
+constexpr std::size_t bytes_of(std::size_t list) noexcept { return list * 16 + 8; }
 
 enum class life : std::uint8_t { unused, used, over };
-
-// Trivial, so that it outlives every other thread_local object's destructor.
-constinit thread_local std::array<free_list, largest / step> lists{};
 constinit thread_local life state = life::unused;
 
 struct at_thread_end {
   ~at_thread_end() {
     state = life::over;
-    for (auto& list : lists) {
+    for (auto& list : free_lists) {
+      list.room = 0;
       while (list.first != nullptr) {
         ::operator delete(static_cast<void*>(std::exchange(list.first, list.first->next)));
       }
@@ -56,36 +45,27 @@ void begin() noexcept {
   thread_local const at_thread_end cleaner;
   static_cast<void>(&cleaner);
   state = life::used;
-  for (std::size_t i = 0; i < lists.size(); ++i) lists[i].room = kept_bytes / ((i + 1) * step);
+  for (std::size_t i = 0; i < free_lists.size(); ++i) free_lists[i].room = kept_bytes / bytes_of(i);
 }
 
 }  // namespace
 
-void* allocate(std::size_t size) {
-  const std::size_t index = (size - 1) / step;
-  if (index >= lists.size()) return ::operator new(size);
-  auto& list = lists[index];
-  if (list.first == nullptr) return ::operator new((index + 1) * step);
-  ++list.room;
-  return std::exchange(list.first, list.first->next);
+void* allocate_anew(std::size_t size) {
+  const std::size_t which = list_of(size);
+  return ::operator new(which < free_lists.size() ? bytes_of(which) : size);
 }
 
-void deallocate(void* memory, std::size_t size) noexcept {
-  const std::size_t index = (size - 1) / step;
-  if (index < lists.size()) {
-    if (state == life::unused) begin();
-    auto& list = lists[index];
-    if (state == life::used && list.room != 0) {
-      --list.room;
-      list.first = new (memory) block{list.first};
-      return;
-    }
+void deallocate_surplus(void* block, std::size_t size) noexcept {
+  if (state == life::unused) {
+    begin();
+    deallocate(block, size);
+  } else {
+    ::operator delete(block);
   }
-  ::operator delete(memory);
 }
 #else
-void* allocate(std::size_t size) { return ::operator new(size); }
-void deallocate(void* memory, std::size_t) noexcept { ::operator delete(memory); }
+void* allocate_anew(std::size_t size) { return ::operator new(size); }
+void deallocate_surplus(void* block, std::size_t) noexcept { ::operator delete(block); }
 #endif
 
 }  // namespace eddy::detail
