@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// epoll by hand: the limit. What a queue, and a wake-up, cost without anything else.
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bench/workload.h"
+
+using bench::numbers;
+using bench::time_each;
+
+namespace {
+
+/// A queue of what there is to call, and nothing else.
+struct node {
+  void (*run)(node&);
+  node* next = nullptr;
+};
+
+struct queue {
+  node* first = nullptr;
+  node** last = &first;
+
+  void push(node& n) {
+    n.next = nullptr;
+    *last = &n;
+    last = &n.next;
+  }
+  node* pop() {
+    node* const n = first;
+    first = n->next;
+    if (first == nullptr) last = &first;
+    return n;
+  }
+};
+
+struct turning : node {
+  turning(queue& q, std::uint64_t r) : node{&turn}, all(&q), left(r) {}
+  static void turn(node& n) {
+    auto& self = static_cast<turning&>(n);
+    if (--self.left != 0) self.all->push(self);
+  }
+  queue* all;
+  std::uint64_t left;
+};
+
+double yields(std::uint64_t tasks, std::uint64_t rounds) {
+  queue all;
+  std::vector<turning> nodes(tasks, turning(all, rounds));
+  const auto begin = bench::clock::now();
+  for (auto& n : nodes) all.push(n);
+  while (all.first != nullptr) {
+    node* const n = all.pop();
+    n->run(*n);
+  }
+  return bench::nanoseconds(bench::clock::now() - begin) / static_cast<double>(tasks * rounds);
+}
+
+void yield(const numbers& n) {
+  yields(n[0], n[1] / 10 + 1);
+  bench::tell("yield", yields(n[0], n[1]));
+}
+
+void wake(const numbers& n) {
+  const int set = ::epoll_create1(EPOLL_CLOEXEC);
+  const int ask = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const int answer = ::eventfd(0, EFD_CLOEXEC);
+  epoll_event e{};
+  e.events = EPOLLIN | EPOLLET;
+  ::epoll_ctl(set, EPOLL_CTL_ADD, ask, &e);
+  std::atomic<bool> over = false;
+  std::thread other([&] {
+    time_each("wake", n[0], [&](std::uint64_t count) {
+      for (std::uint64_t i = 0; i < count; ++i) {
+        ::eventfd_write(ask, 1);
+        eventfd_t value = 0;
+        ::eventfd_read(answer, &value);
+      }
+    });
+    over = true;
+    ::eventfd_write(ask, 1);
+  });
+  for (;;) {
+    ::epoll_wait(set, &e, 1, -1);
+    if (over) break;
+    ::eventfd_write(answer, 1);
+  }
+  other.join();
+  for (const int descriptor : {set, ask, answer}) ::close(descriptor);
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  return bench::main(count, words, {{"wake", {1, wake}}, {"yield", {2, yield}}});
+}

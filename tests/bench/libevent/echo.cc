@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// libevent, as its book's echo server: a bufferevent a connection.
+#include "bench/echo.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+
+namespace {
+
+std::size_t most = 0;
+
+void on_read(bufferevent* connection, void*) {
+  evbuffer_add_buffer(bufferevent_get_output(connection), bufferevent_get_input(connection));
+}
+
+void on_connection(evconnlistener* listener, evutil_socket_t s, sockaddr*, int, void*) {
+  bench::set_no_delay(static_cast<int>(s));
+  bufferevent* const connection =
+      bufferevent_socket_new(evconnlistener_get_base(listener), s, BEV_OPT_CLOSE_ON_FREE);
+  bufferevent_set_max_single_read(connection, most);
+  bufferevent_setcb(
+      connection, on_read, nullptr, [](bufferevent* c, short, void*) { bufferevent_free(c); },
+      nullptr);
+  bufferevent_enable(connection, EV_READ | EV_WRITE);
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const auto arguments = bench::echo_main(count, words);
+  most = arguments.buffer;
+  event_base* const base = event_base_new();
+  const int s = bench::listen_at(arguments.port);
+  evconnlistener_new(base, on_connection, nullptr, LEV_OPT_CLOSE_ON_FREE, 0, s);
+  event_base_dispatch(base);
+}

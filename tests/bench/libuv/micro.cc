@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// libuv: timers, and uv_async with a queue under a lock, as its guide advises.
+#include <cstdlib>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "bench/workload.h"
+
+using bench::numbers;
+using bench::time_each;
+
+namespace {
+
+void timer_reset(const numbers& n) {
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  std::vector<uv_timer_t> timers(n[0]);
+  const auto never = [](uv_timer_t*) {};
+  for (uv_timer_t& t : timers) {
+    uv_timer_init(&loop, &t);
+    uv_timer_start(&t, never, 60000, 0);
+  }
+  bench::random_numbers random;
+  time_each("timer-reset", n[1], [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      uv_timer_start(&timers[random.below(n[0])], never, 60000, 0);
+      if (i % 64 == 63) uv_run(&loop, UV_RUN_NOWAIT);
+    }
+  });
+}
+
+std::uint64_t fired = 0;
+
+/// Its deadlines are whole milliseconds.
+void timer_expire(const numbers& n) {
+  const auto run = [](std::uint64_t count) {
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    std::vector<uv_timer_t> timers(count);
+    bench::random_numbers random;
+    fired = 0;
+    const double begin = bench::processor_time();
+    for (uv_timer_t& t : timers) {
+      uv_timer_init(&loop, &t);
+      uv_timer_start(&t, [](uv_timer_t*) { ++fired; }, random.below(1000000) / 1000, 0);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    if (fired != count) std::abort();
+    return (bench::processor_time() - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("timer-expire", run(n[0]));
+}
+
+/// Functions from other threads.
+class inbox {
+public:
+  explicit inbox(uv_loop_t& loop) {
+    uv_async_init(&loop, &async_, [](uv_async_t* a) { static_cast<inbox*>(a->data)->take(); });
+    async_.data = this;
+  }
+  inbox(const inbox&) = delete;
+  inbox& operator=(const inbox&) = delete;
+
+  void post(std::function<void()> f) {
+    {
+      const std::scoped_lock lock(guard_);
+      come_.push_back(std::move(f));
+    }
+    uv_async_send(&async_);
+  }
+
+private:
+  void take() {
+    {
+      const std::scoped_lock lock(guard_);
+      come_.swap(taken_);
+    }
+    for (auto& f : taken_) f();
+    taken_.clear();
+  }
+
+  uv_async_t async_;
+  std::mutex guard_;
+  std::vector<std::function<void()>> come_;
+  std::vector<std::function<void()>> taken_;
+};
+
+void post(const numbers& n) {
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  inbox in(loop);
+  const auto run = [&](std::uint64_t count) {
+    std::uint64_t left = count;
+    bench::clock::time_point begin;
+    std::thread other([&] {
+      begin = bench::clock::now();
+      for (std::uint64_t i = 0; i < count; ++i) {
+        in.post([&] {
+          if (--left == 0) uv_stop(&loop);
+        });
+      }
+    });
+    uv_run(&loop, UV_RUN_DEFAULT);
+    const auto end = bench::clock::now();
+    other.join();
+    return bench::nanoseconds(end - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("post", run(n[0]));
+}
+
+void wake(const numbers& n) {
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  inbox in(loop);
+  const int answer = ::eventfd(0, EFD_CLOEXEC);
+  std::thread other([&] {
+    time_each("wake", n[0], [&](std::uint64_t count) {
+      for (std::uint64_t i = 0; i < count; ++i) {
+        in.post([&] { ::eventfd_write(answer, 1); });
+        eventfd_t value = 0;
+        ::eventfd_read(answer, &value);
+      }
+    });
+    in.post([&] { uv_stop(&loop); });
+  });
+  uv_run(&loop, UV_RUN_DEFAULT);
+  other.join();
+  ::close(answer);
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  return bench::main(count, words,
+                     {
+                         {"timer-reset", {2, timer_reset}},
+                         {"timer-expire", {1, timer_expire}},
+                         {"post", {1, post}},
+                         {"wake", {1, wake}},
+                     });
+}

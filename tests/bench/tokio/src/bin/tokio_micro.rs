@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Tokio, on one thread.
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::os::unix::io::FromRawFd;
+use std::pin::Pin;
+use std::process::exit;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn tell(name: &str, nanoseconds: f64) {
+    println!("{name} {nanoseconds:.2} ns");
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// The same numbers as bench/workload.h.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(2685821657736338717) % limit
+    }
+}
+
+fn random() -> Random {
+    Random(88172645463325252)
+}
+
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+extern "C" {
+    fn clock_gettime(clock: i32, into: *mut Timespec) -> i32;
+    fn eventfd(initial: u32, flags: i32) -> i32;
+}
+
+fn processor_time() -> f64 {
+    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
+    let mut t = Timespec { seconds: 0, nanoseconds: 0 };
+    unsafe { clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut t) };
+    t.seconds as f64 * 1e9 + t.nanoseconds as f64
+}
+
+/// One non-blocking turn.
+async fn turn() {
+    tokio::task::yield_now().await
+}
+
+/// Polls once, so that a timer is set.
+struct Begin<'a, F>(Pin<&'a mut F>);
+
+impl<F: Future> Future for Begin<'_, F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let _ = self.0.as_mut().poll(context);
+        Poll::Ready(())
+    }
+}
+
+async fn timer_reset(live: u64, operations: u64) {
+    let mut timers = Vec::new();
+    for _ in 0..live {
+        timers.push(Box::pin(tokio::time::sleep(MINUTE)));
+    }
+    for t in &mut timers {
+        Begin(t.as_mut()).await;
+    }
+    let mut random = random();
+    for (reported, count) in [(false, operations / 10 + 1), (true, operations)] {
+        let begun = Instant::now();
+        for i in 0..count {
+            let t = &mut timers[random.below(live) as usize];
+            t.as_mut().reset(tokio::time::Instant::now() + MINUTE);
+            if i % 64 == 63 {
+                turn().await;
+            }
+        }
+        if reported {
+            tell("timer-reset", begun.elapsed().as_nanos() as f64 / count as f64);
+        }
+    }
+}
+
+async fn expire(count: u64) -> f64 {
+    let mut random = random();
+    let begun = processor_time();
+    let mut all = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let delay = Duration::from_micros(random.below(1000000));
+        all.push(tokio::spawn(tokio::time::sleep(delay)));
+    }
+    for t in all {
+        t.await.unwrap();
+    }
+    (processor_time() - begun) / count as f64
+}
+
+#[inline(never)]
+async fn child(n: u64) -> u64 {
+    unsafe { std::ptr::read_volatile(&n) + 1 }
+}
+
+async fn calls(count: u64) {
+    let mut n = 0;
+    for _ in 0..count {
+        n = child(n).await;
+    }
+    assert_eq!(n, count);
+}
+
+async fn spawns(count: u64) {
+    let mut n = 0;
+    for _ in 0..count {
+        n = tokio::spawn(child(n)).await.unwrap();
+    }
+    assert_eq!(n, count);
+}
+
+async fn yields(tasks: u64, rounds: u64) -> f64 {
+    let mut all = Vec::new();
+    for _ in 0..tasks {
+        all.push(tokio::spawn(async move {
+            for _ in 0..rounds {
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+    let begun = Instant::now();
+    for t in all {
+        t.await.unwrap();
+    }
+    begun.elapsed().as_nanos() as f64 / (tasks * rounds) as f64
+}
+
+async fn futures(count: u64) {
+    for _ in 0..count {
+        let (send, receive) = oneshot::channel();
+        send.send(1).unwrap();
+        receive.await.unwrap();
+    }
+}
+
+async fn joins(count: u64) {
+    for _ in 0..count {
+        let _ = tokio::join!(child(1), child(2));
+    }
+}
+
+/// Runs it as a task: what `block_on` runs itself is woken by a detour.
+fn complete<F: Future + Send + 'static>(runtime: &Runtime, work: F) -> F::Output
+where
+    F::Output: Send,
+{
+    runtime.block_on(async { tokio::spawn(work).await.unwrap() })
+}
+
+/// `run` does so many, a tenth of them as a warm-up.
+fn time_each<F>(name: &str, count: u64, run: impl Fn(u64) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = runtime();
+    complete(&runtime, run(count / 10 + 1));
+    let begun = Instant::now();
+    complete(&runtime, run(count));
+    tell(name, begun.elapsed().as_nanos() as f64 / count as f64);
+}
+
+/// `run` tells the time of one.
+fn tell_each<F>(name: &str, count: u64, run: impl Fn(u64) -> F)
+where
+    F: Future<Output = f64> + Send + 'static,
+{
+    let runtime = runtime();
+    complete(&runtime, run(count / 10 + 1));
+    tell(name, complete(&runtime, run(count)));
+}
+
+/// A spawn from another thread is Tokio's post.
+fn post(count: u64) {
+    let runtime = runtime();
+    for (reported, count) in [(false, count / 10 + 1), (true, count)] {
+        let (send, receive) = oneshot::channel();
+        let handle = runtime.handle().clone();
+        let other = std::thread::spawn(move || {
+            let begun = Instant::now();
+            for _ in 1..count {
+                handle.spawn(async {});
+            }
+            handle.spawn(async move { send.send(begun).unwrap() });
+        });
+        let begun = runtime.block_on(receive).unwrap();
+        if reported {
+            tell("post", begun.elapsed().as_nanos() as f64 / count as f64);
+        }
+        other.join().unwrap();
+    }
+}
+
+fn wake(count: u64) {
+    let runtime = runtime();
+    let answer = unsafe { eventfd(0, 0) };
+    let (send, receive) = oneshot::channel();
+    let handle = runtime.handle().clone();
+    let other = std::thread::spawn(move || {
+        let mut from = unsafe { File::from_raw_fd(answer) };
+        for (reported, count) in [(false, count / 10 + 1), (true, count)] {
+            let begun = Instant::now();
+            for _ in 0..count {
+                handle.spawn(async move {
+                    let mut to = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(answer) });
+                    to.write_all(&1u64.to_ne_bytes()).unwrap();
+                });
+                from.read_exact(&mut [0; 8]).unwrap();
+            }
+            if reported {
+                tell("wake", begun.elapsed().as_nanos() as f64 / count as f64);
+            }
+        }
+        send.send(()).unwrap();
+    });
+    runtime.block_on(receive).unwrap();
+    other.join().unwrap();
+}
+
+async fn sleeps(count: u64) {
+    let mut all = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        all.push(tokio::spawn(tokio::time::sleep(60 * MINUTE)));
+    }
+    turn().await;
+    println!("ready");
+    for t in all {
+        t.await.unwrap();
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    let numbers: Vec<u64> =
+        words.iter().skip(2).map(|w| w.parse().unwrap_or_else(|_| exit(64))).collect();
+    match (words.get(1).map(String::as_str), numbers.as_slice()) {
+        (Some("timer-reset"), &[live, operations]) => {
+            runtime().block_on(timer_reset(live, operations))
+        }
+        (Some("timer-expire"), &[count]) => tell_each("timer-expire", count, expire),
+        (Some("call"), &[count]) => time_each("call", count, calls),
+        (Some("spawn"), &[count]) => time_each("spawn", count, spawns),
+        (Some("yield"), &[tasks, rounds]) => tell_each("yield", rounds, move |r| yields(tasks, r)),
+        (Some("post"), &[count]) => post(count),
+        (Some("wake"), &[count]) => wake(count),
+        (Some("future"), &[count]) => time_each("future", count, futures),
+        (Some("join"), &[count]) => time_each("join", count, joins),
+        (Some("sleep"), &[count]) => runtime().block_on(sleeps(count)),
+        _ => exit(64),
+    }
+}
