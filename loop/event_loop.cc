@@ -201,15 +201,17 @@ void event_loop::adopted_turn() {
 void event_loop::run() {
   const at_work now(*this);
   stopping_ = false;
+  bool wait = alive();
   do {
-    turn(true);
-  } while (!stopping_ && (alive() || foreign()));
+    turn(wait || hosted());
+    wait = alive();
+  } while (!stopping_ && (wait || foreign()));
 }
 
 void event_loop::run_once() {
   const at_work now(*this);
   stopping_ = false;
-  turn(true);
+  turn(alive() || hosted());
 }
 
 bool event_loop::run_ready() {
@@ -226,9 +228,9 @@ void event_loop::stop() noexcept {
 
 void event_loop::unpark() noexcept { engine_->host()->unpark(); }
 
-bool event_loop::foreign() const noexcept {
-  return engine_->host() != nullptr && engine_->host()->foreign();
-}
+bool event_loop::hosted() const noexcept { return engine_->host() != nullptr; }
+
+bool event_loop::foreign() const noexcept { return hosted() && engine_->host()->foreign(); }
 
 void event_loop::defer(handler<void()> function) {
   check_thread();

@@ -205,7 +205,8 @@ private:
   void run_queue();
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
-  [[nodiscard]] bool foreign() const noexcept;
+  [[nodiscard]] bool hosted() const noexcept;   // by libev
+  [[nodiscard]] bool foreign() const noexcept;  // libev has work that is not eddy's
   [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
   /// Has the delays that wait for a look at the clock count from now.

@@ -22,10 +22,6 @@ namespace eddy::detail {
 
 namespace {
 
-// How often this process is the child of a fork: a loop that remembers another
-// number shares its kernel state with a parent.
-std::atomic<unsigned> forks{0};
-
 // The names of the set's own entries. The others' are the descriptor, and above
 // it the generation.
 constexpr std::uint64_t wake_name = UINT64_MAX;
@@ -70,7 +66,10 @@ libev_host& engine::make_host() {
   return *host_;
 }
 
-int engine::descriptor() { return host_ ? host_->backend() : set_.number(); }
+int engine::descriptor() {
+  observed_ = true;
+  return host_ ? host_->backend() : set_.number();
+}
 
 // ---- Watches
 
@@ -100,7 +99,8 @@ void engine::detach(watch& w) noexcept {
     if (s.asked != 0 && !forked()) {
       ::epoll_ctl(set_.number(), EPOLL_CTL_DEL, w.descriptor, &none);
     }
-    s.asked = s.wanted = 0;
+    set_asked(s, 0);
+    s.wanted = 0;
     return;
   }
   s.wanted = 0;
@@ -134,7 +134,7 @@ void engine::mark(int descriptor, slot& s) noexcept {
   dirty_.push_back(descriptor);
 }
 
-void engine::flush() noexcept {
+void engine::flush_changed() noexcept {
   // What fails may not wait again before it is told: nothing is added here.
   for (const int descriptor : dirty_) {
     slot& s = slot_of(descriptor);
@@ -154,7 +154,7 @@ void engine::show(int descriptor, slot& s) noexcept {
   if (s.wanted == 0) {
     // A hang-up would be reported even so.
     static_cast<void>(control(EPOLL_CTL_DEL));
-    s.asked = 0;
+    set_asked(s, 0);
     return;
   }
   int error = 0;
@@ -167,12 +167,13 @@ void engine::show(int descriptor, slot& s) noexcept {
     if (error == EEXIST) error = control(EPOLL_CTL_MOD);
   }
   if (error != 0) return fail(s, error);
-  s.asked = s.wanted;
+  set_asked(s, s.wanted);
 }
 
 void engine::fail(slot& s, int why) noexcept {
   for (watch* w = s.first; w != nullptr; w = w->same_descriptor) w->fail(why);
-  s.asked = s.wanted = 0;
+  set_asked(s, 0);
+  s.wanted = 0;
 }
 
 // ---- Waiting
@@ -181,7 +182,10 @@ void engine::poll(bool may_wait) {
   if (host_) {
     host_->poll(may_wait);
   } else {
-    collect(may_wait && loop_->alive() ? wait_for_timers() : 0);
+    const int timeout = may_wait ? wait_for_timers() : 0;
+    // Without a descriptor that is watched there is nothing to look for but what
+    // ends a wait, and here is none.
+    if (timeout != 0 || asked_ != 0 || observed_) collect(timeout);
   }
 }
 
@@ -239,7 +243,7 @@ void engine::make_set_anew() {
   if (timer_descriptor_ >= 0) add_own(timer_descriptor_, timer_name);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     slot& s = slots_[i];
-    s.asked = 0;
+    set_asked(s, 0);
     if (s.wanted != 0) mark(static_cast<int>(i), s);
   }
   stale_ = false;
@@ -292,9 +296,7 @@ int engine::wait_for_timers() noexcept {
 
 // ---- Fork
 
-bool engine::forked() const noexcept { return forks_ != forks.load(std::memory_order_relaxed); }
-
-void engine::renew() {
+void engine::renew_now() {
   const unsigned now = forks.load(std::memory_order_relaxed);
   if (forks_ == now) {
     if (stale_) make_set_anew();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -45,7 +46,9 @@ public:
   void check(int descriptor);
 
   /// Shows the kernel what has changed since the last wait.
-  void flush() noexcept;
+  void flush() noexcept {
+    if (changed()) flush_changed();
+  }
 
   /// One look at the set, or a wait: what is ready joins the loop's `arrived_`.
   /// Errors: what a callback of the program's own on libev's loop throws.
@@ -58,12 +61,16 @@ public:
   [[nodiscard]] int descriptor();
 
   /// Whether this process is the child of a fork that made nothing anew yet.
-  [[nodiscard]] bool forked() const noexcept;
+  [[nodiscard]] bool forked() const noexcept {
+    return forks_ != forks.load(std::memory_order_relaxed);
+  }
 
   /// Makes anew what a fork shares, if there was one, and a set that has become
   /// useless.
   /// Errors: `std::system_error`; it is tried again in the next turn.
-  void renew();
+  void renew() {
+    if (forked() || stale_) renew_now();
+  }
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 
@@ -86,11 +93,21 @@ private:
     bool dirty = false;            // among `dirty_`
   };
 
+  // How often this process is the child of a fork: a loop that remembers another
+  // number shares its kernel state with a parent.
+  static inline constinit std::atomic<unsigned> forks{0};
+
+  void renew_now();
+  void flush_changed() noexcept;
   void attach(watch& w);
   void detach(watch& w) noexcept;
   void want(int descriptor, watch::direction which) noexcept;
   void mark(int descriptor, slot& s) noexcept;
   void show(int descriptor, slot& s) noexcept;
+  void set_asked(slot& s, std::uint8_t asked) noexcept {
+    asked_ += static_cast<std::size_t>(asked != 0) - static_cast<std::size_t>(s.asked != 0);
+    s.asked = asked;
+  }
   void fail(slot& s, int why) noexcept;
   [[nodiscard]] slot& slot_of(int descriptor) noexcept {
     return slots_[static_cast<std::size_t>(descriptor)];
@@ -113,7 +130,9 @@ private:
   event_loop* loop_;
   detail::descriptor set_;
   unsigned forks_;
-  bool stale_ = false;  // the set has to be made anew
+  bool stale_ = false;     // the set has to be made anew
+  bool observed_ = false;  // somebody else waits for the set
+  std::size_t asked_ = 0;  // slots of which the kernel is asked something
   int timer_descriptor_ = -1;
   bool fine_armed_ = false;
   time_point armed_for_{};

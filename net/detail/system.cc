@@ -10,14 +10,8 @@
 
 namespace eddy::detail {
 
-namespace {
-
-system kernel;
-constinit thread_local system* installed = nullptr;
-
-}  // namespace
-
-system& os() noexcept { return installed != nullptr ? *installed : kernel; }
+constinit system kernel;
+constinit thread_local system* installed = &kernel;
 
 scoped_system::scoped_system(system& replacement) noexcept
     : before_(std::exchange(installed, &replacement)) {}

@@ -18,10 +18,10 @@ namespace eddy::detail {
 /// kernel itself.
 class system {
 public:
-  system() noexcept = default;
+  constexpr system() noexcept = default;
   system(const system&) = delete;
   system& operator=(const system&) = delete;
-  virtual ~system() = default;
+  constexpr virtual ~system() = default;
 
   virtual int socket(int family, int type, int protocol);
   virtual int bind(int descriptor, const sockaddr* to, socklen_t size);
@@ -48,8 +48,11 @@ public:
   virtual void forget(addrinfo* found);
 };
 
+extern system kernel;
+extern constinit thread_local system* installed [[gnu::tls_model("initial-exec")]];
+
 /// What this thread's calls go to: the kernel, unless a `scoped_system` is set.
-[[nodiscard]] system& os() noexcept;
+[[nodiscard]] inline system& os() noexcept { return *installed; }
 
 /// Puts a system in the kernel's place on this thread, for a scope.
 class [[nodiscard]] scoped_system {
