@@ -166,7 +166,6 @@ void event_loop::run_queue() {
 }
 
 bool event_loop::turn(bool may_wait) {
-  const runs_here here(*this);
   engine_->renew();
   engine_->flush();
   bool wait = may_wait && !has_work();
@@ -200,6 +199,7 @@ void event_loop::adopted_turn() {
 
 void event_loop::run() {
   const at_work now(*this);
+  const runs_here here(*this);
   stopping_ = false;
   bool wait = alive();
   do {
@@ -210,12 +210,14 @@ void event_loop::run() {
 
 void event_loop::run_once() {
   const at_work now(*this);
+  const runs_here here(*this);
   stopping_ = false;
   turn(alive() || hosted());
 }
 
 bool event_loop::run_ready() {
   const at_work now(*this);
+  const runs_here here(*this);
   stopping_ = false;
   return turn(false);
 }

@@ -196,6 +196,14 @@ void engine::collect(int timeout) noexcept {
   for (int i = 0; i < count; ++i) deliver(events_[static_cast<std::size_t>(i)]);
 }
 
+bool engine::arrive(watch& w, watch::direction which) noexcept {
+  ready_node* const node = std::exchange(w.waiter(which), nullptr);
+  if (node == nullptr) return false;
+  if (!w.background) --loop_->waits_;
+  loop_->arrive(*node);
+  return true;
+}
+
 void engine::deliver(const epoll_event& event) noexcept {
   if (event.data.u64 == wake_name) return;  // its edge has done what it was for
   if (event.data.u64 == timer_name) {
@@ -212,12 +220,11 @@ void engine::deliver(const epoll_event& event) noexcept {
   }
   unsigned unwanted = come & s.asked;
   for (watch* w = s.first; w != nullptr; w = w->same_descriptor) {
-    for (const auto which : watch::directions) {
-      ready_node* const node = w->waiter(which);
-      if (node == nullptr || (come & bit(which)) == 0) continue;
-      w->forget(which);
-      loop_->arrive(*node);
-      unwanted &= ~unsigned{bit(which)};
+    if ((come & unsigned{EPOLLIN}) != 0 && arrive(*w, watch::direction::read)) {
+      unwanted &= ~unsigned{EPOLLIN};
+    }
+    if ((come & unsigned{EPOLLOUT}) != 0 && arrive(*w, watch::direction::write)) {
+      unwanted &= ~unsigned{EPOLLOUT};
     }
   }
   if (unwanted == 0) return;

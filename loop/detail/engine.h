@@ -115,6 +115,8 @@ private:
 
   /// Looks at the set, for so many milliseconds at the most; forever if negative.
   void collect(int timeout) noexcept;
+  /// Ends the wait, if there is one.
+  bool arrive(watch& w, watch::direction which) noexcept;
   void deliver(const epoll_event& event) noexcept;
   /// Of an event that no watch is meant by.
   void remove_stray(int descriptor) noexcept;
