@@ -49,9 +49,9 @@ int try_watch(int set, int descriptor) noexcept {
 engine::engine(event_loop& loop, struct ev_loop* adopted)
     : loop_(&loop),
       set_(make_set(), "making an event loop"),
-      forks_(forks.load(std::memory_order_relaxed)) {
-  [[maybe_unused]] static const int registered =
-      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+      forks_(fork_count_.load(std::memory_order_relaxed)) {
+  [[maybe_unused]] static const int registered = ::pthread_atfork(
+      nullptr, nullptr, [] { fork_count_.fetch_add(1, std::memory_order_relaxed); });
   add_own(loop.mailbox_->wake_up(), wake_name);
   if (adopted != nullptr) host_ = std::make_unique<libev_host>(loop, *this, adopted);
 }
@@ -304,7 +304,7 @@ int engine::wait_for_timers() noexcept {
 // ---- Fork
 
 void engine::renew_now() {
-  const unsigned now = forks.load(std::memory_order_relaxed);
+  const unsigned now = fork_count_.load(std::memory_order_relaxed);
   if (forks_ == now) {
     if (stale_) make_set_anew();
     return;

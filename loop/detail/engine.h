@@ -62,7 +62,7 @@ public:
 
   /// Whether this process is the child of a fork that made nothing anew yet.
   [[nodiscard]] bool forked() const noexcept {
-    return forks_ != forks.load(std::memory_order_relaxed);
+    return forks_ != fork_count_.load(std::memory_order_relaxed);
   }
 
   /// Makes anew what a fork shares, if there was one, and a set that has become
@@ -95,7 +95,7 @@ private:
 
   // How often this process is the child of a fork: a loop that remembers another
   // number shares its kernel state with a parent.
-  static inline constinit std::atomic<unsigned> forks{0};
+  static inline constinit std::atomic<unsigned> fork_count_{0};
 
   void renew_now();
   void flush_changed() noexcept;
