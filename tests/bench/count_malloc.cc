@@ -62,5 +62,4 @@ int posix_memalign(void** into, std::size_t alignment, std::size_t size) {
   *into = memalign(alignment, size);
   return *into == nullptr ? ENOMEM : 0;
 }
-
 }
