@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 
@@ -34,7 +35,7 @@ std::error_code last_error() noexcept { return {errno, std::generic_category()};
 
 /// A descriptor of the process, which is a child of this one.
 detail::descriptor open_child(::pid_t pid) {
-  const std::string doing = "watching process " + std::to_string(pid);
+  const std::string doing = detail::text({"watching process ", pid});
   // It is CLOEXEC.
   detail::descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), doing.c_str());
   siginfo_t info{};

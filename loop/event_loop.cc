@@ -8,6 +8,7 @@
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/inspectable.h>
 
 namespace eddy {
@@ -79,7 +80,7 @@ event_loop::~event_loop() {
   files_.reset();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
     const std::string sentence =
-        "a loop was destroyed before what is on it, which must go first:\n" + dump();
+        detail::text({"a loop was destroyed before what is on it, which must go first:\n", dump()});
     detail::misuse(sentence.c_str());
   }
 }
@@ -271,7 +272,7 @@ std::string event_loop::dump() const {
   const counts c = count();
   std::string out;
   const auto line = [&out](std::size_t number, const char* what) {
-    if (number != 0) out += std::to_string(number) + " " + what + "\n";
+    if (number != 0) detail::add_text(out, {number, " ", what, "\n"});
   };
   line(c.ready, "ready to run");
   line(c.timers, "timers set");

@@ -6,6 +6,7 @@
 #include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -18,7 +19,7 @@ std::unique_ptr<detail::watch> make_watch(detail::engine& engine, int descriptor
 }
 
 std::string about(const char* what, int descriptor) {
-  return std::string(what) + " descriptor " + std::to_string(descriptor);
+  return detail::text({what, " descriptor ", descriptor});
 }
 
 }  // namespace

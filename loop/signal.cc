@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include <eddy/loop/detail/signal_hub.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -34,7 +35,7 @@ signal::signal(event_loop& loop, int number)
     : ready_node(&run), loop_(&loop), number_(number), place_(*this) {
   if (!can_be_told(number)) {
     throw std::system_error(std::make_error_code(std::errc::invalid_argument),
-                            "watching signal " + std::to_string(number));
+                            detail::text({"watching signal ", number}));
   }
 }
 

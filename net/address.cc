@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <eddy/loop/detail/text.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy {
@@ -133,18 +134,18 @@ std::string address::host() const {
   if (family_ == family::none) return "nowhere";
   std::array<char, INET6_ADDRSTRLEN> text;
   ::inet_ntop(is_v4() ? AF_INET : AF_INET6, bytes_.data(), text.data(), text.size());
-  std::string out(text.data());
-  if (scope_ == 0) return out;
+  if (scope_ == 0) return text.data();
   std::array<char, IF_NAMESIZE> name;
-  out += '%';
-  if (detail::os().interface_name(scope_, name.data()) != nullptr) return out + name.data();
-  return out + std::to_string(scope_);
+  if (detail::os().interface_name(scope_, name.data()) == nullptr) {
+    return detail::text({text.data(), "%", scope_});
+  }
+  return detail::text({text.data(), "%", name.data()});
 }
 
 std::string address::to_string() const {
   if (family_ == family::none) return host();
-  const std::string port = ':' + std::to_string(port_);
-  return is_v4() ? host() + port : '[' + host() + ']' + port;
+  if (is_v4()) return detail::text({host(), ":", port_});
+  return detail::text({"[", host(), "]:", port_});
 }
 
 }  // namespace eddy

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/options.h>
 #include <eddy/net/detail/stream_access.h>
@@ -34,7 +35,7 @@ private:
 };
 
 int listening_descriptor(const address& where, const tcp_listener::options& how) {
-  const std::string doing = "listen at " + where.to_string();
+  const std::string doing = detail::text({"listen at ", where.to_string()});
   sockaddr_storage name;
   const socklen_t size = where.to(name);
   if (size == 0) throw std::system_error(std::make_error_code(std::errc::invalid_argument), doing);
@@ -64,7 +65,7 @@ int taken_over(int descriptor) {
   if (os().set_non_blocking(descriptor) == 0) return descriptor;
   const std::error_code error(errno, std::generic_category());
   if (descriptor >= 0) os().close(descriptor);
-  throw std::system_error(error, "take over descriptor " + std::to_string(descriptor));
+  throw std::system_error(error, detail::text({"take over descriptor ", descriptor}));
 }
 
 bool system_is_short(int error) noexcept {

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/net/detail/options.h>
 
 namespace eddy {
@@ -44,7 +45,7 @@ tcp_stream::tcp_stream(event_loop& loop, int descriptor) {
       detail::os().peer_name(descriptor, generic, &size) < 0) {
     const std::error_code error(errno, std::generic_category());
     if (descriptor >= 0) detail::os().close(descriptor);
-    throw std::system_error(error, "taking over descriptor " + std::to_string(descriptor));
+    throw std::system_error(error, detail::text({"taking over descriptor ", descriptor}));
   }
   socket_ = detail::socket_owner(
       detail::open_socket::make(loop, descriptor, address::from(generic, size)));

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -81,7 +82,7 @@ void file_watch_hub::add(file_watch& watch) {
   loop_->engine_->renew();
   const int number = watch_path(watch);
   if (number < 0) {
-    throw std::system_error(errno, std::generic_category(), "watching " + watch.path_);
+    throw std::system_error(errno, std::generic_category(), text({"watching ", watch.path_}));
   }
   watches_[number].push_back(watch.place_);
   watch.watch_ = number;

@@ -2,6 +2,7 @@
 #include <eddy/net/detail/open_socket.h>
 
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/system.h>
@@ -136,8 +137,8 @@ void open_socket::abandon(direction which, operation& op) noexcept {
 }
 
 std::string open_socket::description() const {
-  if (closed()) return name_.to_string() + " (closed)";
-  return name_.to_string() + " (descriptor " + std::to_string(descriptor()) + ')';
+  if (closed()) return text({name_.to_string(), " (closed)"});
+  return text({name_.to_string(), " (descriptor ", descriptor(), ")"});
 }
 
 }  // namespace eddy::detail
