@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // KJ, Cap'n Proto's event loop: promises without coroutines.
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include <kj/async-io.h>
 #include <kj/timer.h>
@@ -42,14 +44,122 @@ void future(const numbers& n) {
   });
 }
 
+/// Chains of at most a hundred links, one after the other: KJ takes a chain's values by recursion,
+/// and one of thousands is more than the stack holds.
 void then(const numbers& n) {
   auto io = kj::setupAsyncIo();
   bench::time_each("then", n[0], [&](std::uint64_t count) {
-    kj::Promise<std::uint64_t> chain = std::uint64_t{0};
-    for (std::uint64_t i = 0; i < count; ++i)
-      chain = chain.then([](std::uint64_t v) { return v + 1; });
-    if (chain.wait(io.waitScope) != count) std::abort();
+    std::uint64_t done = 0;
+    while (done != count) {
+      const std::uint64_t links = std::min<std::uint64_t>(count - done, 100);
+      kj::Promise<std::uint64_t> chain = done;
+      for (std::uint64_t i = 0; i < links; ++i) {
+        chain = chain.then([](std::uint64_t v) { return v + 1; });
+      }
+      done = chain.wait(io.waitScope);
+    }
   });
+}
+
+void spawn(const numbers& n) {
+  auto io = kj::setupAsyncIo();
+  bench::time_each("spawn", n[0], [&](std::uint64_t count) {
+    std::uint64_t v = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      v = kj::evalLater([v] { return v + 1; }).wait(io.waitScope);
+    }
+    if (v != count) std::abort();
+  });
+}
+
+void join(const numbers& n) {
+  auto io = kj::setupAsyncIo();
+  bench::time_each("join", n[0], [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      auto both = kj::heapArrayBuilder<kj::Promise<int>>(2);
+      both.add(1);
+      both.add(2);
+      kj::joinPromises(both.finish()).wait(io.waitScope);
+    }
+  });
+}
+
+/// A timer of KJ's is a promise: a new one moves it.
+void timer_reset(const numbers& n) {
+  auto io = kj::setupAsyncIo();
+  kj::Timer& timer = io.provider->getTimer();
+  kj::Vector<kj::Promise<void>> timers(n[0]);
+  for (std::uint64_t i = 0; i < n[0]; ++i) timers.add(timer.afterDelay(60 * kj::SECONDS));
+  bench::random_numbers random;
+  bench::time_each("timer-reset", n[1], [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      timers[random.below(n[0])] = timer.afterDelay(60 * kj::SECONDS);
+      if (i % 64 == 63) io.waitScope.poll();
+    }
+  });
+}
+
+void timer_expire(const numbers& n) {
+  const auto run = [](std::uint64_t count) {
+    auto io = kj::setupAsyncIo();
+    kj::Timer& timer = io.provider->getTimer();
+    kj::Vector<kj::Promise<void>> timers(count);
+    bench::random_numbers random;
+    std::uint64_t fired = 0;
+    const double begin = bench::processor_time();
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const auto delay = static_cast<std::int64_t>(random.below(1000000)) * kj::MICROSECONDS;
+      timers.add(timer.afterDelay(delay).then([&fired] { ++fired; }));
+    }
+    kj::joinPromises(timers.releaseAsArray()).wait(io.waitScope);
+    if (fired != count) std::abort();
+    return (bench::processor_time() - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("timer-expire", run(n[0]));
+}
+
+/// A call on another thread's loop is a promise on the caller's.
+void post(const numbers& n) {
+  auto io = kj::setupAsyncIo();
+  const kj::Executor& here = kj::getCurrentThreadExecutor();
+  const auto run = [&](std::uint64_t count) {
+    auto last = kj::newPromiseAndFulfiller<void>();
+    std::uint64_t left = count;
+    bench::clock::time_point begin;
+    std::thread other([&] {
+      auto own = kj::setupAsyncIo();
+      kj::Vector<kj::Promise<void>> calls(count);
+      begin = bench::clock::now();
+      for (std::uint64_t i = 0; i < count; ++i) {
+        calls.add(here.executeAsync([&] {
+          if (--left == 0) last.fulfiller->fulfill();
+        }));
+      }
+      kj::joinPromises(calls.releaseAsArray()).wait(own.waitScope);
+    });
+    last.promise.wait(io.waitScope);
+    const auto end = bench::clock::now();
+    other.join();
+    return bench::nanoseconds(end - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("post", run(n[0]));
+}
+
+/// A call of executeSync answers by itself.
+void wake(const numbers& n) {
+  auto io = kj::setupAsyncIo();
+  const kj::Executor& here = kj::getCurrentThreadExecutor();
+  auto over = kj::newPromiseAndFulfiller<void>();
+  std::thread other([&] {
+    bench::time_each("wake", n[0], [&](std::uint64_t count) {
+      for (std::uint64_t i = 0; i < count; ++i) here.executeSync([] {});
+    });
+    here.executeSync([&] { over.fulfiller->fulfill(); });
+  });
+  over.promise.wait(io.waitScope);
+  other.join();
 }
 
 void sleeps(const numbers& n) {
@@ -68,9 +178,15 @@ void sleeps(const numbers& n) {
 int main(int count, char** words) {
   return bench::main(count, words,
                      {
+                         {"timer-reset", {2, timer_reset}},
+                         {"timer-expire", {1, timer_expire}},
+                         {"spawn", {1, spawn}},
                          {"yield", {2, yields}},
+                         {"post", {1, post}},
+                         {"wake", {1, wake}},
                          {"future", {1, future}},
                          {"then", {1, then}},
+                         {"join", {1, join}},
                          {"sleep", {1, sleeps}},
                      });
 }
