@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // epoll by hand: the limit. What a queue, and a wake-up, cost without anything else.
 #include <atomic>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -65,6 +66,75 @@ void yield(const numbers& n) {
   bench::tell("yield", yields(n[0], n[1]));
 }
 
+/// Calls from other threads: a queue under a lock, and a wake-up when it was empty.
+class inbox {
+public:
+  inbox() {
+    epoll_event e{};
+    e.events = EPOLLIN | EPOLLET;
+    ::epoll_ctl(set_, EPOLL_CTL_ADD, bell_, &e);
+  }
+  ~inbox() {
+    ::close(set_);
+    ::close(bell_);
+  }
+  inbox(const inbox&) = delete;
+  inbox& operator=(const inbox&) = delete;
+
+  void post(void (*run)(void*), void* with) {
+    bool first = false;
+    {
+      const std::scoped_lock lock(guard_);
+      first = come_.empty();
+      come_.push_back({run, with});
+    }
+    if (first) ::eventfd_write(bell_, 1);
+  }
+
+  void turn() {
+    epoll_event e{};
+    ::epoll_wait(set_, &e, 1, -1);
+    {
+      const std::scoped_lock lock(guard_);
+      come_.swap(taken_);
+    }
+    for (const call& c : taken_) c.run(c.with);
+    taken_.clear();
+  }
+
+private:
+  struct call {
+    void (*run)(void*);
+    void* with;
+  };
+
+  int set_ = ::epoll_create1(EPOLL_CLOEXEC);
+  int bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  std::mutex guard_;
+  std::vector<call> come_;
+  std::vector<call> taken_;
+};
+
+void post(const numbers& n) {
+  inbox in;
+  const auto run = [&](std::uint64_t count) {
+    std::uint64_t left = count;
+    bench::clock::time_point begin;
+    std::thread other([&] {
+      begin = bench::clock::now();
+      for (std::uint64_t i = 0; i < count; ++i) {
+        in.post([](void* counter) { --*static_cast<std::uint64_t*>(counter); }, &left);
+      }
+    });
+    while (left != 0) in.turn();
+    const auto end = bench::clock::now();
+    other.join();
+    return bench::nanoseconds(end - begin) / static_cast<double>(count);
+  };
+  run(n[0] / 10 + 1);
+  bench::tell("post", run(n[0]));
+}
+
 void wake(const numbers& n) {
   const int set = ::epoll_create1(EPOLL_CLOEXEC);
   const int ask = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -96,5 +166,6 @@ void wake(const numbers& n) {
 }  // namespace
 
 int main(int count, char** words) {
-  return bench::main(count, words, {{"wake", {1, wake}}, {"yield", {2, yield}}});
+  return bench::main(count, words,
+                     {{"post", {1, post}}, {"wake", {1, wake}}, {"yield", {2, yield}}});
 }
