@@ -103,7 +103,7 @@ awaitable<void> joins(std::uint64_t count) {
 }
 
 void post(const numbers& n) {
-  loop_type loop;
+  loop_type loop(1);
   const auto run = [&](std::uint64_t count) {
     loop.restart();
     auto alive = asio::make_work_guard(loop);
@@ -127,7 +127,7 @@ void post(const numbers& n) {
 }
 
 void wake(const numbers& n) {
-  loop_type loop;
+  loop_type loop(1);
   auto alive = asio::make_work_guard(loop);
   const int answer = ::eventfd(0, EFD_CLOEXEC);
   std::thread other([&] {
