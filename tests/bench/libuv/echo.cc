@@ -2,7 +2,7 @@
 // libuv, as its guide's echo server: a write request a message.
 #include "bench/echo.h"
 
-#include <cstdlib>
+#include <csignal>
 #include <vector>
 
 #include <uv.h>
@@ -23,6 +23,13 @@ void end(uv_stream_t* stream) {
 
 void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* from) {
   if (size == 0) return;
+  if (size == UV_EOF) {  // what is still to be written comes first
+    uv_shutdown(new uv_shutdown_t, stream, [](uv_shutdown_t* request, int) {
+      end(request->handle);
+      delete request;
+    });
+    return;
+  }
   if (size < 0) return end(stream);
   auto* const w = new write;
   w->data.assign(from->base, from->base + size);
@@ -51,6 +58,7 @@ void on_connection(uv_stream_t* listener, int status) {
 int main(int count, char** words) {
   const auto arguments = bench::echo_main(count, words);
   buffer.resize(arguments.buffer);
+  std::signal(SIGPIPE, SIG_IGN);  // libuv leaves it to the program
   uv_loop_t* const loop = uv_default_loop();
   uv_tcp_t listener;
   uv_tcp_init(loop, &listener);
