@@ -160,13 +160,18 @@ eddy::task<> promises(std::uint64_t count) {
 }
 
 eddy::task<> thens(std::uint64_t count) {
-  eddy::promise<std::uint64_t> p;
-  auto f = p.get_future();
-  for (std::uint64_t i = 0; i < count; ++i)
-    f = std::move(f).then([](std::uint64_t n) { return n + 1; });
-  p.set_value(std::uint64_t{0});
-  const auto n = co_await std::move(f);
-  if (n != count) std::abort();
+  while (count != 0) {
+    const std::uint64_t links = std::min<std::uint64_t>(count, 100);
+    eddy::promise<std::uint64_t> p;
+    auto chain = p.get_future();
+    for (std::uint64_t i = 0; i < links; ++i) {
+      chain = std::move(chain).then([](std::uint64_t n) { return n + 1; });
+    }
+    p.set_value(std::uint64_t{0});
+    const auto n = co_await std::move(chain);
+    if (n != links) std::abort();
+    count -= links;
+  }
 }
 
 eddy::task<> joins(std::uint64_t count) {
