@@ -8,12 +8,29 @@
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/inspectable.h>
 
 namespace eddy {
 
 constinit thread_local event_loop* event_loop::running_ = nullptr;
+
+namespace {
+
+/// A function in the ready queue: it deletes itself when it is run.
+struct deferred : ready_node, detail::recycled {
+  explicit deferred(handler<void()>&& f) noexcept : ready_node(&run), function(std::move(f)) {}
+
+  static void run(ready_node& node) {
+    const std::unique_ptr<deferred> self(static_cast<deferred*>(&node));
+    self->function();
+  }
+
+  handler<void()> function;
+};
+
+}  // namespace
 
 /// Makes a loop the one that runs on this thread, for a scope.
 class event_loop::runs_here {
@@ -89,8 +106,10 @@ void event_loop::drop_queue() noexcept {
   while (ready_.linked()) {
     auto& node = static_cast<ready_node&>(*ready_.next);
     node.unlink();
-    if (node.run_ == &detail::mailbox::letter::run) {
-      delete static_cast<detail::mailbox::letter*>(&node);
+    if (node.run_ == &deferred::run) {
+      delete static_cast<deferred*>(&node);
+    } else {
+      detail::mailbox::drop(node);
     }
   }
 }
@@ -141,11 +160,7 @@ void event_loop::gather() {
   }
   ready_.splice_back(arrived_);
   if (signals_) signals_->gather(*this);
-  if (auto* letter = mailbox_->take()) {
-    detail::link posted;
-    for (; letter != nullptr; letter = letter->below) posted.push_front(*letter);
-    ready_.splice_back(posted);
-  }
+  mailbox_->take(ready_);
 }
 
 void event_loop::run_queue() {
@@ -237,7 +252,7 @@ bool event_loop::foreign() const noexcept { return hosted() && engine_->host()->
 
 void event_loop::defer(handler<void()> function) {
   check_thread();
-  ready(*new detail::mailbox::letter(std::move(function)));
+  ready(*new deferred(std::move(function)));
 }
 
 void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {

@@ -26,6 +26,7 @@ namespace detail {
 class engine;
 class file_watch_hub;
 class libev_host;
+class mailbox;
 class signal_hub;
 struct watch;
 }  // namespace detail
@@ -188,6 +189,7 @@ private:
   friend struct detail::watch;
   friend class detail::file_watch_hub;
   friend class detail::libev_host;
+  friend class detail::mailbox;
   friend class detail::signal_hub;
   friend class inspectable;
   friend class keep_alive;

@@ -8,8 +8,9 @@ namespace eddy {
 class event_loop;
 
 namespace detail {
+class mailbox;
 class timer_queue;
-}
+}  // namespace detail
 
 /// A place in a loop's ready queue, embedded in the object that waits.
 ///
@@ -40,6 +41,7 @@ protected:
 
 private:
   friend class event_loop;
+  friend class detail::mailbox;
   friend class detail::timer_queue;
 
   function run_;

@@ -1,51 +1,189 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/mailbox.h>
 
-#include <cstdint>
+#include <array>
 #include <memory>
 #include <utility>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <eddy/loop/event_loop.h>
+
 namespace eddy::detail {
+
+/// What one thread has posted, one function after the other. In the loop's
+/// queue it stands for all of them: each run is that of one, and puts it back
+/// to the front.
+///
+/// It is there as long as one of the two needs it: the thread until it has left
+/// it, the loop until it has read it. The second to go takes it along.
+class mailbox::sheet : public ready_node, public recycled {
+public:
+  // So many fill a block of the recycler's.
+  static constexpr std::uint32_t size = 15;
+
+  sheet() noexcept : ready_node(&run) {}
+
+  // The thread's side.
+
+  /// Moves `posted` here and says whether it is on its way now: not if the
+  /// sheet is full, or the loop has taken it.
+  bool write(handler<void()>& posted) noexcept {
+    const std::uint32_t seen = state_.load(std::memory_order_relaxed);
+    if ((seen & taken) != 0 || (seen & number) == size) return false;
+    handler<void()>* const place = std::construct_at(at(seen & number), std::move(posted));
+    if ((state_.fetch_add(1, std::memory_order_acq_rel) & taken) == 0) return true;
+    posted = std::move(*place);
+    std::destroy_at(place);
+    return false;
+  }
+
+  /// True if the thread has to see to it: the loop has read it.
+  [[nodiscard]] bool leave() noexcept {
+    return (state_.fetch_or(left, std::memory_order_acq_rel) & read) != 0;
+  }
+
+  /// Empty as a new one: after `leave`.
+  void clean() noexcept {
+    state_.store(0, std::memory_order_relaxed);
+    next_ = 0;
+  }
+
+  // The loop's side.
+
+  void take() noexcept { count_ = state_.fetch_or(taken, std::memory_order_acq_rel) & number; }
+
+  /// Drops what was not run. True if the loop has to see to it: the thread has
+  /// left it.
+  [[nodiscard]] bool finish() noexcept {
+    while (next_ != count_) std::destroy_at(at(next_++));
+    return (state_.fetch_or(read, std::memory_order_acq_rel) & left) != 0;
+  }
+
+  static void run(ready_node& node);
+
+  sheet* below = nullptr;  // in the stack
+
+private:
+  static constexpr std::uint32_t number = 0xff;  // of functions, as the thread counts them
+  static constexpr std::uint32_t taken = 0x100;  // by the loop: no more can be written
+  static constexpr std::uint32_t read = 0x200;   // the loop needs it no more
+  static constexpr std::uint32_t left = 0x400;   // the thread needs it no more
+
+  [[nodiscard]] handler<void()>* at(std::uint32_t index) noexcept {
+    return reinterpret_cast<handler<void()>*>(functions_.data()) + index;
+  }
+
+  std::atomic<std::uint32_t> state_{0};
+  std::uint32_t count_ = 0;  // of functions, when it was taken
+  std::uint32_t next_ = 0;   // to run
+  alignas(handler<void()>) std::array<std::byte, size * sizeof(handler<void()>)> functions_;
+};
+
+/// What a thread writes with: the sheet that it is at.
+struct mailbox::pen {
+  mailbox* box = nullptr;
+  sheet* at = nullptr;
+  bool dropped = false;  // at the thread's end
+
+  /// Of this thread. It is trivial, so that it outlives every other
+  /// thread_local object's destructor.
+  static constinit thread_local pen mine;
+
+  /// A sheet with nothing on it.
+  /// Errors: `std::bad_alloc`.
+  sheet& turn(mailbox& to);
+  void leave() noexcept {
+    if (sheet* const s = std::exchange(at, nullptr); s != nullptr && s->leave()) delete s;
+  }
+};
+
+constinit thread_local mailbox::pen mailbox::pen::mine;
 
 namespace {
 
 int make_eventfd() noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
-// Addresses that no letter has.
-alignas(mailbox::letter) constinit char asleep_mark = 0;
-alignas(mailbox::letter) constinit char closed_mark = 0;
-
-void drop_all(mailbox::letter* first) noexcept {
-  while (first != nullptr) delete std::exchange(first, first->below);
-}
+// Addresses that no sheet has.
+alignas(std::max_align_t) constinit char asleep_mark = 0;
+alignas(std::max_align_t) constinit char closed_mark = 0;
 
 }  // namespace
 
-mailbox::letter* mailbox::asleep() noexcept { return reinterpret_cast<letter*>(&asleep_mark); }
-mailbox::letter* mailbox::closed() noexcept { return reinterpret_cast<letter*>(&closed_mark); }
+mailbox::sheet* mailbox::asleep() noexcept { return reinterpret_cast<sheet*>(&asleep_mark); }
+mailbox::sheet* mailbox::closed() noexcept { return reinterpret_cast<sheet*>(&closed_mark); }
 
 mailbox::mailbox()
-    : head_(asleep()), descriptor_(make_eventfd(), "making a loop's wake-up descriptor") {}
+    : head_(asleep()),
+      read_(sizeof(sheet)),
+      descriptor_(make_eventfd(), "making a loop's wake-up descriptor") {}
 
 mailbox::~mailbox() { close(); }
 
-void mailbox::letter::run(ready_node& node) {
-  const std::unique_ptr<letter> self(static_cast<letter*>(&node));
-  self->function();
+void mailbox::sheet::run(ready_node& node) {
+  sheet& self = static_cast<sheet&>(node);
+  event_loop& loop = *event_loop::current();
+  struct one {
+    sheet& on;
+    mailbox& box;
+    handler<void()>* function;
+    one(sheet& s, mailbox& b) noexcept : on(s), box(b), function(s.at(s.next_++)) {}
+    one(const one&) = delete;
+    one& operator=(const one&) = delete;
+    ~one() {
+      std::destroy_at(function);
+      if (on.next_ != on.count_ || !on.finish()) return;
+      std::destroy_at(&on);
+      box.read_.give(&on);
+    }
+  };
+  const one now(self, *loop.mailbox_);
+  if (self.next_ != self.count_) loop.ready_.push_front(self);
+  (*now.function)();
+}
+mailbox::sheet& mailbox::pen::turn(mailbox& to) {
+  struct at_thread_end {
+    ~at_thread_end() {
+      mine.leave();
+      mine.dropped = true;
+    }
+  };
+  thread_local const at_thread_end cleaner;
+  static_cast<void>(&cleaner);
+
+  if (at != nullptr && at->leave()) {
+    at->clean();
+  } else {
+    at = nullptr;
+    to.read_.refill();
+    at = new sheet;
+  }
+  box = &to;
+  return *at;
 }
 
 bool mailbox::put(handler<void()>&& function) {
-  auto fresh = std::make_unique<letter>(std::move(function));
-  letter* head = head_.load(std::memory_order_relaxed);
+  pen& mine = pen::mine;
+  if (mine.box == this && mine.at != nullptr && mine.at->write(function)) return true;
+  sheet& fresh = mine.turn(*this);
+  static_cast<void>(fresh.write(function));
+  const bool open = push(fresh);
+  if (!open) {
+    fresh.take();
+    static_cast<void>(fresh.finish());
+  }
+  if (!open || mine.dropped) mine.leave();
+  return open;
+}
+
+bool mailbox::push(sheet& fresh) noexcept {
+  sheet* head = head_.load(std::memory_order_relaxed);
   do {
     if (head == closed()) return false;
-    fresh->below = head == asleep() ? nullptr : head;
-  } while (!head_.compare_exchange_weak(head, fresh.get(), std::memory_order_acq_rel,
+    fresh.below = head == asleep() ? nullptr : head;
+  } while (!head_.compare_exchange_weak(head, &fresh, std::memory_order_acq_rel,
                                         std::memory_order_relaxed));
-  static_cast<void>(fresh.release());
   if (head == asleep()) wake();
   return true;
 }
@@ -57,19 +195,27 @@ void mailbox::wake() const noexcept {
 }
 
 bool mailbox::sleep() noexcept {
-  letter* head = nullptr;
+  read_.offer();
+  sheet* head = nullptr;
   return head_.compare_exchange_strong(head, asleep(), std::memory_order_acq_rel) ||
          head == asleep();
 }
 
-mailbox::letter* mailbox::take() noexcept {
-  if (head_.load(std::memory_order_relaxed) == nullptr) return nullptr;
-  letter* const first = head_.exchange(nullptr, std::memory_order_acq_rel);
-  return first == asleep() ? nullptr : first;
+void mailbox::take(link& queue) noexcept {
+  read_.offer();
+  if (head_.load(std::memory_order_relaxed) == nullptr) return;
+  sheet* s = head_.exchange(nullptr, std::memory_order_acq_rel);
+  if (s == asleep()) return;
+  link posted;
+  for (; s != nullptr; s = s->below) {
+    s->take();
+    posted.push_front(*s);
+  }
+  queue.splice_back(posted);
 }
 
 bool mailbox::empty() const noexcept {
-  const letter* const head = head_.load(std::memory_order_relaxed);
+  const sheet* const head = head_.load(std::memory_order_relaxed);
   return head == nullptr || head == asleep();
 }
 
@@ -79,8 +225,19 @@ void mailbox::drain() const noexcept {
 }
 
 void mailbox::close() noexcept {
-  letter* const first = head_.exchange(closed(), std::memory_order_acq_rel);
-  if (first != asleep() && first != closed()) drop_all(first);
+  sheet* s = head_.exchange(closed(), std::memory_order_acq_rel);
+  if (s == asleep() || s == closed()) return;
+  while (s != nullptr) {
+    sheet& next = *std::exchange(s, s->below);
+    next.take();
+    if (next.finish()) delete &next;
+  }
+}
+
+void mailbox::drop(ready_node& node) noexcept {
+  if (node.run_ != &sheet::run) return;
+  auto& s = static_cast<sheet&>(node);
+  if (s.finish()) delete &s;
 }
 
 void mailbox::renew() { renew_descriptor(descriptor_.number(), &make_eventfd); }

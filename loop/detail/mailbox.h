@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/recycler.h>
@@ -12,9 +14,14 @@ namespace eddy::detail {
 
 /// Functions on their way to a loop: many producers, one consumer, no lock.
 ///
-/// A stack that the loop empties in one exchange and turns over (R. K.
-/// Treiber, "Systems programming: coping with parallelism", IBM RJ 5118,
-/// 1986). Its head also says whether the loop sleeps, so that exactly the
+/// They are written on sheets. A thread has one that it writes on, and goes on
+/// to do so until the loop takes it, so that functions lie side by side when
+/// the loop comes to them: a chain of single ones costs it a cache miss each,
+/// and the loop twice the time.
+///
+/// The sheets are in a stack that the loop empties in one exchange and turns
+/// over (R. K. Treiber, "Systems programming: coping with parallelism", IBM RJ
+/// 5118, 1986). Its head also says whether the loop sleeps, so that exactly the
 /// producer that ends a sleep writes to the eventfd.
 class mailbox {
 public:
@@ -33,41 +40,42 @@ public:
   /// Wakes the loop although nothing was posted. Threads: any; signal-safe.
   void wake() const noexcept;
 
-  /// A letter: it deletes itself when it is run, and by `drop`.
-  struct letter : ready_node, recycled {
-    explicit letter(handler<void()>&& f) noexcept : ready_node(&run), function(std::move(f)) {}
-    static void run(ready_node& node);
-
-    handler<void()> function;
-    letter* below = nullptr;
-  };
-
   // The rest is for the loop's thread.
 
   /// Says that the loop is about to wait, as it is when new. False if something
   /// has arrived.
   [[nodiscard]] bool sleep() noexcept;
 
-  /// Takes what has arrived, the latest first; the loop is awake again.
-  [[nodiscard]] letter* take() noexcept;
+  /// Puts what has arrived at the end of the loop's queue; the loop is awake
+  /// again.
+  void take(link& queue) noexcept;
 
   [[nodiscard]] bool empty() const noexcept;
 
   /// Swallows the wake-up.
   void drain() const noexcept;
 
-  /// Nothing can be put in any more. The letters that were never taken are dropped.
+  /// Nothing can be put in any more. What was never taken is dropped.
   void close() noexcept;
+
+  /// Drops `node` if it is a sheet.
+  static void drop(ready_node& node) noexcept;
 
   /// After fork: an eventfd that the parent does not share, of the same number.
   /// Errors: `std::system_error`.
   void renew();
 
 private:
-  static letter* asleep() noexcept;
-  static letter* closed() noexcept;
+  class sheet;
+  struct pen;
 
-  std::atomic<letter*> head_;
+  static sheet* asleep() noexcept;
+  static sheet* closed() noexcept;
+  bool push(sheet& fresh) noexcept;
+
+  // Those who post write the one, the loop the other: in cache lines of their own.
+  alignas(64) std::atomic<sheet*> head_;
+  alignas(64) way_back read_;
   detail::descriptor descriptor_;
 };
 

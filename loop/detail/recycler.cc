@@ -19,6 +19,21 @@ namespace eddy::detail {
 // Trivial, so that they outlive every other thread_local object's destructor.
 constinit thread_local decltype(free_lists) free_lists{};
 
+namespace {
+
+void free_all(free_block* first) noexcept {
+  while (first != nullptr) {
+    ::operator delete(static_cast<void*>(std::exchange(first, first->next)));
+  }
+}
+
+}  // namespace
+
+way_back::~way_back() {
+  free_all(given_);
+  free_all(offered_.load(std::memory_order_acquire));
+}
+
 #if EDDY_RECYCLES
 namespace {
 
@@ -34,9 +49,7 @@ struct at_thread_end {
     state = life::over;
     for (auto& list : free_lists) {
       list.room = 0;
-      while (list.first != nullptr) {
-        ::operator delete(static_cast<void*>(std::exchange(list.first, list.first->next)));
-      }
+      free_all(std::exchange(list.first, nullptr));
     }
   }
 };
@@ -63,9 +76,39 @@ void deallocate_surplus(void* block, std::size_t size) noexcept {
     ::operator delete(block);
   }
 }
+
+void way_back::give(void* block) noexcept {
+  const std::size_t length = given_ == nullptr ? 1 : given_->length + 1;
+  if (length > kept_bytes / bytes_of(list_of(size_))) return ::operator delete(block);
+  given_ = new (block) chain{{given_}, length};
+}
+
+void way_back::offer() noexcept {
+  if (given_ == nullptr) return;
+  if (offered_.load(std::memory_order_relaxed) != nullptr && given_->length <= offered_length_) {
+    return;
+  }
+  offered_length_ = given_->length;
+  given_ = offered_.exchange(given_, std::memory_order_acq_rel);
+}
+
+void way_back::refill() noexcept {
+  free_list& list = free_lists[list_of(size_)];
+  if (list.first != nullptr || offered_.load(std::memory_order_relaxed) == nullptr) return;
+  if (state == life::unused) begin();
+  if (state == life::over) return;
+  chain* const taken = offered_.exchange(nullptr, std::memory_order_acquire);
+  if (taken == nullptr) return;
+  list.room -= taken->length;
+  list.first = taken;
+}
 #else
 void* allocate_anew(std::size_t size) { return ::operator new(size); }
 void deallocate_surplus(void* block, std::size_t) noexcept { ::operator delete(block); }
+
+void way_back::give(void* block) noexcept { ::operator delete(block); }
+void way_back::offer() noexcept {}
+void way_back::refill() noexcept {}
 #endif
 
 }  // namespace eddy::detail

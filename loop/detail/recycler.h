@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <new>
 #include <utility>
@@ -29,11 +30,49 @@ struct recycled {
   static void operator delete[](void* block, std::size_t size) noexcept { deallocate(block, size); }
 };
 
-// implementation
-
+/// What is in a block that is free.
 struct free_block {
   free_block* next;
 };
+
+/// Takes blocks of one size from the thread that frees them to those that
+/// allocate them, which is where the recycler's own lists do not reach.
+///
+/// The owner offers what it has freed as one chain, which is taken whole: so
+/// there is no block that is taken, comes back and is mistaken for the one that
+/// was there.
+///
+/// Lifetime: frees what was not taken.
+class way_back {
+public:
+  explicit way_back(std::size_t size) noexcept : size_(size) {}
+  way_back(const way_back&) = delete;
+  way_back& operator=(const way_back&) = delete;
+  ~way_back();
+
+  /// Takes a block that is free. Up to 1 MiB waits here; the rest goes to the
+  /// heap.
+  void give(void* block) noexcept;
+
+  /// Offers what was given, unless an earlier offer stands that is longer.
+  void offer() noexcept;
+
+  /// Puts what is offered into this thread's list, if that is empty.
+  /// Threads: any.
+  void refill() noexcept;
+
+private:
+  struct chain : free_block {
+    std::size_t length;
+  };
+
+  std::atomic<chain*> offered_{nullptr};
+  std::size_t offered_length_ = 0;  // when it was offered
+  chain* given_ = nullptr;
+  const std::size_t size_;
+};
+
+// implementation
 
 struct free_list {
   free_block* first;

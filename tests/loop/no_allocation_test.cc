@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // No call of malloc in the steady state: what the loop and its recycler say of memory.
 #include <array>
+#include <barrier>
 #include <cstddef>
 #include <thread>
 #include <vector>
@@ -58,6 +59,31 @@ TEST_CASE("a block may be freed by another thread, and at its very end") {
     mine.block = block;
     eddy::detail::deallocate(eddy::detail::allocate(size), size);
   }).join();
+}
+
+TEST_CASE_FIXTURE(with_loop, "posting from another thread allocates nothing in the steady state") {
+  constexpr int rounds = 1000;
+  std::barrier turn(2);
+  std::size_t before = 0;
+  std::size_t after = 0;
+  int ran = 0;
+  std::thread other([&, remote = loop.remote()] {
+    for (int round = 0; round < rounds; ++round) {
+      if (round == 10) before = mallocs;
+      for (int i = 0; i < 100; ++i) remote.post([&ran] { ++ran; });
+      after = mallocs;
+      turn.arrive_and_wait();
+      turn.arrive_and_wait();
+    }
+  });
+  for (int round = 0; round < rounds; ++round) {
+    turn.arrive_and_wait();
+    loop.run_ready();
+    turn.arrive_and_wait();
+  }
+  other.join();
+  CHECK(ran == 100 * rounds);
+  CHECK(before == after);
 }
 
 TEST_CASE_FIXTURE(with_loop, "nothing allocates in the steady state") {

@@ -115,6 +115,50 @@ TEST_SUITE("threads") {
     player.join();
   }
 
+  TEST_CASE_FIXTURE(with_loop, "what a thread posts at its very end arrives") {
+    journal note;
+    struct farewell {
+      std::optional<eddy::remote> remote;
+      journal* note = nullptr;
+      ~farewell() {
+        for (int i = 3; i < 6; ++i) remote->post([i, n = note] { (*n)(i); });
+      }
+    };
+    const eddy::keep_alive kept(loop);
+    std::thread([&] {
+      thread_local farewell mine;  // goes last, since it was here before the first post
+      mine.remote = loop.remote();
+      mine.note = &note;
+      for (int i = 0; i < 3; ++i) loop.post([&note, i] { note(i); });
+    }).join();
+    loop.run_ready();
+    CHECK(note == "0 1 2 3 4 5");
+  }
+
+  TEST_CASE_FIXTURE(tidy,
+                    "one thread may post to several loops, each of which gets its own in order") {
+    with_loop one;
+    with_loop other;
+    journal first;
+    journal second;
+    std::thread([&] {
+      for (int i = 0; i < 50; ++i) {
+        one.loop.post([&, i] { first(i); });
+        if (i % 3 != 0) other.loop.post([&, i] { second(i); });
+      }
+    }).join();
+    one.loop.run();
+    other.loop.run();
+    journal expected_first;
+    journal expected_second;
+    for (int i = 0; i < 50; ++i) {
+      expected_first(i);
+      if (i % 3 != 0) expected_second(i);
+    }
+    CHECK(first.text() == expected_first.text());
+    CHECK(second.text() == expected_second.text());
+  }
+
   TEST_CASE_FIXTURE(tidy, "a remote may outlive its loop, and says that it is gone") {
     int alive = 0;
     auto loop = std::make_unique<eddy::event_loop>();
@@ -133,6 +177,50 @@ TEST_SUITE("threads") {
     other.join();
     CHECK(refused);
   }
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "posted functions that throw, stop the loop or post do not disturb the others") {
+  journal note;
+  int alive = 0;
+  for (int i = 0; i < 40; ++i) {
+    loop.post([&, i, c = counted(alive)] {
+      note(i);
+      if (i == 3) throw 1;
+      if (i == 7) loop.stop();
+      if (i == 9) loop.defer([&] { note("deferred"); });
+      if (i == 11) loop.post([&] { note("posted"); });
+    });
+  }
+  CHECK(alive == 40);
+  CHECK_THROWS(loop.run());
+  CHECK(alive == 36);
+  loop.run();
+  CHECK(alive == 32);
+  CHECK(note == "0 1 2 3 4 5 6 7");
+  loop.run();
+  CHECK(alive == 0);
+  journal expected;
+  for (int i = 0; i < 40; ++i) expected(i);
+  expected("deferred");
+  expected("posted");
+  CHECK(note.text() == expected.text());
+}
+
+TEST_CASE_FIXTURE(tidy, "what is posted and not run is dropped with the loop") {
+  int alive = 0;
+  {
+    eddy::event_loop loop;
+    for (int i = 0; i < 40; ++i) {
+      loop.post([&, i, c = counted(alive)] {
+        if (i == 20) loop.stop();
+      });
+    }
+    loop.run();
+    for (int i = 0; i < 40; ++i) loop.post([c = counted(alive)] {});
+    CHECK(alive == 59);
+  }
+  CHECK(alive == 0);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a sleeping loop is woken once for all that arrives") {
