@@ -4,14 +4,14 @@
 #include <cstdint>
 
 #if defined(__SANITIZE_ADDRESS__)
-#define EDDY_RECYCLES 0
+#define EDDY_RECYCLES false
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define EDDY_RECYCLES 0
+#define EDDY_RECYCLES false
 #endif
 #endif
 #ifndef EDDY_RECYCLES
-#define EDDY_RECYCLES 1
+#define EDDY_RECYCLES true
 #endif
 
 namespace eddy::detail {
@@ -27,17 +27,7 @@ void free_all(free_block* first) noexcept {
   }
 }
 
-}  // namespace
-
-way_back::~way_back() {
-  free_all(given_);
-  free_all(offered_.load(std::memory_order_acquire));
-}
-
-#if EDDY_RECYCLES
-namespace {
-
-constexpr std::size_t kept_bytes = std::size_t{1} << 20;  // of each size
+constexpr std::size_t kept_bytes = EDDY_RECYCLES ? std::size_t{1} << 20 : 0;  // of each size
 
 constexpr std::size_t bytes_of(std::size_t list) noexcept { return list * 16 + 8; }
 
@@ -65,7 +55,7 @@ void begin() noexcept {
 
 void* allocate_anew(std::size_t size) {
   const std::size_t which = list_of(size);
-  return ::operator new(which < free_lists.size() ? bytes_of(which) : size);
+  return ::operator new(EDDY_RECYCLES && which < free_lists.size() ? bytes_of(which) : size);
 }
 
 void deallocate_surplus(void* block, std::size_t size) noexcept {
@@ -75,6 +65,11 @@ void deallocate_surplus(void* block, std::size_t size) noexcept {
   } else {
     ::operator delete(block);
   }
+}
+
+way_back::~way_back() {
+  free_all(given_);
+  free_all(offered_.load(std::memory_order_acquire));
 }
 
 void way_back::give(void* block) noexcept {
@@ -102,13 +97,5 @@ void way_back::refill() noexcept {
   list.room -= taken->length;
   list.first = taken;
 }
-#else
-void* allocate_anew(std::size_t size) { return ::operator new(size); }
-void deallocate_surplus(void* block, std::size_t) noexcept { ::operator delete(block); }
-
-void way_back::give(void* block) noexcept { ::operator delete(block); }
-void way_back::offer() noexcept {}
-void way_back::refill() noexcept {}
-#endif
 
 }  // namespace eddy::detail
