@@ -73,7 +73,7 @@ inline int main(int count, char** words, const std::map<std::string_view, worklo
   for (int i = 2; i < count; ++i) {
     char* end = nullptr;
     arguments.push_back(std::strtoull(words[i], &end, 10));
-    if (*end != '\0' || end == words[i]) return 64;
+    if (*end != '\0' || arguments.back() == 0) return 64;
   }
   found->second.run(arguments);
   return 0;
