@@ -40,13 +40,14 @@ void timer_reset(const numbers& n) {
   bench::random_numbers random;
   time_each("timer-reset", n[1], [&](std::uint64_t count) {
     // In a handler, as a connection that has heard something would.
+    const auto move_some = [&] {
+      for (int i = 0; i < 64 && count != 0; ++i, --count) {
+        timers[random.below(n[0])].restart(60s);
+      }
+    };
     while (count != 0) {
-      const std::uint64_t some = std::min<std::uint64_t>(count, 64);
-      loop.defer([&, some] {
-        for (std::uint64_t i = 0; i < some; ++i) timers[random.below(n[0])].restart(60s);
-      });
+      loop.defer([&move_some] { move_some(); });
       loop.run_ready();
-      count -= some;
     }
   });
 }
