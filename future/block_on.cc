@@ -13,9 +13,10 @@ void forbid_nested_block_on() noexcept {
   }
 }
 
-void run_until(event_loop& loop, const bool& done) {
+void run_until_ready(const future_core& work) {
+  event_loop& loop = work.loop();
   loop.run();
-  if (done) return;
+  if (work.ready()) return;
   if (loop.stopped()) {
     throw std::system_error(std::make_error_code(std::errc::operation_canceled),
                             "block_on: the loop was stopped");

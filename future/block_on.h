@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include <eddy/future/awaitable.h>
-#include <eddy/future/detail/frame.h>
+#include <eddy/future/detail/future_state.h>
 #include <eddy/future/outcome.h>
+#include <eddy/future/spawn.h>
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/inspectable.h>
 
 namespace eddy {
 
@@ -41,36 +40,20 @@ await_result_t<Awaitable> block_on(Awaitable&& work);
 
 namespace detail {
 
-/// Runs the loop until `done`, or throws.
-void run_until(event_loop& loop, const bool& done);
+/// Runs the loop until the work has stopped it, or throws.
+void run_until_ready(const future_core& work);
 void forbid_nested_block_on() noexcept;
 
 template <class T>
-class blocked final : public ending_with<T>, public root, public inspectable {
+class blocked_on final : public spawned<T> {
 public:
-  blocked(event_loop& loop, task<T> work) : inspectable(loop) {
-    launch(loop, task_access::release(work).promise(), *this);
-  }
-  ~blocked() {
-    if (body_ != nullptr) drop();
-  }
-
-  outcome<T> run() {
-    run_until(loop(), done_);
-    return std::move(*this->result);
-  }
-
-  void describe(std::string& out, int) const override { describe(out); }
-  void describe(std::string& out) const override { describe_below(out, 0, body_); }
+  using spawned<T>::spawned;
 
 private:
-  void ended() noexcept override {
-    drop_ended();
-    loop().stop();
+  void take_from(frame& body) noexcept override {
+    spawned<T>::take_from(body);
+    this->loop().stop();
   }
-  void gone() noexcept override { done_ = true; }
-
-  bool done_ = false;
 };
 
 }  // namespace detail
@@ -78,10 +61,11 @@ private:
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work) {
-  outcome<await_result_t<Awaitable>> o = detail::blocked<await_result_t<Awaitable>>(
-                                             loop, detail::as_task(std::forward<Awaitable>(work)))
-                                             .run();
-  return detail::get<await_result_t<Awaitable>>(std::move(o));
+  using value = await_result_t<Awaitable>;
+  auto work_ended = detail::future_access::make<value>(
+      new detail::blocked_on<value>(loop, detail::as_task(std::forward<Awaitable>(work))));
+  detail::run_until_ready(detail::future_access::state(work_ended));
+  return detail::get<value>(std::move(work_ended).take());
 }
 
 template <awaitable Awaitable>

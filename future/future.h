@@ -16,9 +16,12 @@
 namespace eddy {
 
 namespace detail {
+struct future_access;
+template <class T>
+class future_wait;
 template <class T, class Function>
 struct then_result;
-}
+}  // namespace detail
 
 /// A value under way: the reading end of a `promise`, or a task that was spawned.
 ///

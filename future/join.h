@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -84,7 +85,9 @@ public:
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
     this->begin(by);
-    return begin_all();
+    if (begin_all()) return true;
+    waiter_->waits_no_more();
+    return false;
   }
 
   void describe(std::string& out, int depth) const override;
@@ -112,39 +115,44 @@ private:
 };
 
 template <class T>
-class branch final : public ending_with<T>, public join_wait::branch_base, public recycled {
+class branch final : public ending, public join_wait::branch_base, public recycled {
 public:
   void take(join_wait& all, task<T>&& work) noexcept {
     all_ = &all;
-    child_ = task_access::release(work);
+    child_ = &task_access::release(work).promise();
   }
   ~branch() override { cancel(); }
 
   bool begin() noexcept override {
-    this->waiter_ = all_->waiter();
-    if (!this->start(child_.promise())) return false;
+    waiter_ = all_->waiter();
+    if (!child_->start(*this)) return false;
+    take_result();
     cancel();  // what it took by value ends with it
     return true;
   }
-  [[nodiscard]] bool failed() const noexcept override { return this->result && !*this->result; }
+  [[nodiscard]] bool failed() const noexcept override { return result && !*result; }
   void cancel() noexcept override {
-    if (child_) frame::destroy(std::exchange(child_, nullptr).promise());
+    if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
   }
-  void describe(std::string& out, int depth) const override { describe_branch(out, depth); }
   void describe_branch(std::string& out, int depth) const override {
-    if (!child_ || this->result) return;
+    if (child_ == nullptr || child_->done()) return;
     indent(out, depth);
-    child_.promise().describe(out, depth);
+    child_->describe(out, depth);
   }
 
+  std::optional<outcome<T>> result;
+
 private:
+  void take_result() noexcept { result.emplace(child_->take()); }
+
   void ended() noexcept override {
-    frame::retire(std::exchange(child_, nullptr));
+    take_result();
+    frame::retire(*std::exchange(child_, nullptr));
     all_->ended(*this);
   }
 
   join_wait* all_ = nullptr;
-  std::coroutine_handle<task_promise<T>> child_;
+  task_promise<T>* child_ = nullptr;
 };
 
 template <class T>

@@ -92,8 +92,9 @@ namespace detail {
 template <class T>
 class promise_state final : public future_state<T> {
 public:
-  explicit promise_state(event_loop& loop) : future_state<T>(loop, 1) {}
+  explicit promise_state(event_loop& loop) : future_state<T>(loop, false, 1) {}
 
+  using future_core::describe;
   void describe(std::string& out, int) const override { out += "a promise that nobody has set\n"; }
 
   future<T> make_future() {
@@ -103,7 +104,7 @@ public:
 
   void set(outcome<T>&& o) {
     if (!this->wanted()) return;
-    this->result.emplace(std::move(o));
+    future_state<T>::set(std::move(o));
     this->complete();
   }
 
@@ -119,7 +120,7 @@ private:
     try {
       std::exchange(on_cancel, nullptr)();
     } catch (...) {
-      raise_unseen(this->loop(), std::current_exception());
+      this->loop().raise(std::current_exception());
     }
   }
 };

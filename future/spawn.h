@@ -11,7 +11,6 @@
 #include <eddy/future/detail/future_state.h>
 #include <eddy/future/future.h>
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/inspectable.h>
 
 namespace eddy {
 
@@ -46,36 +45,35 @@ auto spawn(Function function, Arguments... arguments)
 
 namespace detail {
 
+[[noreturn]] void no_current_loop(const char* who_asks) noexcept;
+
 /// The loop that is running; there has to be one.
-event_loop& current_loop(const char* who_asks) noexcept;
+inline event_loop& current_loop(const char* who_asks) noexcept {
+  event_loop* const loop = event_loop::current();
+  if (loop == nullptr) no_current_loop(who_asks);
+  return *loop;
+}
 
 template <class T>
-class spawned final : public future_state<T>, public root, public inspectable {
+class spawned : public future_state<T> {
 public:
-  spawned(event_loop& loop, task<T> work) : future_state<T>(loop), inspectable(loop) {
-    launch(loop, task_access::release(work).promise(), *this);
+  spawned(event_loop& loop, task<T> work) : future_state<T>(loop, true) {
+    this->launch(task_access::release(work).promise());
   }
 
+  using future_core::describe;
   void describe(std::string& out, int depth) const override {
     out += "a spawned task\n";
-    describe_below(out, depth, body_);
+    describe_below(out, depth, this->body());
   }
-  void describe(std::string& out) const override {
-    if (this->waiter() == nullptr) describe_below(out, 0, body_);  // or it is told there
+
+protected:
+  void take_from(frame& body) noexcept override {
+    this->set(static_cast<task_promise<T>&>(body).take());
   }
 
 private:
-  void ended() noexcept override {
-    this->complete();
-    drop_ended();
-  }
-  // A task that is dropped destroys those it awaits first, and so without recursion.
-  [[nodiscard]] frame* child() const noexcept override { return body_; }
-  void destroy_child() noexcept override { destroy_body(); }
-  void cancel() noexcept override {
-    if (body_ != nullptr) drop();
-  }
-  void gone() noexcept override { this->release(); }
+  void cancel() noexcept final { this->drop(); }
 };
 
 template <class Function, class... Arguments>

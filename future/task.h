@@ -5,12 +5,14 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
 
 #include <eddy/future/detail/foreign_wait.h>
 #include <eddy/future/detail/frame.h>
+#include <eddy/future/outcome.h>
 #include <eddy/loop/detail/misuse.h>
 
 namespace eddy {
@@ -91,14 +93,36 @@ public:
   template <class U = T>
     requires std::constructible_from<typename stored<T>::type, U>
   void return_value(U&& value) {
-    result_place<T>().emplace(std::in_place, std::forward<U>(value));
+    value_.emplace(std::forward<U>(value));
+    end_with(nullptr);
   }
+
+  /// The value, or the exception thrown.
+  T get() {
+    if (error() != nullptr) std::rethrow_exception(std::move(error()));
+    return static_cast<T&&>(*std::move(value_));
+  }
+  outcome<T> take() {
+    if (error() != nullptr) return outcome<T>(std::unexpect, std::move(error()));
+    return outcome<T>(std::in_place, *std::move(value_));
+  }
+
+private:
+  std::optional<typename stored<T>::type> value_;
 };
 
 template <>
 class returns<void> : public frame {
 public:
-  void return_void() noexcept { result_place<void>().emplace(); }
+  void return_void() noexcept { end_with(nullptr); }
+
+  void get() {
+    if (error() != nullptr) std::rethrow_exception(std::move(error()));
+  }
+  outcome<void> take() {
+    if (error() != nullptr) return outcome<void>(std::unexpect, std::move(error()));
+    return {};
+  }
 };
 
 template <class T>
@@ -122,9 +146,7 @@ public:
     return awaiter();
   }
 
-  void unhandled_exception() noexcept {
-    this->template result_place<T>().emplace(std::unexpect, std::current_exception());
-  }
+  void unhandled_exception() noexcept { this->end_with(std::current_exception()); }
 
   template <class Awaitable>
   decltype(auto) await_transform(Awaitable&& awaitable,
@@ -139,37 +161,27 @@ public:
 };
 
 template <class T>
-class [[nodiscard]] task_wait final : public ending_with<T> {
+class [[nodiscard]] task_wait final : public child_owner {
 public:
-  explicit task_wait(std::coroutine_handle<task_promise<T>> child) noexcept : child_(child) {}
-  ~task_wait() {
-    if (child_) frame::destroy(child_.promise());
-  }
+  explicit task_wait(std::coroutine_handle<task_promise<T>> child) noexcept
+      : child_owner(child.promise()) {}
 
   bool await_ready() const noexcept { return false; }
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    this->begin(by);
-    return !this->start(child_.promise());
+    frame& parent = by.promise();
+    parent.waits_for(*this);
+    if (!child_->start(parent)) return true;
+    parent.waits_no_more();
+    return false;
   }
 
-  T await_resume() { return get<T>(std::move(*this->result)); }
-
-  void describe(std::string& out, int depth) const override {
-    out += "a task\n";
-    describe_below(out, depth, child());
-  }
-  [[nodiscard]] frame* child() const noexcept override {
-    return child_ ? &child_.promise() : nullptr;
-  }
-  void destroy_child() noexcept override { std::exchange(child_, nullptr).destroy(); }
-
-private:
-  void ended() noexcept override { frame::resume_next(*this->waiter_); }
-
-  std::coroutine_handle<task_promise<T>> child_;
+  T await_resume() { return static_cast<task_promise<T>*>(child_)->get(); }
 };
+
+template <class T>
+inline constexpr bool is_own_awaiter<task_wait<T>> = true;
 
 }  // namespace detail
 

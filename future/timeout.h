@@ -42,58 +42,53 @@ namespace detail {
 [[noreturn]] void throw_timed_out(duration limit);
 
 template <class T>
-class timeout_wait final : public ending_with<T>, private timer_node {
+class timeout_wait final : public wait, private timer_node {
 public:
   timeout_wait(duration limit, task<T>&& work)
       : timer_node(current_loop("timeout"), &expire),
         limit_(limit),
-        child_(task_access::release(work)) {}
+        child_(&task_access::release(work).promise()) {}
   ~timeout_wait() { cancel(); }
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
-    timer_node::set(timer_node::loop().after(limit_));
+    timer_node::set_after(limit_);
     this->begin(by);
-    if (!this->start(child_.promise())) return true;
-    timer_node::clear();
+    if (!child_->start(*waiter_)) return true;
+    waiter_->waits_no_more();
     return false;
   }
 
   T await_resume() {
-    if (!this->result) throw_timed_out(limit_);
-    return get<T>(std::move(*this->result));
+    timer_node::clear();
+    if (child_ == nullptr) throw_timed_out(limit_);
+    return child_->get();
   }
 
   void describe(std::string& out, int depth) const override {
     out += "a task with a time limit\n";
-    describe_below(out, depth, child());
+    describe_below(out, depth, child_);
   }
-  [[nodiscard]] frame* child() const noexcept override {
-    return child_ ? &child_.promise() : nullptr;
-  }
-  void destroy_child() noexcept override { std::exchange(child_, nullptr).destroy(); }
+  [[nodiscard]] frame* child() const noexcept override { return child_; }
+  void destroy_child() noexcept override { std::exchange(child_, nullptr)->handle().destroy(); }
 
 private:
   static void expire(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
+    if (self.child_->done()) return;  // and the waiter is on its way
     // The waiter goes on when the work is gone, and not at all if that drops it.
     self.timer_node::loop().ready(*self.waiter_);
     self.cancel();
   }
 
   void cancel() noexcept {
-    if (child_) frame::destroy(std::exchange(child_, nullptr).promise());
-  }
-
-  void ended() noexcept override {
-    timer_node::clear();
-    frame::resume_next(*this->waiter_);
+    if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
   }
 
   duration limit_;
-  std::coroutine_handle<task_promise<T>> child_;
+  task_promise<T>* child_;
 };
 
 template <class T>

@@ -2,31 +2,29 @@
 #pragma once
 
 #include <coroutine>
-#include <string>
 
-#include <eddy/future/detail/frame.h>
+#include <eddy/future/detail/foreign_wait.h>
 #include <eddy/future/spawn.h>
 
 namespace eddy {
 
 namespace detail {
 
-class yield_wait final : public wait {
+/// It is ready to run, rather than a `wait` for something.
+class yield_wait {
 public:
-  yield_wait() noexcept = default;
-
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    this->begin(by);
-    current_loop("yield").ready(*this->waiter_);
+  void await_suspend(std::coroutine_handle<Promise> by) const noexcept {
+    current_loop("yield").ready(by.promise());
   }
 
   void await_resume() const noexcept {}
-
-  void describe(std::string& out, int) const override { out += "its turn\n"; }
 };
+
+template <>
+inline constexpr bool is_own_awaiter<yield_wait> = true;
 
 class [[nodiscard]] yield_operation {
 public:

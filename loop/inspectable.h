@@ -12,10 +12,7 @@ namespace eddy {
 /// Lifetime: the loop outlives it.
 class inspectable : private detail::link {
 public:
-  explicit inspectable(event_loop& loop) noexcept : loop_(&loop) {
-    ++loop.inspectables_;
-    loop.inspected_.push_back(*this);
-  }
+  explicit inspectable(event_loop& loop) noexcept : inspectable(loop, true) {}
   inspectable(const inspectable&) = delete;
   inspectable& operator=(const inspectable&) = delete;
 
@@ -23,7 +20,14 @@ public:
   virtual void describe(std::string& out) const = 0;
 
 protected:
+  /// One that is not `listed` is not asked.
+  inspectable(event_loop& loop, bool listed) noexcept : loop_(&loop) {
+    if (!listed) return;
+    ++loop.inspectables_;
+    loop.inspected_.push_back(*this);
+  }
   ~inspectable() {
+    if (!linked()) return;
     unlink();
     --loop_->inspectables_;
   }

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/future/detail/future_state.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -17,22 +17,6 @@ constexpr int deepest = 32;
 // How far an awaited coroutine may start on its awaiter's stack. A chain that
 // is deeper goes on from the ready queue, so that none overflows.
 constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{64} * 1024;
-
-/// One call of `frame::resume`. They nest only if a handler runs another loop.
-struct activation {
-  frame* current;
-  activation* outer;
-  const char* stack_end;
-  frame* next = nullptr;
-  std::coroutine_handle<> ended = nullptr;  // to destroy when it is off the stack
-  unsigned spent = 0;
-  root* dropped = nullptr;  // to destroy then, too
-};
-
-constinit thread_local activation* top = nullptr;
-constinit thread_local std::size_t frames = 0;
-
-const char* stack_here() noexcept { return static_cast<const char*>(__builtin_frame_address(0)); }
 
 /// Of "int (anonymous namespace)::f(char) [with ...]" it is "(anonymous namespace)::f".
 std::string_view bare_name(std::string_view signature) noexcept {
@@ -52,119 +36,110 @@ std::string_view bare_name(std::string_view signature) noexcept {
 
 }  // namespace
 
-void* frame::operator new(std::size_t size) {
-  void* const memory = allocate(size);
-  ++frames;
-  return memory;
-}
+constinit thread_local frames_of_thread frames_here;
 
-void frame::operator delete(void* memory, std::size_t size) noexcept {
-  --frames;
-  deallocate(memory, size);
-}
-
-std::size_t frame::count() noexcept { return frames; }
-
-bool ending::start(frame& child) noexcept {
-  child.then_ = this;
-  if (top != nullptr && stack_here() < top->stack_end) {
-    state_ = state::waiting;
-    event_loop::current()->ready(child);
-    return false;
-  }
-  state_ = state::starting;
-  child.handle().resume();
-  if (state_ == state::ended) return true;
-  state_ = state::waiting;
+bool frame::start_later() noexcept {
+  event_loop::current()->ready(*this);
   return false;
 }
 
+void frame::launch(future_core& then) noexcept {
+  then.loop().check_thread();
+  then_ = to_uint(&then) | for_future;
+  then.loop().ready(*this);
+}
+
 void frame::resume(frame& first) noexcept {
-  activation here{.current = &first, .outer = top, .stack_end = stack_here() - stack_room};
-  top = &here;
+  activation& here = frames_here.top;
+  if (here.current != nullptr) return resume_nested(first);
+  // NOLINTNEXTLINE(*-reinterpret-cast)
+  here.stack_end = static_cast<const char*>(__builtin_frame_address(0)) - stack_room;
+  here.spent = 0;
+  frame* f = &first;
   do {
-    here.next = nullptr;
-    here.current->waits_for_ = nullptr;
-    here.current->handle().resume();
-    here.current = here.next;
-    if (here.ended) std::exchange(here.ended, nullptr).destroy();
-    while (root* const dropped = here.dropped) {
-      here.dropped = dropped->next_dropped_;
-      // Whoever would go on now belongs to it.
-      here.current = nullptr;
-      dropped->destroy();
-    }
-  } while (here.current != nullptr);
-  top = here.outer;
+    here.current = f;
+    f->waits_for_ = 0;
+    f->handle().resume();
+    f = std::exchange(here.next, nullptr);
+    if (here.chores) f = do_chores(f);
+  } while (f != nullptr);
+  here.current = nullptr;
+}
+
+void frame::resume_nested(frame& first) noexcept {
+  activation outer = std::exchange(frames_here.top, activation());
+  frames_here.top.outer = &outer;
+  resume(first);
+  frames_here.top = outer;
+}
+
+frame* frame::do_chores(frame* next) noexcept {
+  activation& here = frames_here.top;
+  here.chores = false;
+  if (here.retired != nullptr) std::exchange(here.retired, nullptr)->handle().destroy();
+  if (here.ended != nullptr) std::exchange(here.ended, nullptr)->end_body();
+  while (future_core* const dropped = here.dropped) {
+    here.dropped = dropped->next_dropped_;
+    // Whoever would go on now belongs to it.
+    next = here.current = nullptr;
+    dropped->drop_body();
+  }
+  return next;
 }
 
 void frame::resume_next(frame& waiter) noexcept {
-  if (top != nullptr && top->next == nullptr) {
-    top->next = &waiter;
+  activation& here = frames_here.top;
+  if (here.next == nullptr) {
+    here.next = &waiter;
   } else {
     event_loop::current()->ready(waiter);
   }
 }
 
-void frame::retire(std::coroutine_handle<> ended) noexcept { top->ended = ended; }
-
-bool frame::may_go_on() noexcept { return top == nullptr || ++top->spent < budget; }
-
-void frame::destroy(frame& top_frame) noexcept {
-  frame* innermost = &top_frame;
-  while (frame* const child = innermost->child()) innermost = child;
-  while (innermost != &top_frame) {
-    wait& above = *innermost->then_;
-    innermost = above.waiter();
-    above.destroy_child();
-  }
-  top_frame.handle().destroy();
-}
-
-void root::launch(event_loop& loop, frame& body, ending& then) noexcept {
-  loop.check_thread();
-  body_ = &body;
-  body.then_ = &then;
-  loop.ready(body);
-}
-
-void root::destroy() noexcept {
-  frame::destroy(*std::exchange(body_, nullptr));
-  gone();
-}
-
-void root::destroy_body() noexcept {
-  std::exchange(body_, nullptr)->handle().destroy();
-  gone();
-}
-
-void root::drop_ended() noexcept {
-  for (root* r = top->dropped; r != nullptr; r = r->next_dropped_) {
-    if (r == this) return;
-  }
-  next_dropped_ = std::exchange(top->dropped, this);
-}
-
-void root::drop() noexcept {
-  activation* holds = nullptr;
-  for (activation* a = top; a != nullptr; a = a->outer) {
-    for (root* r = a->dropped; r != nullptr; r = r->next_dropped_) {
-      if (r == this) return;
-    }
-    for (frame* f = a->current; f != nullptr;
-         f = f->then_ == nullptr ? nullptr : f->then_->waiter()) {
-      if (f == body_) holds = a;
-    }
-  }
-  if (holds == nullptr) {
-    destroy();
+void frame::tell_end() noexcept {
+  if ((then_ & for_ending) != 0) {
+    pointer_in<ending>(then_)->ended();
+  } else if ((then_ & for_future) != 0) {
+    auto& behind = *pointer_in<future_core>(then_);
+    if (behind.dropping_) return;
+    frames_here.top.ended = &behind;
+    frames_here.top.chores = true;
   } else {
-    next_dropped_ = std::exchange(holds->dropped, this);
+    resume_next(*pointer_in<frame>(then_));
   }
+}
+
+frame* frame::above() const noexcept {
+  if ((then_ & for_ending) != 0) return pointer_in<ending>(then_)->waiter_;
+  if ((then_ & for_future) != 0) return pointer_in<future_core>(then_)->waiter();
+  return pointer_in<frame>(then_);
+}
+
+frame* frame::child() const noexcept {
+  if ((waits_for_ & for_child) != 0) return pointer_in<child_owner>(waits_for_)->child_;
+  return waits_for_ == 0 ? nullptr : pointer_in<wait>(waits_for_)->child();
+}
+
+void frame::destroy_all(frame& top) noexcept {
+  frame* innermost = &top;
+  while (frame* const child = innermost->child()) innermost = child;
+  while (innermost != &top) {
+    frame& dying = *innermost;
+    innermost = dying.above();
+    if ((dying.then_ & for_future) != 0) {
+      pointer_in<future_core>(dying.then_)->destroy_body();
+    } else if ((innermost->waits_for_ & for_child) != 0) {
+      pointer_in<child_owner>(innermost->waits_for_)->child_ = nullptr;
+      dying.handle().destroy();
+    } else {
+      pointer_in<wait>(innermost->waits_for_)->destroy_child();
+    }
+  }
+  top.handle().destroy();
 }
 
 void frame::describe_place(std::string& out) const {
-  if (where_.line() == 0) return;  // it has not come to a co_await
+  if (done() || where_.line() == 0) return;  // it has not come to a co_await
   const std::string_view name = bare_name(where_.function_name());
   if (name.starts_with("eddy::detail::")) return;  // a coroutine that the user did not write
   std::string_view file = where_.file_name();
@@ -193,10 +168,13 @@ void frame::describe(std::string& out, int depth) const {
   told->describe_place(out);
   if (told->queued()) {
     out += "ready to run\n";
-  } else if (told->waits_for_ == nullptr) {
+  } else if (told->waits_for_ == 0) {
     out += "running\n";
+  } else if ((told->waits_for_ & for_child) != 0) {
+    out += "a task\n";
+    describe_below(out, depth, told->child());
   } else {
-    told->waits_for_->describe(out, depth);
+    pointer_in<wait>(told->waits_for_)->describe(out, depth);
   }
 }
 
@@ -206,7 +184,7 @@ void describe_below(std::string& out, int depth, const frame* below) {
   below->describe(out, depth + 1);
 }
 
-void describe_below(std::string& out, int depth, const wait& below) {
+void describe_below(std::string& out, int depth, const future_core& below) {
   indent(out, depth + 1);
   if (depth < deepest) {
     below.describe(out, depth + 1);

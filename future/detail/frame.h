@@ -4,27 +4,29 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <exception>
+#include <memory>
 #include <source_location>
 #include <string>
 #include <utility>
 
-#include <eddy/future/outcome.h>
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/ready.h>
 
 namespace eddy::detail {
 
 class frame;
+class future_core;
 
-/// One wait in progress: it links the coroutine that waits to what it waits
-/// for, in both directions. Every awaiter of eddy's is one.
+/// What a coroutine waits for, unless it is a task that it has awaited itself.
+/// Every such awaiter of eddy's is one, and lies in the coroutine's frame.
 class wait {
 public:
   wait() noexcept = default;
   wait(const wait&) = delete;
   wait& operator=(const wait&) = delete;
 
-  /// The coroutine that waits; null before and after, and where none does.
+  /// The coroutine that waits; null before.
   [[nodiscard]] frame* waiter() const noexcept { return waiter_; }
 
   /// Tells in a few words what is waited for, and adds the lines below it. It
@@ -37,163 +39,216 @@ public:
   virtual void destroy_child() noexcept {}
 
 protected:
-  ~wait();
+  ~wait() = default;
 
-  /// `by` waits here from now on.
+  /// `by` waits here from now on, until the loop resumes it.
   template <class Promise>
   void begin(std::coroutine_handle<Promise> by) noexcept;
-  void begin(frame& by) noexcept;
 
   frame* waiter_ = nullptr;
 };
 
-/// A wait for the end of a coroutine, which leaves its result here.
-class ending : public wait {
+/// Owns a coroutine: an awaited task's. It lies in the frame that awaits it.
+class child_owner {
+public:
+  child_owner(const child_owner&) = delete;
+  child_owner& operator=(const child_owner&) = delete;
+
 protected:
+  explicit child_owner(frame& child) noexcept : child_(&child) {}
+  ~child_owner();
+
+  frame* child_;
+
+private:
   friend class frame;
+};
 
-  /// Runs `child` until it waits or ends; true if it has ended.
-  bool start(frame& child) noexcept;
+/// Is told of a coroutine's end, where that is not simply for the coroutine
+/// that awaits it to go on.
+class ending {
+public:
+  ending(const ending&) = delete;
+  ending& operator=(const ending&) = delete;
 
-  /// The child has ended, and not within `start`. The child is still on the stack.
+protected:
+  ending() noexcept = default;
+  ~ending() = default;
+
+  /// The coroutine has ended, and not within `frame::start`. It is on the stack.
   virtual void ended() noexcept = 0;
 
-private:
-  enum class state : std::uint8_t { starting, waiting, ended };
-  state state_ = state::waiting;
-};
-
-/// The same, with the place for the result.
-template <class T>
-class ending_with : public ending {
-public:
-  std::optional<outcome<T>> result;
-};
-
-/// The owner of a coroutine that no other coroutine owns.
-class root {
-public:
-  root() noexcept = default;
-  root(const root&) = delete;
-  root& operator=(const root&) = delete;
-
-  /// Destroys the coroutine and everything under it; or, if it is running, as
-  /// soon as it waits or ends. Then calls `gone`.
-  void drop() noexcept;
-
-protected:
-  ~root() = default;
-
-  /// Has the loop run `body`, which this owns from now on; `then` gets its result.
-  void launch(event_loop& loop, frame& body, ending& then) noexcept;
-
-  /// The same for a coroutine that ends, at its final suspension.
-  void drop_ended() noexcept;
-
-  /// Destroys the coroutine, which waits and whose own children are gone already.
-  void destroy_body() noexcept;
-
-  /// The coroutine has been destroyed; this may delete itself.
-  virtual void gone() noexcept = 0;
-
-  frame* body_ = nullptr;
+  frame* waiter_ = nullptr;
 
 private:
   friend class frame;
-  void destroy() noexcept;
-
-  root* next_dropped_ = nullptr;
+  friend class future_core;
 };
+
+/// What runs on this thread.
+struct activation {
+  frame* current = nullptr;         // which the loop has resumed; null while none is
+  const char* stack_end = nullptr;  // how far awaited coroutines may start on its stack
+  frame* next = nullptr;            // goes on when it is off the stack
+  unsigned spent = 0;               // of the budget
+  bool chores = false;              // whether there is something of these:
+  frame* retired = nullptr;         // has ended, and is to be destroyed when off the stack
+  future_core* ended = nullptr;     // the task behind it has ended
+  future_core* dropped = nullptr;   // those to destroy then
+  activation* outer = nullptr;      // there is one if a handler runs another loop
+};
+
+struct frames_of_thread {
+  activation top;
+  std::size_t count = 0;
+};
+
+// One load finds it in every program; a library that is loaded later may use the
+// space for 64 bytes that the C library keeps.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local frames_of_thread frames_here;
 
 /// What all coroutines of eddy's have in their promise: their place in the ready
 /// queue, and their links to who waits for them and what they wait for.
 class frame : public ready_node {
 public:
-  frame() noexcept : ready_node(&run) {}
+  frame() noexcept : ready_node(&run), where_() {}
+  ~frame() {
+    if (done()) error_.~exception_ptr();
+  }
 
   /// Resumes it, and whatever then follows from its end; returns when all of
   /// that waits. Only the loop calls this, with no user's code on the stack.
   static void resume(frame& first) noexcept;
 
+  /// Runs it, which `parent` awaits, until it waits or ends; true if it has
+  /// ended. When it ends later, `parent` goes on.
+  bool start(frame& parent) noexcept { return start(to_uint(&parent)); }
+  /// The same; `then` is told of a later end.
+  bool start(ending& then) noexcept { return start(to_uint(&then) | for_ending); }
+  /// Has the loop run it; `then` is told of its end.
+  void launch(future_core& then) noexcept;
+
   /// Destroys `top`, which waits, has ended or has not begun, and everything
   /// under it, innermost first.
-  static void destroy(frame& top) noexcept;
+  static void destroy(frame& top) noexcept {
+    if (top.waits_for_ == 0) return top.handle().destroy();
+    destroy_all(top);
+  }
 
   /// Resumes it when the running coroutine is off the stack.
   static void resume_next(frame& waiter) noexcept;
 
   /// Destroys the coroutine that has just ended when it is off the stack.
-  static void retire(std::coroutine_handle<> ended) noexcept;
+  static void retire(frame& ended) noexcept {
+    frames_here.top.retired = &ended;
+    frames_here.top.chores = true;
+  }
 
   /// Whether the running coroutine may complete one more operation without
   /// waiting; after `budget` of them it has to let others run.
-  static bool may_go_on() noexcept;
+  static bool may_go_on() noexcept { return ++frames_here.top.spent < budget; }
   static constexpr unsigned budget = 128;
 
   /// The coroutines that exist on this thread.
-  static std::size_t count() noexcept;
+  static std::size_t count() noexcept { return frames_here.count; }
 
-  static void* operator new(std::size_t size);
-  static void operator delete(void* memory, std::size_t size) noexcept;
+  static void* operator new(std::size_t size) {
+    void* const memory = allocate(size);
+    ++frames_here.count;
+    return memory;
+  }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    --frames_here.count;
+    deallocate(memory, size);
+  }
 
   /// Adds what it waits for, and where, to `out`. Of what is very deep only the
   /// last is told.
   void describe(std::string& out, int depth) const;
 
-  [[nodiscard]] std::coroutine_handle<> handle() noexcept {
-    return std::coroutine_handle<frame>::from_promise(*this);
+  [[nodiscard]] std::coroutine_handle<frame> handle() const noexcept {
+    return std::coroutine_handle<frame>::from_promise(const_cast<frame&>(*this));
   }
-  [[nodiscard]] bool done() noexcept { return handle().done(); }
+  [[nodiscard]] bool done() const noexcept { return handle().done(); }
+
+  /// What it has ended with; null if that is a value.
+  [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
+
+  void waits_for(wait& w) noexcept { waits_for_ = to_uint(&w); }
+  void waits_for(child_owner& c) noexcept { waits_for_ = to_uint(&c) | for_child; }
+  void waits_no_more() noexcept { waits_for_ = 0; }
 
 protected:
   /// At the final suspension.
   void finish() noexcept {
-    waits_for_ = nullptr;
-    if (then_->state_ == ending::state::starting) {
-      then_->state_ = ending::state::ended;
-    } else {
-      then_->ended();
-    }
+    if ((then_ & starting) == 0) tell_end();
   }
 
-  void arrive_at(std::source_location where) noexcept {
-    where_ = where;
-    waits_for_ = nullptr;
-  }
+  void end_with(std::exception_ptr error) noexcept { std::construct_at(&error_, std::move(error)); }
 
-  template <class T>
-  [[nodiscard]] std::optional<outcome<T>>& result_place() noexcept {
-    return static_cast<ending_with<T>*>(then_)->result;
-  }
+  void arrive_at(std::source_location where) noexcept { where_ = where; }
 
 private:
-  friend class ending;
-  friend class root;
-  friend class wait;
+  friend class future_core;
 
-  static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
-  void describe_place(std::string& out) const;
-  [[nodiscard]] frame* child() const noexcept {
-    return waits_for_ == nullptr ? nullptr : waits_for_->child();
+  // Who is told of the end, and what is waited for, are pointers to what is
+  // aligned by eight; the kind is in the low bits.
+  static constexpr std::uintptr_t starting = 1;  // of then_: `start` is on the stack
+  static constexpr std::uintptr_t for_ending = 2;
+  static constexpr std::uintptr_t for_future = 4;
+  static constexpr std::uintptr_t for_child = 1;  // of waits_for_
+  static constexpr std::uintptr_t kinds = 7;
+
+  template <class Pointee>
+  static std::uintptr_t to_uint(Pointee* p) noexcept {
+    static_assert(alignof(Pointee) == 8);
+    return reinterpret_cast<std::uintptr_t>(p);
+  }
+  template <class Pointee>
+  static Pointee* pointer_in(std::uintptr_t tagged) noexcept {
+    return reinterpret_cast<Pointee*>(tagged & ~kinds);
   }
 
-  ending* then_ = nullptr;      // who is told of the end; null before the start
-  wait* waits_for_ = nullptr;   // null while it runs
-  std::source_location where_;  // of the co_await
+  static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
+  static void destroy_all(frame& top) noexcept;
+  [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
+  static frame* do_chores(frame* next) noexcept;
+  bool start(std::uintptr_t then) noexcept;
+  bool start_later() noexcept;
+  void tell_end() noexcept;
+  void describe_place(std::string& out) const;
+  [[nodiscard]] frame* above() const noexcept;
+  [[nodiscard]] frame* child() const noexcept;
+
+  std::uintptr_t then_ = 0;
+  std::uintptr_t waits_for_ = 0;  // 0 while it runs
+  union {
+    std::source_location where_;  // of the co_await
+    std::exception_ptr error_;    // when it is done
+  };
 };
 
 template <class Promise>
 void wait::begin(std::coroutine_handle<Promise> by) noexcept {
-  begin(static_cast<frame&>(by.promise()));
+  waiter_ = &by.promise();
+  waiter_->waits_for(*this);
 }
 
-inline wait::~wait() {
-  if (waiter_ != nullptr && waiter_->waits_for_ == this) waiter_->waits_for_ = nullptr;
+inline child_owner::~child_owner() {
+  if (child_ != nullptr) frame::destroy(*child_);
 }
 
-inline void wait::begin(frame& by) noexcept {
-  waiter_ = &by;
-  by.waits_for_ = this;
+inline bool frame::start(std::uintptr_t then) noexcept {
+  then_ = then;
+  // NOLINTNEXTLINE(*-reinterpret-cast)
+  if (static_cast<const char*>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
+    return start_later();
+  }
+  then_ |= starting;
+  handle().resume();
+  if (done()) return true;
+  then_ &= ~starting;
+  return false;
 }
 
 /// Adds a line's indentation.
@@ -201,6 +256,6 @@ void indent(std::string& out, int depth);
 
 /// Adds what `below` waits for, a level deeper; nothing if that is null.
 void describe_below(std::string& out, int depth, const frame* below);
-void describe_below(std::string& out, int depth, const wait& below);
+void describe_below(std::string& out, int depth, const future_core& below);
 
 }  // namespace eddy::detail

@@ -46,7 +46,7 @@ public:
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     this->begin(by);
-    state_->await(*this->waiter_, this->waiter_);
+    state_->await(*this->waiter_, true);
   }
 
   T await_resume() { return get<T>(state_->take()); }
@@ -59,7 +59,7 @@ public:
     }
   }
   [[nodiscard]] frame* child() const noexcept override {
-    return state_ == nullptr ? nullptr : state_->child();
+    return state_ == nullptr ? nullptr : state_->body();
   }
 
 private:
@@ -108,7 +108,7 @@ public:
         ready_node(&run),
         source_(std::move(source)),
         function_(std::move(callee)) {
-    future_access::state(source_).await(*this, nullptr);
+    future_access::state(source_).await(*this, false);
   }
 
   void describe(std::string& out, int depth) const override {
@@ -153,7 +153,7 @@ private:
       if (!this->wanted()) return;
       if (!inner) misuse("a function given to then returned a future that is taken");
       inner_ = std::move(inner);
-      future_access::state(inner_).await(*this, nullptr);
+      future_access::state(inner_).await(*this, false);
     } else {
       finish(outcome_of<value>(invoke));
     }
@@ -170,7 +170,7 @@ private:
 
   void finish(outcome<value>&& o) {
     if (!this->wanted()) return;
-    this->result.emplace(std::move(o));
+    this->set(std::move(o));
     this->complete();
     this->release();
   }

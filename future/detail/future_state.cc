@@ -6,18 +6,58 @@
 
 namespace eddy::detail {
 
-void raise_unseen(event_loop& loop, std::exception_ptr error) noexcept {
-  loop.raise(std::move(error));
+future_core::~future_core() {
+  if (stage_ != stage::error) return;
+  if (wanted_ && !seen_) loop().raise(std::move(error_));
+  error_.~exception_ptr();
 }
 
-event_loop& current_loop(const char* who_asks) noexcept {
-  event_loop* const loop = event_loop::current();
-  if (loop == nullptr) {
-    const std::string sentence =
-        std::string(who_asks) + " was called while no loop runs on this thread: name the loop";
-    misuse(sentence.c_str());
+void future_core::describe(std::string& out) const {
+  if (waiter() == nullptr) describe_below(out, 0, body());  // or it is told there
+}
+
+void future_core::drop_unready() noexcept {
+  next_ = nullptr;
+  wanted_ = false;
+  cancel();
+}
+
+void future_core::drop() noexcept {
+  if (body_ == nullptr || dropping_) return;
+  activation* holds = nullptr;
+  for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
+    for (const frame* f = a->current; f != nullptr; f = f->above()) {
+      if (f == body_) holds = a;
+    }
   }
-  return *loop;
+  if (holds == nullptr) return drop_body();
+  dropping_ = true;
+  next_dropped_ = std::exchange(holds->dropped, this);
+  holds->chores = true;
+}
+
+void future_core::drop_body() noexcept {
+  frame::destroy(*std::exchange(body_, nullptr));
+  release();
+}
+
+void future_core::destroy_body() noexcept {
+  std::exchange(body_, nullptr)->handle().destroy();
+  release();
+}
+
+void future_core::end_body() noexcept {
+  frame& body = *body_;
+  take_from(body);
+  body.handle().destroy();
+  complete();
+  release();
+}
+
+void no_current_loop(const char* who_asks) noexcept {
+  const std::string sentence =
+      std::string(who_asks) + " was called while no loop runs on this thread: name the loop";
+  misuse(sentence.c_str());
 }
 
 }  // namespace eddy::detail

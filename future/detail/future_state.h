@@ -1,77 +1,68 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include <eddy/future/detail/frame.h>
+#include <eddy/future/outcome.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/inspectable.h>
 
 namespace eddy::detail {
 
-struct future_access;
-template <class T>
-class future_wait;
-
-/// Has the loop throw an error that nobody took.
-void raise_unseen(event_loop& loop, std::exception_ptr error) noexcept;
-
 /// What the two ends of a future share: the future, and whatever produces its
-/// value. It goes when both have gone.
-template <class T>
-class future_state : public ending_with<T>, public recycled {
+/// value. It goes when both have gone. A spawned task's is 56 bytes, and there
+/// may be a million: think before you add a member.
+class future_core : public inspectable, public recycled {
 public:
-  /// `next` is queued when the value is there.
-  ready_node* next = nullptr;
+  using inspectable::loop;
 
-  [[nodiscard]] bool ready() const noexcept { return this->result.has_value(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
+  /// Whether the result is there, or was.
+  [[nodiscard]] bool ready() const noexcept { return stage_ != stage::under_way; }
 
-  void await(ready_node& node, frame* by) noexcept {
-    this->waiter_ = by;
-    if (ready()) {
-      loop_->ready(node);
-    } else {
-      next = &node;
-    }
-  }
-
-  /// The future's value; it counts as seen.
-  [[nodiscard]] outcome<T> take() {
-    seen_ = true;
-    return std::move(*this->result);
+  /// Queues `node` when the result is there. `is_frame`: it is a coroutine's.
+  void await(ready_node& node, bool is_frame) noexcept {
+    if (ready()) return loop().ready(node);
+    next_ = &node;
+    next_is_frame_ = is_frame;
   }
 
   /// The future has gone.
   void drop_future() noexcept {
-    next = nullptr;
-    this->waiter_ = nullptr;
-    if (!ready()) {
-      wanted_ = false;
-      cancel();
-    }
+    if (!ready()) drop_unready();
     release();
   }
 
-protected:
-  explicit future_state(event_loop& loop, std::uint8_t owners = 2) noexcept
-      : loop_(&loop), owners_(owners) {}
+  /// Tells in a few words what is waited for, and adds the lines below it.
+  virtual void describe(std::string& out, int depth) const = 0;
+  void describe(std::string& out) const override;  // of one that is listed
 
-  virtual ~future_state() {
-    if (wanted_ && !seen_ && this->result && !*this->result) {
-      raise_unseen(*loop_, std::move(this->result->error()));
-    }
+  /// The coroutine that awaits the future.
+  [[nodiscard]] frame* waiter() const noexcept {
+    return wanted_ && next_is_frame_ ? static_cast<frame*>(next_) : nullptr;
   }
+  /// The coroutine that produces the value, while it does.
+  [[nodiscard]] frame* body() const noexcept { return ready() ? nullptr : body_; }
+
+protected:
+  /// `listed` for a dump.
+  future_core(event_loop& loop, bool listed, std::uint8_t owners) noexcept
+      : inspectable(loop, listed), owners_(owners) {}
+  virtual ~future_core();
 
   /// The future was dropped before there was a value: produce none.
   virtual void cancel() noexcept = 0;
 
   /// The result has come.
   void complete() noexcept {
-    if (next != nullptr) loop_->ready(*std::exchange(next, nullptr));
+    if (next_ != nullptr) loop().ready(*std::exchange(next_, nullptr));
   }
 
   void retain() noexcept { ++owners_; }
@@ -79,15 +70,98 @@ protected:
     if (--owners_ == 0) delete this;
   }
 
+  /// False once the future was dropped before there was a value.
   [[nodiscard]] bool wanted() const noexcept { return wanted_; }
 
-  void ended() noexcept override {}
+  void set_error(std::exception_ptr error) noexcept {
+    std::construct_at(&error_, std::move(error));
+    stage_ = stage::error;
+  }
+
+  // For one that owns a coroutine:
+  void launch(frame& body) noexcept {
+    body_ = &body;
+    body.launch(*this);
+  }
+  /// Destroys the coroutine and everything under it; or, if it is running, as
+  /// soon as it waits or ends.
+  void drop() noexcept;
+  /// Takes the result of the coroutine, which has ended.
+  virtual void take_from(frame&) noexcept {}
+
+  enum class stage : std::uint8_t { under_way, value, error };
 
 private:
-  event_loop* loop_;
+  friend class frame;
+
+  void drop_unready() noexcept;
+  void drop_body() noexcept;     // and all under it
+  void destroy_body() noexcept;  // whose own children are gone already
+  void end_body() noexcept;      // which has ended
+
+  union {
+    ready_node* next_ = nullptr;  // to queue when the result is there
+    future_core* next_dropped_;   // when nobody wants it any more
+  };
+
+protected:
+  union {
+    frame* body_ = nullptr;     // while it is under way; null if there is none
+    std::exception_ptr error_;  // if it has ended with one
+  };
+  stage stage_ = stage::under_way;
+  bool seen_ : 1 = false;  // somebody took the value
+
+private:
+  bool wanted_ : 1 = true;
+  bool next_is_frame_ : 1 = false;
+  bool dropping_ : 1 = false;  // it is in a list of those to destroy
   std::uint8_t owners_;
-  bool wanted_ = true;  // the future is there, or saw the value come
-  bool seen_ = false;   // somebody took the value
+};
+
+/// The same, with the place for the value.
+template <class T>
+class future_state : public future_core {
+public:
+  using value = typename stored<T>::type;
+
+  void set(outcome<T>&& o) {
+    if (o) {
+      if constexpr (!std::is_void_v<T>) std::construct_at(&place_.held, *std::move(o));
+      stage_ = stage::value;
+    } else {
+      set_error(std::move(o.error()));
+    }
+  }
+
+  /// The future's value, or the exception; it counts as seen.
+  [[nodiscard]] outcome<T> take() {
+    seen_ = true;
+    if (stage_ == stage::error) return outcome<T>(std::unexpect, std::move(error_));
+    if constexpr (std::is_void_v<T>) {
+      return {};
+    } else {
+      return outcome<T>(std::in_place, std::move(place_.held));
+    }
+  }
+
+protected:
+  explicit future_state(event_loop& loop, bool listed = false, std::uint8_t owners = 2) noexcept
+      : future_core(loop, listed, owners) {}
+  ~future_state() override {
+    if constexpr (!std::is_void_v<T>) {
+      if (stage_ == stage::value) std::destroy_at(&place_.held);
+    }
+  }
+
+private:
+  struct nothing {};
+  union room {
+    room() noexcept {}
+    ~room() {}
+    std::conditional_t<std::is_void_v<T>, nothing, value> held;
+  };
+  [[no_unique_address]] room place_;
 };
 
 }  // namespace eddy::detail

@@ -11,12 +11,12 @@
 #include <utility>
 
 #include <eddy/future/as_result.h>
-#include <eddy/future/detail/frame.h>
+#include <eddy/future/future.h>
 #include <eddy/future/outcome.h>
+#include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/handler.h>
-#include <eddy/loop/inspectable.h>
 #include <eddy/loop/ready.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/pending.h>
@@ -78,20 +78,18 @@ private:
   task<reported<T>> steps_;
 };
 
-/// The callback style: it runs the task and then calls the handler. What
+/// The callback style: it has the task run and then calls the handler. What
 /// `pending` holds.
-class delivery_base : public root, public inspectable, public ready_node, public recycled {
+class delivery_base : public ready_node, public recycled {
 public:
   delivery_base(const delivery_base&) = delete;
   delivery_base& operator=(const delivery_base&) = delete;
   virtual ~delivery_base() = default;
 
-  void abandon() noexcept;
-
-  void describe(std::string& out) const override { describe_below(out, 0, body_); }
+  [[nodiscard]] event_loop& loop() const noexcept { return loop_; }
 
 protected:
-  delivery_base(event_loop& loop, function run) noexcept : inspectable(loop), ready_node(run) {}
+  delivery_base(event_loop& loop, function run) noexcept : ready_node(run), loop_(loop) {}
 
   pending make_pending() noexcept { return pending(*this); }
   void leave_pending() noexcept { holder_->release(); }
@@ -99,39 +97,36 @@ protected:
 private:
   friend class eddy::pending;
 
-  void gone() noexcept override;
-
+  event_loop& loop_;
   pending* holder_ = nullptr;
 };
 
 template <class T>
-class delivery final : public delivery_base, private ending_with<reported<T>> {
+class delivery final : public delivery_base {
 public:
   /// Errors: `std::bad_alloc`.
   static pending start(event_loop& loop, task<reported<T>> steps,
                        handler<void(result<T>)> on_done) {
-    return (new delivery(loop, std::move(steps), std::move(on_done)))->make_pending();
+    auto result = spawn(loop, std::move(steps));
+    return (new delivery(loop, std::move(result), std::move(on_done)))->make_pending();
   }
 
 private:
-  delivery(event_loop& loop, task<reported<T>>&& steps, handler<void(result<T>)>&& on_done)
-      : delivery_base(loop, &run), on_done_(std::move(on_done)) {
-    launch(loop, task_access::release(steps).promise(), *this);
+  delivery(event_loop& loop, future<reported<T>>&& steps, handler<void(result<T>)>&& on_done)
+      : delivery_base(loop, &run), steps_(std::move(steps)), on_done_(std::move(on_done)) {
+    future_access::state(steps_).await(*this, false);
   }
-
-  using delivery_base::describe;
-  void describe(std::string& out, int) const override { describe(out); }
-  void ended() noexcept override { drop(); }
 
   static void run(ready_node& node) {
     auto* const self = static_cast<delivery*>(static_cast<delivery_base*>(&node));
     auto on_done = std::move(self->on_done_);
-    outcome<reported<T>> o = std::move(*self->result);
+    outcome<reported<T>> o = std::move(self->steps_).take();
     self->leave_pending();
     delete self;
     on_done(without_words(get<reported<T>>(std::move(o))));
   }
 
+  future<reported<T>> steps_;
   handler<void(result<T>)> on_done_;
 };
 
