@@ -11,16 +11,6 @@ namespace {
 constexpr std::size_t arity = 4;
 }
 
-bool timer_queue::before(const entry& a, const entry& b) noexcept {
-  if (a.deadline != b.deadline) return a.deadline < b.deadline;
-  return a.node->filed_order_ < b.node->filed_order_;
-}
-
-void timer_queue::place(std::size_t index, entry e) noexcept {
-  heap_[index] = e;
-  e.node->index_ = static_cast<std::uint32_t>(index);
-}
-
 void timer_queue::sift_up(std::size_t index, entry e) noexcept {
   while (index != 0) {
     const std::size_t parent = (index - 1) / arity;
@@ -34,11 +24,15 @@ void timer_queue::sift_up(std::size_t index, entry e) noexcept {
 void timer_queue::sift_down(std::size_t index, entry e) noexcept {
   for (;;) {
     const std::size_t first = index * arity + 1;
-    if (first >= heap_.size()) break;
-    const std::size_t end = std::min(first + arity, heap_.size());
     std::size_t least = first;
-    for (std::size_t child = first + 1; child < end; ++child) {
-      if (before(heap_[child], heap_[least])) least = child;
+    if (first + arity <= heap_.size()) {
+      least = earlier(earlier(first, first + 1), earlier(first + 2, first + 3));
+    } else if (first < heap_.size()) {
+      for (std::size_t child = first + 1; child < heap_.size(); ++child) {
+        least = earlier(least, child);
+      }
+    } else {
+      break;
     }
     if (!before(heap_[least], e)) break;
     place(index, heap_[least]);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -10,6 +11,24 @@
 #include <eddy/loop/timer_node.h>
 
 namespace eddy::detail {
+
+/// Memory for the heap, so placed that the four children of an entry share a
+/// cache line: the first entry lies at the end of one.
+template <class Entry>
+struct line_allocator {
+  using value_type = Entry;
+  static constexpr std::align_val_t line{64};
+  static constexpr std::size_t ahead = 64 - sizeof(Entry);
+
+  static Entry* allocate(std::size_t n) {
+    void* const block = ::operator new(ahead + n * sizeof(Entry), line);
+    return reinterpret_cast<Entry*>(static_cast<std::byte*>(block) + ahead);
+  }
+  static void deallocate(Entry* first, std::size_t) noexcept {
+    ::operator delete(reinterpret_cast<std::byte*>(first) - ahead, line);
+  }
+  friend bool operator==(line_allocator, line_allocator) noexcept { return true; }
+};
 
 /// Timers by deadline, and by order of starting among equals.
 ///
@@ -86,8 +105,19 @@ private:
     node.order_ = orders_++;
     return true;
   }
-  static bool before(const entry& a, const entry& b) noexcept;
-  void place(std::size_t index, entry e) noexcept;
+  static bool before(const entry& a, const entry& b) noexcept {
+    if (a.deadline == b.deadline) [[unlikely]]
+      return a.node->filed_order_ < b.node->filed_order_;
+    return a.deadline < b.deadline;
+  }
+  void place(std::size_t index, entry e) noexcept {
+    heap_[index] = e;
+    e.node->index_ = static_cast<std::uint32_t>(index);
+  }
+  /// That one of two which is before the other, without a branch on what is random.
+  [[nodiscard]] std::size_t earlier(std::size_t a, std::size_t b) const noexcept {
+    return a + (b - a) * static_cast<std::size_t>(before(heap_[b], heap_[a]));
+  }
   void sift_up(std::size_t index, entry e) noexcept;
   void sift_down(std::size_t index, entry e) noexcept;
   void refile_top() noexcept;
@@ -95,7 +125,7 @@ private:
   void renumber() noexcept;
   void count(const timer_node& node, bool in) noexcept;
 
-  std::vector<entry> heap_;
+  std::vector<entry, line_allocator<entry>> heap_;
   link unsettled_;
   std::uint32_t orders_;
   std::size_t foreground_ = 0;
