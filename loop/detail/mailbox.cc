@@ -219,11 +219,6 @@ bool mailbox::empty() const noexcept {
   return head == nullptr || head == asleep();
 }
 
-void mailbox::drain() const noexcept {
-  std::uint64_t count = 0;
-  static_cast<void>(!::read(descriptor_.number(), &count, sizeof count));
-}
-
 void mailbox::close() noexcept {
   sheet* s = head_.exchange(closed(), std::memory_order_acq_rel);
   if (s == asleep() || s == closed()) return;

@@ -52,9 +52,6 @@ public:
 
   [[nodiscard]] bool empty() const noexcept;
 
-  /// Swallows the wake-up.
-  void drain() const noexcept;
-
   /// Nothing can be put in any more. What was never taken is dropped.
   void close() noexcept;
 
