@@ -39,6 +39,9 @@ protected:
   /// Takes the place that `other` has in the queue.
   ready_node(ready_node&& other) noexcept : run_(other.run_) { replace(other); }
 
+  /// What the loop is to call from now on.
+  void set_run(function run) noexcept { run_ = run; }
+
 private:
   friend class event_loop;
   friend class detail::mailbox;

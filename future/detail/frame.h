@@ -174,6 +174,16 @@ public:
   /// What it has ended with; null if that is a value.
   [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
 
+  /// Has the loop call that, instead of resuming it, when it is queued: for a
+  /// wait that has something to do `first`, which resumes it by `resume_after`.
+  void run_first(function first) noexcept { set_run(first); }
+  static void resume_after(frame& f) noexcept {
+    f.set_run(&run);
+    resume(f);
+  }
+  /// Of one that waits for no task: what it waits for.
+  [[nodiscard]] wait& waits_for() const noexcept { return *pointer_in<wait>(waits_for_); }
+
   void waits_for(wait& w) noexcept { waits_for_ = to_uint(&w); }
   void waits_for(child_owner& c) noexcept { waits_for_ = to_uint(&c) | for_child; }
   void waits_no_more() noexcept { waits_for_ = 0; }

@@ -55,7 +55,7 @@ void listening_socket::end_hold() noexcept {
 void listening_socket::try_again() noexcept {
   end_hold();
   if (operation* const accept = current(direction::read); accept != nullptr && accept->active()) {
-    loop().ready(*accept);
+    loop().ready(accept->node());
   }
 }
 

@@ -25,6 +25,20 @@ void expect_loop(const open_socket& socket) noexcept {
   misuse("a socket was awaited on another loop than its own");
 }
 
+ready_node& operation::node() noexcept {
+  if (owned_) return static_cast<called_back_base&>(*this);
+  return *static_cast<awaited_base&>(*this).waiter();
+}
+
+void awaited_base::describe_call(std::string& out, const char* name) const {
+  add_text(out, {name, " ", socket_->description(), "\n"});
+}
+
+void awaited_base::fail(const char* name) const {
+  throw std::system_error(error_, std::generic_category(),
+                          text({name, " ", socket_->name().to_string()}));
+}
+
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
     : watch_(loop, descriptor), name_(name), listens_(listens) {
   ++(listens_ ? listeners : streams);
@@ -84,7 +98,7 @@ operation* open_socket::cancel(direction which) noexcept {
   op->active_ = false;
   if (op->owned_) return op;
   op->cancelled_ = true;
-  if (!op->queued()) loop().ready(*op);
+  if (ready_node& node = op->node(); !node.queued()) loop().ready(node);
   return nullptr;
 }
 
@@ -117,12 +131,12 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
   if (!tries || exhausted(which)) {
     wait(which, op);
   } else {
-    loop().ready(op);
+    loop().ready(op.node());
   }
 }
 
 void open_socket::wait(direction which, operation& op) noexcept {
-  if (!on_hold()) watch_.wait(which, op);
+  if (!on_hold()) watch_.wait(which, op.node());
 }
 
 void open_socket::finish(direction which, operation& op) noexcept {

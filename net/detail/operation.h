@@ -40,14 +40,18 @@ void expect_loop(const open_socket& socket) noexcept;
 /// One operation on a socket. The loop runs it: it makes its system call, and
 /// either waits again or delivers the result there and then. So nothing is
 /// taken from the kernel that is not delivered.
-class operation : public ready_node {
+class operation {
 public:
-  [[nodiscard]] bool owned() const noexcept { return owned_; }
+  operation(const operation&) = delete;
+  operation& operator=(const operation&) = delete;
+
   [[nodiscard]] bool active() const noexcept { return active_; }
 
+  /// What the loop runs: the waiting coroutine's, or a callback's own.
+  [[nodiscard]] ready_node& node() noexcept;
+
 protected:
-  operation(function run, open_socket& socket, bool owned) noexcept
-      : ready_node(run), socket_(&socket), owned_(owned) {}
+  operation(open_socket& socket, bool owned) noexcept : socket_(&socket), owned_(owned) {}
   ~operation() = default;
 
   /// Makes the call. True if that gave a result, which may be an error.
@@ -99,15 +103,29 @@ private:
   bool cancelled_ = false;
 };
 
-/// The await style: lies in the frame of the coroutine that waits.
+/// The await style, of any call.
+class awaited_base : public wait, protected operation {
+protected:
+  explicit awaited_base(open_socket& socket) noexcept : operation(socket, false) {}
+  ~awaited_base() = default;
+
+  [[gnu::cold]] void describe_call(std::string& out, const char* name) const;
+  [[noreturn, gnu::cold]] void fail(const char* name) const;
+
+private:
+  friend class operation;
+};
+
+/// The await style: lies in the frame of the coroutine that waits. It has no
+/// place in the ready queue, but uses that coroutine's: 24 bytes less.
 template <socket_call Call>
-class [[nodiscard]] awaited final : public wait, private operation {
+class [[nodiscard]] awaited final : public awaited_base {
 public:
   using value = typename Call::value;
 
   /// Takes over one hold of `socket`.
   awaited(open_socket& socket, Call&& call) noexcept
-      : operation(&run, socket, false), call_(std::move(call)) {}
+      : awaited_base(socket), call_(std::move(call)) {}
   ~awaited() {
     if (active()) socket_->abandon(Call::which, *this);
     socket_->release();
@@ -124,26 +142,24 @@ public:
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     this->begin(by);
+    waiter_->run_first(&run);
     socket_->start(Call::which, *this, Call::tries);
   }
 
   result<value> await_result() { return take(call_); }
 
   value await_resume() {
-    result<value> r = take(call_);
-    if (!r) throw std::system_error(r.error(), Call::name + (' ' + socket_->name().to_string()));
-    if constexpr (!std::is_void_v<value>) return std::move(*r);
+    if (error_ != 0) fail(Call::name);
+    return call_.take();
   }
 
-  void describe(std::string& out, int) const override {
-    out += Call::name;
-    out += ' ' + socket_->description() + '\n';
-  }
+  void describe(std::string& out, int) const override { describe_call(out, Call::name); }
 
 private:
   static void run(ready_node& node) {
-    auto& self = static_cast<awaited&>(node);
-    if (self.go_on(self.call_)) frame::resume(*self.waiter());
+    frame& waiter = static_cast<frame&>(node);
+    auto& self = static_cast<awaited&>(waiter.waits_for());
+    if (self.go_on(self.call_)) frame::resume_after(waiter);
   }
 
   [[no_unique_address]] Call call_;
@@ -175,10 +191,10 @@ private:
 };
 
 /// The callback style, in the one place that a socket has for it.
-class called_back_base : public operation, public recycled {
+class called_back_base : public ready_node, public operation, public recycled {
 public:
   called_back_base(function run, open_socket& socket) noexcept
-      : operation(run, socket, true), run_(run) {}
+      : ready_node(run), operation(socket, true), run_(run) {}
   called_back_base(const called_back_base&) = delete;
   called_back_base& operator=(const called_back_base&) = delete;
   virtual ~called_back_base() = default;

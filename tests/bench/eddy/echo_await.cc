@@ -38,14 +38,20 @@ public:
 private:
   eddy::task<> echo(eddy::tcp_stream stream, std::size_t place) {
     for (;;) {
-      const auto ready = co_await eddy::as_result(stream.wait_readable());
+      const bool ready = (co_await eddy::as_result(stream.wait_readable())).has_value();
       if (!ready || !read(stream)) break;
       if (rest_.empty()) continue;
-      const auto rest = std::exchange(rest_, {});
-      const auto sent = co_await eddy::as_result(stream.write(std::span(rest)));
+      const bool sent = co_await send_rest(stream);
       if (!sent) break;
     }
     free_.push_back(place);
+  }
+
+  /// By a coroutine of its own, so that the one that stays needs no room for it.
+  eddy::task<bool> send_rest(eddy::tcp_stream& stream) {
+    const auto rest = std::exchange(rest_, {});
+    const auto sent = co_await eddy::as_result(stream.write(std::span(rest)));
+    co_return sent.has_value();
   }
 
   /// Sends back what has come; what the kernel did not take is in `rest_`.
