@@ -25,26 +25,22 @@ public:
     for (;;) {
       eddy::tcp_stream stream = co_await listener.accept();
       stream.set_no_delay(true);
-      if (free_.empty()) {
-        free_.push_back(connections_.size());
-        connections_.emplace_back();
-      }
-      const std::size_t place = free_.back();
-      free_.pop_back();
-      connections_[place] = eddy::spawn(loop, echo(std::move(stream), place));
+      // By its descriptor's number, which is used again when it has ended.
+      const auto place = static_cast<std::size_t>(stream.descriptor());
+      if (place >= connections_.size()) connections_.resize(place + 1);
+      connections_[place] = eddy::spawn(loop, echo(std::move(stream)));
     }
   }
 
 private:
-  eddy::task<> echo(eddy::tcp_stream stream, std::size_t place) {
+  eddy::task<> echo(eddy::tcp_stream stream) {
     for (;;) {
-      const bool ready = (co_await eddy::as_result(stream.wait_readable())).has_value();
-      if (!ready || !read(stream)) break;
+      co_await stream.wait_readable();
+      if (!read(stream)) break;
       if (rest_.empty()) continue;
       const bool sent = co_await send_rest(stream);
       if (!sent) break;
     }
-    free_.push_back(place);
   }
 
   /// By a coroutine of its own, so that the one that stays needs no room for it.
@@ -71,7 +67,6 @@ private:
   std::vector<char> buffer_;
   std::vector<char> rest_;
   std::vector<eddy::future<>> connections_;
-  std::vector<std::size_t> free_;  // places among them
 };
 
 }  // namespace
