@@ -122,7 +122,7 @@ private:
   void sift_down(std::size_t index, entry e) noexcept;
   void refile_top() noexcept;
   void settle_all(duration passed) noexcept;
-  void renumber() noexcept;
+  [[gnu::cold]] void renumber() noexcept;
   void count(const timer_node& node, bool in) noexcept;
 
   std::vector<entry, line_allocator<entry>> heap_;
