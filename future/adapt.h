@@ -97,7 +97,7 @@ public:
     if (result_) misuse("what adapt waits for was completed twice");
     loop_->check_thread();
     result_.emplace(std::move(o));
-    if (this->waiter_ != nullptr) loop_->ready(*this->waiter_);
+    if (waiter_ != nullptr) loop_->ready(*waiter_);
   }
 
   void describe(std::string& out, int) const override { out += "a callback\n"; }
@@ -107,6 +107,7 @@ protected:
   [[nodiscard]] completer<T> make_completer() noexcept { return completer<T>(this); }
 
   std::optional<outcome<T>> result_;
+  frame* waiter_ = nullptr;
 
 private:
   event_loop* loop_;
@@ -136,7 +137,8 @@ public:
     };
     cancel_.emplace(made{*this});
     if (this->result_ && frame::may_go_on()) return false;
-    this->begin(by);
+    this->waiter_ = &by.promise();
+    this->waiter_->waits_for(*this);
     if (this->result_) current_loop("adapt").ready(*this->waiter_);
     return true;
   }

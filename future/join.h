@@ -84,13 +84,16 @@ public:
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    this->begin(by);
+    waiter_ = &by.promise();
+    waiter_->waits_for(*this);
     if (begin_all()) return true;
     waiter_->waits_no_more();
     return false;
   }
 
   void describe(std::string& out, int depth) const override;
+
+  [[nodiscard]] frame* waiter() const noexcept { return waiter_; }
 
   void ended(const branch_base& which) noexcept {
     if (over(which)) frame::resume_next(*waiter_);
@@ -109,6 +112,7 @@ private:
   bool begin_all() noexcept;  // true if it has to wait
   bool over(const branch_base& which) noexcept;
 
+  frame* waiter_ = nullptr;
   std::size_t count_;
   std::size_t left_;
   const branch_base* failed_ = nullptr;

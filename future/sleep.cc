@@ -4,7 +4,9 @@
 namespace eddy::detail {
 
 sleep_wait::sleep_wait(sleep_operation what) : timer_node(current_loop("sleep"), &go_on) {
-  set(what.until(), what.exactness());
+  const auto packed = static_cast<duration::rep>(what);
+  set(time_point(duration(packed >> 1)),
+      (packed & 1) != 0 ? resolution::fine : resolution::millisecond);
 }
 
 void sleep_wait::describe(std::string& out, int) const {

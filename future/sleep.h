@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <concepts>
 #include <coroutine>
 #include <string>
 
@@ -14,28 +16,18 @@ namespace eddy {
 
 namespace detail {
 
-class sleep_wait;
+/// What `sleep` gives: to be awaited. The time until which, and in the last bit
+/// whether that is to be `fine`.
+///
+/// It is no class, and `sleep` takes any duration as it is, because g++ 12 keeps
+/// every object that is made in the expression of a co_await in the frame.
+enum class [[nodiscard]] sleep_operation : duration::rep {};
 
-/// What `sleep` gives: to be awaited. It takes 8 bytes of the frame that sleeps
-/// beside what waits, because g++ 12 keeps both.
-class [[nodiscard]] sleep_operation {
-public:
-  sleep_operation(time_point until, resolution exactness) noexcept
-      : packed_(std::clamp(until.time_since_epoch().count(), -longest, longest) * 2 +
-                (exactness == resolution::fine ? 1 : 0)) {}
-
-  sleep_wait operator co_await() const;
-
-  [[nodiscard]] time_point until() const noexcept { return time_point(duration(packed_ >> 1)); }
-  [[nodiscard]] resolution exactness() const noexcept {
-    return (packed_ & 1) != 0 ? resolution::fine : resolution::millisecond;
-  }
-
-private:
-  static constexpr duration::rep longest = duration::max().count() / 2;  // 146 years
-
-  duration::rep packed_;
-};
+inline sleep_operation sleep_operation_of(time_point until, resolution exactness) noexcept {
+  constexpr duration::rep longest = duration::max().count() / 2;  // 146 years
+  const duration::rep time = std::clamp(until.time_since_epoch().count(), -longest, longest);
+  return sleep_operation(time * 2 + (exactness == resolution::fine ? 1 : 0));
+}
 
 class sleep_wait final : public wait, private timer_node {
 public:
@@ -45,7 +37,8 @@ public:
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    this->begin(by);
+    waiter_ = &by.promise();
+    waiter_->waits_for(*this);
   }
 
   void await_resume() const noexcept {}
@@ -54,24 +47,28 @@ public:
 
 private:
   static void go_on(ready_node& node) {
-    frame::resume(*static_cast<sleep_wait&>(static_cast<timer_node&>(node)).waiter());
+    frame::resume(*static_cast<sleep_wait&>(static_cast<timer_node&>(node)).waiter_);
   }
+
+  frame* waiter_ = nullptr;
 };
 
-inline sleep_wait sleep_operation::operator co_await() const { return sleep_wait(*this); }
+inline sleep_wait operator co_await(sleep_operation what) { return sleep_wait(what); }
 
 }  // namespace detail
 
 /// `co_await sleep(1s)` goes on when that time has passed since the call.
-[[nodiscard]] inline detail::sleep_operation sleep(duration delay,
-                                                   resolution exactness = resolution::millisecond) {
-  return {detail::current_loop("sleep").after(delay), exactness};
+template <class Rep, class Period>
+  requires std::convertible_to<std::chrono::duration<Rep, Period>, duration>
+[[nodiscard]] detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
+                                            resolution exactness = resolution::millisecond) {
+  return detail::sleep_operation_of(detail::current_loop("sleep").after(delay), exactness);
 }
 
 /// `co_await sleep_until(when)` goes on at that time of the loop's clock.
 [[nodiscard]] inline detail::sleep_operation sleep_until(
     time_point when, resolution exactness = resolution::millisecond) {
-  return {when, exactness};
+  return detail::sleep_operation_of(when, exactness);
 }
 
 }  // namespace eddy

@@ -149,14 +149,19 @@ public:
   void unhandled_exception() noexcept { this->end_with(std::current_exception()); }
 
   template <class Awaitable>
+    requires(!std::is_scalar_v<Awaitable>)
   decltype(auto) await_transform(Awaitable&& awaitable,
-                                 std::source_location where = std::source_location::current()) {
+                                 const void* where = __builtin_source_location()) {
     this->arrive_at(where);
-    if constexpr (is_own<Awaitable>) {
-      return std::forward<Awaitable>(awaitable);
-    } else {
-      return foreign_wait<Awaitable>(std::forward<Awaitable>(awaitable));
-    }
+    return own_awaiter(std::forward<Awaitable>(awaitable));
+  }
+  /// By value, so that it need not be an object in the frame.
+  template <class Awaitable>
+    requires std::is_scalar_v<Awaitable>
+  decltype(auto) await_transform(Awaitable awaitable,
+                                 const void* where = __builtin_source_location()) {
+    this->arrive_at(where);
+    return own_awaiter(std::move(awaitable));
   }
 };
 

@@ -55,7 +55,8 @@ public:
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
     timer_node::set_after(limit_);
-    this->begin(by);
+    waiter_ = &by.promise();
+    waiter_->waits_for(*this);
     if (!child_->start(*waiter_)) return true;
     waiter_->waits_no_more();
     return false;
@@ -88,6 +89,7 @@ private:
   }
 
   duration limit_;
+  frame* waiter_ = nullptr;
   task_promise<T>* child_;
 };
 

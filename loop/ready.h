@@ -40,7 +40,7 @@ protected:
   ready_node(ready_node&& other) noexcept : run_(other.run_) { replace(other); }
 
   /// What the loop is to call from now on.
-  void set_run(function run) noexcept { run_ = run; }
+  void set_function(function run) noexcept { run_ = run; }
 
 private:
   friend class event_loop;

@@ -112,7 +112,7 @@ public:
         waker_ = make_waker(&sleeper);
         next = inner_.await_suspend(waker_.get());
       }
-      this->begin(by);
+      sleeper.waits_for(*this);
       return next;
     } else {
       if (!ready_) {
@@ -125,7 +125,7 @@ public:
         }
       }
       if (ready_) event_loop::current()->ready(sleeper);
-      this->begin(by);
+      sleeper.waits_for(*this);
       return true;
     }
   }

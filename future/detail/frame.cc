@@ -2,6 +2,8 @@
 #include <eddy/future/detail/frame.h>
 
 #include <algorithm>
+#include <bit>
+#include <source_location>
 #include <string_view>
 
 #include <eddy/future/detail/future_state.h>
@@ -52,7 +54,6 @@ void frame::launch(future_core& then) noexcept {
 void frame::resume(frame& first) noexcept {
   activation& here = frames_here.top;
   if (here.current != nullptr) return resume_nested(first);
-  // NOLINTNEXTLINE(*-reinterpret-cast)
   here.stack_end = static_cast<const char*>(__builtin_frame_address(0)) - stack_room;
   here.spent = 0;
   frame* f = &first;
@@ -139,10 +140,11 @@ void frame::destroy_all(frame& top) noexcept {
 }
 
 void frame::describe_place(std::string& out) const {
-  if (done() || where_.line() == 0) return;  // it has not come to a co_await
-  const std::string_view name = bare_name(where_.function_name());
+  if (done() || where_ == nullptr) return;  // it has not come to a co_await
+  const auto where = std::bit_cast<std::source_location>(where_);
+  const std::string_view name = bare_name(where.function_name());
   if (name.starts_with("eddy::detail::")) return;  // a coroutine that the user did not write
-  std::string_view file = where_.file_name();
+  std::string_view file = where.file_name();
   if (const auto slash = file.rfind('/'); slash != std::string_view::npos) {
     file.remove_prefix(slash + 1);
   }
@@ -150,7 +152,7 @@ void frame::describe_place(std::string& out) const {
   out += " at ";
   out += file;
   out += ':';
-  out += std::to_string(where_.line());
+  out += std::to_string(where.line());
   out += ": ";
 }
 

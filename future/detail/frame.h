@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <source_location>
 #include <string>
 #include <utility>
 
@@ -19,15 +18,13 @@ class frame;
 class future_core;
 
 /// What a coroutine waits for, unless it is a task that it has awaited itself.
-/// Every such awaiter of eddy's is one, and lies in the coroutine's frame.
+/// Every such awaiter of eddy's is one, and lies in the coroutine's frame, which
+/// knows it until the loop resumes it.
 class wait {
 public:
   wait() noexcept = default;
   wait(const wait&) = delete;
   wait& operator=(const wait&) = delete;
-
-  /// The coroutine that waits; null before.
-  [[nodiscard]] frame* waiter() const noexcept { return waiter_; }
 
   /// Tells in a few words what is waited for, and adds the lines below it. It
   /// may be asked at any time, also while what is below is being destroyed.
@@ -40,12 +37,6 @@ public:
 
 protected:
   ~wait() = default;
-
-  /// `by` waits here from now on, until the loop resumes it.
-  template <class Promise>
-  void begin(std::coroutine_handle<Promise> by) noexcept;
-
-  frame* waiter_ = nullptr;
 };
 
 /// Owns a coroutine: an awaited task's. It lies in the frame that awaits it.
@@ -111,7 +102,7 @@ struct frames_of_thread {
 /// queue, and their links to who waits for them and what they wait for.
 class frame : public ready_node {
 public:
-  frame() noexcept : ready_node(&run), where_() {}
+  frame() noexcept : ready_node(&run), where_(nullptr) {}
   ~frame() {
     if (done()) error_.~exception_ptr();
   }
@@ -174,19 +165,24 @@ public:
   /// What it has ended with; null if that is a value.
   [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
 
-  /// Has the loop call that, instead of resuming it, when it is queued: for a
-  /// wait that has something to do `first`, which resumes it by `resume_after`.
-  void run_first(function first) noexcept { set_run(first); }
-  static void resume_after(frame& f) noexcept {
-    f.set_run(&run);
-    resume(f);
-  }
-  /// Of one that waits for no task: what it waits for.
-  [[nodiscard]] wait& waits_for() const noexcept { return *pointer_in<wait>(waits_for_); }
-
+  /// From now on it waits for this; it has to say so when it does no more,
+  /// unless the loop resumes it.
   void waits_for(wait& w) noexcept { waits_for_ = to_uint(&w); }
   void waits_for(child_owner& c) noexcept { waits_for_ = to_uint(&c) | for_child; }
   void waits_no_more() noexcept { waits_for_ = 0; }
+
+  /// It waits for this, which has work to do first: when it is queued, the loop
+  /// calls `work` with it. That finds this by `waiting_for` and at the end calls
+  /// `resume_after`. So a wait needs no place of its own in the ready queue.
+  void waits_for(wait& w, function work) noexcept {
+    waits_for(w);
+    set_function(work);
+  }
+  [[nodiscard]] wait& waiting_for() const noexcept { return *pointer_in<wait>(waits_for_); }
+  static void resume_after(frame& waiter) noexcept {
+    waiter.set_function(&run);
+    resume(waiter);
+  }
 
 protected:
   /// At the final suspension.
@@ -196,7 +192,10 @@ protected:
 
   void end_with(std::exception_ptr error) noexcept { std::construct_at(&error_, std::move(error)); }
 
-  void arrive_at(std::source_location where) noexcept { where_ = where; }
+  /// `where` is what a `std::source_location` holds. As an argument, an object
+  /// of that class would take 8 bytes of the frame at each co_await: g++ 12 keeps
+  /// it.
+  void arrive_at(const void* where) noexcept { where_ = where; }
 
 private:
   friend class future_core;
@@ -216,7 +215,7 @@ private:
   }
   template <class Pointee>
   static Pointee* pointer_in(std::uintptr_t tagged) noexcept {
-    return reinterpret_cast<Pointee*>(tagged & ~kinds);
+    return reinterpret_cast<Pointee*>(tagged & ~kinds);  // NOLINT(performance-no-int-to-ptr)
   }
 
   static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
@@ -233,16 +232,10 @@ private:
   std::uintptr_t then_ = 0;
   std::uintptr_t waits_for_ = 0;  // 0 while it runs
   union {
-    std::source_location where_;  // of the co_await
-    std::exception_ptr error_;    // when it is done
+    const void* where_;         // the co_await; null before the first
+    std::exception_ptr error_;  // when it is done
   };
 };
-
-template <class Promise>
-void wait::begin(std::coroutine_handle<Promise> by) noexcept {
-  waiter_ = &by.promise();
-  waiter_->waits_for(*this);
-}
 
 inline child_owner::~child_owner() {
   if (child_ != nullptr) frame::destroy(*child_);
@@ -250,7 +243,6 @@ inline child_owner::~child_owner() {
 
 inline bool frame::start(std::uintptr_t then) noexcept {
   then_ = then;
-  // NOLINTNEXTLINE(*-reinterpret-cast)
   if (static_cast<const char*>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
     return start_later();
   }

@@ -45,8 +45,9 @@ public:
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    this->begin(by);
-    state_->await(*this->waiter_, true);
+    frame& waiter = by.promise();
+    waiter.waits_for(*this);
+    state_->await(waiter, true);
   }
 
   T await_resume() { return get<T>(state_->take()); }

@@ -25,16 +25,11 @@ void expect_loop(const open_socket& socket) noexcept {
   misuse("a socket was awaited on another loop than its own");
 }
 
-ready_node& operation::node() noexcept {
-  if (owned_) return static_cast<called_back_base&>(*this);
-  return *static_cast<awaited_base&>(*this).waiter();
-}
-
-void awaited_base::describe_call(std::string& out, const char* name) const {
+void operation::add_words(std::string& out, const char* name) const {
   add_text(out, {name, " ", socket_->description(), "\n"});
 }
 
-void awaited_base::fail(const char* name) const {
+void operation::fail(const char* name) const {
   throw std::system_error(error_, std::generic_category(),
                           text({name, " ", socket_->name().to_string()}));
 }
@@ -98,7 +93,7 @@ operation* open_socket::cancel(direction which) noexcept {
   op->active_ = false;
   if (op->owned_) return op;
   op->cancelled_ = true;
-  if (ready_node& node = op->node(); !node.queued()) loop().ready(node);
+  if (!op->node().queued()) loop().ready(op->node());
   return nullptr;
 }
 

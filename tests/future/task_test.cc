@@ -32,6 +32,9 @@ static_assert(std::is_nothrow_move_assignable_v<eddy::task<>>);
 static_assert(!std::is_copy_constructible_v<eddy::task<>>);
 static_assert(!std::is_copy_assignable_v<eddy::task<>>);
 
+static_assert(sizeof(eddy::detail::task_promise<void>) <= 48, "it lies in every frame");
+static_assert(sizeof(eddy::detail::task_wait<void>) <= 8, "and this at every co_await of a task");
+
 namespace {
 
 eddy::task<> say(journal* note, const char* what) {
