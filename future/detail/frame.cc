@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <eddy/future/detail/future_state.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -56,15 +57,13 @@ void frame::resume(frame& first) noexcept {
   if (here.current != nullptr) return resume_nested(first);
   here.stack_end = static_cast<const char*>(__builtin_frame_address(0)) - stack_room;
   here.spent = 0;
-  frame* f = &first;
+  here.current = &first;
   do {
-    here.current = f;
-    f->waits_for_ = 0;
-    f->handle().resume();
-    f = std::exchange(here.next, nullptr);
-    if (here.chores) f = do_chores(f);
-  } while (f != nullptr);
-  here.current = nullptr;
+    here.current->waits_for_ = 0;
+    here.current->handle().resume();
+    here.current = std::exchange(here.next, nullptr);
+    if (here.chores) do_chores();
+  } while (here.current != nullptr);
 }
 
 void frame::resume_nested(frame& first) noexcept {
@@ -74,7 +73,7 @@ void frame::resume_nested(frame& first) noexcept {
   frames_here.top = outer;
 }
 
-frame* frame::do_chores(frame* next) noexcept {
+void frame::do_chores() noexcept {
   activation& here = frames_here.top;
   here.chores = false;
   if (here.retired != nullptr) std::exchange(here.retired, nullptr)->handle().destroy();
@@ -82,10 +81,9 @@ frame* frame::do_chores(frame* next) noexcept {
   while (future_core* const dropped = here.dropped) {
     here.dropped = dropped->next_dropped_;
     // Whoever would go on now belongs to it.
-    next = here.current = nullptr;
+    here.current = nullptr;
     dropped->drop_body();
   }
-  return next;
 }
 
 void frame::resume_next(frame& waiter) noexcept {
@@ -165,7 +163,7 @@ void frame::describe(std::string& out, int depth) const {
   if (depth == deepest) {
     std::size_t skipped = 0;
     for (; told->child() != nullptr; ++skipped) told = told->child();
-    if (skipped != 0) out += "... " + std::to_string(skipped) + " tasks deeper: ";
+    if (skipped != 0) add_text(out, {"... ", skipped, " tasks deeper: "});
   }
   told->describe_place(out);
   if (told->queued()) {

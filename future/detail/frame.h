@@ -78,7 +78,7 @@ private:
 
 /// What runs on this thread.
 struct activation {
-  frame* current = nullptr;         // which the loop has resumed; null while none is
+  frame* current = nullptr;         // which runs, or is next; null while there is none
   const char* stack_end = nullptr;  // how far awaited coroutines may start on its stack
   frame* next = nullptr;            // goes on when it is off the stack
   unsigned spent = 0;               // of the budget
@@ -155,7 +155,7 @@ public:
 
   /// Adds what it waits for, and where, to `out`. Of what is very deep only the
   /// last is told.
-  void describe(std::string& out, int depth) const;
+  [[gnu::cold]] void describe(std::string& out, int depth) const;
 
   [[nodiscard]] std::coroutine_handle<frame> handle() const noexcept {
     return std::coroutine_handle<frame>::from_promise(const_cast<frame&>(*this));
@@ -221,11 +221,11 @@ private:
   static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
   static void destroy_all(frame& top) noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
-  static frame* do_chores(frame* next) noexcept;
+  static void do_chores() noexcept;
   bool start(std::uintptr_t then) noexcept;
   bool start_later() noexcept;
   void tell_end() noexcept;
-  void describe_place(std::string& out) const;
+  [[gnu::cold]] void describe_place(std::string& out) const;
   [[nodiscard]] frame* above() const noexcept;
   [[nodiscard]] frame* child() const noexcept;
 

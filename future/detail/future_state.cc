@@ -17,7 +17,6 @@ void future_core::describe(std::string& out) const {
 }
 
 void future_core::drop_unready() noexcept {
-  next_ = nullptr;
   wanted_ = false;
   cancel();
 }

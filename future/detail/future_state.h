@@ -36,6 +36,7 @@ public:
 
   /// The future has gone.
   void drop_future() noexcept {
+    next_ = nullptr;
     if (!ready()) drop_unready();
     release();
   }

@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/yield.h>
@@ -171,6 +172,36 @@ TEST_CASE_FIXTURE(async_fixture, "a long chain of spawned tasks ends, or is drop
   CHECK(ends.ended == many + 1);
   CHECK(ends.right);
   CHECK(eddy::frame_count() == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what ends with a task may drop those who wait for it") {
+  struct drops {
+    void operator()(eddy::future<>* f) const { *f = {}; }
+  };
+  using dropper = std::unique_ptr<eddy::future<>, drops>;
+  struct program {
+    static eddy::task<> work(dropper) { co_await eddy::yield(); }
+    static eddy::task<> wait(eddy::future<> f, bool* went_on) {
+      co_await std::move(f);
+      *went_on = true;
+    }
+    static eddy::task<> join(eddy::future<>* self, bool* went_on) {
+      co_await eddy::join(work(dropper(self)), eddy::sleep(1s));
+      *went_on = true;
+    }
+  };
+  bool went_on = false;
+  eddy::future<> waiter;
+
+  SUBCASE("for its future") {
+    waiter = eddy::spawn(
+        loop, program::wait(eddy::spawn(loop, program::work(dropper(&waiter))), &went_on));
+  }
+  SUBCASE("for it and others") { waiter = eddy::spawn(loop, program::join(&waiter, &went_on)); }
+
+  loop.run();
+  CHECK(!waiter);
+  CHECK(!went_on);
 }
 
 TEST_CASE("spawn with no loop, or on another thread's, stops the program") {
