@@ -30,8 +30,8 @@ class libev_host;
 /// The loop waits for the set itself, as long as nobody else uses its libev
 /// loop; a `libev_host` waits for it as for one descriptor among others. (To
 /// wait through libev always, with a watcher of libev's for each descriptor, is
-/// what this did first. It takes 10 % more processor time a message on a lone
-/// connection, and 90 more bytes a connection.)
+/// what this did first: on a lone connection a message took 1.08 of the
+/// processor time of epoll by hand, then 1.05; a watch 144 bytes, now 40.)
 class engine {
 public:
   /// Adopts `adopted`, unless that is null.
