@@ -147,7 +147,13 @@ public:
   std::optional<outcome<T>> result;
 
 private:
-  void take_result() noexcept { result.emplace(child_->take()); }
+  void take_result() noexcept {
+    try {
+      result.emplace(child_->take());
+    } catch (...) {  // by the value, which is moved
+      result.emplace(std::unexpect, std::current_exception());
+    }
+  }
 
   void ended() noexcept override {
     take_result();

@@ -69,7 +69,11 @@ public:
 
 protected:
   void take_from(frame& body) noexcept override {
-    this->set(static_cast<task_promise<T>&>(body).take());
+    try {
+      this->set(static_cast<task_promise<T>&>(body).take());
+    } catch (...) {  // by the value, which is moved
+      this->set_error(std::current_exception());
+    }
   }
 
 private:

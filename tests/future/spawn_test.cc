@@ -2,6 +2,7 @@
 // What <eddy/future/spawn.h> promises.
 #include <eddy/future/spawn.h>
 
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -172,6 +173,24 @@ TEST_CASE_FIXTURE(async_fixture, "a long chain of spawned tasks ends, or is drop
   CHECK(ends.ended == many + 1);
   CHECK(ends.right);
   CHECK(eddy::frame_count() == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a value whose move throws is the error of what was spawned") {
+  struct moves_badly {
+    explicit moves_badly(int n) noexcept : moves_left(n) {}
+    moves_badly(moves_badly&& other) : moves_left(other.moves_left - 1) {
+      if (moves_left < 0) throw moves_left;
+    }
+    int moves_left;
+  };
+  struct program {
+    static eddy::task<moves_badly> work() { co_return 0; }
+  };
+  auto alone = eddy::spawn(loop, program::work());
+  auto joined = eddy::spawn(loop, eddy::join(program::work(), program::work()));
+  loop.run();
+  CHECK_THROWS_AS(std::rethrow_exception(std::move(alone).take().error()), int);
+  CHECK_THROWS_AS(std::rethrow_exception(std::move(joined).take().error()), int);
 }
 
 TEST_CASE_FIXTURE(async_fixture, "what ends with a task may drop those who wait for it") {
