@@ -60,6 +60,11 @@ public:
   /// Waits for the value. One waits, once.
   detail::future_wait<T> operator co_await() && noexcept;
 
+  /// Lets the work go on by itself, with nobody to see its end: the loop owns
+  /// it then, and drops it when it is itself destroyed. An error leaves the
+  /// loop's `run`. A `scope` is nearly always better.
+  void detach() &&;
+
   /// Has the loop call `function` with the value when it is there; what that
   /// returns is the new future's. Where it returns an awaitable in turn, the
   /// new future is that one's value.

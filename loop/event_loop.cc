@@ -92,6 +92,9 @@ event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
 event_loop::~event_loop() {
   if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
   mailbox_->close();
+  for (detail::link* l = inspected_.next; l != &inspected_;) {
+    l = static_cast<inspectable*>(l)->abandon() ? inspected_.next : l->next;
+  }
   drop_queue();
   signals_.reset();
   files_.reset();

@@ -60,7 +60,7 @@ class inspectable;
 /// disturbs the other. Signals, timers and descriptors stay as they were.
 ///
 /// Lifetime: outlives everything that is on it. Destroying it drops what is
-/// queued and posted without running it; one that still has timers set,
+/// detached, queued and posted without running it; one that still has timers set,
 /// descriptors watched or tasks on it stops the program with a list of them.
 /// Threads: `post`, `remote` and nothing else may be used from another thread.
 /// One loop runs on one thread; each thread may have its own.

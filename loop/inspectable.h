@@ -22,15 +22,33 @@ public:
 protected:
   /// One that is not `listed` is not asked.
   inspectable(event_loop& loop, bool listed) noexcept : loop_(&loop) {
-    if (!listed) return;
-    ++loop.inspectables_;
-    loop.inspected_.push_back(*this);
+    if (listed) list_in(loop.inspected_);
   }
-  ~inspectable() {
+  ~inspectable() { unlist(); }
+
+  /// Goes to the end of a list, from another one if it is in one. What is in the
+  /// list of something else is for that to describe; it counts all the same.
+  void list_in(detail::link& list) noexcept {
+    unlist();
+    ++loop_->inspectables_;
+    list.push_back(*this);
+  }
+  void list() noexcept { list_in(loop_->inspected_); }
+  void unlist() noexcept {
     if (!linked()) return;
     unlink();
     --loop_->inspectables_;
   }
+  [[nodiscard]] static inspectable& at(detail::link& place) noexcept {
+    return static_cast<inspectable&>(place);
+  }
+  [[nodiscard]] static const inspectable& at(const detail::link& place) noexcept {
+    return static_cast<const inspectable&>(place);
+  }
+
+  /// The loop is being destroyed: goes, if only the loop still owns it. True if
+  /// it has gone.
+  virtual bool abandon() noexcept { return false; }
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 

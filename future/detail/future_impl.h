@@ -200,6 +200,11 @@ outcome<T> future<T>::take() && {
 }
 
 template <class T>
+void future<T>::detach() && {
+  detail::future_access::release(*this)->detach();
+}
+
+template <class T>
 detail::future_wait<T> future<T>::operator co_await() && noexcept {
   return detail::future_wait<T>(detail::future_access::release(*this));
 }

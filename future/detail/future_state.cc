@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/detail/future_state.h>
 
+#include <eddy/future/scope.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
 
@@ -13,7 +14,38 @@ future_core::~future_core() {
 }
 
 void future_core::describe(std::string& out) const {
-  if (waiter() == nullptr) describe_below(out, 0, body());  // or it is told there
+  if (waiter() != nullptr) return;  // it is told there
+  if (body() == nullptr && detached_) return describe_below(out, 0, *this);
+  describe_below(out, 0, body());
+}
+
+frame* future_core::waiter() const noexcept {
+  if (!wanted_ || next_ == nullptr) return nullptr;
+  switch (next_is_) {
+    case follower::frame: return static_cast<frame*>(next_);
+    case follower::scope: return scope_->joiner();
+    default: return nullptr;
+  }
+}
+
+void future_core::detach() noexcept {
+  next_ = nullptr;
+  if (ready()) return release();
+  detached_ = true;
+  list();
+}
+
+bool future_core::abandon() noexcept {
+  if (!detached_) return false;
+  if (!ready()) drop_unready();
+  undetach();
+  return true;
+}
+
+void future_core::undetach() noexcept {
+  detached_ = false;
+  unlist();
+  release();
 }
 
 void future_core::drop_unready() noexcept {

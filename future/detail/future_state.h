@@ -15,6 +15,10 @@
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/inspectable.h>
 
+namespace eddy {
+class scope;
+}
+
 namespace eddy::detail {
 
 /// What the two ends of a future share: the future, and whatever produces its
@@ -31,7 +35,7 @@ public:
   void await(ready_node& node, bool is_frame) noexcept {
     if (ready()) return loop().ready(node);
     next_ = &node;
-    next_is_frame_ = is_frame;
+    next_is_ = is_frame ? follower::frame : follower::node;
   }
 
   /// The future has gone.
@@ -41,14 +45,15 @@ public:
     release();
   }
 
+  /// The future has gone, and left the work to the loop.
+  void detach() noexcept;
+
   /// Tells in a few words what is waited for, and adds the lines below it.
   virtual void describe(std::string& out, int depth) const = 0;
   void describe(std::string& out) const override;  // of one that is listed
 
-  /// The coroutine that awaits the future.
-  [[nodiscard]] frame* waiter() const noexcept {
-    return wanted_ && next_is_frame_ ? static_cast<frame*>(next_) : nullptr;
-  }
+  /// The coroutine that awaits the future, or the end of the scope it is in.
+  [[nodiscard]] frame* waiter() const noexcept;
   /// The coroutine that produces the value, while it does.
   [[nodiscard]] frame* body() const noexcept { return ready() ? nullptr : body_; }
 
@@ -63,7 +68,8 @@ protected:
 
   /// The result has come.
   void complete() noexcept {
-    if (next_ != nullptr) loop().ready(*std::exchange(next_, nullptr));
+    if (next_ != nullptr) return loop().ready(*std::exchange(next_, nullptr));
+    if (detached_) undetach();
   }
 
   void retain() noexcept { ++owners_; }
@@ -84,6 +90,12 @@ protected:
     body_ = &body;
     body.launch(*this);
   }
+  /// What is in a scope follows none; null: it has left the scope.
+  void set_scope(scope* s) noexcept {
+    scope_ = s;
+    next_is_ = follower::scope;
+  }
+  [[nodiscard]] scope* in_scope() const noexcept { return scope_; }
   /// Destroys the coroutine and everything under it; or, if it is running, as
   /// soon as it waits or ends.
   void drop() noexcept;
@@ -94,6 +106,10 @@ protected:
 
 private:
   friend class frame;
+  enum class follower : std::uint8_t { node, frame, scope };
+
+  bool abandon() noexcept final;
+  void undetach() noexcept;
 
   void drop_unready() noexcept;
   void drop_body() noexcept;     // and all under it
@@ -102,6 +118,7 @@ private:
 
   union {
     ready_node* next_ = nullptr;  // to queue when the result is there
+    scope* scope_;                // of what is in one
     future_core* next_dropped_;   // when nobody wants it any more
   };
 
@@ -115,8 +132,9 @@ protected:
 
 private:
   bool wanted_ : 1 = true;
-  bool next_is_frame_ : 1 = false;
   bool dropping_ : 1 = false;  // it is in a list of those to destroy
+  bool detached_ : 1 = false;  // the loop is one of its owners
+  follower next_is_ : 2 = follower::node;
   std::uint8_t owners_;
 };
 

@@ -318,6 +318,60 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(turns < million / 10);
 }
 
+ASYNC_TEST("detached work goes on by itself") {
+  journal note;
+  auto work = [&note](eddy::duration delay) -> eddy::task<> {
+    co_await eddy::sleep(delay);
+    note("done");
+  };
+  eddy::spawn(work, 1s).detach();
+  eddy::spawn(work, 2s).then([&note] { note("then"); }).detach();
+  eddy::promise<int> promise;
+  promise.get_future().detach();
+  CHECK(promise.wanted());
+  CHECK(loop.dump().contains("a promise that nobody has set"));
+  promise.set_value(1);
+  CHECK_FALSE(loop.dump().contains("a promise that nobody has set"));
+  co_await eddy::sleep(3s);
+  CHECK(note == "done done then");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "its error leaves run") {
+  auto f = eddy::spawn(loop, fails(1ms));
+  SUBCASE("when it comes") { std::move(f).detach(); }
+  SUBCASE("of a chain, too") {
+    std::move(f).then([](int n) { return n; }).detach();
+  }
+  SUBCASE("or had come") {
+    loop.run();
+    std::move(f).detach();
+  }
+  CHECK_THROWS_WITH_AS(loop.run(), "no luck", std::runtime_error);
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop that is destroyed drops what is detached") {
+  int alive = 0;
+  struct program {
+    static eddy::task<> hold(counted) { co_await eddy::sleep(1h); }
+  };
+  std::optional<eddy::promise<>> promise;
+  bool cancelled = false;
+  {
+    eddy::event_loop loop;
+    eddy::spawn(loop, program::hold(counted(alive))).detach();
+    loop.run_ready();
+    eddy::spawn(loop, program::hold(counted(alive))).detach();
+    eddy::spawn(loop, program::hold(counted(alive))).then([held = counted(alive)] {}).detach();
+    promise.emplace(loop).get_future().detach();
+    promise->on_cancel([&] { cancelled = true; });
+    CHECK(alive == 4);
+  }
+  CHECK(alive == 0);
+  CHECK(cancelled);
+  CHECK_FALSE(promise->wanted());
+  CHECK(eddy::frame_count() == 0);
+}
+
 TEST_CASE("a future that is used wrongly stops the program") {
   struct program {
     static eddy::task<> await(eddy::future<int>* f) { co_await std::move(*f); }

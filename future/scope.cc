@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/scope.h>
+
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
+
+namespace eddy {
+
+scope::scope(std::size_t limit) : scope(detail::current_loop("scope"), limit) {}
+
+scope::scope(event_loop& loop, std::size_t limit)
+    : inspectable(loop), ready_node(&tell_handler), limit_(limit) {
+  if (limit == 0) detail::misuse("a scope was made that lets no child run: its limit is zero");
+}
+
+scope::~scope() {
+  cancel();
+  if (destroyed_ != nullptr) *destroyed_ = true;
+  if (joined_ != nullptr) joined_->scope_ = nullptr;
+  if (failure_ != nullptr) loop().raise(std::move(failure_));
+}
+
+void scope::add(task<> work) {
+  loop().check_thread();
+  if (failure_ != nullptr || destroyed_ != nullptr) return;
+  auto* const child = new detail::scope_child(*this, std::move(work));
+  if (running_count_ < limit_) {
+    start(*child);
+  } else {
+    child->list_in(waiting_children_);
+    ++waiting_count_;
+  }
+}
+
+void scope::start(detail::scope_child& child) noexcept {
+  child.list_in(running_children_);
+  child.begun_ = true;
+  ++running_count_;
+  child.launch(*child.body());
+}
+
+void scope::leave(detail::scope_child& child) noexcept {
+  --(child.begun_ ? running_count_ : waiting_count_);
+  child.set_scope(nullptr);
+  child.unlist();
+}
+
+void scope::ended(detail::scope_child& child, std::exception_ptr&& error) noexcept {
+  leave(child);
+  child.drop_future();
+  if (error != nullptr) return fail(std::move(error));
+  if (waiting_children_.linked() && destroyed_ == nullptr) {
+    auto& next = static_cast<detail::scope_child&>(at(*waiting_children_.next));
+    --waiting_count_;
+    start(next);
+  }
+  tell_join();
+}
+
+void scope::fail(std::exception_ptr&& error) noexcept {
+  if (failure_ != nullptr) return loop().raise(std::move(error));
+  failure_ = std::move(error);
+  if (on_error_.present()) loop().ready(*this);
+  cancel();
+}
+
+void scope::cancel() noexcept {
+  // What a child's locals do when they go may destroy the scope, or cancel it.
+  bool destroyed = false;
+  bool* const outer = std::exchange(destroyed_, &destroyed);
+  while (!destroyed && size() != 0) {
+    auto& list = waiting_count_ != 0 ? waiting_children_ : running_children_;
+    auto& child = static_cast<detail::scope_child&>(at(*list.prev));
+    leave(child);
+    child.drop_future();
+  }
+  if (destroyed) {
+    if (outer != nullptr) *outer = true;
+    return;
+  }
+  destroyed_ = outer;
+  tell_join();
+}
+
+void scope::on_error(handler<void(std::exception_ptr)> take) {
+  loop().check_thread();
+  static_cast<void>(on_error_.take());
+  if (!take) return withdraw();
+  on_error_.set(take);
+  if (failure_ != nullptr && !queued()) loop().ready(*this);
+}
+
+void scope::tell_handler(ready_node& node) {
+  auto& self = static_cast<scope&>(node);
+  self.on_error_.call(true, std::exchange(self.failure_, nullptr));
+}
+
+void scope::tell_join() noexcept {
+  if (joined_ != nullptr && size() == 0) joined_->tell();
+}
+
+detail::frame* scope::joiner() const noexcept {
+  return joined_ == nullptr ? nullptr : joined_->waiter_;
+}
+
+std::string scope::dump() const {
+  std::string out;
+  describe(out, 0);
+  return out;
+}
+
+void scope::describe(std::string& out) const {
+  if (joined_ == nullptr) describe(out, 0);  // or it is told there
+}
+
+void scope::describe(std::string& out, int depth) const {
+  detail::add_text(out, {"a scope of ", size(), " tasks"});
+  if (waiting_count_ != 0) detail::add_text(out, {", of which ", waiting_count_, " wait for room"});
+  out += '\n';
+  describe_all(out, depth + 1, running_children_);
+  describe_all(out, depth + 1, waiting_children_);
+}
+
+void scope::describe_all(std::string& out, int depth, const detail::link& children) {
+  for (const detail::link* l = children.next; l != &children; l = l->next) {
+    detail::indent(out, depth);
+    static_cast<const detail::scope_child&>(at(*l)).describe(out, depth);
+  }
+}
+
+namespace detail {
+
+void scope_child::take_from(frame& body) noexcept {
+  stage_ = stage::value;
+  in_scope()->ended(*this, std::move(body.error()));
+}
+
+void scope_child::describe(std::string& out, int depth) const {
+  if (begun_) {
+    body()->describe(out, depth);
+  } else {
+    out += "not begun, waits for room\n";
+  }
+}
+
+scope_wait::scope_wait(scope& s) : scope_(&s) {
+  if (event_loop::current() != &s.loop()) misuse("a scope was joined on another loop than its own");
+  if (s.joined_ != nullptr) misuse("a scope is joined by two coroutines at once");
+  s.joined_ = this;
+}
+
+void scope_wait::tell() noexcept {
+  if (waiter_ != nullptr && !waiter_->queued()) scope_->loop().ready(*waiter_);
+}
+
+// Something may have been spawned since it was told.
+void scope_wait::go_on(ready_node& node) {
+  auto& waiter = static_cast<frame&>(node);
+  if (static_cast<scope_wait&>(waiter.waiting_for()).over()) frame::resume_after(waiter);
+}
+
+void scope_wait::await_resume() {
+  if (scope_ == nullptr || scope_->failure_ == nullptr || scope_->on_error_.present()) return;
+  std::rethrow_exception(std::exchange(scope_->failure_, nullptr));
+}
+
+void scope_wait::describe(std::string& out, int depth) const {
+  if (scope_ != nullptr) {
+    scope_->describe(out, depth);
+  } else {
+    out += "the end of a scope\n";
+  }
+}
+
+}  // namespace detail
+
+}  // namespace eddy

@@ -1,0 +1,621 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/scope.h> promises.
+#include <eddy/future/scope.h>
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+// As a spawned task's.
+static_assert(sizeof(eddy::detail::scope_child) <= 56);
+
+namespace {
+
+struct at_end {
+  explicit at_end(std::function<void()> f) : work(std::move(f)) {}
+  at_end(at_end&& other) noexcept : work(std::exchange(other.work, nullptr)) {}
+  ~at_end() {
+    if (work) work();
+  }
+  std::function<void()> work;
+};
+
+eddy::task<> hold(at_end) { co_await eddy::sleep(1h); }
+
+eddy::task<> note_after(eddy::duration delay, journal* note, std::string name) {
+  co_await eddy::sleep(delay);
+  (*note)(name);
+}
+
+eddy::task<> fail_after(eddy::duration delay, const char* why = "failed") {
+  co_await eddy::sleep(delay);
+  throw std::runtime_error(why);
+}
+
+eddy::task<> count_until(counted, eddy::duration delay) { co_await eddy::sleep(delay); }
+
+std::string what_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+}
+
+eddy::task<std::string> error_of(eddy::task<> work) {
+  std::string what = "none";
+  try {
+    co_await std::move(work);
+  } catch (const std::exception& e) {
+    what = e.what();
+  }
+  co_return what;
+}
+
+eddy::task<std::string> error_of_join(eddy::scope* s) {
+  const std::string what = co_await error_of(eddy::detail::as_task(s->join()));
+  co_return what;
+}
+
+}  // namespace
+
+ASYNC_TEST("join waits for all children, which run side by side") {
+  journal note;
+  eddy::scope s;
+  s.spawn(note_after(2s, &note, "b"));
+  s.spawn(note_after(1s, &note, "a"));
+  CHECK(s.size() == 2);
+  const auto before = clock.now();
+  co_await s.join();
+  CHECK(note == "a b");
+  CHECK(clock.now() - before == 2s);
+  CHECK(s.size() == 0);
+  co_await s.join();  // there is nothing to wait for
+}
+
+ASYNC_TEST("children begin in the loop's next turn, in order") {
+  journal note;
+  auto say = [&note](std::string name) -> eddy::task<> {
+    note(name);
+    co_return;
+  };
+  eddy::scope s;
+  s.spawn(say("a"));
+  s.spawn(say("b"));
+  note("go");
+  co_await s.join();
+  CHECK(note == "go a b");
+}
+
+ASYNC_TEST("a child may spawn into its scope, and join waits for that, too") {
+  journal note;
+  struct program {
+    static eddy::task<> descend(eddy::scope* s, journal* note, int depth) {
+      co_await eddy::yield();
+      (*note)(depth);
+      if (depth != 0) s->spawn(descend(s, note, depth - 1));
+    }
+  };
+  eddy::scope s;
+  s.spawn(program::descend(&s, &note, 3));
+  co_await s.join();
+  CHECK(note == "3 2 1 0");
+}
+
+ASYNC_TEST("what is spawned when a join is on its way is waited for, too") {
+  journal note;
+  eddy::scope s;
+  s.spawn(eddy::yield());
+  // It goes on after the last child's end, which queues the join, and before that goes on.
+  auto later = [&note](eddy::scope* into) -> eddy::task<> {
+    co_await eddy::yield();
+    into->spawn(note_after(1s, &note, "late"));
+  };
+  auto other = eddy::spawn(later(&s));
+  co_await s.join();
+  CHECK(note == "late");
+  co_await std::move(other);
+}
+
+ASYNC_TEST("a function is moved into its task, with what it captures, and its arguments") {
+  int alive = 0;
+  int sum = 0;
+  eddy::scope s;
+  {
+    auto add = [held = counted(alive), &sum](std::unique_ptr<int> n) -> eddy::task<> {
+      co_await eddy::yield();
+      sum += *n;
+    };
+    s.spawn(std::move(add), std::make_unique<int>(42));
+  }
+  CHECK(alive == 1);
+  co_await s.join();
+  CHECK(sum == 42);
+  CHECK(alive == 0);
+}
+
+ASYNC_TEST("a dropped scope drops its children, the last one first") {
+  journal note;
+  {
+    eddy::scope s;
+    s.spawn(hold(at_end([&] { note("a"); })));
+    s.spawn(hold(at_end([&] { note("b"); })));
+    SUBCASE("that have not begun") {}
+    SUBCASE("that wait") { co_await eddy::yield(); }
+  }
+  CHECK(note == "b a");
+  CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("a dropped coroutine's scope goes with it, before what was declared before it") {
+  journal note;
+  struct program {
+    static eddy::task<> run(journal* note, bool join) {
+      const at_end first([note] { (*note)("local"); });
+      eddy::scope s;
+      s.spawn(hold(at_end([note] { (*note)("child"); })));
+      if (join) {
+        co_await s.join();
+      } else {
+        co_await eddy::sleep(1h);
+      }
+    }
+  };
+  bool join = false;
+  SUBCASE("while it joins") { join = true; }
+  SUBCASE("while it waits for something else") {}
+  auto f = eddy::spawn(program::run(&note, join));
+  co_await eddy::sleep(1s);
+  f = {};
+  CHECK(note == "child local");
+}
+
+ASYNC_TEST("a failure cancels the siblings at once and comes out of join") {
+  int alive = 0;
+  journal note;
+  eddy::scope s;
+  s.spawn(count_until(counted(alive), 1h));
+  s.spawn(fail_after(1s));
+  s.spawn(hold(at_end([&] { note("cancelled"); })));
+  const auto before = clock.now();
+  const std::string what = co_await error_of_join(&s);
+  CHECK(what == "failed");
+  CHECK(clock.now() - before == 1s);
+  CHECK(note == "cancelled");
+  CHECK(alive == 0);
+  CHECK(s.size() == 0);
+}
+
+ASYNC_TEST("a failure that nobody waits for is kept until join; till then no child is taken") {
+  int alive = 0;
+  eddy::scope s;
+  s.spawn(fail_after(1s));
+  co_await eddy::sleep(2s);
+  s.spawn(count_until(counted(alive), 1s));
+  CHECK(s.size() == 0);
+  CHECK(alive == 0);
+  const std::string what = co_await error_of_join(&s);
+  CHECK(what == "failed");
+
+  // It has been given to somebody, and the scope may be used again.
+  s.spawn(count_until(counted(alive), 1s));
+  CHECK(s.size() == 1);
+  co_await s.join();
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a failure that nobody was given leaves run when the scope goes") {
+  std::optional<eddy::scope> s(std::in_place, loop);
+  s->spawn(fail_after(1s));
+  loop.run();
+  s.reset();
+  CHECK_THROWS_WITH_AS(loop.run(), "failed", std::runtime_error);
+}
+
+ASYNC_TEST(
+    "a limit keeps the number of those that run; the others wait, first come, first served") {
+  journal note;
+  int most = 0;
+  int now = 0;
+  struct program {
+    static eddy::task<> work(int* now, int* most, journal* note, int name) {
+      (*note)(name);
+      *most = std::max(*most, ++*now);
+      co_await eddy::sleep(name == 0 ? 3s : 1s);
+      --*now;
+    }
+  };
+  eddy::scope s(2);
+  for (int i = 0; i < 6; ++i) s.spawn(program::work(&now, &most, &note, i));
+  CHECK(s.size() == 6);
+  CHECK(s.waiting() == 4);
+  co_await eddy::yield();
+  CHECK(note == "0 1");
+  co_await s.join();
+  CHECK(most == 2);
+  CHECK(note == "0 1 2 3 4 5");
+}
+
+ASYNC_TEST("children that wait for room are dropped with the others") {
+  int alive = 0;
+  {
+    eddy::scope s(1);
+    for (int i = 0; i < 3; ++i) s.spawn(count_until(counted(alive), 1h));
+    co_await eddy::yield();
+    CHECK(alive == 3);
+    SUBCASE("by the end of the scope") {}
+    SUBCASE("by cancel") {
+      s.cancel();
+      CHECK(alive == 0);
+      CHECK(s.size() == 0);
+      co_await s.join();
+    }
+  }
+  CHECK(alive == 0);
+}
+
+ASYNC_TEST("a scope that was cancelled may be used again") {
+  journal note;
+  eddy::scope s;
+  s.spawn(note_after(1s, &note, "never"));
+  s.cancel();
+  s.spawn(note_after(1s, &note, "again"));
+  co_await s.join();
+  CHECK(note == "again");
+}
+
+ASYNC_TEST("cancelling ends a join") {
+  eddy::scope s;
+  s.spawn(eddy::sleep(1h));
+  auto canceller = [&s]() -> eddy::task<> {
+    co_await eddy::sleep(1s);
+    s.cancel();
+  };
+  auto other = eddy::spawn(canceller);
+  const auto before = clock.now();
+  co_await s.join();
+  CHECK(clock.now() - before == 1s);
+  co_await std::move(other);
+}
+
+ASYNC_TEST("what a child spawns while the scope is cancelled is dropped") {
+  int alive = 0;
+  {
+    eddy::scope s;
+    s.spawn(hold(at_end([&] { s.spawn(count_until(counted(alive), 1h)); })));
+    co_await eddy::yield();
+    s.cancel();
+    CHECK(s.size() == 0);
+    CHECK(alive == 0);
+    s.spawn(hold(at_end([&] { s.spawn(count_until(counted(alive), 1h)); })));
+  }
+  CHECK(alive == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a child may destroy its scope, and goes at its next co_await") {
+  journal note;
+  struct owner {
+    owner(eddy::event_loop& loop, journal* n) : note(n), tasks(loop) {
+      tasks.spawn(&owner::wait, this, "sibling");
+      tasks.spawn(&owner::end, this);
+      tasks.spawn(&owner::wait, this, "waits for room");
+    }
+    eddy::task<> wait(const char* name) {
+      const at_end gone([n = note, name] { (*n)(name); });
+      co_await eddy::sleep(1h);
+    }
+    eddy::task<> end() {
+      const at_end gone([n = note] { (*n)("gone"); });
+      co_await eddy::sleep(1s);
+      journal* const n = note;
+      delete this;
+      (*n)("still here");
+      co_await eddy::sleep(1s);
+      (*n)("never");
+    }
+    journal* note;
+    eddy::scope tasks;
+  };
+  auto* const o = new owner(loop, &note);
+  loop.run();
+  static_cast<void>(o);
+  CHECK(note == "waits for room sibling still here gone");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a child may drop the coroutine that joins its scope") {
+  journal note;
+  eddy::future<> joining;
+  struct program {
+    static eddy::task<> end(eddy::future<>* joining, journal* note, const int* local) {
+      co_await eddy::sleep(1s);
+      *joining = {};
+      (*note)(*local);  // it is still there
+      co_await eddy::sleep(1s);
+      (*note)("never");
+    }
+    static eddy::task<> join(eddy::future<>* self, journal* note) {
+      const int local = 42;
+      const at_end gone([note] { (*note)("gone"); });
+      eddy::scope s;
+      s.spawn(end(self, note, &local));
+      s.spawn(hold(at_end([note] { (*note)("sibling"); })));
+      co_await s.join();
+      (*note)("never");
+    }
+  };
+  joining = eddy::spawn(loop, program::join(&joining, &note));
+  loop.run();
+  CHECK(note == "42 sibling gone");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what goes with a child may destroy the scope, or cancel it") {
+  journal note;
+  auto s = std::make_unique<eddy::scope>(loop);
+  s->spawn(hold(at_end([&] { note("first"); })));
+  SUBCASE("when the scope is cancelled") {
+    s->spawn(hold(at_end([&] { s.reset(); })));
+    loop.run_ready();
+    s->cancel();
+  }
+  SUBCASE("when a sibling fails") {
+    s->spawn(hold(at_end([&] {
+      s->on_error(nullptr);
+      loop.on_exception([&](const std::exception_ptr& e) { note(what_of(e)); });
+      s.reset();
+    })));
+    s->spawn(fail_after(1s));
+    loop.run();
+    CHECK(note == "first failed");
+  }
+  SUBCASE("when it has ended") {
+    struct program {
+      static eddy::task<> end(at_end) { co_await eddy::sleep(1s); }
+    };
+    s->spawn(program::end(at_end([&] { s.reset(); })));
+    loop.run();
+  }
+  SUBCASE("or cancel it again") {
+    s->spawn(hold(at_end([same = s.get()] { same->cancel(); })));
+    loop.run_ready();
+    s.reset();
+  }
+  CHECK(note.text().starts_with("first"));
+  CHECK(s == nullptr);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a scope may be a member, and its failures go to a handler") {
+  struct server {
+    explicit server(eddy::event_loop& loop) : tasks(loop) {
+      tasks.on_error([this](const std::exception_ptr& e) {
+        note(what_of(e));
+        CHECK(tasks.size() == 0);
+        if (++failures < 2) tasks.spawn(fail_after(1s, "second"));
+      });
+    }
+    void request() {
+      tasks.spawn(note_after(1s, &note, "done"));
+      tasks.spawn(fail_after(2s, "first"));
+      tasks.spawn(note_after(3s, &note, "never"));
+    }
+    journal note;
+    int failures = 0;
+    eddy::scope tasks;
+  };
+  server s(loop);
+  loop.defer([&] { s.request(); });
+  loop.run();
+  CHECK(s.note == "done first second");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the handler of failures may destroy the scope, or throw") {
+  auto s = std::make_unique<eddy::scope>(loop);
+  s->spawn(fail_after(1s));
+  SUBCASE("destroy it") {
+    s->on_error([&](const std::exception_ptr&) { s.reset(); });
+    loop.run();
+    CHECK(s == nullptr);
+  }
+  SUBCASE("throw") {
+    s->on_error([&](const std::exception_ptr&) { throw std::logic_error("thrown"); });
+    CHECK_THROWS_AS(loop.run(), std::logic_error);
+  }
+  SUBCASE("be given late") {
+    loop.run();
+    std::string what;
+    s->on_error([&](const std::exception_ptr& e) { what = what_of(e); });
+    CHECK(what.empty());
+    loop.run();
+    CHECK(what == "failed");
+  }
+}
+
+ASYNC_TEST("a join beside a handler of failures only waits") {
+  std::string what;
+  eddy::scope s;
+  s.on_error([&](const std::exception_ptr& e) { what = what_of(e); });
+  s.spawn(fail_after(1s));
+  co_await s.join();
+  CHECK(what == "failed");
+}
+
+ASYNC_TEST("a join that is dropped leaves the children alone") {
+  journal note;
+  eddy::scope s;
+  s.spawn(note_after(2s, &note, "done"));
+  const auto in_time = co_await eddy::as_result(eddy::timeout(1s, s.join()));
+  CHECK(in_time.error() == std::errc::timed_out);
+  CHECK(s.size() == 1);
+  co_await s.join();
+  CHECK(note == "done");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the end of the scope ends a join from outside") {
+  auto s = std::make_unique<eddy::scope>(loop);
+  s->spawn(hold(at_end(nullptr)));
+  struct program {
+    static eddy::task<> wait(eddy::scope* s, bool* ended) {
+      co_await s->join();
+      *ended = true;
+    }
+  };
+  bool ended = false;
+  auto f = eddy::spawn(loop, program::wait(s.get(), &ended));
+  loop.run_ready();
+  s.reset();
+  loop.run_ready();
+  CHECK(ended);
+}
+
+ASYNC_TEST("what still runs can be listed, once") {
+  const auto times = [](const std::string& text, const std::string& what) {
+    int n = 0;
+    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
+    return n;
+  };
+  eddy::scope s(1);
+  s.spawn(eddy::sleep(1h));
+  s.spawn(hold(at_end(nullptr)));
+  co_await eddy::yield();
+  const std::string before = loop.dump();
+  CHECK(times(before, "a scope of 2 tasks, of which 1 wait for room\n") == 1);
+  CHECK(times(before, "sleep, 3600000 ms left") == 1);
+  CHECK(times(before, "not begun, waits for room\n") == 1);
+  CHECK(s.dump().starts_with("a scope of 2 tasks"));
+
+  std::string during;
+  auto look = [&]() -> eddy::task<> {
+    during = loop.dump();
+    s.cancel();
+    co_return;
+  };
+  auto looking = eddy::spawn(look);
+  co_await s.join();
+  CHECK(times(during, "a scope of 2 tasks") == 1);
+  CHECK(during.find("body at scope_test.cc:") < during.find("a scope of 2 tasks"));
+  co_await std::move(looking);
+}
+
+ASYNC_TEST("a scope may be looked at at any time, also while it ends") {
+  eddy::scope s;
+  const auto look = [&] {
+    CHECK(loop.dump().contains("tasks"));
+    CHECK(s.dump().contains("a scope of"));
+  };
+  for (int i = 0; i < 3; ++i) s.spawn(hold(at_end(look)));
+  s.spawn(fail_after(1s));
+  const std::string what = co_await error_of_join(&s);
+  CHECK(what == "failed");
+}
+
+ASYNC_TEST("finish gives the value of work that the scope owns") {
+  struct program {
+    static eddy::task<int> work() {
+      co_await eddy::sleep(1s);
+      co_return 42;
+    }
+    static eddy::task<int&> reference(int* n) {
+      co_await eddy::yield();
+      co_return *n;
+    }
+  };
+  eddy::scope s;
+  const int answer = co_await s.finish(program::work());
+  CHECK(answer == 42);
+  int n = 0;
+  int& same = co_await s.finish(program::reference(&n));
+  CHECK(&same == &n);
+  co_await s.finish(eddy::sleep(1s));
+  const std::string what = co_await error_of(s.finish(fail_after(1s)));
+  CHECK(what == "failed");
+  co_await s.join();  // the error was the awaiter's, not the scope's
+}
+
+ASYNC_TEST("an inner task finishes though its caller goes") {
+  journal note;
+  eddy::scope outer;
+  const auto in_time =
+      co_await eddy::as_result(eddy::timeout(1s, outer.finish(note_after(2s, &note, "finished"))));
+  CHECK(in_time.error() == std::errc::timed_out);
+  CHECK(note == "");
+  CHECK(outer.size() == 1);
+  co_await outer.join();
+  CHECK(note == "finished");
+}
+
+ASYNC_TEST("its error is then the scope's") {
+  eddy::scope outer;
+  const auto in_time = co_await eddy::as_result(eddy::timeout(1s, outer.finish(fail_after(2s))));
+  CHECK(in_time.error() == std::errc::timed_out);
+  const std::string what = co_await error_of_join(&outer);
+  CHECK(what == "failed");
+}
+
+ASYNC_TEST("work to finish that the scope drops is told as cancelled") {
+  eddy::scope outer;
+  auto f = eddy::spawn(outer.finish(eddy::sleep(1h)));
+  co_await eddy::sleep(1s);
+  CHECK(outer.size() == 1);
+  outer.cancel();
+  const auto end = co_await eddy::as_result(std::move(f));
+  CHECK(end.error() == std::errc::operation_canceled);
+}
+
+ASYNC_TEST("work to finish does not begin before it is awaited") {
+  int alive = 0;
+  eddy::scope outer;
+  {
+    const auto work = outer.finish(count_until(counted(alive), 1s));
+    co_await eddy::sleep(1s);
+    CHECK(alive == 1);
+    CHECK(outer.size() == 0);
+  }
+  CHECK(alive == 0);
+}
+
+TEST_CASE("wrong use of a scope stops the program") {
+  dies_saying("a scope was made that lets no child run: its limit is zero", [] {
+    eddy::event_loop loop;
+    const eddy::scope s(loop, 0);
+  });
+  dies_saying("scope was called while no loop runs on this thread: name the loop",
+              [] { const eddy::scope s; });
+  dies_saying("a scope is joined by two coroutines at once", [] {
+    struct program {
+      static eddy::task<> join(eddy::scope* s) { co_await s->join(); }
+    };
+    eddy::event_loop loop;
+    eddy::scope s(loop);
+    s.spawn(hold(at_end(nullptr)));
+    auto a = eddy::spawn(loop, program::join(&s));
+    auto b = eddy::spawn(loop, program::join(&s));
+    loop.run();
+  });
+  dies_saying("used from another thread", [] {
+    eddy::event_loop loop;
+    eddy::scope s(loop);
+    loop.defer([&] { std::thread([&] { s.spawn(eddy::detail::as_task(eddy::yield())); }).join(); });
+    loop.run();
+  });
+}
