@@ -173,6 +173,7 @@ void event_loop::run_queue() {
       while (ready_.linked() && left > 0 && !stopping_) {
         --left;
         auto& node = static_cast<ready_node&>(*ready_.next);
+        __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
         node.unlink();
         node.run_(node);
       }
