@@ -14,6 +14,7 @@
 #include <eddy/future/outcome.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/result.h>
 

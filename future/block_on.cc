@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/block_on.h>
 
-#include <system_error>
-
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 
 namespace eddy::detail {
 
@@ -18,10 +18,9 @@ void run_until_ready(const future_core& work) {
   loop.run();
   if (work.ready()) return;
   if (loop.stopped()) {
-    throw std::system_error(std::make_error_code(std::errc::operation_canceled),
-                            "block_on: the loop was stopped");
+    throw_error(std::errc::operation_canceled, "block_on: the loop was stopped");
   }
-  throw deadlock("block_on waits for what nothing on the loop can end:\n" + loop.dump());
+  throw deadlock(text({"block_on waits for what nothing on the loop can end:\n", loop.dump()}));
 }
 
 }  // namespace eddy::detail

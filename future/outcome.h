@@ -4,8 +4,6 @@
 #include <exception>
 #include <expected>
 #include <functional>
-#include <string>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -42,12 +40,6 @@ T get(outcome<T>&& o) {
   } else if constexpr (!std::is_void_v<T>) {
     return std::move(*o);
   }
-}
-
-/// The exception that stands for an error of the world's.
-inline std::exception_ptr as_exception(std::error_code error, const std::string& what_was_done) {
-  return std::make_exception_ptr(what_was_done.empty() ? std::system_error(error)
-                                                       : std::system_error(error, what_was_done));
 }
 
 /// What `function` returned or threw.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <eddy/future/future.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 

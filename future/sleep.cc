@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/sleep.h>
 
+#include <eddy/loop/detail/text.h>
+
 namespace eddy::detail {
 
 sleep_wait::sleep_wait(sleep_operation what) : timer_node(current_loop("sleep"), &go_on) {
@@ -11,7 +13,7 @@ sleep_wait::sleep_wait(sleep_operation what) : timer_node(current_loop("sleep"),
 
 void sleep_wait::describe(std::string& out, int) const {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline() - loop().after({}));
-  out += "sleep, " + std::to_string(left.count()) + " ms left\n";
+  add_text(out, {"sleep, ", left.count(), " ms left\n"});
 }
 
 }  // namespace eddy::detail

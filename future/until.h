@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <string>
 #include <system_error>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include <eddy/future/adapt.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/child.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/result.h>
@@ -29,7 +29,7 @@ namespace eddy {
   return adapt([descriptor](completer<> done) {
     readiness watch(detail::current_loop("until_readable"), descriptor);
     watch.wait_readable([done, descriptor](std::error_code e) {
-      e ? done.fail(e, "waiting to read from descriptor " + std::to_string(descriptor)) : done();
+      e ? done.fail(e, detail::text({"waiting to read from descriptor ", descriptor})) : done();
     });
     return watch;
   });
@@ -40,7 +40,7 @@ namespace eddy {
   return adapt([descriptor](completer<> done) {
     readiness watch(detail::current_loop("until_writable"), descriptor);
     watch.wait_writable([done, descriptor](std::error_code e) {
-      e ? done.fail(e, "waiting to write to descriptor " + std::to_string(descriptor)) : done();
+      e ? done.fail(e, detail::text({"waiting to write to descriptor ", descriptor})) : done();
     });
     return watch;
   });
@@ -72,7 +72,7 @@ namespace eddy {
   return adapt<exit_status>([pid](completer<exit_status> done) {
     child watch(detail::current_loop("until_exit"), pid);
     watch.start([done, pid](result<exit_status> r) {
-      r ? done(*r) : done.fail(r.error(), "waiting for process " + std::to_string(pid));
+      r ? done(*r) : done.fail(r.error(), detail::text({"waiting for process ", pid}));
     });
     return watch;
   });

@@ -15,6 +15,7 @@
 
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 
@@ -39,9 +40,8 @@ detail::descriptor open_child(::pid_t pid) {
   // It is CLOEXEC.
   detail::descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), doing.c_str());
   siginfo_t info{};
-  if (wait_for(pidfd.number(), info, WNOWAIT, nullptr) != 0) {
-    throw std::system_error(last_error(), doing);
-  }
+  if (wait_for(pidfd.number(), info, WNOWAIT, nullptr) != 0)
+    detail::throw_error(last_error(), doing);
   return pidfd;
 }
 

@@ -7,6 +7,7 @@
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -40,7 +41,7 @@ struct readiness::callback : ready_node, detail::recycled {
 readiness::readiness(event_loop& loop, int descriptor) try
     : watch_(make_watch(*loop.engine_, descriptor)) {
 } catch (const std::system_error& e) {
-  throw std::system_error(e.code(), about("watching", descriptor));
+  detail::throw_error(e.code(), about("watching", descriptor));
 }
 
 readiness::readiness(readiness&& other) noexcept = default;

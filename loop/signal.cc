@@ -9,6 +9,7 @@
 
 #include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -34,8 +35,7 @@ bool can_be_told(int number) noexcept {
 signal::signal(event_loop& loop, int number)
     : ready_node(&run), loop_(&loop), number_(number), place_(*this) {
   if (!can_be_told(number)) {
-    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
-                            detail::text({"watching signal ", number}));
+    detail::throw_error(std::errc::invalid_argument, detail::text({"watching signal ", number}));
   }
 }
 

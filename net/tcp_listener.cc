@@ -9,6 +9,7 @@
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/options.h>
 #include <eddy/net/detail/stream_access.h>
@@ -38,7 +39,7 @@ int listening_descriptor(const address& where, const tcp_listener::options& how)
   const std::string doing = detail::text({"listen at ", where.to_string()});
   sockaddr_storage name;
   const socklen_t size = where.to(name);
-  if (size == 0) throw std::system_error(std::make_error_code(std::errc::invalid_argument), doing);
+  if (size == 0) detail::throw_error(std::errc::invalid_argument, doing);
   const int descriptor = os().socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) detail::throw_errno(doing);
   guard g(descriptor);
@@ -65,7 +66,7 @@ int taken_over(int descriptor) {
   if (os().set_non_blocking(descriptor) == 0) return descriptor;
   const std::error_code error(errno, std::generic_category());
   if (descriptor >= 0) os().close(descriptor);
-  throw std::system_error(error, detail::text({"take over descriptor ", descriptor}));
+  detail::throw_error(error, detail::text({"take over descriptor ", descriptor}));
 }
 
 bool system_is_short(int error) noexcept {

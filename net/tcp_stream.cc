@@ -9,6 +9,7 @@
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/options.h>
 
 namespace eddy {
@@ -45,7 +46,7 @@ tcp_stream::tcp_stream(event_loop& loop, int descriptor) {
       detail::os().peer_name(descriptor, generic, &size) < 0) {
     const std::error_code error(errno, std::generic_category());
     if (descriptor >= 0) detail::os().close(descriptor);
-    throw std::system_error(error, detail::text({"taking over descriptor ", descriptor}));
+    detail::throw_error(error, detail::text({"taking over descriptor ", descriptor}));
   }
   socket_ = detail::socket_owner(
       detail::open_socket::make(loop, descriptor, address::from(generic, size)));

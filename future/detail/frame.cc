@@ -146,12 +146,7 @@ void frame::describe_place(std::string& out) const {
   if (const auto slash = file.rfind('/'); slash != std::string_view::npos) {
     file.remove_prefix(slash + 1);
   }
-  out += name;
-  out += " at ";
-  out += file;
-  out += ':';
-  out += std::to_string(where.line());
-  out += ": ";
+  add_text(out, {name, " at ", file, ":", where.line(), ": "});
 }
 
 void frame::describe(std::string& out, int depth) const {

@@ -4,6 +4,7 @@
 #include <eddy/future/scope.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 
 namespace eddy::detail {
 
@@ -87,7 +88,7 @@ void future_core::end_body() noexcept {
 
 void no_current_loop(const char* who_asks) noexcept {
   const std::string sentence =
-      std::string(who_asks) + " was called while no loop runs on this thread: name the loop";
+      text({who_asks, " was called while no loop runs on this thread: name the loop"});
   misuse(sentence.c_str());
 }
 

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/throw_error.h>
+
 namespace eddy::detail {
 
 /// Owns a descriptor.
@@ -16,7 +18,7 @@ public:
   /// Takes what a system call returned.
   /// Errors: `std::system_error` with `errno` if that is negative.
   descriptor(int number, const char* doing) : number_(number) {
-    if (number < 0) throw std::system_error(errno, std::generic_category(), doing);
+    if (number < 0) throw_errno(doing);
   }
   descriptor(descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
   descriptor& operator=(descriptor&&) = delete;
@@ -42,9 +44,7 @@ void renew_descriptor(int number, Make make) {
     ::close(number);
     fresh = make();
   }
-  if (fresh < 0) {
-    throw std::system_error(errno, std::generic_category(), "renewing a loop after fork");
-  }
+  if (fresh < 0) throw_errno("renewing a loop after fork");
   if (fresh == number) return;
   ::dup3(fresh, number, O_CLOEXEC);
   ::close(fresh);

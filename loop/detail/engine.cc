@@ -16,6 +16,7 @@
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -117,7 +118,7 @@ void engine::check(int descriptor) {
   int answer = try_watch(set_.number(), descriptor);
   if (answer == 0 && host_) answer = host_->refusal(descriptor);
   if (answer == EEXIST) return;
-  if (answer != 0) throw std::system_error(answer, std::generic_category());
+  if (answer != 0) throw_error(std::errc(answer), "watching a descriptor");
   if (static_cast<std::size_t>(descriptor) >= slots_.size()) return;
   if (slot& s = slot_of(descriptor); s.asked != 0) fail(s, EBADF);
 }
@@ -262,7 +263,7 @@ void engine::add_own(int descriptor, std::uint64_t name) {
   event.events = unsigned{EPOLLIN} | unsigned{EPOLLET};
   event.data.u64 = name;
   if (::epoll_ctl(set_.number(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
-    throw std::system_error(errno, std::generic_category(), "watching an event loop's descriptor");
+    throw_errno("watching an event loop's descriptor");
   }
 }
 

@@ -15,6 +15,7 @@
 
 #include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -82,7 +83,8 @@ void file_watch_hub::add(file_watch& watch) {
   loop_->engine_->renew();
   const int number = watch_path(watch);
   if (number < 0) {
-    throw std::system_error(errno, std::generic_category(), text({"watching ", watch.path_}));
+    const int error = errno;
+    throw_error(std::errc(error), text({"watching ", watch.path_}));
   }
   watches_[number].push_back(watch.place_);
   watch.watch_ = number;
@@ -203,7 +205,7 @@ void file_watch_hub::run(ready_node& node) { static_cast<file_watch_hub&>(node).
 void file_watch_hub::tell_next() {
   if (at_ == size_ && !read_more()) {
     // Should the kernel refuse to wait, asking it again would never end.
-    if (readable_.error()) throw std::system_error(readable_.error(), "watching files");
+    if (readable_.error()) throw_error(readable_.error(), "watching files");
     wait();
     return;
   }

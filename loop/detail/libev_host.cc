@@ -13,6 +13,7 @@
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/make_loop.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -21,8 +22,7 @@ namespace {
 
 struct ev_loop* checked(struct ev_loop* adopted) {
   if (ev_backend(adopted) != EVBACKEND_EPOLL) {
-    throw std::system_error(std::make_error_code(std::errc::not_supported),
-                            "adopting a libev loop that does not run on epoll");
+    throw_error(std::errc::not_supported, "adopting a libev loop that does not run on epoll");
   }
   return adopted;
 }

@@ -15,6 +15,7 @@
 #include <malloc.h>
 
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
 
 namespace eddy::detail {
 
@@ -75,9 +76,7 @@ struct ev_loop* make_loop() {
   }();
   struct ev_loop* const made =
       ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV} | unsigned{EVFLAG_NOTIMERFD});
-  if (made == nullptr) {
-    throw std::system_error(errno, std::generic_category(), "making an event loop");
-  }
+  if (made == nullptr) throw_errno("making an event loop");
   return made;
 }
 

@@ -16,6 +16,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
 #include <eddy/loop/result.h>
@@ -57,7 +58,7 @@ public:
   result<T> await_result() { return without_words(inner_.await_resume()); }
   T await_resume() {
     reported<T> r = inner_.await_resume();
-    if (!r) throw std::system_error(r.error().error, r.error().doing);
+    if (!r) throw_error(r.error().error, r.error().doing);
     return std::move(*r);
   }
 

@@ -3,6 +3,7 @@
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/system.h>
@@ -30,8 +31,7 @@ void operation::add_words(std::string& out, const char* name) const {
 }
 
 void operation::fail(const char* name) const {
-  throw std::system_error(error_, std::generic_category(),
-                          text({name, " ", socket_->name().to_string()}));
+  throw_error(std::errc(error_), text({name, " ", socket_->name().to_string()}));
 }
 
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)

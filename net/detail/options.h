@@ -5,15 +5,11 @@
 #include <string>
 #include <system_error>
 
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/address.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
-
-/// Errors: `std::system_error` with `errno`.
-[[noreturn]] inline void throw_errno(const std::string& doing) {
-  throw std::system_error(errno, std::generic_category(), doing);
-}
 
 template <class Value>
 void set_option(int descriptor, int level, int name, const Value& value, const char* doing) {
