@@ -2,6 +2,7 @@
 #include <eddy/loop/detail/timer_queue.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
 #include <utility>
 
@@ -112,18 +113,25 @@ void timer_queue::settle_all(duration passed) noexcept {
 }
 
 void timer_queue::renumber() noexcept {
-  // Rare: a small way to sort, which is compiled once for both orders.
-  const auto sort = [this](bool (*less)(const entry&, const entry&)) {
-    std::ranges::make_heap(heap_, less);
-    std::ranges::sort_heap(heap_, less);
+  // Rare: a small way to sort.
+  const auto sort = [this](int (*compare)(const void*, const void*)) {
+    std::qsort(heap_.data(), heap_.size(), sizeof(entry), compare);
   };
-  sort([](const entry& a, const entry& b) { return a.node->order_ < b.node->order_; });
+  sort([](const void* a, const void* b) {
+    const std::uint32_t first = static_cast<const entry*>(a)->node->order_;
+    const std::uint32_t second = static_cast<const entry*>(b)->node->order_;
+    return int{first > second} - int{first < second};
+  });
   orders_ = 0;
   for (entry& e : heap_) {
     e.deadline = e.node->deadline_;
     e.node->order_ = e.node->filed_order_ = orders_++;
   }
-  sort(&before);  // which makes it a heap
+  sort([](const void* a, const void* b) {  // which makes it a heap
+    const entry& first = *static_cast<const entry*>(a);
+    const entry& second = *static_cast<const entry*>(b);
+    return int{before(second, first)} - int{before(first, second)};
+  });
   for (std::size_t i = 0; i < heap_.size(); ++i) place(i, heap_[i]);
 }
 
