@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/stop_token.h>
+
+#include <memory>
+
+#include <eddy/future/promise.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/keep_alive.h>
+
+namespace eddy {
+
+stop_source::stop_source() : stop_source(detail::current_loop("stop_source")) {}
+
+stop_source::stop_source(event_loop& loop) : state_(new detail::stop_state(loop)) {}
+
+stop_callback::stop_callback(const stop_token& token, handler<void()> handler)
+    : ready_node(&run), state_(token.state_) {
+  handler_.set(handler);
+  state_->wait(place_, *this);
+}
+
+void stop_callback::run(ready_node& node) {
+  static_cast<stop_callback&>(node).handler_.call(false);
+}
+
+task<> until_stopped(std::stop_token token) {
+  if (token.stop_requested()) co_return;
+  event_loop& loop = *event_loop::current();
+  const keep_alive others_may_request(loop);
+  // What was posted may be run when this has been dropped; setting it then does nothing.
+  const auto stop = std::make_shared<promise<>>(loop);
+  auto stopped = stop->get_future();
+  const std::stop_callback on_stop(
+      token, [stop, remote = loop.remote()] { remote.post([stop] { stop->set_value(); }); });
+  co_await std::move(stopped);
+}
+
+namespace detail {
+
+void stop_state::request() noexcept {
+  loop_->check_thread();
+  requested_ = true;
+  while (waiters_.linked()) {
+    auto& first = static_cast<waiter&>(*waiters_.next);
+    first.unlink();
+    loop_->ready(*first.node_);
+  }
+}
+
+void stop_state::wait(waiter& place, ready_node& node) noexcept {
+  loop_->check_thread();
+  if (requested_) return loop_->ready(node);
+  place.node_ = &node;
+  waiters_.push_back(place);
+}
+
+}  // namespace detail
+
+}  // namespace eddy

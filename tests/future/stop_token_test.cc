@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/stop_token.h> promises.
+#include <eddy/future/stop_token.h>
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<> note_stop(eddy::stop_token stop, journal* note, std::string name) {
+  co_await stop;
+  (*note)(name);
+}
+
+eddy::task<> note_std_stop(std::stop_token stop, journal* note, std::string name) {
+  co_await eddy::until_stopped(std::move(stop));
+  (*note)(name);
+}
+
+}  // namespace
+
+ASYNC_TEST("work sees that it is to stop, and ends where it can") {
+  int done = 0;
+  auto serve = [&done](eddy::stop_token stop) -> eddy::task<> {
+    while (!stop.stop_requested()) {
+      co_await eddy::sleep(2s);
+      ++done;
+    }
+  };
+  eddy::stop_source source;
+  auto serving = eddy::spawn(serve, source.token());
+  co_await eddy::sleep(3s);
+  CHECK_FALSE(source.stop_requested());
+  source.request_stop();
+  CHECK(source.stop_requested());
+  CHECK(source.token().stop_requested());
+  co_await std::move(serving);
+  CHECK(done == 2);  // the second was finished
+}
+
+ASYNC_TEST("those who await it go on in the order in which they came, not within the request") {
+  journal note;
+  eddy::stop_source source;
+  eddy::scope waiters;
+  for (const char* name : {"a", "b", "c"}) {
+    waiters.spawn(note_stop(source.token(), &note, name));
+  }
+  co_await eddy::yield();
+  CHECK(loop.dump().contains("a request to stop"));
+  source.request_stop();
+  source.request_stop();
+  CHECK(note == "");
+  co_await waiters.join();
+  CHECK(note == "a b c");
+
+  const eddy::stop_token late = source.token();
+  co_await late;  // it was requested
+}
+
+ASYNC_TEST("a wait for it that is dropped leaves no trace") {
+  journal note;
+  eddy::stop_source source;
+  auto a = eddy::spawn(note_stop(source.token(), &note, "a"));
+  auto b = eddy::spawn(note_stop(source.token(), &note, "b"));
+  const auto in_time = co_await eddy::as_result(eddy::timeout(1s, source.token()));
+  CHECK(in_time.error() == std::errc::timed_out);
+  SUBCASE("before the request") {
+    a = {};
+    source.request_stop();
+  }
+  SUBCASE("after it") {
+    source.request_stop();
+    a = {};
+  }
+  co_await std::move(b);
+  CHECK(note == "b");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "one that goes on may drop the others, and the source") {
+  std::vector<eddy::future<>> waiters;
+  std::optional<eddy::stop_source> source(std::in_place, loop);
+  journal note;
+  struct program {
+    static eddy::task<> wait(eddy::stop_token stop, std::vector<eddy::future<>>* all,
+                             std::optional<eddy::stop_source>* source, journal* note) {
+      co_await stop;
+      (*note)("first");
+      source->reset();
+      all->clear();
+    }
+  };
+  for (int i = 0; i < 3; ++i) {
+    waiters.push_back(eddy::spawn(loop, program::wait(source->token(), &waiters, &source, &note)));
+  }
+  loop.run_ready();
+  source->request_stop();
+  loop.run();
+  CHECK(note == "first");
+  CHECK(waiters.empty());
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a handler is called once, from the loop, if it is still there") {
+  journal note;
+  eddy::stop_source source(loop);
+  const eddy::stop_callback a(source.token(), [&] { note("a"); });
+  auto b = std::make_unique<eddy::stop_callback>(source.token(), [&] { note("b"); });
+  std::optional<eddy::stop_callback> c;
+  c.emplace(source.token(), [&] {
+    note("c");
+    c.reset();
+  });
+  SUBCASE("dropped before the request") {
+    b.reset();
+    source.request_stop();
+  }
+  SUBCASE("dropped after it") {
+    source.request_stop();
+    b.reset();
+  }
+  CHECK(note == "");
+  loop.run();
+  source.request_stop();
+  loop.run();
+  CHECK(note == "a c");
+
+  const eddy::stop_callback late(source.token(), [&] { note("late"); });
+  CHECK(note == "a c");
+  loop.run();
+  CHECK(note == "a c late");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "tokens may outlive their source, which then never stops") {
+  auto source = std::make_unique<eddy::stop_source>(loop);
+  const eddy::stop_token token = source->token();
+  eddy::stop_token same = token;
+  same = token;
+  const auto copy = *source;
+  source.reset();
+  CHECK_FALSE(token.stop_requested());
+  auto f = eddy::spawn(loop, eddy::stop_token(token));
+  loop.run();
+  CHECK_FALSE(f.ready());
+}
+
+ASYNC_TEST("a std::stop_token is awaited alike") {
+  journal note;
+  std::stop_source source;
+  eddy::scope waiters;
+  waiters.spawn(note_std_stop(source.get_token(), &note, "a"));
+  waiters.spawn(note_std_stop(source.get_token(), &note, "b"));
+  co_await eddy::yield();
+  source.request_stop();
+  CHECK(note == "");
+  co_await waiters.join();
+  CHECK(note.text().size() == 3);  // std::stop_token knows no order
+  co_await eddy::until_stopped(source.get_token());
+}
+
+ASYNC_TEST("and may be dropped, before and after the request") {
+  journal note;
+  std::stop_source source;
+  auto a = eddy::spawn(note_std_stop(source.get_token(), &note, "a"));
+  auto b = eddy::spawn(note_std_stop(source.get_token(), &note, "b"));
+  co_await eddy::yield();
+  a = {};
+  source.request_stop();
+  b = {};
+  co_await eddy::yield();
+  co_await eddy::yield();
+  CHECK(note == "");
+}
+
+TEST_SUITE("threads") {
+  ASYNC_TEST("the stop of a std::stop_token may be requested on another thread") {
+    for (int i = 0; i < 100; ++i) {
+      std::stop_source source;
+      std::jthread other([&source] { source.request_stop(); });
+      if (i % 2 == 0) {
+        co_await eddy::until_stopped(source.get_token());
+      } else {
+        auto dropped = eddy::spawn(eddy::until_stopped(source.get_token()));
+        co_await eddy::yield();
+      }
+      other.join();
+    }
+  }
+
+  TEST_CASE("a stop_source that is used on another thread stops the program") {
+    dies_saying("used from another thread", [] {
+      eddy::event_loop loop;
+      eddy::stop_source source(loop);
+      loop.defer([&] { std::thread([&] { source.request_stop(); }).join(); });
+      loop.run();
+    });
+  }
+}
