@@ -11,7 +11,9 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
+#include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -82,6 +84,16 @@ eddy::task<> join_few(eddy::event_loop*) {
   CHECK(a + b == 3);
 }
 
+eddy::task<> join_settled_few(eddy::event_loop*) {
+  auto [a, b] = co_await eddy::join_settled(grandchild(1), grandchild(2));
+  CHECK(*a + *b == 3);
+}
+
+eddy::task<> select_few(eddy::event_loop*) {
+  auto first = co_await eddy::select(eddy::sleep(1ms), grandchild(2));
+  CHECK(first.index() == 1);
+}
+
 eddy::task<> adapt_one(eddy::event_loop*) {
   const int n = co_await eddy::adapt<int>([](eddy::completer<int> done) {
     done(1);
@@ -115,6 +127,8 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   SUBCASE("dropping what is under way") { what = break_off; }
   SUBCASE("then") { what = chain; }
   SUBCASE("joining a few") { what = join_few; }
+  SUBCASE("joining a few, whatever they end with") { what = join_settled_few; }
+  SUBCASE("selecting among a few") { what = select_few; }
   SUBCASE("adapting") { what = adapt_one; }
   SUBCASE("a time limit") { what = limit_one; }
   SUBCASE("what is not eddy's") { what = await_foreign; }

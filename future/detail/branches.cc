@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/detail/branches.h>
+
+namespace eddy::detail {
+
+void branch_base::ended() noexcept {
+  frame& child = *std::exchange(child_, nullptr);
+  const bool is_value = take_from(child);
+  frame::retire(child);
+  branches& all = *all_;
+  all.note_end(*this, is_value);
+  if (all.waiting_ && all.over()) {
+    all.waiting_ = false;
+    frame::resume_next(*all.waiter_);
+  }
+}
+
+void branches::begin(branch_base& which) noexcept {
+  which.all_ = this;
+  which.waiter_ = waiter_;
+  ++left_;
+  if (!which.child_->start(which)) return;
+  frame& child = *std::exchange(which.child_, nullptr);
+  const bool is_value = which.take_from(child);
+  frame::destroy(child);  // what it took by value ends with it
+  note_end(which, is_value);
+}
+
+void branches::begin_all() noexcept {
+  for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) begin(*b);
+}
+
+void branches::cancel_all() noexcept {
+  for (branch_base* b = first_; b != nullptr; b = b->next_) b->cancel();
+}
+
+void branches::note_end(branch_base& which, bool is_value) noexcept {
+  --left_;
+  const until seen = is_value ? until::a_value : until::an_error;
+  if ((static_cast<unsigned>(until_) & static_cast<unsigned>(seen)) == 0) return;
+  decider_ = &which;
+  cancel_all();
+}
+
+void branches::describe(std::string& out, int depth) const {
+  switch (until_) {
+    case until::all_ended:
+    case until::an_error: out += "all of\n"; break;
+    case until::a_value: out += "any of\n"; break;
+    case until::one_ended: out += "the first of\n"; break;
+  }
+  for (const branch_base* b = first_; b != nullptr; b = b->next_) {
+    if (b->child_ == nullptr || b->child_->done()) continue;
+    indent(out, depth + 1);
+    b->child_->describe(out, depth + 1);
+  }
+}
+
+}  // namespace eddy::detail

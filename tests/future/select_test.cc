@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/select.h> promises.
+#include <eddy/future/select.h>
+
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/error_words.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<int> after(eddy::duration delay, int n) {
+  co_await eddy::sleep(delay);
+  co_return n;
+}
+
+eddy::task<int> at_once(int n) { co_return n; }
+
+eddy::task<> hold(counted, eddy::duration delay) { co_await eddy::sleep(delay); }
+
+eddy::task<> fail_after(eddy::duration delay, std::string what) {
+  if (delay != 0s) co_await eddy::sleep(delay);
+  throw std::runtime_error(what);
+}
+
+eddy::task<int> note_and_wait(journal* note, int n, eddy::duration delay) {
+  (*note)(n);
+  if (delay != 0s) co_await eddy::sleep(delay);
+  co_return n;
+}
+
+struct at_end {
+  explicit at_end(std::function<void()> f) : work(std::move(f)) {}
+  at_end(at_end&& other) noexcept : work(std::exchange(other.work, nullptr)) {}
+  ~at_end() {
+    if (work) work();
+  }
+  std::function<void()> work;
+};
+
+eddy::task<> hold_end(at_end) { co_await eddy::sleep(1h); }
+
+}  // namespace
+
+ASYNC_TEST("a select gives the value of the first to end, and says which that was") {
+  const auto before = clock.now();
+  auto first = co_await eddy::select(after(3s, 1), after(1s, 2), eddy::sleep(2s));
+  static_assert(std::is_same_v<decltype(first), std::variant<int, int, std::monostate>>);
+  CHECK(first.index() == 1);
+  CHECK(std::get<1>(first) == 2);
+  CHECK(clock.now() - before == 1s);
+
+  auto silent = co_await eddy::select(after(3s, 1), eddy::sleep(2s));
+  CHECK(silent.index() == 1);
+}
+
+ASYNC_TEST("a select keeps each value's kind") {
+  int n = 0;
+  eddy::promise<int&> p;
+  auto f = p.get_future();
+  p.set_value(n);
+  auto reference = co_await eddy::select(std::move(f), eddy::sleep(1s));
+  CHECK(&std::get<0>(reference).get() == &n);
+
+  auto boxed = []() -> eddy::task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); };
+  auto box = co_await eddy::select(eddy::sleep(1s), boxed());
+  CHECK(*std::get<1>(box) == 4);
+}
+
+ASYNC_TEST("the losers are gone before a select gives its value") {
+  int alive = 0;
+  auto waits = hold(counted(alive), 1h);
+  auto waits_too = hold(counted(alive), 2h);
+  auto first = co_await eddy::select(std::move(waits), after(1s, 2), std::move(waits_too));
+  CHECK(alive == 0);
+  CHECK(loop.count().timers == 0);
+  CHECK(first.index() == 1);
+}
+
+ASYNC_TEST("those that are selected begin in order, and none after one that ends at once") {
+  journal note;
+  auto first = co_await eddy::select(note_and_wait(&note, 1, 1s), note_and_wait(&note, 2, 0s),
+                                     note_and_wait(&note, 3, 0s));
+  CHECK(note == "1 2");
+  CHECK(first.index() == 1);
+}
+
+ASYNC_TEST("of several that are ready the first in order wins") {
+  eddy::promise<int> a;
+  eddy::promise<int> b;
+  auto fa = a.get_future();
+  auto fb = b.get_future();
+  b.set_value(2);
+  a.set_value(1);
+  auto first = co_await eddy::select(std::move(fa), std::move(fb));
+  CHECK(first.index() == 0);
+}
+
+ASYNC_TEST("of those that become ready in one turn the one that was first wins") {
+  eddy::promise<int> a;
+  eddy::promise<int> b;
+  auto selecting = eddy::spawn(eddy::select(a.get_future(), b.get_future()));
+  co_await eddy::yield();
+  b.set_value(2);
+  a.set_value(1);
+  auto first = co_await std::move(selecting);
+  CHECK(first.index() == 1);
+
+  auto timers = co_await eddy::select(after(2s, 1), eddy::sleep(1s), after(1s, 2));
+  CHECK(timers.index() == 1);
+}
+
+ASYNC_TEST("the winner's error comes out, and the losers are gone by then") {
+  int alive = 0;
+  std::string what;
+  try {
+    co_await eddy::select(hold(counted(alive), 1h), fail_after(1s, "wins"), after(2s, 1));
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+    CHECK(alive == 0);
+  }
+  CHECK(what == "wins");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the error of a loser that had come already does not vanish") {
+  std::string what;
+  loop.on_exception([&](std::exception_ptr e) { what += words_of(e) + "."; });
+  struct program {
+    static eddy::task<> of_two_ready() {
+      eddy::promise<int> a;
+      eddy::promise<int> b;
+      auto fa = a.get_future();
+      auto fb = b.get_future();
+      a.set_value(1);
+      b.set_error(std::make_exception_ptr(std::runtime_error("lost")));
+      auto first = co_await eddy::select(std::move(fa), std::move(fb));
+      CHECK(first.index() == 0);
+    }
+    static eddy::task<> of_one_turn() {
+      eddy::promise<int> a;
+      eddy::promise<int> b;
+      auto selecting = eddy::spawn(eddy::select(a.get_future(), b.get_future()));
+      co_await eddy::yield();
+      a.set_value(1);
+      b.set_error(std::make_exception_ptr(std::runtime_error("lost")));
+      auto first = co_await std::move(selecting);
+      CHECK(first.index() == 0);
+    }
+    static eddy::task<> of_tasks() {
+      auto loser = eddy::spawn(fail_after(1s, "lost"));
+      co_await eddy::yield();
+      auto first = co_await eddy::select(after(1s, 1), std::move(loser));
+      CHECK(first.index() == 0);
+    }
+  };
+  SUBCASE("of two that were ready") { eddy::block_on(loop, program::of_two_ready()); }
+  SUBCASE("of two that became ready in one turn") { eddy::block_on(loop, program::of_one_turn()); }
+  SUBCASE("of a task that was spawned") {
+    auto f = eddy::spawn(loop, program::of_tasks());
+    loop.run();
+    CHECK(f.ready());
+  }
+  loop.run();
+  CHECK(what == "lost.");
+}
+
+ASYNC_TEST("a loser takes nothing: what it waited for goes to the next one") {
+  eddy::promise<int> p;
+  bool cancelled = false;
+  p.on_cancel([&] { cancelled = true; });
+  auto first = co_await eddy::select(p.get_future(), at_once(2));
+  CHECK(first.index() == 1);
+  CHECK(cancelled);
+  CHECK_FALSE(p.wanted());
+}
+
+ASYNC_TEST("a select over a range tells the index and the value") {
+  SUBCASE("of values") {
+    std::vector<eddy::task<int>> tasks;
+    for (int i = 0; i < 100; ++i) tasks.push_back(after(1ms * (i == 42 ? 1 : 100 + i), i));
+    auto [index, value] = co_await eddy::select(std::move(tasks));
+    CHECK(index == 42);
+    CHECK(value == 42);
+  }
+  SUBCASE("of void") {
+    int alive = 0;
+    std::vector<eddy::task<>> tasks;
+    tasks.push_back(hold(counted(alive), 2s));
+    tasks.push_back(hold(counted(alive), 1s));
+    const eddy::selected<void> first = co_await eddy::select(std::move(tasks));
+    CHECK(first.index == 1);
+    CHECK(alive == 0);
+  }
+  SUBCASE("or throws the winner's error") {
+    std::vector<eddy::task<>> tasks;
+    tasks.push_back(fail_after(2s, "second"));
+    tasks.push_back(fail_after(1s, "first"));
+    std::string what;
+    try {
+      co_await eddy::select(std::move(tasks));
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    CHECK(what == "first");
+  }
+  CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("a select of what is always ready lets the others run") {
+  bool done = false;
+  struct program {
+    static eddy::task<> other(bool* flag) {
+      *flag = true;
+      co_return;
+    }
+  };
+  auto f = eddy::spawn(program::other(&done));
+  for (int i = 0; i < 1000 && !done; ++i) {
+    eddy::promise<int> p;
+    auto ready = p.get_future();
+    p.set_value(1);
+    auto first = co_await eddy::select(std::move(ready), eddy::sleep(1h));
+    CHECK(first.index() == 0);
+  }
+  CHECK(done);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "dropping a select drops all") {
+  int alive = 0;
+  auto f = eddy::spawn(loop, eddy::select(hold(counted(alive), 1h), hold(counted(alive), 2h)));
+  CHECK(alive == 2);
+  SUBCASE("before it began") {}
+  SUBCASE("while all wait") {
+    loop.run_ready();
+    CHECK(loop.count().timers == 2);
+    const auto tree = loop.dump();
+    CHECK(tree.contains("the first of\n"));
+    CHECK(tree.contains("hold at select_test.cc:"));
+  }
+  f = {};
+  CHECK(alive == 0);
+  CHECK(loop.count().timers == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the end of a loser may drop who waits for the select") {
+  journal note;
+  eddy::future<> waiter;
+  struct program {
+    static eddy::task<> wait(eddy::future<>* self, journal* to, eddy::duration winner) {
+      auto drops = [=] {
+        (*to)("dropped");
+        *self = {};
+      };
+      auto loser = hold_end(at_end(std::move(drops)));
+      co_await eddy::select(std::move(loser), note_and_wait(to, 1, winner));
+      co_await eddy::yield();
+      (*to)("never");
+    }
+  };
+  SUBCASE("of one that wins later") {
+    waiter = eddy::spawn(loop, program::wait(&waiter, &note, 1s));
+    loop.run();
+  }
+  SUBCASE("of one that wins at once") {
+    waiter = eddy::spawn(loop, program::wait(&waiter, &note, 0s));
+    loop.run();
+  }
+  CHECK(note == "1 dropped");
+}
+
+ASYNC_TEST("a select may be looked at at any time, also while it ends") {
+  auto look = [](eddy::event_loop* on, eddy::duration d) -> eddy::task<> {
+    const at_end looks([on] { CHECK(on->dump().contains("tasks")); });
+    if (d != 0s) co_await eddy::sleep(d);
+  };
+  co_await eddy::select(look(&loop, 3s), look(&loop, 1s), look(&loop, 2s));
+  co_await eddy::select(look(&loop, 3s), look(&loop, 0s), look(&loop, 2s));
+}
+
+TEST_CASE("a select of an empty range stops the program") {
+  dies_saying("select was given a range without an element",
+              [] { eddy::block_on(eddy::select(std::vector<eddy::task<>>())); });
+}
