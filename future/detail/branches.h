@@ -92,7 +92,6 @@ protected:
   /// The one whose end was the end of all.
   [[nodiscard]] branch_base* decider() const noexcept { return decider_; }
   [[nodiscard]] frame& waiter() const noexcept { return *waiter_; }
-  void no_wait() noexcept { waiting_ = false; }
 
 private:
   friend branch_base;

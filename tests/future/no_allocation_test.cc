@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // No call of malloc in the steady state: what <eddy/future/task.h> and its
 // neighbours say of memory.
+#include <array>
 #include <coroutine>
 #include <cstddef>
 #include <utility>
@@ -9,10 +10,12 @@
 
 #include <eddy/future/adapt.h>
 #include <eddy/future/block_on.h>
+#include <eddy/future/concurrent.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
 #include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/race_ok.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
@@ -94,6 +97,19 @@ eddy::task<> select_few(eddy::event_loop*) {
   CHECK(first.index() == 1);
 }
 
+eddy::task<> race_few(eddy::event_loop*) {
+  const int n = co_await eddy::race_ok(grandchild(1), child(2));
+  CHECK(n == 2);
+}
+
+eddy::task<> for_each_of_a_few(eddy::event_loop*) {
+  static constexpr std::array numbers{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  int sum = 0;
+  auto add = [&sum](int n) -> eddy::task<> { sum += co_await grandchild(n); };
+  co_await eddy::for_each_concurrent(numbers, 3, add);
+  CHECK(sum == 55);
+}
+
 eddy::task<> adapt_one(eddy::event_loop*) {
   const int n = co_await eddy::adapt<int>([](eddy::completer<int> done) {
     done(1);
@@ -129,6 +145,8 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   SUBCASE("joining a few") { what = join_few; }
   SUBCASE("joining a few, whatever they end with") { what = join_settled_few; }
   SUBCASE("selecting among a few") { what = select_few; }
+  SUBCASE("a race of a few") { what = race_few; }
+  SUBCASE("for each of a few") { what = for_each_of_a_few; }
   SUBCASE("adapting") { what = adapt_one; }
   SUBCASE("a time limit") { what = limit_one; }
   SUBCASE("what is not eddy's") { what = await_foreign; }

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/concurrent.h>
+
+#include <eddy/loop/event_loop.h>
+
+namespace eddy::detail {
+
+void check_limit(std::size_t limit) {
+  if (limit == 0) misuse("a limit of 0 would let none run");
+}
+
+bool room_wait::begin_next() noexcept {
+  if (next_ != nullptr) begin(*std::exchange(next_, nullptr));
+  if (has_to_wait()) return true;
+  if (frame::may_go_on()) return false;
+  event_loop::current()->ready(waiter());
+  return true;
+}
+
+}  // namespace eddy::detail
