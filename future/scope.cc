@@ -130,6 +130,11 @@ void scope::describe_all(std::string& out, int depth, const detail::link& childr
 
 namespace detail {
 
+void throw_scope_cancelled() {
+  throw std::system_error(std::make_error_code(std::errc::operation_canceled),
+                          "the scope was cancelled before its body had ended");
+}
+
 void scope_child::take_from(frame& body) noexcept {
   stage_ = stage::value;
   in_scope()->ended(*this, std::move(body.error()));

@@ -4,7 +4,9 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -13,6 +15,7 @@
 #include <eddy/future/awaitable.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/detail/future_state.h>
+#include <eddy/future/outcome.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -108,6 +111,7 @@ public:
   [[nodiscard, gnu::cold]] std::string dump() const;
 
   void describe(std::string& out) const override;
+  using inspectable::loop;
 
 private:
   friend detail::scope_child;
@@ -135,6 +139,26 @@ private:
   detail::scope_wait* joined_ = nullptr;
   bool* destroyed_ = nullptr;  // to be told, while children are being cancelled
 };
+
+/// `co_await with_scope(body, arguments…)` gives what the coroutine
+/// `body(scope&, arguments…)` gives, when it and all that it spawned into that
+/// scope have ended. The function and the arguments are moved into the task.
+///
+///     auto fetch_both = [](eddy::scope& s, std::string a, std::string b) -> eddy::task<> {
+///       s.spawn(fetch(a));
+///       co_await fetch(b);
+///     };
+///     co_await eddy::with_scope(fetch_both, here, there);
+///
+/// The body is a child as the others are: the first error of any of them cancels
+/// the rest and comes out.
+/// Errors: that; `std::system_error` with `operation_canceled` if the scope was
+/// cancelled before the body had ended.
+/// Cancelling: cancels all of it.
+template <class Function, class... Arguments>
+  requires awaitable<std::invoke_result_t<Function&, scope&, Arguments...>>
+[[nodiscard]] auto with_scope(Function body, Arguments... arguments)
+    -> task<await_result_t<std::invoke_result_t<Function&, scope&, Arguments...>>>;
 
 // implementation
 
@@ -255,6 +279,19 @@ task<T> finish_in(scope* s, event_loop* loop, task<T> work) {
   co_return co_await std::move(value);
 }
 
+[[noreturn]] void throw_scope_cancelled();
+
+template <class T>
+task<> give_to(std::optional<outcome<T>>* place, task<T> work) {
+  if constexpr (std::is_void_v<T>) {
+    co_await std::move(work);
+    place->emplace();
+  } else {
+    decltype(auto) value = co_await std::move(work);
+    place->emplace(std::in_place, std::forward<decltype(value)>(value));
+  }
+}
+
 }  // namespace detail
 
 inline detail::scope_end scope::join() noexcept { return detail::scope_end(*this); }
@@ -263,6 +300,20 @@ template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 task<await_result_t<Awaitable>> scope::finish(Awaitable&& work) {
   return detail::finish_in(this, &loop(), detail::as_task(std::forward<Awaitable>(work)));
+}
+
+template <class Function, class... Arguments>
+  requires awaitable<std::invoke_result_t<Function&, scope&, Arguments...>>
+auto with_scope(Function body, Arguments... arguments)
+    -> task<await_result_t<std::invoke_result_t<Function&, scope&, Arguments...>>> {
+  using value = await_result_t<std::invoke_result_t<Function&, scope&, Arguments...>>;
+  std::optional<outcome<value>> end;
+  scope all;
+  all.spawn(detail::give_to<value>(
+      &end, detail::as_task(std::invoke(body, all, std::move(arguments)...))));
+  co_await all.join();
+  if (!end) detail::throw_scope_cancelled();
+  co_return detail::get<value>(*std::move(end));
 }
 
 }  // namespace eddy

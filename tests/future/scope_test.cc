@@ -24,6 +24,7 @@
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/error_words.h"
 #include "support/forked.h"
 #include "support/journal.h"
 
@@ -56,14 +57,6 @@ eddy::task<> fail_after(eddy::duration delay, const char* why = "failed") {
 }
 
 eddy::task<> count_until(counted, eddy::duration delay) { co_await eddy::sleep(delay); }
-
-std::string what_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-}
 
 eddy::task<std::string> error_of(eddy::task<> work) {
   std::string what = "none";
@@ -382,7 +375,7 @@ TEST_CASE_FIXTURE(async_fixture, "what goes with a child may destroy the scope, 
   SUBCASE("when a sibling fails") {
     s->spawn(hold(at_end([&] {
       s->on_error(nullptr);
-      loop.on_exception([&](const std::exception_ptr& e) { note(what_of(e)); });
+      loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
       s.reset();
     })));
     s->spawn(fail_after(1s));
@@ -409,7 +402,7 @@ TEST_CASE_FIXTURE(async_fixture, "a scope may be a member, and its failures go t
   struct server {
     explicit server(eddy::event_loop& loop) : tasks(loop) {
       tasks.on_error([this](const std::exception_ptr& e) {
-        note(what_of(e));
+        note(words_of(e));
         CHECK(tasks.size() == 0);
         if (++failures < 2) tasks.spawn(fail_after(1s, "second"));
       });
@@ -444,7 +437,7 @@ TEST_CASE_FIXTURE(async_fixture, "the handler of failures may destroy the scope,
   SUBCASE("be given late") {
     loop.run();
     std::string what;
-    s->on_error([&](const std::exception_ptr& e) { what = what_of(e); });
+    s->on_error([&](const std::exception_ptr& e) { what = words_of(e); });
     CHECK(what.empty());
     loop.run();
     CHECK(what == "failed");
@@ -454,7 +447,7 @@ TEST_CASE_FIXTURE(async_fixture, "the handler of failures may destroy the scope,
 ASYNC_TEST("a join beside a handler of failures only waits") {
   std::string what;
   eddy::scope s;
-  s.on_error([&](const std::exception_ptr& e) { what = what_of(e); });
+  s.on_error([&](const std::exception_ptr& e) { what = words_of(e); });
   s.spawn(fail_after(1s));
   co_await s.join();
   CHECK(what == "failed");
@@ -591,6 +584,53 @@ ASYNC_TEST("work to finish does not begin before it is awaited") {
     CHECK(alive == 1);
     CHECK(outer.size() == 0);
   }
+  CHECK(alive == 0);
+}
+
+ASYNC_TEST("with_scope gives its body's value when all that was spawned has ended") {
+  journal note;
+  auto body = [&note](eddy::scope& s, std::unique_ptr<int> n) -> eddy::task<int> {
+    s.spawn(note_after(2s, &note, "child"));
+    co_await eddy::sleep(1s);
+    note("body");
+    co_return *n;
+  };
+  auto work = eddy::with_scope(std::move(body), std::make_unique<int>(42));
+  const int answer = co_await std::move(work);
+  CHECK(answer == 42);
+  CHECK(note == "body child");
+}
+
+ASYNC_TEST("an error of the body or of a child cancels all the others and comes out") {
+  int alive = 0;
+  const char* expected = "";
+  std::string what;
+  SUBCASE("of the body") {
+    expected = "body";
+    auto body = [&](eddy::scope& s) -> eddy::task<> {
+      s.spawn(count_until(counted(alive), 1h));
+      co_await eddy::sleep(1s);
+      throw std::runtime_error("body");
+    };
+    what = co_await error_of(eddy::with_scope(body));
+  }
+  SUBCASE("of a child") {
+    expected = "child";
+    auto body = [&](eddy::scope& s) -> eddy::task<> {
+      s.spawn(fail_after(1s, "child"));
+      co_await count_until(counted(alive), 1h);
+    };
+    what = co_await error_of(eddy::with_scope(body));
+  }
+  SUBCASE("or the end of it by cancel") {
+    expected = "cancelled before its body";
+    auto body = [&](eddy::scope& s) -> eddy::task<> {
+      s.cancel();
+      co_await count_until(counted(alive), 1h);
+    };
+    what = co_await error_of(eddy::with_scope(body));
+  }
+  CHECK(what.contains(expected));
   CHECK(alive == 0);
 }
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/finally.h>
+
+namespace eddy::detail {
+
+clean_up_on_exit::~clean_up_on_exit() {
+  if (work_) outer_->spawn(std::move(work_));
+  if (error_ != nullptr) outer_->loop().raise(std::move(error_));
+}
+
+void clean_up_on_exit::rethrow(outcome<void> clean_up) {
+  if (error_ == nullptr) return get<void>(std::move(clean_up));
+  if (!clean_up) outer_->loop().raise(std::move(clean_up.error()));
+  std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+}  // namespace eddy::detail

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/finally.h> promises.
+#include <eddy/future/finally.h>
+
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/error_words.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+struct noted {
+  noted(journal* n, const char* w) noexcept : note(n), what(w) {}
+  noted(noted&& other) noexcept : note(std::exchange(other.note, nullptr)), what(other.what) {}
+  ~noted() {
+    if (note != nullptr) (*note)(what);
+  }
+  journal* note;
+  const char* what;
+};
+
+eddy::task<int> work(journal* note, eddy::duration delay) {
+  const noted gone(note, "work");
+  co_await eddy::sleep(delay);
+  co_return 42;
+}
+
+eddy::task<int> fail(std::string why, eddy::duration delay) {
+  co_await eddy::sleep(delay);
+  throw std::runtime_error(why);
+}
+
+eddy::task<> clean_up(journal* note, eddy::duration delay) {
+  const noted gone(note, "end");
+  (*note)("clean");
+  co_await eddy::sleep(delay);
+  (*note)("clean");
+}
+
+eddy::task<> fail_to_clean_up(std::string why, eddy::duration delay) {
+  co_await eddy::sleep(delay);
+  throw std::runtime_error(why);
+}
+
+template <class Awaitable>
+eddy::task<std::string> error_of(Awaitable what) {
+  try {
+    co_await std::move(what);
+  } catch (const std::exception& e) {
+    co_return e.what();
+  }
+  co_return "none";
+}
+
+}  // namespace
+
+ASYNC_TEST("the clean-up ends before the value comes out") {
+  journal note;
+  eddy::scope outer;
+  const int answer = co_await eddy::finally(outer, work(&note, 1s), clean_up(&note, 1s), 5s);
+  CHECK(answer == 42);
+  CHECK(note == "work clean clean end");
+  co_await outer.join();
+}
+
+ASYNC_TEST("and before an error does") {
+  journal note;
+  eddy::scope outer;
+  const std::string what =
+      co_await error_of(eddy::finally(outer, fail("no", 1s), clean_up(&note, 1s), 5s));
+  CHECK(what == "no");
+  CHECK(note == "clean clean end");
+  co_await outer.join();
+}
+
+ASYNC_TEST("work that is dropped is cleaned up after by the scope") {
+  journal note;
+  eddy::scope outer;
+  auto f = eddy::spawn(eddy::finally(outer, work(&note, 1h), clean_up(&note, 1s), 5s));
+  co_await eddy::sleep(1s);
+  f = {};
+  CHECK(note == "work");
+  CHECK(outer.size() == 1);
+  co_await outer.join();
+  CHECK(note == "work clean clean end");
+}
+
+ASYNC_TEST("a clean-up goes on though its caller is dropped") {
+  journal note;
+  eddy::scope outer;
+  auto f = eddy::spawn(eddy::finally(outer, work(&note, 1s), clean_up(&note, 2s), 5s));
+  co_await eddy::sleep(2s);
+  CHECK(note == "work clean");
+  f = {};
+  CHECK(note == "work clean");
+  co_await outer.join();
+  CHECK(note == "work clean clean end");
+}
+
+ASYNC_TEST("work that has not begun needs no clean-up") {
+  journal note;
+  eddy::scope outer;
+  {
+    const auto unused = eddy::finally(outer, work(&note, 1s), clean_up(&note, 1s), 5s);
+  }
+  CHECK(note == "");
+  CHECK(outer.size() == 0);
+  co_return;
+}
+
+ASYNC_TEST("a clean-up that takes too long is cancelled, which is an error") {
+  journal note;
+  eddy::scope outer;
+  std::string what;
+  SUBCASE("of the caller's") {
+    what = co_await error_of(eddy::finally(outer, work(&note, 1s), clean_up(&note, 1h), 5s));
+    co_await outer.join();
+  }
+  SUBCASE("of the scope's if that is gone") {
+    auto f = eddy::spawn(eddy::finally(outer, work(&note, 1h), clean_up(&note, 1h), 5s));
+    co_await eddy::sleep(1s);
+    f = {};
+    what = co_await error_of(outer.join());
+  }
+  CHECK(what.contains("5000 ms"));
+  CHECK(note == "work clean end");
+}
+
+ASYNC_TEST("a clean-up's error comes out after a value") {
+  journal note;
+  eddy::scope outer;
+  const std::string what = co_await error_of(
+      eddy::finally(outer, work(&note, 1s), fail_to_clean_up("not clean", 1s), 5s));
+  CHECK(what == "not clean");
+  co_await outer.join();
+}
+
+ASYNC_TEST("it is the scope's if the caller is gone") {
+  journal note;
+  eddy::scope outer;
+  auto f =
+      eddy::spawn(eddy::finally(outer, work(&note, 2s), fail_to_clean_up("not clean", 2s), 5s));
+  SUBCASE("while it works") { co_await eddy::sleep(1s); }
+  SUBCASE("while it cleans up") { co_await eddy::sleep(3s); }
+  f = {};
+  const std::string what = co_await error_of(outer.join());
+  CHECK(what == "not clean");
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "an error of both: the work's comes out, the clean-up's leaves run") {
+  struct program {
+    static eddy::task<> run(std::string* what) {
+      eddy::scope outer;
+      *what = co_await error_of(
+          eddy::finally(outer, fail("no", 1s), fail_to_clean_up("not clean", 1s), 5s));
+    }
+  };
+  std::string what;
+  std::string raised;
+  loop.on_exception([&](const std::exception_ptr& error) { raised = words_of(error); });
+  auto f = eddy::spawn(loop, program::run(&what));
+  loop.run();
+  CHECK(what == "no");
+  CHECK(raised == "not clean");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the work's error does not vanish with a caller that is dropped") {
+  journal note;
+  {
+    eddy::scope outer(loop);
+    auto f = eddy::spawn(loop, eddy::finally(outer, fail("no", 1s), clean_up(&note, 1h), 2h));
+    while (note == "") loop.run_once();
+    f = {};
+    CHECK_THROWS_WITH_AS(loop.run(), "no", std::runtime_error);
+    loop.run();
+  }
+  CHECK(note == "clean clean end");
+}
+
+ASYNC_TEST("a scope that is cancelled drops the clean-up, too") {
+  journal note;
+  auto f = eddy::future<int>();
+  {
+    eddy::scope outer;
+    f = eddy::spawn(eddy::finally(outer, work(&note, 1s), clean_up(&note, 1h), 2h));
+    co_await eddy::sleep(2s);
+    CHECK(note == "work clean");
+  }
+  CHECK(note == "work clean end");
+  const auto end = co_await eddy::as_result(std::move(f));
+  CHECK(end.error() == std::errc::operation_canceled);
+}
