@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/block_on.h>
 
+#include <eddy/future/detail/way_of_error.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -16,7 +17,10 @@ void forbid_nested_block_on() noexcept {
 void run_until_ready(const future_core& work) {
   event_loop& loop = work.loop();
   loop.run();
-  if (work.ready()) return;
+  if (work.ready()) {
+    if (work.failed()) tell_way_on_terminate();
+    return;
+  }
   if (loop.stopped()) {
     throw_error(std::errc::operation_canceled, "block_on: the loop was stopped");
   }

@@ -94,7 +94,7 @@ public:
     requires std::constructible_from<typename stored<T>::type, U>
   void return_value(U&& value) {
     value_.emplace(std::forward<U>(value));
-    end_with(nullptr);
+    end_with_value();
   }
 
   /// The value, or the exception thrown.
@@ -114,7 +114,7 @@ private:
 template <>
 class returns<void> : public frame {
 public:
-  void return_void() noexcept { end_with(nullptr); }
+  void return_void() noexcept { end_with_value(); }
 
   void get() {
     if (error() != nullptr) std::rethrow_exception(std::move(error()));
@@ -146,7 +146,7 @@ public:
     return awaiter();
   }
 
-  void unhandled_exception() noexcept { this->end_with(std::current_exception()); }
+  void unhandled_exception() noexcept { this->end_with_error(); }
 
   template <class Awaitable>
     requires(!std::is_scalar_v<Awaitable>)

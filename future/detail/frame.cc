@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <bit>
 #include <source_location>
-#include <string_view>
 
+#include <eddy/future/detail/await_place.h>
 #include <eddy/future/detail/future_state.h>
+#include <eddy/future/detail/way_of_error.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 
@@ -20,22 +21,6 @@ constexpr int deepest = 32;
 // How far an awaited coroutine may start on its awaiter's stack. A chain that
 // is deeper goes on from the ready queue, so that none overflows.
 constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{64} * 1024;
-
-/// Of "int (anonymous namespace)::f(char) [with ...]" it is "(anonymous namespace)::f".
-std::string_view bare_name(std::string_view signature) noexcept {
-  std::size_t end = std::string_view::npos;  // of the name, before the parameters
-  int nested = 0;
-  for (std::size_t i = std::min(signature.find(" ["), signature.size()); i-- != 0;) {
-    const char c = signature[i];
-    if (c == ' ' && nested == 0 && end != std::string_view::npos) {
-      return signature.substr(i + 1, end - i - 1);
-    }
-    if (c == ')' || c == '>') ++nested;
-    if (c == '(' || c == '<') --nested;
-    if (c == '(' && nested == 0 && end == std::string_view::npos) end = i;
-  }
-  return signature.substr(0, end);
-}
 
 }  // namespace
 
@@ -108,6 +93,14 @@ void frame::tell_end() noexcept {
   }
 }
 
+void frame::end_with_error() noexcept {
+  const void* const where = where_;
+  std::construct_at(&error_, std::current_exception());
+  const frame* const waiter = above();
+  const bool waits = waiter != nullptr && waiter->waits_for_ != 0;
+  error_passes(error_, *this, where, waits ? waiter : nullptr, waits ? waiter->where_ : nullptr);
+}
+
 frame* frame::above() const noexcept {
   if ((then_ & for_ending) != 0) return pointer_in<ending>(then_)->waiter_;
   if ((then_ & for_future) != 0) return pointer_in<future_core>(then_)->waiter();
@@ -140,13 +133,9 @@ void frame::destroy_all(frame& top) noexcept {
 void frame::describe_place(std::string& out) const {
   if (done() || where_ == nullptr) return;  // it has not come to a co_await
   const auto where = std::bit_cast<std::source_location>(where_);
-  const std::string_view name = bare_name(where.function_name());
-  if (name.starts_with("eddy::detail::")) return;  // a coroutine that the user did not write
-  std::string_view file = where.file_name();
-  if (const auto slash = file.rfind('/'); slash != std::string_view::npos) {
-    file.remove_prefix(slash + 1);
-  }
-  add_text(out, {name, " at ", file, ":", where.line(), ": "});
+  if (!is_the_users(where)) return;
+  add_place(out, where);
+  out += ": ";
 }
 
 void frame::describe(std::string& out, int depth) const {

@@ -190,7 +190,9 @@ protected:
     if ((then_ & starting) == 0) tell_end();
   }
 
-  void end_with(std::exception_ptr error) noexcept { std::construct_at(&error_, std::move(error)); }
+  void end_with_value() noexcept { std::construct_at(&error_); }
+  /// With the exception that is being handled.
+  [[gnu::cold]] void end_with_error() noexcept;
 
   /// `where` is what a `std::source_location` holds. As an argument, an object
   /// of that class would take 8 bytes of the frame at each co_await: g++ 12 keeps

@@ -40,7 +40,7 @@ public:
     if (event_loop::current() != &state_->loop()) {
       misuse("a future was awaited on another loop than its own");
     }
-    return state_->ready() && frame::may_go_on();
+    return state_->ready() && !state_->failed() && frame::may_go_on();
   }
 
   template <class Promise>

@@ -31,9 +31,14 @@ public:
   /// Whether the result is there, or was.
   [[nodiscard]] bool ready() const noexcept { return stage_ != stage::under_way; }
 
+  [[nodiscard]] bool failed() const noexcept { return stage_ == stage::error; }
+
   /// Queues `node` when the result is there. `is_frame`: it is a coroutine's.
   void await(ready_node& node, bool is_frame) noexcept {
-    if (ready()) return loop().ready(node);
+    if (ready()) {
+      if (is_frame && failed()) error_goes_to(static_cast<frame&>(node));
+      return loop().ready(node);
+    }
     next_ = &node;
     next_is_ = is_frame ? follower::frame : follower::node;
   }
@@ -80,10 +85,7 @@ protected:
   /// False once the future was dropped before there was a value.
   [[nodiscard]] bool wanted() const noexcept { return wanted_; }
 
-  void set_error(std::exception_ptr error) noexcept {
-    std::construct_at(&error_, std::move(error));
-    stage_ = stage::error;
-  }
+  [[gnu::cold]] void set_error(std::exception_ptr error) noexcept;
 
   // For one that owns a coroutine:
   void launch(frame& body) noexcept {
@@ -111,6 +113,7 @@ private:
   bool abandon() noexcept final;
   void undetach() noexcept;
 
+  [[gnu::cold]] void error_goes_to(frame& waiter) const noexcept;
   void drop_unready() noexcept;
   void drop_body() noexcept;     // and all under it
   void destroy_body() noexcept;  // whose own children are gone already

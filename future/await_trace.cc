@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/await_trace.h>
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <typeinfo>
+
+#include <eddy/future/detail/await_place.h>
+#include <eddy/future/detail/frame.h>
+#include <eddy/future/detail/way_of_error.h>
+
+namespace eddy {
+
+namespace detail {
+
+namespace {
+
+/// An exception, without being kept alive: its ways are forgotten, or taken
+/// over by the next one at that place that can't have come by another.
+struct identity {
+  identity() noexcept = default;
+  explicit identity(const std::exception_ptr& error) noexcept
+      : type(error == nullptr ? nullptr : error.__cxa_exception_type()) {
+    static_assert(sizeof object == sizeof error);
+    std::memcpy(static_cast<void*>(&object), static_cast<const void*>(&error), sizeof object);
+  }
+  friend bool operator==(const identity&, const identity&) noexcept = default;
+
+  const void* object = nullptr;
+  const std::type_info* type = nullptr;
+};
+
+class way {
+public:
+  way() noexcept = default;
+  explicit way(identity error) noexcept : error_(error) {}
+
+  [[nodiscard]] const identity& error() const noexcept { return error_; }
+
+  /// Whether it is `by` through which this error comes next, at this co_await.
+  [[nodiscard]] bool goes_on(const frame* by, const void* where) const noexcept {
+    return next_ == by && next_where_ == where;
+  }
+  /// Whether it waits to be awaited.
+  [[nodiscard]] bool waits() const noexcept { return next_ == nullptr; }
+
+  void add(const void* where) noexcept {
+    if (where != nullptr && size_ < places_.size()) places_[size_++] = where;
+  }
+  void comes_next(const frame* next, const void* where) noexcept {
+    next_ = next;
+    next_where_ = where;
+    if (next != nullptr) add(where);
+  }
+
+  [[nodiscard]] std::vector<std::source_location> places() const {
+    std::vector<std::source_location> all;
+    for (std::size_t i = 0; i < size_; ++i) {
+      const auto where = std::bit_cast<std::source_location>(places_[i]);
+      if (is_the_users(where)) all.push_back(where);
+    }
+    return all;
+  }
+
+private:
+  identity error_;
+  const frame* next_ = nullptr;  // null if nobody awaits it yet
+  const void* next_where_ = nullptr;
+  std::size_t size_ = 0;
+  std::array<const void*, 32> places_{};
+};
+
+struct ways {
+  way* find(const identity& error) noexcept {
+    for (way& w : last) {
+      if (w.error() == error) return &w;
+    }
+    return nullptr;
+  }
+  way& begin(const identity& error) noexcept {
+    oldest = (oldest + 1) % last.size();
+    return last[oldest] = way(error);
+  }
+
+  std::array<way, 8> last;
+  std::size_t oldest = 0;
+};
+
+thread_local std::unique_ptr<ways> ways_here;
+
+std::terminate_handler terminate_before = nullptr;
+
+[[noreturn]] void tell_and_terminate() {
+  try {
+    const std::string text = await_trace_text();
+    if (!text.empty())
+      std::fprintf(stderr, "an error that nobody caught came by\n%s", text.c_str());
+  } catch (...) {  // for want of memory: then without
+  }
+  if (terminate_before != nullptr) terminate_before();
+  std::abort();
+}
+
+}  // namespace
+
+void error_passes(const std::exception_ptr& error, const frame& by, const void* where,
+                  const frame* next, const void* next_where) noexcept {
+  if (ways_here == nullptr) ways_here.reset(new (std::nothrow) ways);
+  if (ways_here == nullptr) return;
+  const identity which(error);
+  way* found = ways_here->find(which);
+  if (found == nullptr) {
+    found = &ways_here->begin(which);
+    found->add(where);
+  } else if (!found->goes_on(&by, where)) {
+    *found = way(which);
+    found->add(where);
+  }
+  found->comes_next(next, next_where);
+}
+
+void error_waits(const std::exception_ptr& error, const frame& next,
+                 const void* next_where) noexcept {
+  if (ways_here == nullptr) return;
+  way* const found = ways_here->find(identity(error));
+  if (found != nullptr && found->waits()) found->comes_next(&next, next_where);
+}
+
+void tell_way_on_terminate() noexcept {
+  static const bool once = [] {
+    terminate_before = std::set_terminate(&tell_and_terminate);
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
+}  // namespace detail
+
+std::vector<std::source_location> await_trace(const std::exception_ptr& error) {
+  if (error == nullptr || detail::ways_here == nullptr) return {};
+  const detail::way* const found = detail::ways_here->find(detail::identity(error));
+  return found == nullptr ? std::vector<std::source_location>() : found->places();
+}
+
+std::string await_trace_text(const std::exception_ptr& error) {
+  std::string text;
+  for (const std::source_location& where : await_trace(error)) {
+    detail::indent(text, 1);
+    detail::add_place(text, where);
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace eddy

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <exception>
+
+namespace eddy::detail {
+
+class frame;
+
+/// Notes for `await_trace` that the error leaves the coroutine `by`, whose last
+/// co_await was at `where`. It is awaited by `next`, if that is not null, at
+/// `next_where`.
+[[gnu::cold]] void error_passes(const std::exception_ptr& error, const frame& by, const void* where,
+                                const frame* next, const void* next_where) noexcept;
+
+/// It has waited for `next`, which awaits it at `next_where` now.
+[[gnu::cold]] void error_waits(const std::exception_ptr& error, const frame& next,
+                               const void* next_where) noexcept;
+
+/// Has a program that ends by an error print its way.
+[[gnu::cold]] void tell_way_on_terminate() noexcept;
+
+}  // namespace eddy::detail

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/await_trace.h> promises.
+#include <eddy/future/await_trace.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <source_location>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/forked.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+using lines = std::vector<unsigned>;
+
+lines lines_of(const std::exception_ptr& error = std::current_exception()) {
+  lines all;
+  for (const std::source_location& where : eddy::await_trace(error)) all.push_back(where.line());
+  return all;
+}
+
+unsigned next_line(std::source_location here = std::source_location::current()) {
+  return here.line() + 1;
+}
+
+unsigned at_yield = 0;
+unsigned at_fail = 0;
+unsigned at_middle = 0;
+
+eddy::task<int> fail_after_yield() {
+  at_yield = next_line();
+  co_await eddy::yield();
+  throw std::runtime_error("no luck");
+}
+
+eddy::task<int> fail_at_once() {
+  throw std::runtime_error("no luck");
+  co_return 0;
+}
+
+eddy::task<int> middle(eddy::task<int> below) {
+  at_fail = next_line();
+  const int n = co_await std::move(below);
+  co_return n;
+}
+
+eddy::task<int> outer(eddy::task<int> below) {
+  at_middle = next_line();
+  const int n = co_await middle(std::move(below));
+  co_return n;
+}
+
+}  // namespace
+
+ASYNC_TEST("the way of an error is each co_await that it came out of, the innermost first") {
+  lines way;
+  unsigned here = 0;
+  try {
+    here = next_line();
+    co_await outer(fail_after_yield());
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+    const std::string text = eddy::await_trace_text();
+    INFO(text);
+    CHECK(text.contains("fail_after_yield at await_trace_test.cc:"));
+    CHECK(std::ranges::count(text, '\n') == 4);
+  }
+  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("a coroutine that fails before its first co_await has none in the way") {
+  lines way;
+  unsigned here = 0;
+  try {
+    here = next_line();
+    co_await outer(fail_at_once());
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way == lines{at_fail, at_middle, here});
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("an error goes through join, timeout, spawned tasks and futures with its way") {
+  lines way;
+  unsigned here = 0;
+  SUBCASE("join") {
+    try {
+      here = next_line();
+      co_await eddy::join(outer(fail_after_yield()), eddy::sleep(1h));
+    } catch (const std::runtime_error&) {
+      way = lines_of();
+    }
+  }
+  SUBCASE("timeout") {
+    try {
+      here = next_line();
+      co_await eddy::timeout(1h, outer(fail_after_yield()));
+    } catch (const std::runtime_error&) {
+      way = lines_of();
+    }
+  }
+  SUBCASE("a spawned task that is awaited") {
+    auto work = eddy::spawn(outer(fail_after_yield()));
+    try {
+      here = next_line();
+      co_await std::move(work);
+    } catch (const std::runtime_error&) {
+      way = lines_of();
+    }
+  }
+  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("an error that waits in a future goes on with its way when it is taken") {
+  auto work = eddy::spawn(outer(fail_after_yield()));
+  co_await eddy::sleep(1s);
+  CHECK(work.ready());
+  lines way;
+  unsigned here = 0;
+  auto chain = std::move(work).then([](int n) { return n; });
+  try {
+    here = next_line();
+    co_await std::move(chain);
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  lines after;
+  try {
+    co_await fail_at_once();
+  } catch (const std::runtime_error&) {
+    after = lines_of();
+  }
+  CHECK(after.size() == 1);
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("an error that is caught and thrown as another one keeps no line twice") {
+  struct program {
+    static eddy::task<> translate() {
+      try {
+        co_await fail_after_yield();
+      } catch (const std::runtime_error&) {
+        throw std::logic_error("translated");
+      }
+    }
+  };
+  lines way;
+  unsigned here = 0;
+  try {
+    here = next_line();
+    co_await program::translate();
+  } catch (const std::logic_error&) {
+    way = lines_of();
+  }
+  CHECK(way.back() == here);
+  CHECK(way.size() == 2);
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("of a new error nothing is told that was another's") {
+  for (int i = 0; i < 20; ++i) {
+    lines way;
+    try {
+      co_await outer(fail_after_yield());
+    } catch (const std::runtime_error&) {
+      way = lines_of();
+    }
+    CHECK(way.size() == 4);
+    try {
+      co_await fail_at_once();
+    } catch (const std::runtime_error&) {
+      way = lines_of();
+    }
+    CHECK(way.size() == 1);
+  }
+  static_cast<void>(loop);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error that leaves block_on still has its way") {
+  lines way;
+  try {
+    eddy::block_on(loop, outer(fail_after_yield()));
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way == lines{at_yield, at_fail, at_middle});
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "an error that nobody looked at comes to on_exception with its way") {
+  lines way;
+  loop.on_exception([&](const std::exception_ptr& error) { way = lines_of(error); });
+  {
+    auto work = eddy::spawn(loop, outer(fail_after_yield()));
+    loop.run();
+  }
+  loop.run();
+  CHECK(way == lines{at_yield, at_fail, at_middle});
+}
+
+TEST_CASE_FIXTURE(tidy, "an error that has left no coroutine has no way") {
+  CHECK(eddy::await_trace(nullptr).empty());
+  CHECK(eddy::await_trace(std::make_exception_ptr(1)).empty());
+  CHECK(eddy::await_trace_text() == "");
+}
+
+TEST_CASE("a long way is told to its 32nd place") {
+  struct program {
+    static eddy::task<> fall(int depth) {
+      if (depth == 0) throw std::runtime_error("no luck");
+      co_await fall(depth - 1);
+    }
+  };
+  lines way;
+  try {
+    eddy::block_on(program::fall(1000));
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way.size() == 32);
+}
+
+TEST_CASE("a program that an error ends prints its way") {
+  dies_saying("fail_after_yield at await_trace_test.cc:",
+              [] { std::thread([] { eddy::block_on(outer(fail_after_yield())); }).join(); });
+}
