@@ -137,7 +137,7 @@ private:
   bool wanted_ : 1 = true;
   bool dropping_ : 1 = false;  // it is in a list of those to destroy
   bool detached_ : 1 = false;  // the loop is one of its owners
-  follower next_is_ : 2 = follower::node;
+  follower next_is_ = follower::node;
   std::uint8_t owners_;
 };
 
