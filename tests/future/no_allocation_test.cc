@@ -11,14 +11,17 @@
 #include <eddy/future/adapt.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/concurrent.h>
+#include <eddy/future/finally.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
 #include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/race_ok.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
@@ -123,6 +126,42 @@ eddy::task<> limit_one(eddy::event_loop*) {
   CHECK(n == 1);
 }
 
+eddy::task<> quiet(int n) {
+  const int same = co_await grandchild(n);
+  CHECK(same == n);
+}
+
+eddy::task<> use_a_scope(eddy::event_loop*) {
+  eddy::scope s(2);
+  for (int i = 0; i < 4; ++i) s.spawn(quiet, i);
+  co_await s.join();
+  const int n = co_await s.finish(grandchild(1));
+  CHECK(n == 1);
+  s.spawn(quiet(1));
+}
+
+eddy::task<> clean_up(eddy::event_loop*) {
+  eddy::scope s;
+  const int n = co_await eddy::finally(s, grandchild(1), quiet(2), 1s);
+  CHECK(n == 1);
+}
+
+eddy::task<> detach_one(eddy::event_loop*) {
+  eddy::spawn(quiet(1)).detach();
+  for (int i = 0; i < 3; ++i) co_await eddy::yield();
+}
+
+eddy::task<> await_stop(eddy::stop_token token) { co_await token; }
+
+eddy::task<> stop_some(eddy::event_loop*) {
+  eddy::stop_source source;
+  eddy::scope s;
+  for (int i = 0; i < 2; ++i) s.spawn(await_stop, source.token());
+  co_await eddy::yield();
+  source.request_stop();
+  co_await s.join();
+}
+
 struct by_hand {
   bool await_ready() { return false; }
   void await_suspend(std::coroutine_handle<> h) { h.resume(); }
@@ -149,6 +188,10 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   SUBCASE("for each of a few") { what = for_each_of_a_few; }
   SUBCASE("adapting") { what = adapt_one; }
   SUBCASE("a time limit") { what = limit_one; }
+  SUBCASE("a scope") { what = use_a_scope; }
+  SUBCASE("a clean-up that waits") { what = clean_up; }
+  SUBCASE("detaching") { what = detach_one; }
+  SUBCASE("a stop token") { what = stop_some; }
   SUBCASE("what is not eddy's") { what = await_foreign; }
 
   struct program {

@@ -13,6 +13,7 @@
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -86,6 +87,21 @@ eddy::task<> spawns(std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) {
     auto end = eddy::spawn(child(n));
     n = co_await std::move(end);
+  }
+  if (n != static_cast<int>(count)) std::abort();
+}
+
+[[gnu::noinline]] eddy::task<> quiet_child(int* n) {
+  ++*n;
+  co_return;
+}
+
+eddy::task<> scopes(std::uint64_t count) {
+  int n = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    eddy::scope s;
+    s.spawn(quiet_child(&n));
+    co_await s.join();
   }
   if (n != static_cast<int>(count)) std::abort();
 }
@@ -218,6 +234,7 @@ int main(int count, char** words) {
                          {"future", awaited("future", promises)},
                          {"then", awaited("then", thens)},
                          {"join", awaited("join", joins)},
+                         {"scope", awaited("scope", scopes)},
                          {"sleep", {1, sleeps}},
                      });
 }
