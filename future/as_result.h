@@ -33,6 +33,9 @@ public:
     if constexpr (requires { inner_.await_result(); }) {
       return inner_.await_result();
     } else {
+      if constexpr (requires { inner_.quiet_error(); }) {
+        if (const std::error_code e = inner_.quiet_error()) return std::unexpected(e);
+      }
       try {
         if constexpr (std::is_void_v<value>) {
           inner_.await_resume();
@@ -68,8 +71,8 @@ private:
 }  // namespace detail
 
 /// `co_await as_result(operation)` gives a `result` where `co_await operation`
-/// gives a value or throws `std::system_error`. For an operation on a socket
-/// nothing is thrown on the way. Any other exception still comes out.
+/// gives a value or throws `std::system_error`. For an operation on a socket, and
+/// for a timeout that is over, nothing is thrown on the way. Any other exception still comes out.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 [[nodiscard]] detail::as_result_operation<Awaitable> as_result(Awaitable&& operation) {

@@ -2,15 +2,74 @@
 #include <eddy/future/timeout.h>
 
 #include <chrono>
+#include <string_view>
 
+#include <eddy/future/detail/await_place.h>
 #include <eddy/loop/detail/text.h>
-#include <eddy/loop/detail/throw_error.h>
 
-namespace eddy::detail {
+namespace eddy {
 
-void throw_timed_out(duration limit) {
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(limit).count();
-  throw_error(std::errc::timed_out, text({"not done within ", ms, " ms"}));
+namespace {
+
+/// Puts the lines of a tree into one: "a at x.cc:1: a task > b at x.cc:2: yield".
+std::string in_one_line(std::string_view tree) {
+  std::string line;
+  std::size_t depth_before = 0;
+  while (!tree.empty()) {
+    const std::size_t depth = tree.find_first_not_of(' ');
+    const std::size_t end = tree.find('\n');
+    if (!line.empty()) line += depth > depth_before ? " > " : " | ";
+    line += tree.substr(depth, end - depth);
+    depth_before = depth;
+    tree.remove_prefix(end + 1);
+  }
+  return line;
 }
 
-}  // namespace eddy::detail
+std::string words(duration limit, const std::source_location& where, const std::string& tree) {
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(limit).count();
+  std::string all = detail::text({"not done within ", ms, " ms"});
+  if (where.line() != 0 && detail::is_the_users(where)) {
+    all += ", the limit of ";
+    detail::add_place(all, where);
+  }
+  if (!tree.empty()) detail::add_text(all, {"; it waited in ", in_one_line(tree)});
+  return all;
+}
+
+}  // namespace
+
+timed_out::timed_out(duration limit, std::source_location where, std::string waited_for)
+    : std::system_error(std::make_error_code(std::errc::timed_out),
+                        words(limit, where, waited_for)),
+      limit_(limit),
+      where_(where),
+      waited_for_(std::make_shared<const std::string>(std::move(waited_for))) {}
+
+std::optional<time_point> current_deadline() noexcept {
+  return detail::frame::ambient_here().deadline;
+}
+
+namespace detail {
+
+std::exception_ptr timed_out_of(const frame& waiter, const frame& work, duration limit) noexcept {
+  try {
+    std::string tree;
+    work.describe(tree, 0);
+    throw timed_out(limit, waiter.place(), std::move(tree));
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+void time_limit::begin(timer_node& timer) {
+  if (!absolute_) return timer.set_after(length_);
+  const time_point when{length_};
+  timer.set(when);
+  length_ = when - timer.loop().now();
+  absolute_ = false;
+}
+
+}  // namespace detail
+
+}  // namespace eddy

@@ -2,7 +2,12 @@
 #pragma once
 
 #include <coroutine>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <source_location>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <eddy/future/awaitable.h>
@@ -19,13 +24,33 @@ template <class T>
 class timeout_operation;
 }
 
+/// What `timeout` throws: a `std::system_error` with `timed_out`. Its words say
+/// which limit it was and what the work waited for when the time was over.
+class timed_out : public std::system_error {
+public:
+  timed_out(duration limit, std::source_location where, std::string waited_for);
+
+  /// The time that the work had.
+  [[nodiscard]] duration limit() const noexcept { return limit_; }
+  /// The `co_await timeout(…)`.
+  [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
+  /// Where the time went: what the work waited for, as in `event_loop::dump`.
+  [[nodiscard]] const std::string& waited_for() const noexcept { return *waited_for_; }
+
+private:
+  duration limit_;
+  std::source_location where_;
+  std::shared_ptr<const std::string> waited_for_;  // an exception is copied without throwing
+};
+
 /// `co_await timeout(5s, work)` gives what the work gives, if it ends in time.
 ///
-/// The time counts from the `co_await`. What has ended when the time is over
-/// has won.
+/// The time counts from the `co_await`. It holds for everything that is awaited
+/// under the work; a limit within that is longer does not prolong it, a shorter
+/// one ends its own work earlier. What has ended when the time is over has won.
 ///
-/// Errors: `std::system_error` with `timed_out`, and the work is cancelled by
-/// then; what the work throws.
+/// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
+/// With `as_result` nothing is thrown when the time is over.
 /// Cancelling: cancels the work.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
@@ -35,16 +60,48 @@ template <awaitable Awaitable>
       limit, detail::as_task(std::forward<Awaitable>(work)));
 }
 
+/// The same with a deadline: a time of the loop's clock.
+template <awaitable Awaitable>
+  requires(!std::is_lvalue_reference_v<Awaitable>)
+[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout_at(time_point when,
+                                                                              Awaitable&& work) {
+  return detail::timeout_operation<await_result_t<Awaitable>>(
+      when, detail::as_task(std::forward<Awaitable>(work)));
+}
+
+/// The earliest of the deadlines that hold for the coroutine that runs: of those
+/// which await it, however far up. Empty if there is none. So work can tell what
+/// is no longer worth beginning.
+[[nodiscard]] std::optional<time_point> current_deadline() noexcept;
+
 // implementation
 
 namespace detail {
 
-[[noreturn]] void throw_timed_out(duration limit);
+/// Has a look at what `waiter` waits for, under a limit that is over.
+[[nodiscard, gnu::cold]] std::exception_ptr timed_out_of(const frame& waiter, const frame& work,
+                                                         duration limit) noexcept;
+
+/// A duration, from the co_await on, or a time.
+class time_limit {
+public:
+  explicit time_limit(duration d) noexcept : length_(d) {}
+  explicit time_limit(time_point t) noexcept : length_(t.time_since_epoch()), absolute_(true) {}
+
+  /// Sets the timer. From then on it is the duration that this leaves.
+  void begin(timer_node& timer);
+
+  [[nodiscard]] duration length() const noexcept { return length_; }
+
+private:
+  duration length_;
+  bool absolute_ = false;  // it counts from the clock's epoch
+};
 
 template <class T>
 class timeout_wait final : public wait, private timer_node {
 public:
-  timeout_wait(duration limit, task<T>&& work)
+  timeout_wait(time_limit limit, task<T>&& work)
       : timer_node(current_loop("timeout"), &expire),
         limit_(limit),
         child_(&task_access::release(work).promise()) {}
@@ -54,7 +111,7 @@ public:
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
-    timer_node::set_after(limit_);
+    limit_.begin(*this);
     waiter_ = &by.promise();
     waiter_->waits_for(*this);
     if (!child_->start(*waiter_)) return true;
@@ -64,13 +121,21 @@ public:
 
   T await_resume() {
     timer_node::clear();
-    if (child_ == nullptr) throw_timed_out(limit_);
+    if (child_ == nullptr) std::rethrow_exception(std::move(error_));
     return child_->get();
+  }
+  /// For `as_result`.
+  [[nodiscard]] std::error_code quiet_error() const noexcept {
+    return child_ == nullptr ? std::make_error_code(std::errc::timed_out) : std::error_code();
   }
 
   void describe(std::string& out, int depth) const override {
     out += "a task with a time limit\n";
     describe_below(out, depth, child_);
+  }
+  void add_to(ambient& all) const noexcept override {
+    const time_point mine = timer_node::deadline();
+    if (!all.deadline || mine < *all.deadline) all.deadline = mine;
   }
   [[nodiscard]] frame* child() const noexcept override { return child_; }
   void destroy_child() noexcept override { std::exchange(child_, nullptr)->handle().destroy(); }
@@ -79,6 +144,7 @@ private:
   static void expire(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
     if (self.child_->done()) return;  // and the waiter is on its way
+    self.error_ = timed_out_of(*self.waiter_, *self.child_, self.limit_.length());
     // The waiter goes on when the work is gone, and not at all if that drops it.
     self.timer_node::loop().ready(*self.waiter_);
     self.cancel();
@@ -88,20 +154,21 @@ private:
     if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
   }
 
-  duration limit_;
+  time_limit limit_;
   frame* waiter_ = nullptr;
   task_promise<T>* child_;
+  std::exception_ptr error_;  // when the time is over
 };
 
 template <class T>
 class [[nodiscard]] timeout_operation {
 public:
-  timeout_operation(duration limit, task<T>&& work) noexcept
-      : limit_(limit), work_(std::move(work)) {}
+  template <class Limit>
+  timeout_operation(Limit limit, task<T>&& work) noexcept : limit_(limit), work_(std::move(work)) {}
   timeout_wait<T> operator co_await() && { return timeout_wait<T>(limit_, std::move(work_)); }
 
 private:
-  duration limit_;
+  time_limit limit_;
   task<T> work_;
 };
 

@@ -112,6 +112,18 @@ frame* frame::child() const noexcept {
   return waits_for_ == 0 ? nullptr : pointer_in<wait>(waits_for_)->child();
 }
 
+ambient frame::ambient_here() noexcept {
+  ambient all;
+  if (frames_here.top.current == nullptr) return all;
+  const frame* f = frames_here.top.current;
+  while ((f = f->above()) != nullptr) {
+    if (f->waits_for_ != 0 && (f->waits_for_ & for_child) == 0) {
+      pointer_in<wait>(f->waits_for_)->add_to(all);
+    }
+  }
+  return all;
+}
+
 void frame::destroy_all(frame& top) noexcept {
   frame* innermost = &top;
   while (frame* const child = innermost->child()) innermost = child;
@@ -130,10 +142,13 @@ void frame::destroy_all(frame& top) noexcept {
   top.handle().destroy();
 }
 
+std::source_location frame::place() const noexcept {
+  return std::bit_cast<std::source_location>(done() ? nullptr : where_);
+}
+
 void frame::describe_place(std::string& out) const {
-  if (done() || where_ == nullptr) return;  // it has not come to a co_await
-  const auto where = std::bit_cast<std::source_location>(where_);
-  if (!is_the_users(where)) return;
+  const std::source_location where = place();
+  if (where.line() == 0 || !is_the_users(where)) return;
   add_place(out, where);
   out += ": ";
 }

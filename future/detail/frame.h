@@ -6,9 +6,12 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
+#include <source_location>
 #include <string>
 #include <utility>
 
+#include <eddy/loop/clock.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/ready.h>
 
@@ -16,6 +19,11 @@ namespace eddy::detail {
 
 class frame;
 class future_core;
+
+/// What holds for a coroutine because of those that await it.
+struct ambient {
+  std::optional<time_point> deadline;
+};
 
 /// What a coroutine waits for, unless it is a task that it has awaited itself.
 /// Every such awaiter of eddy's is one, and lies in the coroutine's frame, which
@@ -29,6 +37,9 @@ public:
   /// Tells in a few words what is waited for, and adds the lines below it. It
   /// may be asked at any time, also while what is below is being destroyed.
   virtual void describe(std::string& out, int depth) const = 0;
+
+  /// Adds what it sets for all under it, if that is what this is for.
+  virtual void add_to(ambient&) const noexcept {}
 
   /// The one coroutine that is waited for and owned here, if that is what this is.
   [[nodiscard]] virtual frame* child() const noexcept { return nullptr; }
@@ -78,7 +89,7 @@ private:
 
 /// What runs on this thread.
 struct activation {
-  frame* current = nullptr;         // which runs, or is next; null while there is none
+  frame* current = nullptr;         // which runs, or has come to its end; null if none does
   const char* stack_end = nullptr;  // how far awaited coroutines may start on its stack
   frame* next = nullptr;            // goes on when it is off the stack
   unsigned spent = 0;               // of the budget
@@ -140,6 +151,9 @@ public:
   static bool may_go_on() noexcept { return ++frames_here.top.spent < budget; }
   static constexpr unsigned budget = 128;
 
+  /// What holds for the one that runs.
+  [[nodiscard]] static ambient ambient_here() noexcept;
+
   /// The coroutines that exist on this thread.
   static std::size_t count() noexcept { return frames_here.count; }
 
@@ -152,6 +166,9 @@ public:
     --frames_here.count;
     deallocate(memory, size);
   }
+
+  /// Where its last co_await is; of no line if it has come to none.
+  [[nodiscard, gnu::cold]] std::source_location place() const noexcept;
 
   /// Adds what it waits for, and where, to `out`. Of what is very deep only the
   /// last is told.
@@ -249,7 +266,9 @@ inline bool frame::start(std::uintptr_t then) noexcept {
     return start_later();
   }
   then_ |= starting;
+  frame* const outer = std::exchange(frames_here.top.current, this);
   handle().resume();
+  frames_here.top.current = outer;
   if (done()) return true;
   then_ &= ~starting;
   return false;

@@ -2,8 +2,11 @@
 // What <eddy/future/timeout.h> promises.
 #include <eddy/future/timeout.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
+#include <optional>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -13,6 +16,7 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
@@ -151,4 +155,119 @@ TEST_CASE_FIXTURE(async_fixture, "a time limit may be looked at at any time") {
     }
   };
   eddy::block_on(loop, program::wait(&loop));
+}
+
+namespace {
+
+std::string at(unsigned line) { return " at timeout_test.cc:" + std::to_string(line); }
+
+unsigned line_of_sleep = 0;
+unsigned line_of_call = 0;
+
+eddy::task<> doze() {
+  line_of_sleep = std::source_location::current().line() + 1;
+  co_await eddy::sleep(9s);
+}
+
+eddy::task<> call_doze() {
+  line_of_call = std::source_location::current().line() + 1;
+  co_await doze();
+}
+
+eddy::task<> note_deadline(std::optional<eddy::time_point>* into) {
+  *into = eddy::current_deadline();
+  co_await eddy::yield();
+  CHECK(*into == eddy::current_deadline());
+}
+
+eddy::task<> call_note_deadline(std::optional<eddy::time_point>* into) {
+  co_await note_deadline(into);
+}
+
+}  // namespace
+
+ASYNC_TEST("the error says which limit it was, and what the work waited for") {
+  unsigned line = 0;
+  bool thrown = false;
+  try {
+    line = std::source_location::current().line() + 1;
+    co_await eddy::timeout(1s, call_doze());
+  } catch (const eddy::timed_out& e) {
+    thrown = true;
+    CHECK(e.code() == std::errc::timed_out);
+    CHECK(e.limit() == 1s);
+    CHECK(e.where().line() == line);
+    CHECK(e.waited_for().contains("call_doze" + at(line_of_call) + ": a task\n"));
+    CHECK(e.waited_for().contains("doze" + at(line_of_sleep) + ": sleep, 8000 ms left\n"));
+    const std::string what = e.what();
+    INFO(what);
+    CHECK(what.contains("not done within 1000 ms, the limit of "));
+    CHECK(what.contains(at(line) + "; it waited in "));
+    CHECK(what.contains(at(line_of_call) + ": a task > "));
+    CHECK(std::ranges::count(what, '\n') == 0);
+  }
+  CHECK(thrown);
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("of limits one in the other the error says which one it was") {
+  unsigned line = 0;
+  struct program {
+    static eddy::task<> inner() { co_await eddy::timeout(5s, doze()); }
+  };
+  bool thrown = false;
+  try {
+    line = std::source_location::current().line() + 1;
+    co_await eddy::timeout(1s, program::inner());
+  } catch (const eddy::timed_out& e) {
+    thrown = true;
+    CHECK(e.limit() == 1s);
+    CHECK(e.where().line() == line);
+    CHECK(e.waited_for().contains("a task with a time limit"));
+  }
+  CHECK(thrown);
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("timeout_at ends the work at a time, which may have passed") {
+  const auto begin = loop.now();
+  const auto late = co_await eddy::as_result(eddy::timeout_at(begin + 2s, doze()));
+  CHECK(late.error() == std::errc::timed_out);
+  CHECK(loop.now() == begin + 2s);
+  const auto passed = co_await eddy::as_result(eddy::timeout_at(begin, doze()));
+  CHECK(passed.error() == std::errc::timed_out);
+  CHECK(loop.now() == begin + 2s);
+  const auto at_once = co_await eddy::timeout_at(begin, answer_at_once());
+  CHECK(at_once == 42);
+}
+
+ASYNC_TEST("what is awaited under limits can see the earliest of them") {
+  const auto begin = loop.now();
+  std::optional<eddy::time_point> seen;
+  co_await note_deadline(&seen);
+  CHECK_FALSE(seen);
+  co_await eddy::timeout(2s, call_note_deadline(&seen));
+  CHECK(seen == begin + 2s);
+  co_await eddy::timeout(2s, eddy::timeout(3s, call_note_deadline(&seen)));
+  CHECK(seen == begin + 2s);
+  co_await eddy::timeout(3s, eddy::timeout_at(begin + 1s, call_note_deadline(&seen)));
+  CHECK(seen == begin + 1s);
+  co_await note_deadline(&seen);
+  CHECK_FALSE(seen);
+}
+
+ASYNC_TEST("a limit is seen through join, and through the future of a task that is awaited") {
+  const auto begin = loop.now();
+  std::optional<eddy::time_point> one;
+  std::optional<eddy::time_point> other;
+  co_await eddy::timeout(2s, eddy::join(call_note_deadline(&one), call_note_deadline(&other)));
+  CHECK(one == begin + 2s);
+  CHECK(other == begin + 2s);
+  one.reset();
+  co_await eddy::timeout(2s, eddy::spawn(call_note_deadline(&one)));
+  CHECK(one == begin + 2s);
+}
+
+TEST_CASE_FIXTURE(tidy, "where no coroutine runs there is no deadline") {
+  CHECK_FALSE(eddy::current_deadline());
 }
