@@ -9,12 +9,13 @@
 #include <array>
 #include <cstdio>
 #include <exception>
-#include <list>
 #include <span>
 #include <utility>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/tcp_listener.h>
@@ -27,7 +28,10 @@ namespace {
 class echo_server {
 public:
   echo_server(eddy::event_loop& loop, const eddy::address& at)
-      : loop_(loop), listener_(loop, at), accepting_(eddy::spawn(loop, accept_all())) {}
+      : listener_(loop, at),
+        stop_(loop),
+        connections_(loop),
+        accepting_(eddy::spawn(loop, accept_all())) {}
 
   [[nodiscard]] const eddy::address& address() const { return listener_.local_address(); }
 
@@ -35,32 +39,22 @@ public:
   void stop() {
     accepting_ = {};
     listener_.close();
-    for (connection& c : connections_) c.stream.shutdown_read();
+    stop_.request_stop();
   }
-  void kill() { connections_.clear(); }
+  void kill() { connections_.cancel(); }
   [[nodiscard]] census count() const { return {connections_.size(), buffered_}; }
 
 private:
-  struct connection {
-    explicit connection(eddy::tcp_stream s) : stream(std::move(s)) {}
-    eddy::tcp_stream stream;
-    eddy::future<> echoing;
-  };
-  using place = std::list<connection>::iterator;
-
   eddy::task<> accept_all() {
     for (;;) {
       eddy::tcp_stream stream = co_await listener_.accept();
-      const place here = connections_.emplace(connections_.end(), std::move(stream));
-      here->echoing =
-          eddy::spawn(loop_, echo(here->stream)).then([this, here](const eddy::outcome<void>&) {
-            connections_.erase(here);
-          });
+      connections_.spawn(echo(std::move(stream)));
     }
   }
 
   /// Until the client has sent everything, or has gone without a word.
-  eddy::task<> echo(eddy::tcp_stream& stream) {
+  eddy::task<> echo(eddy::tcp_stream stream) {
+    const eddy::stop_callback on_stop(stop_.token(), [&stream] { stream.shutdown_read(); });
     std::array<char, 4096> buffer;
     for (;;) {
       const auto size = co_await eddy::as_result(stream.read(buffer));
@@ -72,10 +66,10 @@ private:
     }
   }
 
-  eddy::event_loop& loop_;
   eddy::tcp_listener listener_;
   std::size_t buffered_ = 0;
-  std::list<connection> connections_;
+  eddy::stop_source stop_;
+  eddy::scope connections_;
   eddy::future<> accepting_;
 };
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A server's orderly end. It sends back what it gets, after a tenth of a second
+// a byte. Told to end, it accepts no more, closes the connections that ask for
+// nothing, gives the requests under way two seconds, and cancels the rest; told
+// again, it does that at once. callback.cc is the same with handlers.
+//
+//   ./samples/run shutdown await --listen 127.0.0.1:7000
+//   nc 127.0.0.1 7000
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <span>
+#include <utility>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/select.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/stop_token.h>
+#include <eddy/future/task.h>
+#include <eddy/future/until.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "../echo/daemon.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+struct tally {
+  std::size_t under_way = 0;
+  std::size_t answered = 0;
+};
+
+/// One request after the other, until the client is gone or stop is requested.
+eddy::task<> converse(eddy::tcp_stream stream, eddy::stop_token stop, tally& requests) {
+  std::array<char, 64> buffer;
+  while (!stop.stop_requested()) {
+    auto first =
+        co_await eddy::select(eddy::as_result(stream.read(buffer)), eddy::stop_token(stop));
+    if (first.index() == 1) co_return;
+    const eddy::result<std::size_t> size = std::get<0>(first);
+    if (!size || *size == 0) co_return;
+    ++requests.under_way;
+    co_await eddy::sleep(*size * 100ms);
+    const auto sent = co_await eddy::as_result(stream.write(std::span(buffer).first(*size)));
+    --requests.under_way;
+    if (!sent) co_return;
+    ++requests.answered;
+  }
+}
+
+eddy::task<> accept_all(eddy::tcp_listener& listener, eddy::scope& connections,
+                        eddy::stop_token stop, tally& requests) {
+  for (;;) {
+    eddy::tcp_stream stream = co_await listener.accept();
+    connections.spawn(converse(std::move(stream), stop, requests));
+  }
+}
+
+eddy::task<> until_told_to_end() {
+  co_await eddy::select(eddy::until_signal(SIGTERM), eddy::until_signal(SIGINT));
+}
+
+eddy::task<> serve(eddy::address at) {
+  eddy::tcp_listener listener(*eddy::event_loop::current(), at);
+  print_ready(listener.local_address());
+  tally requests;
+  eddy::stop_source stop;
+  eddy::scope connections;
+  co_await eddy::select(accept_all(listener, connections, stop.token(), requests),
+                        until_told_to_end());
+
+  listener.close();
+  stop.request_stop();
+  std::printf("stopping, %zu requests under way\n", requests.under_way);
+  std::fflush(stdout);
+  co_await eddy::select(connections.join(), eddy::sleep(2s), until_told_to_end());
+
+  const std::size_t cancelled = requests.under_way;
+  connections.cancel();
+  std::printf("%zu answered, %zu cancelled\n", requests.answered, cancelled);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  eddy::block_on(serve(listen_address(argc, argv)));
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "shutdown: %s\n", e.what());
+  return 1;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A server's orderly end. It sends back what it gets, after a tenth of a second
+// a byte. Told to end, it accepts no more, closes the connections that ask for
+// nothing, gives the requests under way two seconds, and cancels the rest; told
+// again, it does that at once. await.cc is the same with coroutines.
+//
+//   ./samples/run shutdown callback --listen 127.0.0.1:7000
+//   nc 127.0.0.1 7000
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iterator>
+#include <list>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/signal.h>
+#include <eddy/loop/timer.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "../echo/daemon.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+class server {
+public:
+  server(eddy::event_loop& loop, const eddy::address& at)
+      : loop_(loop),
+        listener_(loop, at),
+        limit_(loop),
+        signals_{{{loop, SIGTERM}, {loop, SIGINT}}} {
+    for (eddy::signal& s : signals_) {
+      s.start([this] { stop(); });
+      s.background(true);
+    }
+    accept_all();
+    print_ready(listener_.local_address());
+  }
+
+  void print_end() const { std::printf("%zu answered, %zu cancelled\n", answered_, cancelled_); }
+
+private:
+  struct connection {
+    connection(eddy::event_loop& loop, eddy::tcp_stream s) : stream(std::move(s)), work(loop) {}
+    eddy::tcp_stream stream;
+    eddy::timer work;
+    std::array<char, 64> buffer;
+    bool busy = false;
+  };
+  using place = std::list<connection>::iterator;
+
+  void accept_all() {
+    listener_.accept([this](eddy::result<eddy::tcp_stream> stream) {
+      if (!stream) throw std::system_error(stream.error(), "accept");
+      read(connections_.emplace(connections_.end(), loop_, std::move(*stream)));
+      accept_all();
+    });
+  }
+
+  /// One request after the other, until the client is gone or the server stops.
+  void read(place here) {
+    here->stream.read(here->buffer, [this, here](eddy::result<std::size_t> size) {
+      if (!size || *size == 0) return end(here);
+      ++under_way_;
+      here->busy = true;
+      here->work.start(*size * 100ms, [this, here, n = *size] { answer(here, n); });
+    });
+  }
+
+  void answer(place here, std::size_t size) {
+    const auto bytes = std::span(here->buffer).first(size);
+    here->stream.write(bytes, [this, here](eddy::result<void> sent) {
+      --under_way_;
+      here->busy = false;
+      if (sent) ++answered_;
+      sent && !stopping_ ? read(here) : end(here);
+    });
+  }
+
+  void end(place here) {
+    connections_.erase(here);
+    if (connections_.empty()) limit_.stop();
+  }
+
+  void stop() {
+    if (std::exchange(stopping_, true)) return cancel();
+    listener_.close();
+    connections_.remove_if([](const connection& c) { return !c.busy; });
+    std::printf("stopping, %zu requests under way\n", under_way_);
+    std::fflush(stdout);
+    if (!connections_.empty()) limit_.start(2s, [this] { cancel(); });
+  }
+
+  void cancel() {
+    cancelled_ = under_way_;
+    connections_.clear();
+    limit_.stop();
+  }
+
+  eddy::event_loop& loop_;
+  eddy::tcp_listener listener_;
+  eddy::timer limit_;
+  std::array<eddy::signal, 2> signals_;
+  std::list<connection> connections_;
+  std::size_t under_way_ = 0;
+  std::size_t answered_ = 0;
+  std::size_t cancelled_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const eddy::address at = listen_address(argc, argv);
+  eddy::event_loop loop;
+  const server s(loop, at);
+  loop.run();
+  s.print_end();
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "shutdown: %s\n", e.what());
+  return 1;
+}
