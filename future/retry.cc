@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/retry.h>
+
+#include <algorithm>
+
+#include <unistd.h>
+
+#include <eddy/future/detail/error_words.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy {
+
+retries_failed::retries_failed(std::error_code last, std::vector<std::exception_ptr> errors)
+    : std::system_error(last) {
+  auto words = detail::words_of("each attempt failed", errors);
+  all_ = std::make_shared<const all>(std::move(errors), std::move(words));
+}
+
+std::span<const std::exception_ptr> retries_failed::errors() const noexcept { return all_->errors; }
+
+const char* retries_failed::what() const noexcept { return all_->words.c_str(); }
+
+namespace detail {
+
+namespace {
+
+/// SplitMix64, of Steele, Lea and Flood's "Fast Splittable Pseudorandom Number
+/// Generators" (2014), as a number below 1.
+double random_fraction(std::uint64_t& state) noexcept {
+  std::uint64_t z = (state += 0x9e3779b97f4a7c15U);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+  z ^= z >> 31;
+  return static_cast<double>(z >> 11) * 0x1p-53;
+}
+
+}  // namespace
+
+std::optional<std::error_code> code_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::system_error& e) {
+    return e.code();
+  } catch (...) {
+    return std::nullopt;
+  }
+}
+
+retries::retries(const retry_policy& policy) : policy_(policy), ceiling_(policy.first_delay) {
+  if (policy.attempts == 0) misuse("retry was given a policy of no attempts");
+  if (policy.first_delay < duration::zero() || policy.longest_delay < duration::zero() ||
+      !(policy.factor >= 0)) {
+    misuse("retry was given a policy with a delay or a factor below zero");
+  }
+  if (policy.limit) deadline_ = current_loop("retry").after(*policy.limit);
+}
+
+std::optional<duration> retries::time_left() const {
+  if (!policy_.limit) return std::nullopt;
+  return std::max(duration::zero(), deadline_ - current_loop("retry").after({}));
+}
+
+duration retries::delay_after(std::exception_ptr error, bool worth) {
+  constexpr std::size_t most_kept = 16;
+  if (errors_.size() == most_kept) errors_.erase(errors_.begin());
+  errors_.push_back(std::move(error));
+  if (done_ != policy_.forever) ++done_;
+  if (!worth || (done_ >= policy_.attempts && policy_.attempts != policy_.forever)) give_up();
+  const duration delay = next_delay();
+  if (policy_.limit && delay >= *time_left()) give_up();
+  return delay;
+}
+
+void retries::give_up() {
+  if (errors_.size() > 1) {
+    if (const auto code = code_of(errors_.back())) throw retries_failed(*code, std::move(errors_));
+  }
+  std::rethrow_exception(std::move(errors_.back()));
+}
+
+duration retries::next_delay() {
+  using exact = decltype(ceiling_);
+  exact delay = std::min<exact>(ceiling_, policy_.longest_delay);
+  ceiling_ = delay * policy_.factor;
+  if (policy_.jitter) {
+    if (done_ == 1) seed();
+    delay *= random_fraction(random_);
+  }
+  return std::chrono::duration_cast<duration>(delay);
+}
+
+void retries::seed() {
+  if (policy_.seed) {
+    random_ = *policy_.seed;
+  } else if (::getentropy(&random_, sizeof random_) != 0) {
+    throw_errno("asking for random bytes");
+  }
+}
+
+}  // namespace detail
+
+}  // namespace eddy
