@@ -19,6 +19,7 @@
 #include <eddy/future/race_ok.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
+#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/stop_token.h>
@@ -113,6 +114,12 @@ eddy::task<> for_each_of_a_few(eddy::event_loop*) {
   CHECK(sum == 55);
 }
 
+eddy::task<> share_one(eddy::event_loop*) {
+  eddy::shared one(grandchild(1));
+  auto [a, b] = co_await eddy::join(eddy::shared(one), eddy::shared(one));
+  CHECK(a + b == 2);
+}
+
 eddy::task<> adapt_one(eddy::event_loop*) {
   const int n = co_await eddy::adapt<int>([](eddy::completer<int> done) {
     done(1);
@@ -186,6 +193,7 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   SUBCASE("selecting among a few") { what = select_few; }
   SUBCASE("a race of a few") { what = race_few; }
   SUBCASE("for each of a few") { what = for_each_of_a_few; }
+  SUBCASE("sharing") { what = share_one; }
   SUBCASE("adapting") { what = adapt_one; }
   SUBCASE("a time limit") { what = limit_one; }
   SUBCASE("a scope") { what = use_a_scope; }

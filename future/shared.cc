@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/shared.h>
+
+#include <eddy/loop/detail/misuse.h>
+
+namespace eddy::detail {
+
+shared_waiter::shared_waiter(shared_core* state) noexcept : state_(state) {
+  if (state == nullptr) misuse("a shared result was awaited after it was moved from");
+  state->retain();
+}
+
+shared_waiter::~shared_waiter() {
+  unlink();
+  state_->release();
+}
+
+bool shared_waiter::may_go_on() const noexcept {
+  state_->check_loop();
+  return state_->ready() && frame::may_go_on();
+}
+
+void shared_waiter::wait_from_now(frame& by) {
+  if (!state_->ready()) state_->begin();
+  by.waits_for(*this);
+  frame_ = &by;
+  state_->add(*this);
+}
+
+void shared_waiter::describe(std::string& out, int depth) const {
+  out += "a shared result\n";
+  if (const future_core* const source = state_->source()) describe_below(out, depth, *source);
+}
+
+void shared_core::check_loop() const noexcept {
+  event_loop& running = current_loop("shared");
+  if (loop_ != nullptr && loop_ != &running) {
+    misuse("a shared result was awaited on another loop than its own");
+  }
+}
+
+void shared_core::begin() {
+  if (loop_ != nullptr) return;
+  future_core& work = source(current_loop("shared"));
+  loop_ = &work.loop();
+  check_loop();
+  work.await(*this, false);
+}
+
+void shared_core::add(shared_waiter& w) noexcept {
+  if (ready_) {
+    loop_->ready(*w.frame_);
+  } else {
+    waiters_.push_back(w);
+  }
+}
+
+void shared_core::wake_all() noexcept {
+  ready_ = true;
+  while (waiters_.linked()) {
+    auto& first = static_cast<shared_waiter&>(*waiters_.next);
+    first.unlink();
+    loop_->ready(*first.frame_);
+  }
+}
+
+}  // namespace eddy::detail

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/shared.h> promises.
+#include <eddy/future/shared.h>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/block_on.h>
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+
+#include "support/async_test.h"
+#include "support/counted.h"
+#include "support/error_words.h"
+#include "support/forked.h"
+#include "support/journal.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+eddy::task<std::string> fetch(int* calls, eddy::duration delay) {
+  ++*calls;
+  if (delay != 0s) co_await eddy::sleep(delay);
+  co_return "a page";
+}
+
+eddy::task<> fail(eddy::duration delay) {
+  co_await eddy::sleep(delay);
+  throw std::runtime_error("no page");
+}
+
+eddy::task<int> hold(counted) {
+  co_await eddy::sleep(1h);
+  co_return 1;
+}
+
+eddy::task<> read(eddy::shared<std::string> page, journal* note, int who) {
+  const std::string& text = co_await page;
+  CHECK(text == "a page");
+  (*note)(who);
+}
+
+}  // namespace
+
+ASYNC_TEST("the work is done once, and all who wait get its value, first come first served") {
+  int calls = 0;
+  journal note;
+  const auto before = clock.now();
+  eddy::shared page(fetch(&calls, 1s));
+  static_assert(std::is_same_v<decltype(page), eddy::shared<std::string>>);
+  co_await eddy::join(read(page, &note, 1), read(page, &note, 2), read(page, &note, 3));
+  CHECK(calls == 1);
+  CHECK(note == "1 2 3");
+  CHECK(clock.now() - before == 1s);
+  CHECK(page.ready());
+
+  const std::string& once = co_await page;
+  const std::string& again = co_await page;
+  CHECK(once == "a page");
+  CHECK(&once == &again);
+  CHECK(calls == 1);
+}
+
+ASYNC_TEST("a shared task begins when the first one waits") {
+  int calls = 0;
+  {
+    eddy::shared never(fetch(&calls, 0s));
+    co_await eddy::sleep(1s);
+  }
+  CHECK(calls == 0);
+  eddy::shared page(fetch(&calls, 0s));
+  co_await eddy::sleep(1s);
+  CHECK(calls == 0);
+  CHECK_FALSE(page.ready());
+  const std::string& text = co_await page;
+  CHECK(text == "a page");
+  CHECK(calls == 1);
+}
+
+ASYNC_TEST("what is shared may be under way already") {
+  int calls = 0;
+  eddy::shared page(eddy::spawn(fetch(&calls, 0s)));
+  co_await eddy::yield();
+  co_await eddy::yield();
+  CHECK(calls == 1);
+  const std::string& text = co_await page;
+  CHECK(text == "a page");
+
+  eddy::promise<int> p;
+  eddy::shared number(p.get_future());
+  p.set_value(4);
+  const int& four = co_await number;
+  CHECK(four == 4);
+}
+
+ASYNC_TEST("what is shared may be void, a reference, or move-only") {
+  eddy::shared nothing(eddy::sleep(1s));
+  static_assert(std::is_same_v<decltype(nothing), eddy::shared<>>);
+  co_await nothing;
+  co_await nothing;
+
+  int n = 0;
+  auto refers = [](int& to) -> eddy::task<int&> { co_return to; };
+  eddy::shared reference(refers(n));
+  int& got = co_await reference;
+  CHECK(&got == &n);
+
+  auto boxed = []() -> eddy::task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); };
+  eddy::shared box(boxed());
+  const std::unique_ptr<int>& four = co_await box;
+  CHECK(*four == 4);
+}
+
+ASYNC_TEST("each who waits gets the error") {
+  int caught = 0;
+  eddy::shared broken(fail(1s));
+  auto wait = [&caught](eddy::shared<> on) -> eddy::task<> {
+    try {
+      co_await on;
+    } catch (const std::runtime_error& e) {
+      CHECK(e.what() == std::string("no page"));
+      ++caught;
+    }
+  };
+  co_await eddy::join(wait(broken), wait(broken));
+  co_await wait(broken);
+  CHECK(caught == 3);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error that nobody got does not vanish") {
+  std::string what;
+  loop.on_exception([&](std::exception_ptr e) { what = words_of(e); });
+  struct program {
+    static eddy::task<> leave_early() {
+      eddy::shared broken(fail(2s));
+      auto waiter = [](eddy::shared<> on) -> eddy::task<> { co_await on; };
+      auto first = eddy::spawn(waiter(broken));
+      co_await eddy::sleep(1s);
+      first = {};
+      co_await eddy::sleep(2s);
+      CHECK(broken.ready());
+    }
+    static eddy::task<> never_wait() {
+      eddy::shared broken(eddy::spawn(fail(1s)));
+      co_await eddy::sleep(2s);
+    }
+  };
+  SUBCASE("those who waited have gone") { eddy::block_on(loop, program::leave_early()); }
+  SUBCASE("none has waited") { eddy::block_on(loop, program::never_wait()); }
+  loop.run();
+  CHECK(what == "no page");
+}
+
+ASYNC_TEST("one who waits may be dropped, and the others go on") {
+  int calls = 0;
+  journal note;
+  eddy::shared page(fetch(&calls, 1s));
+  auto first = eddy::spawn(read(page, &note, 1));
+  auto second = eddy::spawn(read(page, &note, 2));
+  auto third = eddy::spawn(read(page, &note, 3));
+  co_await eddy::yield();
+  CHECK(loop.dump().contains("a shared result\n"));
+  second = {};
+  co_await std::move(first);
+  co_await std::move(third);
+  CHECK(note == "1 3");
+  CHECK(calls == 1);
+}
+
+ASYNC_TEST("the work goes on without one who waits while there is a handle, and no longer") {
+  int alive = 0;
+  std::optional<eddy::shared<int>> handle;
+  handle.emplace(hold(counted(alive)));
+  auto wait = [](eddy::shared<int> on) -> eddy::task<> { co_await on; };
+  auto waiter = eddy::spawn(wait(*handle));
+  co_await eddy::yield();
+  co_await eddy::yield();
+  CHECK(alive == 1);
+  SUBCASE("the handle is the last") {
+    waiter = {};
+    CHECK(alive == 1);
+    handle.reset();
+  }
+  SUBCASE("one who waits is the last") {
+    handle.reset();
+    CHECK(alive == 1);
+    waiter = {};
+  }
+  SUBCASE("before it began") {
+    waiter = {};
+    handle.reset();
+    handle.emplace(hold(counted(alive)));
+    CHECK(alive == 1);
+    handle.reset();
+  }
+  CHECK(alive == 0);
+  CHECK(loop.count().timers == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the work may drop the last handle to it") {
+  int alive = 0;
+  std::optional<eddy::shared<>> handle;
+  auto drops = [&](counted) -> eddy::task<> {
+    co_await eddy::sleep(1s);
+    handle.reset();
+    co_await eddy::yield();
+    FAIL_CHECK("it is gone");
+  };
+  handle.emplace(drops(counted(alive)));
+  auto begins = [](eddy::shared<>* on) -> eddy::task<> {
+    co_await eddy::timeout(1ms, eddy::shared(*on));
+  };
+  auto f = eddy::spawn(loop, begins(&*handle));
+  loop.run();
+  CHECK(alive == 0);
+  CHECK_FALSE(std::move(f).take());
+}
+
+ASYNC_TEST("copies are of one result, and a copy may be given to what takes it over") {
+  int calls = 0;
+  const eddy::shared page(fetch(&calls, 1s));
+  eddy::shared copy = page;
+  eddy::shared other(eddy::sleep(1s));
+  auto [text, nothing] = co_await eddy::join(eddy::shared(page), std::move(other));
+  static_assert(std::is_same_v<decltype(text), const std::string&>);
+  CHECK(text == "a page");
+  copy = eddy::shared(fetch(&calls, 0s));
+  CHECK(page.ready());
+  CHECK_FALSE(copy.ready());
+  CHECK(calls == 1);
+}
+
+TEST_CASE("awaiting a shared result that was moved from stops the program") {
+  dies_saying("a shared result was awaited after it was moved from", [] {
+    struct program {
+      static eddy::task<> wait() {
+        eddy::shared one(eddy::yield());
+        eddy::shared other = std::move(one);
+        co_await one;  // NOLINT(bugprone-use-after-move)
+      }
+    };
+    eddy::block_on(program::wait());
+  });
+}
+
+TEST_CASE("awaiting a shared result on another loop stops the program") {
+  dies_saying("a shared result was awaited on another loop than its own", [] {
+    struct program {
+      static eddy::task<> wait(eddy::shared<> on) { co_await on; }
+    };
+    eddy::shared one(eddy::yield());
+    eddy::event_loop first;
+    eddy::event_loop second;
+    eddy::block_on(first, program::wait(one));
+    eddy::block_on(second, program::wait(one));
+  });
+}
