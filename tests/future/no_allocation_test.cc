@@ -13,6 +13,7 @@
 #include <eddy/future/concurrent.h>
 #include <eddy/future/finally.h>
 #include <eddy/future/future.h>
+#include <eddy/future/interval.h>
 #include <eddy/future/join.h>
 #include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
@@ -120,6 +121,12 @@ eddy::task<> share_one(eddy::event_loop*) {
   CHECK(a + b == 2);
 }
 
+eddy::task<> tick_twice(eddy::event_loop*) {
+  eddy::interval ticks(1ms);
+  co_await ticks.next();
+  co_await ticks.next();
+}
+
 eddy::task<> adapt_one(eddy::event_loop*) {
   const int n = co_await eddy::adapt<int>([](eddy::completer<int> done) {
     done(1);
@@ -194,6 +201,7 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   SUBCASE("a race of a few") { what = race_few; }
   SUBCASE("for each of a few") { what = for_each_of_a_few; }
   SUBCASE("sharing") { what = share_one; }
+  SUBCASE("ticking") { what = tick_twice; }
   SUBCASE("adapting") { what = adapt_one; }
   SUBCASE("a time limit") { what = limit_one; }
   SUBCASE("a scope") { what = use_a_scope; }

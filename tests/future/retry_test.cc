@@ -142,7 +142,8 @@ ASYNC_TEST("of very many errors the last are kept") {
   flaky work(clock, 99);
   std::vector<std::exception_ptr> errors;
   try {
-    co_await eddy::retry({.attempts = 40, .jitter = false}, std::ref(work));
+    const eddy::retry_policy policy{.attempts = 40, .jitter = false};
+    co_await eddy::retry(policy, std::ref(work));
   } catch (const eddy::retries_failed& e) {
     errors.assign(e.errors().begin(), e.errors().end());
   }

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/interval.h>
+
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/detail/misuse.h>
+
+namespace eddy {
+
+interval::interval(duration period, missed_ticks rule, resolution exactness)
+    : period_(period),
+      due_(detail::current_loop("interval").after(period)),
+      rule_(rule),
+      exactness_(exactness) {
+  if (period <= duration::zero()) {
+    detail::misuse("interval was given a period that is not more than zero");
+  }
+}
+
+task<time_point> interval::next() {
+  co_await sleep_until(due_, exactness_);
+  const time_point tick = due_;
+  const time_point now = detail::current_loop("interval").now();
+  if (rule_ == missed_ticks::skip) missed_ = static_cast<std::uint64_t>((now - tick) / period_);
+  if (rule_ == missed_ticks::delay) due_ = now;
+  due_ += period_ * static_cast<duration::rep>(missed_ + 1);
+  co_return tick;
+}
+
+}  // namespace eddy

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/future/interval.h> promises.
+#include <eddy/future/interval.h>
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
+#include <eddy/loop/clock.h>
+
+#include "support/async_test.h"
+#include "support/forked.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+using times = std::vector<eddy::duration>;
+
+struct ticks {
+  times came;
+  times due;
+  std::vector<std::uint64_t> missed;
+};
+
+/// The ticks of an interval of a second, with work after the first that takes
+/// until `busy_until`.
+eddy::task<ticks> tick(eddy::manual_clock* clock, eddy::missed_ticks rule,
+                       eddy::duration busy_until) {
+  const auto begin = clock->now();
+  eddy::interval seconds(1s, rule);
+  ticks all;
+  for (int i = 0; i < 5; ++i) {
+    const eddy::time_point due = co_await seconds.next();
+    all.came.push_back(clock->now() - begin);
+    all.due.push_back(due - begin);
+    all.missed.push_back(seconds.missed());
+    if (i == 0) co_await eddy::sleep_until(begin + busy_until);
+  }
+  co_return all;
+}
+
+}  // namespace
+
+ASYNC_TEST("an interval ticks each period, whatever the work between takes") {
+  for (const auto rule : {eddy::missed_ticks::skip, eddy::missed_ticks::burst}) {
+    const ticks all = co_await tick(&clock, rule, 1900ms);
+    CHECK(all.came == times{1s, 2s, 3s, 4s, 5s});
+    CHECK(all.due == all.came);
+  }
+}
+
+ASYNC_TEST("ticks that were missed are skipped") {
+  const ticks all = co_await tick(&clock, eddy::missed_ticks::skip, 3500ms);
+  CHECK(all.came == times{1s, 3500ms, 4s, 5s, 6s});
+  CHECK(all.due == times{1s, 2s, 4s, 5s, 6s});
+  CHECK(all.missed == std::vector<std::uint64_t>{0, 1, 0, 0, 0});
+}
+
+ASYNC_TEST("or come in a burst") {
+  const ticks all = co_await tick(&clock, eddy::missed_ticks::burst, 3500ms);
+  CHECK(all.came == times{1s, 3500ms, 3500ms, 4s, 5s});
+  CHECK(all.due == times{1s, 2s, 3s, 4s, 5s});
+  CHECK(all.missed == std::vector<std::uint64_t>{0, 0, 0, 0, 0});
+}
+
+ASYNC_TEST("or delay the others") {
+  const ticks all = co_await tick(&clock, eddy::missed_ticks::delay, 3500ms);
+  CHECK(all.came == times{1s, 3500ms, 4500ms, 5500ms, 6500ms});
+  CHECK(all.due == times{1s, 2s, 4500ms, 5500ms, 6500ms});
+}
+
+ASYNC_TEST("one that is due at the very moment a late one comes is skipped, too") {
+  const ticks all = co_await tick(&clock, eddy::missed_ticks::skip, 3s);
+  CHECK(all.came == times{1s, 3s, 4s, 5s, 6s});
+  CHECK(all.missed == std::vector<std::uint64_t>{0, 1, 0, 0, 0});
+}
+
+ASYNC_TEST("one who does not wait to the end loses no tick") {
+  const auto begin = clock.now();
+  eddy::interval seconds(1s);
+  const auto early = co_await eddy::as_result(eddy::timeout(500ms, seconds.next()));
+  CHECK_FALSE(early);
+  const eddy::time_point due = co_await seconds.next();
+  CHECK(due - begin == 1s);
+  CHECK(clock.now() == due);
+  CHECK(seconds.period() == 1s);
+}
+
+TEST_CASE("an interval of no length stops the program") {
+  dies_saying("a period that is not more than zero", [] {
+    struct program {
+      static eddy::task<> make() {
+        const eddy::interval never(0s);
+        co_return;
+      }
+    };
+    eddy::block_on(program::make());
+  });
+}
