@@ -102,6 +102,14 @@ awaitable<void> joins(std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) co_await (child(1) && child(2));
 }
 
+awaitable<void> selects(std::uint64_t count) {
+  using namespace asio::experimental::awaitable_operators;
+  asio::steady_timer never(co_await asio::this_coro::executor, 1h);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    co_await (never.async_wait(use_awaitable) || child(1));
+  }
+}
+
 void post(const numbers& n) {
   loop_type loop(1);
   const auto run = [&](std::uint64_t count) {
@@ -185,6 +193,7 @@ int main(int count, char** words) {
                          {"post", {1, post}},
                          {"wake", {1, wake}},
                          {"join", awaited("join", joins)},
+                         {"select", awaited("select", selects)},
                          {"sleep", {1, sleeps}},
                      });
 }

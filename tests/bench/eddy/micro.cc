@@ -9,11 +9,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <eddy/future/adapt.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
+#include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -196,6 +198,11 @@ eddy::task<> joins(std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) co_await eddy::join(child(1), child(2));
 }
 
+eddy::task<> selects(std::uint64_t count) {
+  const auto never = [](eddy::completer<>) { return [] {}; };
+  for (std::uint64_t i = 0; i < count; ++i) co_await eddy::select(eddy::adapt(never), child(1));
+}
+
 eddy::task<> asleep() { co_await eddy::sleep(1h); }
 
 void sleeps(const numbers& n) {
@@ -234,6 +241,7 @@ int main(int count, char** words) {
                          {"future", awaited("future", promises)},
                          {"then", awaited("then", thens)},
                          {"join", awaited("join", joins)},
+                         {"select", awaited("select", selects)},
                          {"scope", awaited("scope", scopes)},
                          {"sleep", {1, sleeps}},
                      });

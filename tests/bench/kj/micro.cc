@@ -84,6 +84,15 @@ void join(const numbers& n) {
   });
 }
 
+void first_of(const numbers& n) {
+  auto io = kj::setupAsyncIo();
+  bench::time_each("select", n[0], [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      kj::Promise<int>(kj::NEVER_DONE).exclusiveJoin(1).wait(io.waitScope);
+    }
+  });
+}
+
 /// A timer of KJ's is a promise: a new one moves it.
 void timer_reset(const numbers& n) {
   auto io = kj::setupAsyncIo();
@@ -192,6 +201,7 @@ int main(int count, char** words) {
                          {"future", {1, future}},
                          {"then", {1, then}},
                          {"join", {1, join}},
+                         {"select", {1, first_of}},
                          {"sleep", {1, sleeps}},
                      });
 }

@@ -163,6 +163,16 @@ async fn joins(count: u64) {
     }
 }
 
+async fn selects(count: u64) {
+    for _ in 0..count {
+        tokio::select! {
+            biased;
+            _ = std::future::pending::<()>() => unreachable!(),
+            _ = child(1) => {}
+        }
+    }
+}
+
 /// Runs it as a task: what `block_on` runs itself is woken by a detour.
 fn complete<F: Future + Send + 'static>(runtime: &Runtime, work: F) -> F::Output
 where
@@ -281,6 +291,7 @@ fn main() {
         (Some("wake"), &[count]) => wake(count),
         (Some("future"), &[count]) => time_each("future", count, futures),
         (Some("join"), &[count]) => time_each("join", count, joins),
+        (Some("select"), &[count]) => time_each("select", count, selects),
         (Some("sleep"), &[count]) => runtime().block_on(sleeps(count)),
         _ => exit(64),
     }
