@@ -245,8 +245,8 @@ private:
 
 /// Keeps the element until the call has ended.
 template <class T, class Function, class Element>
-task<T> call_with(Function& function, Element element) {
-  auto work = std::invoke(function, std::move(element));
+task<T> call_with(Function* function, Element element) {
+  auto work = std::invoke(*function, std::move(element));
   co_return co_await std::move(work);
 }
 
@@ -260,7 +260,7 @@ task<typename Results::type> run_concurrently(Range range, std::size_t limit, Fu
       running.add(index++, as_task(std::invoke(function, element)));
     } else {
       running.add(index++, call_with<value, Function, element_of<Range>>(
-                               function, std::forward<decltype(element)>(element)));
+                               &function, std::forward<decltype(element)>(element)));
     }
     co_await running;
   }

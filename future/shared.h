@@ -63,8 +63,13 @@ public:
   template <awaitable Awaitable>
     requires(!std::is_lvalue_reference_v<Awaitable> && !detail::is_shared<Awaitable> &&
              std::same_as<await_result_t<Awaitable>, T>)
-  explicit shared(Awaitable&& work)
-      : state_(new detail::shared_state<T>(std::forward<Awaitable>(work))) {}
+  explicit shared(Awaitable&& work) {
+    if constexpr (std::same_as<Awaitable, future<T>>) {
+      state_ = new detail::shared_state<T>(std::forward<Awaitable>(work));
+    } else {
+      state_ = new detail::shared_state<T>(detail::as_task(std::forward<Awaitable>(work)));
+    }
+  }
 
   shared(const shared& other) noexcept : state_(other.state_) {
     if (state_ != nullptr) state_->retain();
@@ -154,9 +159,7 @@ template <class T>
 class shared_state final : public shared_core {
 public:
   explicit shared_state(future<T>&& f) noexcept : shared_core(&take), under_way_(std::move(f)) {}
-  template <class Awaitable>
-  explicit shared_state(Awaitable&& work)
-      : shared_core(&take), work_(as_task(std::forward<Awaitable>(work))) {}
+  explicit shared_state(task<T>&& work) noexcept : shared_core(&take), work_(std::move(work)) {}
 
   decltype(auto) get() {
     seen_ = true;
