@@ -168,6 +168,7 @@ namespace detail {
 class scope_child final : public future_core {
 public:
   scope_child(scope& s, task<>&& work) noexcept : future_core(s.loop(), false, 2) {
+    inherit();
     body_ = &task_access::release(work).promise();
     set_scope(&s);
   }

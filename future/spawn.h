@@ -58,6 +58,7 @@ template <class T>
 class spawned : public future_state<T> {
 public:
   spawned(event_loop& loop, task<T> work) : future_state<T>(loop, true) {
+    this->inherit();
     this->launch(task_access::release(work).promise());
   }
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <eddy/future/awaitable.h>
+#include <eddy/future/detail/child_wait.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/spawn.h>
@@ -99,24 +100,20 @@ private:
 };
 
 template <class T>
-class timeout_wait final : public wait, private timer_node {
+class timeout_wait final : public child_wait<T>, private timer_node {
+  using child_wait<T>::child_;
+
 public:
   timeout_wait(time_limit limit, task<T>&& work)
-      : timer_node(current_loop("timeout"), &expire),
-        limit_(limit),
-        child_(&task_access::release(work).promise()) {}
-  ~timeout_wait() { cancel(); }
-
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
+      : child_wait<T>(std::move(work)),
+        timer_node(current_loop("timeout"), &expire),
+        limit_(limit) {}
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
     limit_.begin(*this);
     waiter_ = &by.promise();
-    waiter_->waits_for(*this);
-    if (!child_->start(*waiter_)) return true;
-    waiter_->waits_no_more();
-    return false;
+    return this->begin(*waiter_);
   }
 
   T await_resume() {
@@ -133,12 +130,7 @@ public:
     out += "a task with a time limit\n";
     describe_below(out, depth, child_);
   }
-  void add_to(ambient& all) const noexcept override {
-    const time_point mine = timer_node::deadline();
-    if (!all.deadline || mine < *all.deadline) all.deadline = mine;
-  }
-  [[nodiscard]] frame* child() const noexcept override { return child_; }
-  void destroy_child() noexcept override { std::exchange(child_, nullptr)->handle().destroy(); }
+  void add_to(ambient& all) const noexcept override { all.note(timer_node::deadline()); }
 
 private:
   static void expire(ready_node& node) {
@@ -150,13 +142,8 @@ private:
     self.cancel();
   }
 
-  void cancel() noexcept {
-    if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
-  }
-
   time_limit limit_;
   frame* waiter_ = nullptr;
-  task_promise<T>* child_;
   std::exception_ptr error_;  // when the time is over
 };
 

@@ -116,12 +116,15 @@ ambient frame::ambient_here() noexcept {
   ambient all;
   if (frames_here.top.current == nullptr) return all;
   const frame* f = frames_here.top.current;
-  while ((f = f->above()) != nullptr) {
+  for (;;) {
+    // What was spawned has the values of where that was, and not of what awaits it.
+    if ((f->then_ & for_future) != 0) all.note(pointer_in<future_core>(f->then_)->inherited());
+    f = f->above();
+    if (f == nullptr) return all;
     if (f->waits_for_ != 0 && (f->waits_for_ & for_child) == 0) {
       pointer_in<wait>(f->waits_for_)->add_to(all);
     }
   }
-  return all;
 }
 
 void frame::destroy_all(frame& top) noexcept {

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include <eddy/future/detail/inherited.h>
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/ready.h>
@@ -22,7 +23,35 @@ class future_core;
 
 /// What holds for a coroutine because of those that await it.
 struct ambient {
-  std::optional<time_point> deadline;
+  std::optional<time_point> deadline;    // the earliest
+  const local_values* locals = nullptr;  // the nearest
+
+  void note(time_point t) noexcept {
+    if (!deadline || t < *deadline) deadline = t;
+  }
+  void note(const local_values& l) noexcept {
+    if (locals == nullptr) locals = &l;
+  }
+  [[nodiscard]] local_values values() const noexcept {
+    return locals == nullptr ? local_values() : *locals;
+  }
+};
+
+/// Which values of task_locals the tasks of a thread have inherited.
+class inheritance {
+public:
+  inheritance(const inheritance&) = delete;
+  inheritance& operator=(const inheritance&) = delete;
+
+  /// It is spawned by the coroutine that runs. True if there is something to
+  /// inherit, which then has to be forgotten. Errors: `std::bad_alloc`.
+  virtual bool inherit(const future_core& by) = 0;
+  [[nodiscard]] virtual const local_values& of(const future_core& which) const noexcept = 0;
+  virtual void forget(const future_core& which) noexcept = 0;
+
+protected:
+  inheritance() noexcept = default;
+  ~inheritance() = default;
 };
 
 /// What a coroutine waits for, unless it is a task that it has awaited itself.
@@ -103,6 +132,7 @@ struct activation {
 struct frames_of_thread {
   activation top;
   std::size_t count = 0;
+  inheritance* inherited = nullptr;  // there is one where task_locals are used
 };
 
 // One load finds it in every program; a library that is loaded later may use the

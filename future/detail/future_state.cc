@@ -10,9 +10,15 @@
 namespace eddy::detail {
 
 future_core::~future_core() {
+  if (inherits_ && frames_here.inherited != nullptr) frames_here.inherited->forget(*this);
   if (stage_ != stage::error) return;
   if (wanted_ && !seen_) loop().raise(std::move(error_));
   error_.~exception_ptr();
+}
+
+const local_values& future_core::inherited() const noexcept {
+  static const local_values none;
+  return inherits_ ? frames_here.inherited->of(*this) : none;
 }
 
 void future_core::describe(std::string& out) const {

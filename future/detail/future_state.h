@@ -62,6 +62,9 @@ public:
   /// The coroutine that produces the value, while it does.
   [[nodiscard]] frame* body() const noexcept { return ready() ? nullptr : body_; }
 
+  /// The values of task_locals that held where it was spawned.
+  [[nodiscard]] const local_values& inherited() const noexcept;
+
 protected:
   /// `listed` for a dump.
   future_core(event_loop& loop, bool listed, std::uint8_t owners) noexcept
@@ -88,6 +91,10 @@ protected:
   [[gnu::cold]] void set_error(std::exception_ptr error) noexcept;
 
   // For one that owns a coroutine:
+  /// It is being spawned. Errors: `std::bad_alloc`.
+  void inherit() {
+    if (frames_here.inherited != nullptr) inherits_ = frames_here.inherited->inherit(*this);
+  }
   void launch(frame& body) noexcept {
     body_ = &body;
     body.launch(*this);
@@ -135,6 +142,7 @@ protected:
 
 private:
   bool wanted_ : 1 = true;
+  bool inherits_ : 1 = false;  // values of task_locals
   bool dropping_ : 1 = false;  // it is in a list of those to destroy
   bool detached_ : 1 = false;  // the loop is one of its owners
   follower next_is_ = follower::node;

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <utility>
+
+#include <eddy/future/detail/frame.h>
+#include <eddy/future/task.h>
+
+namespace eddy::detail {
+
+/// A wait for one task that it owns, of which more is to be known than that it
+/// is awaited.
+template <class T>
+class child_wait : public wait {
+public:
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+
+  [[nodiscard]] frame* child() const noexcept final { return child_; }
+  void destroy_child() noexcept final { std::exchange(child_, nullptr)->handle().destroy(); }
+
+protected:
+  explicit child_wait(task<T>&& work) noexcept : child_(&task_access::release(work).promise()) {}
+  ~child_wait() { cancel(); }
+
+  /// True if `waiter` has to wait.
+  bool begin(frame& waiter) noexcept {
+    waiter.waits_for(*this);
+    if (!child_->start(waiter)) return true;
+    waiter.waits_no_more();
+    return false;
+  }
+
+  void cancel() noexcept {
+    if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
+  }
+
+  task_promise<T>* child_;  // null if it was cancelled
+};
+
+}  // namespace eddy::detail
