@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <exception>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -38,9 +39,10 @@ class promise_state;
 template <class T = void>
 class promise {
 public:
-  /// A promise on the loop that is running.
-  promise();
-  explicit promise(event_loop& loop);
+  /// A promise on the loop that is running. `made` is told where its future is
+  /// waited for.
+  explicit promise(std::source_location made = std::source_location::current());
+  explicit promise(event_loop& loop, std::source_location made = std::source_location::current());
   promise(promise&& other) noexcept
       : state_(std::exchange(other.state_, nullptr)), set_(other.set_) {}
   promise& operator=(promise&& other) noexcept {
@@ -90,13 +92,16 @@ private:
 
 namespace detail {
 
+[[gnu::cold]] void describe_promise(std::string& out, const std::source_location& made);
+
 template <class T>
 class promise_state final : public future_state<T> {
 public:
-  explicit promise_state(event_loop& loop) : future_state<T>(loop, false, 1) {}
+  promise_state(event_loop& loop, std::source_location made)
+      : future_state<T>(loop, false, 1), made_(made) {}
 
   using future_core::describe;
-  void describe(std::string& out, int) const override { out += "a promise that nobody has set\n"; }
+  void describe(std::string& out, int) const override { describe_promise(out, made_); }
 
   future<T> make_future() {
     this->retain();
@@ -124,15 +129,18 @@ private:
       this->loop().raise(std::current_exception());
     }
   }
+
+  std::source_location made_;
 };
 
 }  // namespace detail
 
 template <class T>
-promise<T>::promise() : promise(detail::current_loop("promise")) {}
+promise<T>::promise(std::source_location made) : promise(detail::current_loop("promise"), made) {}
 
 template <class T>
-promise<T>::promise(event_loop& loop) : state_(new detail::promise_state<T>(loop)) {}
+promise<T>::promise(event_loop& loop, std::source_location made)
+    : state_(new detail::promise_state<T>(loop, made)) {}
 
 template <class T>
 promise<T>::~promise() {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/json.h>
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
@@ -299,6 +300,18 @@ std::string event_loop::dump() const {
   line(c.waiting, "of them waited for");
   line(keepers_, "keep_alive");
   line(c.tasks, "tasks:");
+  return out + describe_tasks();
+}
+
+std::string event_loop::dump_json() const {
+  const counts c = count();
+  return detail::text({"{\"ready\":", c.ready, ",\"timers\":", c.timers, ",\"watched\":", watches_,
+                       ",\"waiting\":", c.waiting, ",\"keep_alive\":", keepers_,
+                       ",\"tasks\":", detail::json_of_tree(describe_tasks()), "}"});
+}
+
+std::string event_loop::describe_tasks() const {
+  std::string out;
   for (const detail::link* l = inspected_.next; l != &inspected_; l = l->next) {
     static_cast<const inspectable*>(l)->describe(out);
   }

@@ -182,6 +182,11 @@ public:
   /// for and where.
   [[nodiscard, gnu::cold]] std::string dump() const;
 
+  /// The same for programs: an object of the counts and of `tasks`, an array of
+  /// trees. Of what waits it tells `function`, `file` and `line` of the co_await,
+  /// if it is a coroutine; in words what it `waits_for`; and what is `below` that.
+  [[nodiscard, gnu::cold]] std::string dump_json() const;
+
 private:
   class at_work;
   class runs_here;
@@ -215,6 +220,7 @@ private:
   void settle_delays() noexcept;
   void unpark() noexcept;
   void drop_queue() noexcept;
+  [[nodiscard, gnu::cold]] std::string describe_tasks() const;
   static const void* this_thread() noexcept;
   [[noreturn]] static void wrong_thread() noexcept;
 

@@ -94,6 +94,7 @@ TEST_CASE_FIXTURE(async_fixture, "what the work throws, block_on throws") {
 TEST_CASE_FIXTURE(async_fixture,
                   "what nothing can end is told, with the tree of what waits and where") {
   int alive = 0;
+  const unsigned line_of_promise = std::source_location::current().line() + 1;
   eddy::promise<> never(loop);
   eddy::promise<> nor(loop);
   auto other = eddy::spawn(loop, wait_for_ever(nor.get_future()));
@@ -110,7 +111,9 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(what.contains("block_on waits for what nothing on the loop can end:\n"));
   CHECK(what.contains("2 tasks:\n"));
   CHECK(what.contains("parent" + at(line_of_child) + "a task\n"));
-  CHECK(what.contains("wait_for_ever" + at(line_of_await) + "a promise that nobody has set\n"));
+  CHECK(what.contains("wait_for_ever" + at(line_of_await) +
+                      "a promise that nobody has set, made by "));
+  CHECK(what.contains(" at block_on_test.cc:" + std::to_string(line_of_promise) + "\n"));
   CHECK_FALSE(never.wanted());
   CHECK(nor.wanted());
 }

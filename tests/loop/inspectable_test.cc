@@ -3,6 +3,7 @@
 #include <eddy/loop/inspectable.h>
 
 #include <chrono>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include <doctest/doctest.h>
 
 #include <eddy/loop/keep_alive.h>
+#include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 
 #include "support/forked.h"
@@ -47,6 +49,39 @@ TEST_CASE_FIXTURE(with_still_loop, "a dump counts what is alive on the loop") {
 
   loop.run_ready();
   timer.stop();
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a dump for programs has the counts, and the tasks as trees") {
+  CHECK(loop.dump_json() ==
+        R"({"ready":0,"timers":0,"watched":0,"waiting":0,"keep_alive":0,"tasks":[]})");
+
+  const says tree(loop,
+                  "get<int> at client.cc:42: all of\n"
+                  "  ns::ask at client.cc:17: read 127.0.0.1:80\n"
+                  "    deeper at x.cc:1: a \"quoted\" \\ word\n"
+                  "  the tide: at last");
+  const says other(loop, "a bell\a");
+  const eddy::keep_alive kept(loop);
+  CHECK(loop.dump_json() ==
+        R"({"ready":0,"timers":0,"watched":0,"waiting":0,"keep_alive":1,"tasks":[)"
+        R"({"function":"get<int>","file":"client.cc","line":42,"waits_for":"all of","below":[)"
+        R"({"function":"ns::ask","file":"client.cc","line":17,"waits_for":"read 127.0.0.1:80",)"
+        R"("below":[{"function":"deeper","file":"x.cc","line":1,)"
+        R"("waits_for":"a \"quoted\" \\ word"}]},)"
+        R"({"waits_for":"the tide: at last"}]},{"waits_for":"a bell\u0007"}]})");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a daemon can tell what it waits for when a signal asks") {
+  const says one(loop, "waits for a reply");
+  std::string told;
+  eddy::signal asked(loop, SIGUSR1);
+  asked.start([&] {
+    told = loop.dump();
+    asked.stop();
+  });
+  ::raise(SIGUSR1);
+  loop.run();
+  CHECK(told.ends_with("1 tasks:\nwaits for a reply\n"));
 }
 
 TEST_CASE("a loop that is destroyed before what is on it names it") {

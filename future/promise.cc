@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/promise.h>
+
+#include <eddy/future/detail/await_place.h>
+
+namespace eddy::detail {
+
+void describe_promise(std::string& out, const std::source_location& made) {
+  out += "a promise that nobody has set";
+  if (is_the_users(made)) {
+    out += ", made by ";
+    add_place(out, made);
+  }
+  out += '\n';
+}
+
+}  // namespace eddy::detail
