@@ -124,6 +124,11 @@ void error_passes(const std::exception_ptr& error, const frame& by, const void* 
   found->comes_next(next, next_where);
 }
 
+void error_is_handed_on(const std::exception_ptr& error) noexcept {
+  if (ways_here == nullptr) return;
+  if (way* const found = ways_here->find(identity(error))) found->comes_next(nullptr, nullptr);
+}
+
 void error_waits(const std::exception_ptr& error, const frame& next,
                  const void* next_where) noexcept {
   if (ways_here == nullptr) return;

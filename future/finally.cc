@@ -4,7 +4,11 @@
 namespace eddy::detail {
 
 clean_up_on_exit::~clean_up_on_exit() {
-  if (work_) outer_->spawn(std::move(work_));
+  try {
+    if (work_) outer_->spawn(std::move(work_));
+  } catch (...) {  // for want of memory
+    outer_->loop().raise(std::current_exception());
+  }
   if (error_ != nullptr) outer_->loop().raise(std::move(error_));
 }
 

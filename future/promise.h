@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include <eddy/future/detail/way_of_error.h>
 #include <eddy/future/future.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/handler.h>
@@ -110,6 +111,7 @@ public:
 
   void set(outcome<T>&& o) {
     if (!this->wanted()) return;
+    if (!o) error_is_handed_on(o.error());
     future_state<T>::set(std::move(o));
     this->complete();
   }

@@ -192,13 +192,17 @@ public:
     if (scope_ != nullptr) scope_->joined_ = nullptr;
   }
 
-  [[nodiscard]] bool await_ready() const noexcept { return over() && frame::may_go_on(); }
+  [[nodiscard]] bool await_ready() const noexcept {
+    return over() && scope_->failure_ == nullptr && frame::may_go_on();
+  }
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     waiter_ = &by.promise();
     waiter_->waits_for(*this, &go_on);
-    if (over()) tell();
+    if (!over()) return;
+    if (scope_->failure_ != nullptr) waiter_->error_comes(scope_->failure_);
+    tell();
   }
 
   void await_resume();
@@ -293,6 +297,16 @@ task<> give_to(std::optional<outcome<T>>* place, task<T> work) {
   }
 }
 
+template <class T, class Function, class... Arguments>
+task<T> run_in_own_scope(Function body, Arguments... arguments) {
+  std::optional<outcome<T>> end;
+  scope all;
+  all.spawn(give_to<T>(&end, as_task(std::invoke(body, all, std::move(arguments)...))));
+  co_await all.join();
+  if (!end) throw_scope_cancelled();
+  co_return get<T>(*std::move(end));
+}
+
 }  // namespace detail
 
 inline detail::scope_end scope::join() noexcept { return detail::scope_end(*this); }
@@ -308,13 +322,7 @@ template <class Function, class... Arguments>
 auto with_scope(Function body, Arguments... arguments)
     -> task<await_result_t<std::invoke_result_t<Function&, scope&, Arguments...>>> {
   using value = await_result_t<std::invoke_result_t<Function&, scope&, Arguments...>>;
-  std::optional<outcome<value>> end;
-  scope all;
-  all.spawn(detail::give_to<value>(
-      &end, detail::as_task(std::invoke(body, all, std::move(arguments)...))));
-  co_await all.join();
-  if (!end) detail::throw_scope_cancelled();
-  co_return detail::get<value>(*std::move(end));
+  return detail::run_in_own_scope<value>(std::move(body), std::move(arguments)...);
 }
 
 }  // namespace eddy

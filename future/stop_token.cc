@@ -23,7 +23,11 @@ void stop_callback::run(ready_node& node) {
   static_cast<stop_callback&>(node).handler_.call(false);
 }
 
-task<> until_stopped(std::stop_token token) {
+namespace detail {
+
+namespace {
+
+task<> wait_until_stopped(std::stop_token token) {
   if (token.stop_requested()) co_return;
   event_loop& loop = *event_loop::current();
   const keep_alive others_may_request(loop);
@@ -35,7 +39,7 @@ task<> until_stopped(std::stop_token token) {
   co_await std::move(stopped);
 }
 
-namespace detail {
+}  // namespace
 
 void stop_state::request() noexcept {
   loop_->check_thread();
@@ -55,5 +59,7 @@ void stop_state::wait(waiter& place, ready_node& node) noexcept {
 }
 
 }  // namespace detail
+
+task<> until_stopped(std::stop_token token) { return detail::wait_until_stopped(std::move(token)); }
 
 }  // namespace eddy

@@ -101,6 +101,10 @@ void frame::end_with_error() noexcept {
   error_passes(error_, *this, where, waits ? waiter : nullptr, waits ? waiter->where_ : nullptr);
 }
 
+void frame::error_comes(const std::exception_ptr& error) const noexcept {
+  error_waits(error, *this, where_);
+}
+
 frame* frame::above() const noexcept {
   if ((then_ & for_ending) != 0) return pointer_in<ending>(then_)->waiter_;
   if ((then_ & for_future) != 0) return pointer_in<future_core>(then_)->waiter();

@@ -212,6 +212,9 @@ public:
   /// What it has ended with; null if that is a value.
   [[nodiscard]] std::exception_ptr& error() noexcept { return error_; }
 
+  /// The error, which nobody awaited till now, comes out of its co_await next.
+  [[gnu::cold]] void error_comes(const std::exception_ptr& error) const noexcept;
+
   /// From now on it waits for this; it has to say so when it does no more,
   /// unless the loop resumes it.
   void waits_for(wait& w) noexcept { waits_for_ = to_uint(&w); }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/detail/future_state.h>
 
-#include <eddy/future/detail/way_of_error.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
@@ -59,11 +58,8 @@ void future_core::undetach() noexcept {
 void future_core::set_error(std::exception_ptr error) noexcept {
   std::construct_at(&error_, std::move(error));
   stage_ = stage::error;
-  if (next_is_ == follower::frame && next_ != nullptr) error_goes_to(static_cast<frame&>(*next_));
-}
-
-void future_core::error_goes_to(frame& waiter) const noexcept {
-  error_waits(error_, waiter, waiter.where_);
+  if (next_is_ == follower::frame && next_ != nullptr)
+    static_cast<frame*>(next_)->error_comes(error_);
 }
 
 void future_core::drop_unready() noexcept {

@@ -36,7 +36,7 @@ public:
   /// Queues `node` when the result is there. `is_frame`: it is a coroutine's.
   void await(ready_node& node, bool is_frame) noexcept {
     if (ready()) {
-      if (is_frame && failed()) error_goes_to(static_cast<frame&>(node));
+      if (is_frame && failed()) static_cast<frame&>(node).error_comes(error_);
       return loop().ready(node);
     }
     next_ = &node;
@@ -120,7 +120,6 @@ private:
   bool abandon() noexcept final;
   void undetach() noexcept;
 
-  [[gnu::cold]] void error_goes_to(frame& waiter) const noexcept;
   void drop_unready() noexcept;
   void drop_body() noexcept;     // and all under it
   void destroy_body() noexcept;  // whose own children are gone already

@@ -13,6 +13,9 @@ class frame;
 [[gnu::cold]] void error_passes(const std::exception_ptr& error, const frame& by, const void* where,
                                 const frame* next, const void* next_where) noexcept;
 
+/// The coroutine that caught it gives it to whoever will await it.
+[[gnu::cold]] void error_is_handed_on(const std::exception_ptr& error) noexcept;
+
 /// It has waited for `next`, which awaits it at `next_where` now.
 [[gnu::cold]] void error_waits(const std::exception_ptr& error, const frame& next,
                                const void* next_where) noexcept;

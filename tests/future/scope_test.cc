@@ -2,6 +2,8 @@
 // What <eddy/future/scope.h> promises.
 #include <eddy/future/scope.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -15,6 +17,7 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/await_trace.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
@@ -520,6 +523,44 @@ ASYNC_TEST("a scope may be looked at at any time, also while it ends") {
   s.spawn(fail_after(1s));
   const std::string what = co_await error_of_join(&s);
   CHECK(what == "failed");
+}
+
+ASYNC_TEST("an error tells the way by which it came through a scope") {
+  std::string way;
+  const auto way_of = [](eddy::task<> work) -> eddy::task<std::string> {
+    try {
+      co_await std::move(work);
+    } catch (const std::runtime_error&) {
+      co_return eddy::await_trace_text();
+    }
+    co_return "none";
+  };
+  eddy::scope s;
+  constexpr std::ptrdiff_t lines = 3;  // fail_after, who awaits it, way_of
+  SUBCASE("that was joined") {
+    auto join = [&]() -> eddy::task<> {
+      s.spawn(fail_after(1s));
+      co_await s.join();
+    };
+    way = co_await way_of(join());
+  }
+  SUBCASE("that is joined later") {
+    s.spawn(fail_after(1s));
+    co_await eddy::sleep(2s);
+    auto join = [&]() -> eddy::task<> { co_await s.join(); };
+    way = co_await way_of(join());
+  }
+  SUBCASE("that finished it") {
+    auto ask = [&]() -> eddy::task<> { co_await s.finish(fail_after(1s)); };
+    way = co_await way_of(ask());
+  }
+  SUBCASE("with it") {
+    auto body = [](eddy::scope&) -> eddy::task<> { co_await fail_after(1s); };
+    way = co_await way_of(eddy::with_scope(body));
+  }
+  CHECK(way.contains("fail_after at scope_test.cc:"));
+  INFO(way);
+  CHECK(std::ranges::count(way, '\n') == lines);
 }
 
 ASYNC_TEST("finish gives the value of work that the scope owns") {
