@@ -675,6 +675,50 @@ ASYNC_TEST("an error of the body or of a child cancels all the others and comes 
   CHECK(alive == 0);
 }
 
+TEST_CASE_FIXTURE(async_fixture,
+                  "what uses scopes may be ended in every turn, and leaves nothing") {
+  struct program {
+    static eddy::task<> child(eddy::scope* s, counted held, int depth) {
+      co_await eddy::yield();
+      if (depth != 0) s->spawn(child(s, held, depth - 1));
+      co_await eddy::sleep(1s);
+    }
+    static eddy::task<int> value(counted) {
+      co_await eddy::sleep(2s);
+      co_return 42;
+    }
+    static eddy::task<> run(eddy::scope* outer, int* alive) {
+      const counted first(*alive);
+      eddy::scope s(2);
+      for (int i = 0; i < 3; ++i) s.spawn(child(&s, counted(*alive), 2));
+      const int n = co_await outer->finish(value(counted(*alive)));
+      CHECK(n == 42);
+      co_await s.join();
+      s.spawn(fail_after(1s));
+      s.spawn(child(&s, counted(*alive), 0));
+      const std::string what = co_await error_of_join(&s);
+      CHECK(what == "failed");
+    }
+  };
+  bool drop_caller = false;
+  SUBCASE("by dropping the caller") { drop_caller = true; }
+  SUBCASE("by cancelling the scope that is to finish its work") {}
+  bool ended = false;
+  for (int turns = 0; !ended; ++turns) {
+    int alive = 0;
+    eddy::scope outer(loop);
+    auto f = eddy::spawn(loop, program::run(&outer, &alive));
+    for (int i = 0; i < turns && !f.ready(); ++i) loop.run_once();
+    ended = f.ready();
+    drop_caller ? static_cast<void>(f = {}) : outer.cancel();
+    loop.run();
+    CHECK(alive == 0);
+    CHECK(outer.size() == 0);
+    if (f) static_cast<void>(std::move(f).take());
+    REQUIRE(turns < 100);
+  }
+}
+
 TEST_CASE("wrong use of a scope stops the program") {
   dies_saying("a scope was made that lets no child run: its limit is zero", [] {
     eddy::event_loop loop;
