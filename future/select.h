@@ -48,11 +48,15 @@ template <class... Awaitables>
 /// What `select` gives for a range: which element has won, and its value.
 template <class T>
 struct selected {
+  selected(std::size_t i, T&& v) : index(i), value(std::forward<T>(v)) {}
+
   std::size_t index;
   T value;
 };
 template <>
 struct selected<void> {
+  explicit selected(std::size_t i) noexcept : index(i) {}
+
   std::size_t index;
 };
 
@@ -82,9 +86,9 @@ struct select_rule {
     for (auto* b = first; b != winner; b = b->next()) ++index;
     if constexpr (std::is_void_v<T>) {
       value_of(*winner);
-      return {index};
+      return selected<T>(index);
     } else {
-      return {index, value_of(*winner)};
+      return selected<T>(index, value_of(*winner));
     }
   }
 

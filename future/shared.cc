@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/shared.h>
 
-#include <eddy/loop/detail/misuse.h>
-
 namespace eddy::detail {
 
 shared_waiter::shared_waiter(shared_core* state) noexcept : state_(state) {
@@ -20,7 +18,7 @@ bool shared_waiter::may_go_on() const noexcept {
   return state_->ready() && frame::may_go_on();
 }
 
-void shared_waiter::wait_from_now(frame& by) {
+void shared_waiter::wait_from_now(frame& by) noexcept {
   if (!state_->ready()) state_->begin();
   by.waits_for(*this);
   frame_ = &by;
@@ -39,12 +37,15 @@ void shared_core::check_loop() const noexcept {
   }
 }
 
-void shared_core::begin() {
+void shared_core::begin() noexcept {
   if (loop_ != nullptr) return;
-  future_core& work = source(current_loop("shared"));
-  loop_ = &work.loop();
+  loop_ = &current_loop("shared");
+  future_core* const work = begin(*loop_);
+  ready_ = work == nullptr;
+  if (ready_) return;
+  loop_ = &work->loop();
   check_loop();
-  work.await(*this, false);
+  work->await(*this, false);
 }
 
 void shared_core::add(shared_waiter& w) noexcept {

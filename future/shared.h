@@ -17,6 +17,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/ready.h>
@@ -112,7 +113,7 @@ protected:
   ~shared_waiter();
 
   [[nodiscard]] bool may_go_on() const noexcept;
-  void wait_from_now(frame& by);
+  void wait_from_now(frame& by) noexcept;
 
   shared_core* state_;
 
@@ -135,8 +136,9 @@ protected:
   explicit shared_core(function take) noexcept : ready_node(take) {}
   virtual ~shared_core() = default;
 
-  /// Begins the work, if that is to be done.
-  virtual future_core& source(event_loop& loop) = 0;
+  /// Begins the work, if that is still to be done; null if that has failed.
+  virtual future_core* begin(event_loop& loop) noexcept = 0;
+  /// What is under way.
   [[nodiscard]] virtual const future_core* source() const noexcept = 0;
 
   void wake_all() noexcept;
@@ -146,7 +148,7 @@ private:
   friend shared_waiter;
 
   void check_loop() const noexcept;
-  void begin();
+  void begin() noexcept;
   void add(shared_waiter& w) noexcept;
 
   std::size_t owners_ = 1;
@@ -186,18 +188,23 @@ private:
     self.wake_all();
   }
 
-  future_core& source(event_loop& loop) override {
+  future_core* begin(event_loop& loop) noexcept override {
     if (work_) {
-      under_way_ = spawn(loop, *std::move(work_));
-      work_.reset();
+      try {
+        under_way_ = spawn(loop, *std::move(work_));
+      } catch (...) {  // there is no memory
+        result_.emplace(std::unexpect, std::current_exception());
+        return nullptr;
+      }
     }
-    return future_access::state(under_way_);
+    if (!under_way_) misuse("shared was given a future that is taken");
+    return &future_access::state(under_way_);
   }
   [[nodiscard]] const future_core* source() const noexcept override {
     return under_way_ ? &future_access::state(under_way_) : nullptr;
   }
 
-  std::optional<task<T>> work_;  // until the first one waits
+  std::optional<task<T>> work_;  // which begins when the first one waits
   future<T> under_way_;          // until the result is there
   std::optional<outcome<T>> result_;
   bool seen_ = false;
@@ -210,7 +217,7 @@ public:
 
   [[nodiscard]] bool await_ready() const noexcept { return may_go_on(); }
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> by) {
+  void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     wait_from_now(by.promise());
   }
   decltype(auto) await_resume() { return static_cast<shared_state<T>*>(state_)->get(); }

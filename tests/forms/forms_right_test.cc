@@ -19,9 +19,15 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/future.h>
+#include <eddy/future/interval.h>
 #include <eddy/future/join.h>
+#include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/race_ok.h>
+#include <eddy/future/retry.h>
 #include <eddy/future/run_blocking.h>
+#include <eddy/future/select.h>
+#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -61,12 +67,20 @@ static_assert(safe_to_await<decltype(eddy::adapt<std::string>(start()))>);
 static_assert(safe_to_await<decltype(eddy::as_result(eddy::sleep(1s)))>);
 static_assert(safe_to_await<decltype(eddy::join(eddy::sleep(1s), eddy::sleep(1s)))>);
 static_assert(safe_to_await<decltype(eddy::join(std::vector<eddy::task<std::string>>()))>);
+static_assert(safe_to_await<decltype(eddy::join_settled(eddy::sleep(1s), eddy::sleep(1s)))>);
+static_assert(safe_to_await<decltype(eddy::select(eddy::sleep(1s), eddy::sleep(1s)))>);
+static_assert(safe_to_await<decltype(eddy::select(std::vector<eddy::task<std::string>>()))>);
+static_assert(safe_to_await<decltype(eddy::race_ok(eddy::sleep(1s), eddy::sleep(1s)))>);
+static_assert(safe_to_await<eddy::shared<std::string>>);
 static_assert(safe_to_await<decltype(eddy::timeout(1s, eddy::sleep(1s)))>);
 static_assert(safe_to_await<std::suspend_always>);
 static_assert(safe<eddy::promise<std::string>>);
 static_assert(safe<eddy::completer<std::string>>);
 static_assert(safe<eddy::outcome<std::string>>);
 static_assert(safe<eddy::result<std::string>>);
+static_assert(safe<eddy::selected<std::string>>);
+static_assert(safe<eddy::retry_policy>);
+static_assert(safe<eddy::interval>);
 static_assert(safe<eddy::exit_status>);
 static_assert(safe<eddy::timer>);
 

@@ -2,6 +2,7 @@
 // What <eddy/future/join.h> promises.
 #include <eddy/future/join.h>
 
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -21,6 +22,7 @@
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/error_words.h"
 #include "support/journal.h"
 
 using namespace std::chrono_literals;
@@ -154,6 +156,31 @@ ASYNC_TEST("the first error comes out when it occurs, and the others are gone by
   }
   CHECK(alive == 0);
   CHECK(loop.count().timers == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error that another one had come to by then does not vanish") {
+  std::string lost;
+  loop.on_exception([&](std::exception_ptr e) { lost = words_of(e); });
+  struct program {
+    static eddy::task<> join_two() {
+      eddy::promise<int> a;
+      eddy::promise<int> b;
+      auto both = eddy::spawn(eddy::join(a.get_future(), b.get_future()));
+      co_await eddy::yield();
+      a.set_error(std::make_exception_ptr(std::runtime_error("first")));
+      b.set_error(std::make_exception_ptr(std::runtime_error("second")));
+      std::string what;
+      try {
+        co_await std::move(both);
+      } catch (const std::runtime_error& e) {
+        what = e.what();
+      }
+      CHECK(what == "first");
+    }
+  };
+  eddy::block_on(loop, program::join_two());
+  loop.run();
+  CHECK(lost == "second");
 }
 
 ASYNC_TEST("what a branch took by value ends with the branch, not with the join") {

@@ -204,6 +204,18 @@ ASYNC_TEST("a select over a range tells the index and the value") {
     CHECK(index == 42);
     CHECK(value == 42);
   }
+  SUBCASE("of what has to be destroyed, to be taken apart") {
+    auto word = []() -> eddy::task<std::string> {
+      co_await eddy::sleep(1s);
+      co_return std::string(100, 'a');
+    };
+    std::vector<eddy::task<std::string>> tasks;
+    tasks.push_back(word());
+    tasks.push_back(word());
+    auto [index, text] = co_await eddy::select(std::move(tasks));
+    CHECK(index == 0);
+    CHECK(text == std::string(100, 'a'));
+  }
   SUBCASE("of void") {
     int alive = 0;
     std::vector<eddy::task<>> tasks;
