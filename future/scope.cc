@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/scope.h>
 
+#include <eddy/future/timeout.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 
 namespace eddy {
 
@@ -30,6 +32,7 @@ void scope::add(task<> work) {
     child->list_in(waiting_children_);
     ++waiting_count_;
   }
+  if (deadline_) deadline_->background(false);
 }
 
 void scope::start(detail::scope_child& child) noexcept {
@@ -64,10 +67,12 @@ void scope::fail(std::exception_ptr&& error) noexcept {
   cancel();
 }
 
+bool* scope::tell_when_destroyed(bool* told) noexcept { return std::exchange(destroyed_, told); }
+
 void scope::cancel() noexcept {
   // What a child's locals do when they go may destroy the scope, or cancel it.
   bool destroyed = false;
-  bool* const outer = std::exchange(destroyed_, &destroyed);
+  bool* const outer = tell_when_destroyed(&destroyed);
   while (!destroyed && size() != 0) {
     auto& list = waiting_count_ != 0 ? waiting_children_ : running_children_;
     auto& child = static_cast<detail::scope_child&>(at(*list.prev));
@@ -95,7 +100,33 @@ void scope::tell_handler(ready_node& node) {
   self.on_error_.call(true, std::exchange(self.failure_, nullptr));
 }
 
+void scope::set_deadline(time_point when, std::source_location where) {
+  loop().check_thread();
+  if (!deadline_) deadline_.emplace(*this, where);
+  deadline_->set(when);
+  deadline_->background(size() == 0);
+  deadline_->limit_ = when - loop().now();
+  deadline_->where_ = where;
+}
+
+std::optional<time_point> scope::deadline() const noexcept {
+  if (!deadline_ || !deadline_->pending()) return std::nullopt;
+  return deadline_->deadline();
+}
+
+void scope::tell_deadline() noexcept {
+  if (size() == 0 || failure_ != nullptr) return;
+  std::exception_ptr error;
+  try {
+    throw timed_out(deadline_->limit_, deadline_->where_, dump());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  fail(std::move(error));
+}
+
 void scope::tell_join() noexcept {
+  if (deadline_ && size() == 0) deadline_->background(true);
   if (joined_ != nullptr && size() == 0) joined_->tell();
 }
 
@@ -131,8 +162,14 @@ void scope::describe_all(std::string& out, int depth, const detail::link& childr
 namespace detail {
 
 void throw_scope_cancelled() {
-  throw std::system_error(std::make_error_code(std::errc::operation_canceled),
-                          "the scope was cancelled before its body had ended");
+  throw_error(std::errc::operation_canceled, "the scope was cancelled before its body had ended");
+}
+
+scope_deadline::scope_deadline(scope& s, std::source_location where) noexcept
+    : timer_node(s.loop(), &come), scope_(&s), where_(where) {}
+
+void scope_deadline::come(ready_node& node) {
+  static_cast<scope_deadline&>(static_cast<timer_node&>(node)).scope_->tell_deadline();
 }
 
 void scope_child::take_from(frame& body) noexcept {

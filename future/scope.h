@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -25,13 +26,29 @@
 #include <eddy/loop/handler.h>
 #include <eddy/loop/inspectable.h>
 #include <eddy/loop/ready.h>
+#include <eddy/loop/timer_node.h>
 
 namespace eddy {
+
+class scope;
 
 namespace detail {
 class scope_child;
 class scope_end;
 class scope_wait;
+
+class scope_deadline final : public timer_node {
+public:
+  scope_deadline(scope& s, std::source_location where) noexcept;
+
+private:
+  friend scope;
+  static void come(ready_node& node);
+
+  scope* scope_;
+  duration limit_{};
+  std::source_location where_;
+};
 }  // namespace detail
 
 /// Owns tasks, its children, and ends after them.
@@ -99,6 +116,13 @@ public:
   /// Cancels all children.
   void cancel() noexcept;
 
+  /// Gives the scope until `when`: children that are left then make it fail with
+  /// `timed_out`, of which `where` is told. Children see it as their
+  /// `current_deadline`. It holds for later children too, till it is set anew or
+  /// has come; without children it does not keep the loop running.
+  /// Errors: `std::bad_alloc`.
+  void set_deadline(time_point when, std::source_location where = std::source_location::current());
+
   /// Calls `handler` with the error when a child has failed and the others are
   /// gone, instead of `join`; every time. It may destroy the scope.
   void on_error(handler<void(std::exception_ptr)> take);
@@ -106,6 +130,9 @@ public:
   /// How many children there are, and how many of them still wait for room.
   [[nodiscard]] std::size_t size() const noexcept { return running_count_ + waiting_count_; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_count_; }
+
+  /// What `set_deadline` was given; empty if nothing, or that has come.
+  [[nodiscard]] std::optional<time_point> deadline() const noexcept;
 
   /// Tells what each child waits for, as `event_loop::dump` does.
   [[nodiscard, gnu::cold]] std::string dump() const;
@@ -115,6 +142,7 @@ public:
 
 private:
   friend detail::scope_child;
+  friend detail::scope_deadline;
   friend detail::scope_wait;
   friend detail::future_core;
 
@@ -123,8 +151,11 @@ private:
   void leave(detail::scope_child& child) noexcept;
   void ended(detail::scope_child& child, std::exception_ptr&& error) noexcept;
   void fail(std::exception_ptr&& error) noexcept;
+  // Out of line, or g++ 12 warns of a pointer to a local in a scope that has gone.
+  [[gnu::noinline]] bool* tell_when_destroyed(bool* told) noexcept;
   void tell_join() noexcept;
   static void tell_handler(ready_node& node);
+  void tell_deadline() noexcept;
   void describe(std::string& out, int depth) const;
   static void describe_all(std::string& out, int depth, const detail::link& children);
   [[nodiscard]] detail::frame* joiner() const noexcept;
@@ -138,6 +169,7 @@ private:
   detail::own_handler<std::exception_ptr> on_error_;
   detail::scope_wait* joined_ = nullptr;
   bool* destroyed_ = nullptr;  // to be told, while children are being cancelled
+  std::optional<detail::scope_deadline> deadline_;
 };
 
 /// `co_await with_scope(body, arguments…)` gives what the coroutine

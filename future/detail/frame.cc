@@ -121,8 +121,7 @@ ambient frame::ambient_here() noexcept {
   if (frames_here.top.current == nullptr) return all;
   const frame* f = frames_here.top.current;
   for (;;) {
-    // What was spawned has the values of where that was, and not of what awaits it.
-    if ((f->then_ & for_future) != 0) all.note(pointer_in<future_core>(f->then_)->inherited());
+    if ((f->then_ & for_future) != 0) pointer_in<future_core>(f->then_)->add_to(all);
     f = f->above();
     if (f == nullptr) return all;
     if (f->waits_for_ != 0 && (f->waits_for_ & for_child) == 0) {

@@ -15,9 +15,12 @@ future_core::~future_core() {
   error_.~exception_ptr();
 }
 
-const local_values& future_core::inherited() const noexcept {
+void future_core::add_to(ambient& all) const noexcept {
+  // Not the values of what awaits it.
   static const local_values none;
-  return inherits_ ? frames_here.inherited->of(*this) : none;
+  all.note(inherits_ ? frames_here.inherited->of(*this) : none);
+  if (next_is_ != follower::scope || scope_ == nullptr) return;
+  if (const auto deadline = scope_->deadline()) all.note(*deadline);
 }
 
 void future_core::describe(std::string& out) const {

@@ -62,8 +62,8 @@ public:
   /// The coroutine that produces the value, while it does.
   [[nodiscard]] frame* body() const noexcept { return ready() ? nullptr : body_; }
 
-  /// The values of task_locals that held where it was spawned.
-  [[nodiscard]] const local_values& inherited() const noexcept;
+  /// Adds what holds for its coroutine because of where that was spawned.
+  void add_to(ambient& all) const noexcept;
 
 protected:
   /// `listed` for a dump.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -743,4 +744,85 @@ TEST_CASE("wrong use of a scope stops the program") {
     loop.defer([&] { std::thread([&] { s.spawn(eddy::detail::as_task(eddy::yield())); }).join(); });
     loop.run();
   });
+}
+
+namespace {
+
+eddy::task<> doze() { co_await eddy::sleep(9s); }
+
+eddy::task<> look_at_deadline(std::optional<eddy::time_point>* into) {
+  co_await eddy::yield();
+  *into = eddy::current_deadline();
+}
+
+}  // namespace
+
+ASYNC_TEST("a scope that has a deadline fails when that comes, and says where the time went") {
+  eddy::scope all;
+  const auto begin = loop.now();
+  const unsigned line = std::source_location::current().line() + 1;
+  all.set_deadline(begin + 2s);
+  CHECK(all.deadline() == begin + 2s);
+  all.spawn(doze());
+  all.spawn(doze());
+  std::string what;
+  try {
+    co_await all.join();
+  } catch (const eddy::timed_out& e) {
+    CHECK(e.limit() == 2s);
+    CHECK(e.where().line() == line);
+    CHECK(e.waited_for().contains("a scope of 2 tasks\n"));
+    what = e.what();
+  }
+  INFO(what);
+  CHECK(what.contains("doze at scope_test.cc:"));
+  CHECK(loop.now() == begin + 2s);
+  CHECK(all.size() == 0);
+  CHECK_FALSE(all.deadline());
+
+  all.spawn(doze());
+  co_await all.join();
+  CHECK(loop.now() == begin + 11s);
+}
+
+ASYNC_TEST("the deadline of a scope can be moved, and holds for later children") {
+  eddy::scope all;
+  const auto begin = loop.now();
+  all.set_deadline(begin + 1s);
+  all.set_deadline(begin + 20s);
+  all.spawn(doze());
+  co_await all.join();
+  CHECK(loop.now() == begin + 9s);
+  all.spawn(eddy::sleep(1h));
+  const auto end = co_await eddy::as_result(all.join());
+  CHECK(end.error() == std::errc::timed_out);
+  CHECK(loop.now() == begin + 20s);
+}
+
+ASYNC_TEST("children see the deadline of their scope") {
+  eddy::scope all;
+  const auto begin = loop.now();
+  std::optional<eddy::time_point> seen;
+  std::optional<eddy::time_point> nearer;
+  all.set_deadline(begin + 2s);
+  all.spawn(look_at_deadline(&seen));
+  all.spawn(eddy::timeout(1s, look_at_deadline(&nearer)));
+  co_await all.join();
+  CHECK(seen == begin + 2s);
+  CHECK(nearer == begin + 1s);
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "a scope without children does not keep the loop for its deadline") {
+  eddy::scope all(loop);
+  const auto begin = loop.now();
+  all.set_deadline(begin + 2s);
+  loop.run();
+  CHECK(loop.now() == begin);
+  all.spawn(doze());
+  bool told = false;
+  all.on_error([&](const std::exception_ptr&) { told = true; });
+  loop.run();
+  CHECK(told);
+  CHECK(loop.now() == begin + 2s);
 }
