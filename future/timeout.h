@@ -109,6 +109,9 @@ public:
         timer_node(current_loop("timeout"), &expire),
         limit_(limit) {}
 
+  /// What ends it.
+  [[nodiscard]] timer_node\& timer() noexcept { return *this; }
+
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
     limit_.begin(*this);

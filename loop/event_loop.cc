@@ -9,6 +9,7 @@
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/observer.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/inspectable.h>
@@ -162,28 +163,43 @@ void event_loop::gather() {
   if (timers_.size() != 0) {
     while (timer_node* const due = timers_.take_due(now())) ready_.push_back(*due);
   }
-  ready_.splice_back(arrived_);
+  if (observer_ != nullptr && arrived_.linked()) [[unlikely]]
+    observer_->choose(arrived_, ready_);
+  else
+    ready_.splice_back(arrived_);
   if (signals_) signals_->gather(*this);
   mailbox_->take(ready_);
 }
 
-void event_loop::run_queue() {
+template <bool observed>
+void event_loop::run_queue_as() {
   int left = budget;
   for (;;) {
     try {
       while (ready_.linked() && left > 0 && !stopping_) {
+        if constexpr (observed) {
+          observer_->at_point();
+          if (!ready_.linked() || stopping_) break;
+        }
         --left;
         auto& node = static_cast<ready_node&>(*ready_.next);
         __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
         node.unlink();
         node.run_(node);
       }
+      if constexpr (observed) observer_->at_point();
       return;
     } catch (...) {
       if (!on_exception_.present()) throw;
       on_exception_.call(true, std::current_exception());
     }
   }
+}
+
+void event_loop::run_queue() {
+  if (observer_ != nullptr) [[unlikely]]
+    return run_queue_as<true>();
+  run_queue_as<false>();
 }
 
 bool event_loop::turn(bool may_wait) {
@@ -206,6 +222,8 @@ bool event_loop::turn(bool may_wait) {
     gather();
   }
   const bool worked = ready_.linked();
+  if (wait && !worked && observer_ != nullptr) [[unlikely]]
+    observer_->waited_in_vain();
   run_queue();
   return worked;
 }
@@ -248,6 +266,10 @@ void event_loop::stop() noexcept {
   stopping_ = true;
   if (auto* const host = engine_->host()) host->stop();
 }
+
+detail::observer::observer(event_loop& loop) noexcept : loop_(loop) { loop.observer_ = this; }
+
+detail::observer::~observer() { loop_.observer_ = nullptr; }
 
 void event_loop::unpark() noexcept { engine_->host()->unpark(); }
 

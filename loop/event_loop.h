@@ -27,6 +27,7 @@ class engine;
 class file_watch_hub;
 class libev_host;
 class mailbox;
+class observer;
 class signal_hub;
 struct watch;
 }  // namespace detail
@@ -195,6 +196,7 @@ private:
   friend class detail::file_watch_hub;
   friend class detail::libev_host;
   friend class detail::mailbox;
+  friend class detail::observer;
   friend class detail::signal_hub;
   friend class inspectable;
   friend class keep_alive;
@@ -210,6 +212,8 @@ private:
   void gather();
   void arrive(ready_node& node) noexcept { arrived_.push_back(node); }
   void run_queue();
+  template <bool observed>
+  void run_queue_as();
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   [[nodiscard]] bool hosted() const noexcept;   // by libev
@@ -240,6 +244,7 @@ private:
   std::size_t inspectables_ = 0;
   detail::link inspected_;
   manual_clock* clock_;
+  detail::observer* observer_ = nullptr;
   std::atomic<const void*> thread_{nullptr};  // that runs the loop; null while none does
   std::shared_ptr<detail::mailbox> mailbox_;
   eddy::remote remote_;

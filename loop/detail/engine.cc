@@ -16,6 +16,7 @@
 #include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/observer.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
@@ -295,7 +296,8 @@ bool engine::arm_fine(time_point next) noexcept {
 
 int engine::wait_for_timers() noexcept {
   const auto next = loop_->timers_.next();
-  if (!next || loop_->clock_ != nullptr) return -1;
+  if (!next || loop_->clock_ != nullptr)
+    return loop_->observer_ != nullptr ? observer::patience : -1;
   if (loop_->timers_.fine() && arm_fine(*next)) return -1;
   const auto left =
       std::chrono::ceil<std::chrono::milliseconds>(*next - std::chrono::steady_clock::now());

@@ -34,14 +34,18 @@ constexpr std::size_t bytes_of(std::size_t list) noexcept { return list * 16 + 8
 enum class life : std::uint8_t { unused, used, over };
 constinit thread_local life state = life::unused;
 
-struct at_thread_end {
-  ~at_thread_end() {
-    state = life::over;
-    for (auto& list : free_lists) {
-      list.room = 0;
-      free_all(std::exchange(list.first, nullptr));
-    }
+constinit thread_local failing_allocations* failing = nullptr;
+
+void keep_nothing() noexcept {
+  state = life::over;
+  for (auto& list : free_lists) {
+    list.room = 0;
+    free_all(std::exchange(list.first, nullptr));
   }
+}
+
+struct at_thread_end {
+  ~at_thread_end() { keep_nothing(); }
 };
 
 void begin() noexcept {
@@ -54,6 +58,7 @@ void begin() noexcept {
 }  // namespace
 
 void* allocate_anew(std::size_t size) {
+  if (failing_allocations::next_fails()) throw std::bad_alloc();
   const std::size_t which = list_of(size);
   return ::operator new(EDDY_RECYCLES && which < free_lists.size() ? bytes_of(which) : size);
 }
@@ -65,6 +70,24 @@ void deallocate_surplus(void* block, std::size_t size) noexcept {
   } else {
     ::operator delete(block);
   }
+}
+
+failing_allocations::failing_allocations(std::size_t spared, times how_often) noexcept
+    : spared_(spared), how_often_(how_often) {
+  keep_nothing();
+  failing = this;
+}
+
+failing_allocations::~failing_allocations() {
+  failing = nullptr;
+  state = life::unused;
+}
+
+bool failing_allocations::next_fails() noexcept {
+  failing_allocations* const f = failing;
+  if (f == nullptr) return false;
+  const std::size_t before = f->count_++;
+  return before == f->spared_ || (before > f->spared_ && f->how_often_ == times::for_good);
 }
 
 way_back::~way_back() {

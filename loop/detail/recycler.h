@@ -30,6 +30,34 @@ struct recycled {
   static void operator delete[](void* block, std::size_t size) noexcept { deallocate(block, size); }
 };
 
+/// Fails allocations of this thread, for tests: while it lives nothing is
+/// recycled, and each allocation counts.
+///
+/// There is one at a time on a thread.
+class failing_allocations {
+public:
+  enum class times : bool { once, for_good };
+
+  /// Fails the one that comes after `spared` others; `for_good`: and all that
+  /// follow.
+  explicit failing_allocations(std::size_t spared, times how_often) noexcept;
+  failing_allocations(const failing_allocations&) = delete;
+  failing_allocations& operator=(const failing_allocations&) = delete;
+  ~failing_allocations();
+
+  /// How many there were, and whether one has failed.
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] bool failed() const noexcept { return count_ > spared_; }
+
+  /// Counts an allocation; true if it has to fail.
+  [[nodiscard]] static bool next_fails() noexcept;
+
+private:
+  std::size_t count_ = 0;
+  std::size_t spared_;
+  times how_often_;
+};
+
 /// What is in a block that is free.
 struct free_block {
   free_block* next;

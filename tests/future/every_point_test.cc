@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/future/every_point.h>
+
+#include <chrono>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+
+#include "support/every_point.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+using eddy::every_point;
+using eddy::every_point_report;
+using eddy::task;
+using eddy::trial;
+
+namespace {
+
+bool tells(const every_point_report& found, const std::string& words) {
+  for (const auto& failure : found.failures) {
+    if (failure.find(words) != std::string::npos) return true;
+  }
+  return false;
+}
+
+task<> two_sleeps(trial& t) {
+  const trial::part one(t);
+  co_await eddy::sleep(1s);
+  const trial::part two(t);
+  co_await eddy::sleep(1s);
+}
+
+TEST_CASE("every way is tried at every point") {
+  const auto found = every_point<&two_sleeps>();
+  CHECK(found);
+  CHECK(found.points == 5);
+  CHECK(found.allocations == 3);
+  CHECK(found.runs >= 1 + 4 * (found.points + 1) + 2 * (found.allocations + 1));
+}
+
+TEST_CASE("the points are the same in each run") {
+  const auto once = every_point<&two_sleeps>();
+  const auto again = every_point<&two_sleeps>();
+  CHECK(once.points == again.points);
+  CHECK(once.runs == again.runs);
+}
+
+// ---- What it finds
+
+task<> never_set(trial& t) {
+  eddy::promise<> nobody(t.loop());
+  co_await nobody.get_future();
+}
+
+TEST_CASE("work that waits for ever is told, with what it waits for") {
+  const auto found = every_point<&never_set>();
+  CHECK(tells(found, "undisturbed, seed 0: it waits for what does not come"));
+  CHECK(tells(found, "never_set"));
+}
+
+std::vector<eddy::future<>> leaked;
+
+task<> leaks(trial& t) {
+  const trial::part lost(t);
+  co_await eddy::sleep(1s);
+}
+
+task<> loses_a_task(trial& t) {
+  leaked.push_back(eddy::spawn(leaks(t)));
+  co_await eddy::sleep(0s);
+  auto found = std::move(leaked.back());
+  leaked.pop_back();
+  co_await std::move(found);
+}
+
+TEST_CASE("a coroutine that outlives the work is told, and what it holds") {
+  const auto found = every_point<&loses_a_task>();
+  CHECK(tells(found, "dropped at point 2, seed 0: 1 of its parts outlive it"));
+  CHECK(tells(found, "coroutines outlive the work"));
+  leaked.clear();
+}
+
+task<> defers(trial& t) {
+  t.loop().defer([&t] { t.runs(); });
+  co_await eddy::sleep(1s);
+}
+
+TEST_CASE("a handler that runs after the work's end is told") {
+  const auto found = every_point<&defers>();
+  CHECK(tells(found, "dropped at point 1, seed 0: it ran after its end"));
+}
+
+/// Takes a message before it can deliver it.
+struct loses_a_message {
+  explicit loses_a_message(trial&) {}
+  task<> work() {
+    const int taken = std::exchange(queued, 0);
+    co_await eddy::sleep(1s);
+    delivered = taken;
+  }
+  std::string check(bool) const { return queued + delivered == 1 ? "" : "the message is lost"; }
+
+  int queued = 1;
+  int delivered = 0;
+};
+
+TEST_CASE("a message that is lost is told by the scenario's own check") {
+  const auto found = every_point<loses_a_message>();
+  CHECK(!tells(found, "undisturbed"));
+  CHECK(!tells(found, "dropped at point 0"));
+  CHECK(tells(found, "dropped at point 1, seed 0: the message is lost"));
+}
+
+std::vector<int> left_open;
+
+task<> opens(trial&) {
+  left_open.push_back(::dup(0));
+  co_await eddy::sleep(0s);
+}
+
+TEST_CASE("a descriptor that is left open is told") {
+  const auto found = every_point<&opens>();
+  CHECK(tells(found, "undisturbed, seed 0: 1 descriptors are left open"));
+  for (const int descriptor : left_open) ::close(descriptor);
+  left_open.clear();
+}
+
+task<> fails(trial&) {
+  co_await eddy::sleep(0s);
+  throw std::runtime_error("unforeseen");
+}
+
+TEST_CASE("an error that is not planned is told") {
+  CHECK(tells(every_point<&fails>(), "undisturbed, seed 0: it ended with an error: unforeseen"));
+}
+
+task<> swallows(trial& t) {
+  try {
+    co_await two_sleeps(t);
+  } catch (const std::bad_alloc&) {
+    throw std::runtime_error("something else");
+  }
+}
+
+TEST_CASE("a failed allocation that comes out as something else is told") {
+  const auto found = every_point<&swallows>();
+  CHECK(tells(found, "without the memory of allocation 3"));
+  CHECK(!tells(found, "undisturbed"));
+}
+
+task<> spins(trial&) {
+  for (;;) co_await eddy::sleep(0s);
+}
+
+TEST_CASE("work that comes to no end is told") {
+  CHECK(tells(every_point<&spins>(), "undisturbed, seed 0: it comes to no end"));
+}
+
+}  // namespace
