@@ -312,7 +312,12 @@ template <class T>
 task<T> finish_in(scope* s, event_loop* loop, task<T> work) {
   finish_promise<T> asker(*loop);
   auto value = asker.get_future();
-  s->spawn(finish_for(std::move(work), std::move(asker)));
+  try {
+    s->spawn(finish_for(std::move(work), std::move(asker)));
+  } catch (...) {
+    static_cast<void>(std::move(value).take());  // that the asker has gone is no error of its own
+    throw;
+  }
   co_return co_await std::move(value);
 }
 

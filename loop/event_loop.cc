@@ -2,6 +2,7 @@
 #include <eddy/loop/event_loop.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include <eddy/loop/detail/engine.h>
@@ -108,6 +109,7 @@ event_loop::~event_loop() {
 }
 
 void event_loop::drop_queue() noexcept {
+  raised_.withdraw();
   while (ready_.linked()) {
     auto& node = static_cast<ready_node&>(*ready_.next);
     node.unlink();
@@ -287,8 +289,18 @@ void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {
   if (take) on_exception_.set(take);
 }
 
-void event_loop::raise(std::exception_ptr error) {
-  defer([error = std::move(error)] { std::rethrow_exception(error); });
+void event_loop::raise(std::exception_ptr error) noexcept {
+  try {
+    defer([error] { std::rethrow_exception(error); });
+  } catch (const std::bad_alloc&) {
+    if (raised_.queued()) return;
+    raised_.error = std::move(error);
+    ready(raised_);
+  }
+}
+
+void event_loop::raised::run(ready_node& node) {
+  std::rethrow_exception(std::exchange(static_cast<raised&>(node).error, nullptr));
 }
 
 int event_loop::descriptor() { return engine_->descriptor(); }

@@ -167,8 +167,9 @@ public:
   void on_exception(handler<void(std::exception_ptr)> take) noexcept;
 
   /// Treats `error` as though a handler had thrown it, in the next turn: so
-  /// that an error that nobody can be given does not vanish.
-  void raise(std::exception_ptr error);
+  /// that an error that nobody can be given does not vanish. Of several for which
+  /// there is no memory, only the first is told.
+  void raise(std::exception_ptr error) noexcept;
 
   /// What is alive on this loop.
   struct counts {
@@ -230,7 +231,15 @@ private:
 
   static thread_local constinit event_loop* running_;  // on this thread
 
+  /// An error that was raised when no memory was free.
+  struct raised : ready_node {
+    raised() noexcept : ready_node(&run) {}
+    static void run(ready_node& node);
+    std::exception_ptr error;
+  };
+
   detail::link ready_;
+  raised raised_;
   bool parked_ = false;     // the program's ev_run has to be told when work turns up
   bool now_known_ = false;  // until the next wait
   bool stopping_ = false;

@@ -16,6 +16,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/concurrent.h>
 #include <eddy/future/future.h>
+#include <eddy/future/interval.h>
 #include <eddy/future/join.h>
 #include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
@@ -23,6 +24,7 @@
 #include <eddy/future/run_blocking.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
+#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/stop_token.h>
@@ -30,7 +32,6 @@
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
 #include <eddy/future/yield.h>
-#include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
 
 #include "support/every_point.h"
@@ -218,18 +219,12 @@ SCENARIO_TEST("promise: set by a timer's handler") {
   CHECK(so == "so");
 }
 
-SCENARIO_TEST("promise: broken") {
-  auto value = [] {
-    promise<> p;
-    return p.get_future();
-  }();
-  bool broken = false;
-  try {
-    co_await std::move(value);
-  } catch (const eddy::broken_promise&) {
-    broken = true;
-  }
-  CHECK(broken);
+SCENARIO_TEST("promise: set to an error by a timer's handler") {
+  promise<> p;
+  auto value = p.get_future();
+  eddy::timer later(t.loop());
+  later.start(1s, [&] { p.set_error(std::make_exception_ptr(trial::planned())); });
+  co_await expect_planned(std::move(value));
 }
 
 SCENARIO_TEST("promise: what it was given to stop work is called") {
@@ -246,8 +241,10 @@ SCENARIO_TEST("promise: what it was given to stop work is called") {
 
 SCENARIO_TEST("adapt: a callback that a timer calls") {
   eddy::timer later(t.loop());
-  auto value = eddy::adapt<int>(
-      [&later](auto done) { later.start(1s, [d = std::move(done)]() mutable { d(5); }); });
+  auto value = eddy::adapt<int>([&later](auto done) {
+    later.start(1s, [done]() mutable { done(5); });
+    return [&later] { later.stop(); };
+  });
   const int five = co_await std::move(value);
   CHECK(five == 5);
 }
@@ -260,20 +257,18 @@ SCENARIO_TEST("as_result: an error is a value") {
 
 SCENARIO_TEST("until_readable: bytes that come later") {
   const socket_pair pair;
-  eddy::readiness near(t.loop(), pair.near());
   eddy::timer later(t.loop());
   later.start(1s, [&] { pair.send("x"); });
-  co_await eddy::until_readable(near);
+  co_await eddy::until_readable(pair.near());
   CHECK(pair.receive() == "x");
 }
 
 SCENARIO_TEST("until_writable: room that comes later") {
   const socket_pair pair;
   pair.fill();
-  eddy::readiness near(t.loop(), pair.near());
   eddy::timer later(t.loop());
   later.start(1s, [&] { pair.empty(); });
-  co_await eddy::until_writable(near);
+  co_await eddy::until_writable(pair.near());
 }
 
 // ---- run_blocking
@@ -448,6 +443,55 @@ SCENARIO_TEST("scope: a child fails") {
 
 SCENARIO_TEST("scope: finishes what it was given") {
   eddy::scope children;
-  const int value = co_await children.finish(after(t, 1s, 4));
+  auto finished = children.finish(after(t, 1s, 4));
+  const int value = co_await std::move(finished);
   CHECK(value == 4);
+}
+
+SCENARIO_TEST("stop_token: work that ends when it is asked to") {
+  eddy::stop_source source;
+  eddy::scope children;
+  children.spawn(
+      [](trial& of, eddy::stop_token stop) -> task<> {
+        const trial::part held(of);
+        co_await stop;
+      },
+      std::ref(t), source.token());
+  co_await sleep(1s);
+  source.request_stop();
+  co_await children.join();
+}
+
+// ---- retry, shared, interval
+
+SCENARIO_TEST("shared: one result for two") {
+  const eddy::shared<int> value(after(t, 1s, 5));
+  auto one = [](eddy::shared<int> of) -> task<int> {
+    const int got = co_await of;
+    co_return got;
+  };
+  auto both = join(one(value), one(value));
+  const auto [first, second] = co_await std::move(both);
+  CHECK(first + second == 10);
+}
+
+SCENARIO_TEST("shared: one leaves, the other gets it") {
+  const eddy::shared<int> value(after(t, 2s, 5));
+  auto one = [](eddy::shared<int> of) -> task<int> {
+    const int got = co_await of;
+    co_return got;
+  };
+  auto impatient = timeout(1s, one(value));
+  const auto none = co_await eddy::as_result(std::move(impatient));
+  CHECK(!none);
+  const int five = co_await value;
+  CHECK(five == 5);
+}
+
+SCENARIO_TEST("interval: three ticks") {
+  eddy::interval every(1s);
+  for (int i = 0; i < 3; ++i) {
+    const auto due = co_await every.next();
+    CHECK(due == t.clock().now());
+  }
 }

@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/signal.h>
@@ -291,6 +292,24 @@ TEST_CASE_FIXTURE(with_loop, "what takes exceptions may be changed by itself") {
 TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run in the next turn") {
   loop.raise(std::make_exception_ptr(std::runtime_error("nobody's")));
   CHECK_THROWS_WITH_AS(loop.run(), "nobody's", std::runtime_error);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run though no memory is free") {
+  using failing = eddy::detail::failing_allocations;
+  {
+    const failing all(0, failing::times::for_good);
+    loop.raise(std::make_exception_ptr(std::runtime_error("first")));
+    loop.raise(std::make_exception_ptr(std::runtime_error("second")));
+  }
+  CHECK_THROWS_WITH_AS(loop.run(), "first", std::runtime_error);
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(tidy, "an error that is raised without memory may be left to a loop's end") {
+  using failing = eddy::detail::failing_allocations;
+  eddy::event_loop loop;
+  const failing all(0, failing::times::for_good);
+  loop.raise(std::make_exception_ptr(std::runtime_error("nobody's")));
 }
 
 // ---- Misuse
