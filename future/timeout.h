@@ -110,7 +110,7 @@ public:
         limit_(limit) {}
 
   /// What ends it.
-  [[nodiscard]] timer_node\& timer() noexcept { return *this; }
+  [[nodiscard]] timer_node& timer() noexcept { return *this; }
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
