@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Everything in net/ that waits, ended at every point.
+#include <chrono>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/join.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/timeout.h>
+#include <eddy/net/address.h>
+#include <eddy/net/connect.h>
+#include <eddy/net/resolve.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "support/every_point.h"
+#include "support/stream_pair.h"
+
+using namespace std::chrono_literals;
+using eddy::join;
+using eddy::sleep;
+using eddy::task;
+using eddy::tcp_listener;
+using eddy::tcp_stream;
+using eddy::timeout;
+using eddy::trial;
+
+#define SCENARIO_OBJECT_TEST(scenario, name)       \
+  TEST_CASE(name) {                                \
+    check_report(eddy::every_point<scenario>());   \
+    check_report(eddy::every_point<scenario>(1));  \
+    check_report(eddy::every_point<scenario>(20)); \
+  }
+
+namespace {
+
+task<std::string> read_some(tcp_stream& from) {
+  char some[4096];
+  const std::size_t n = co_await from.read(std::span(some));
+  co_return std::string(some, n);
+}
+
+task<std::string> read_all(tcp_stream& from) {
+  std::string all;
+  for (;;) {
+    const std::string some = co_await read_some(from);
+    if (some.empty()) co_return all;
+    all += some;
+  }
+}
+
+task<> write(tcp_stream& to, std::string bytes) { co_await to.write(bytes); }
+
+task<> send_later(tcp_stream& to, std::string bytes) {
+  co_await sleep(1s);
+  co_await to.write(bytes);
+}
+
+/// Two ends of a connection that outlive the work.
+struct connected {
+  explicit connected(trial& t) : of(t), ends(t.loop()) {}
+  trial& of;
+  stream_pair ends;
+};
+
+struct reads_what_comes : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(read(), send_later(ends.far, "word"));
+    co_await std::move(both);
+  }
+  task<> read() {
+    const std::string some = co_await read_some(ends.near);
+    got += some;
+  }
+  std::string check(bool) {
+    // What was sent and not yet read is still there for the next reader.
+    got += take(ends.near);
+    return got.empty() || got == "word" ? "" : "bytes are lost: " + got;
+  }
+  std::string got;
+};
+
+struct loses_no_bytes : connected {
+  explicit loses_no_bytes(trial& t) : connected(t) { send(ends.far, "word"); }
+  task<> work() {
+    const trial::part held(of);
+    co_await sleep(1s);
+    const std::string some = co_await read_some(ends.near);
+    got += some;
+  }
+  std::string check(bool) {
+    got += take(ends.near);
+    return got == "word" ? "" : "bytes are lost: " + got;
+  }
+  std::string got;
+};
+
+struct waits_for_readiness : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(wait(), send_later(ends.far, "x"));
+    co_await std::move(both);
+  }
+  task<> wait() { co_await ends.near.wait_readable(); }
+};
+
+struct writes_much : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(send_all(), read());
+    co_await std::move(both);
+  }
+  task<> send_all() {
+    const std::string much(4'000'000, 'm');
+    co_await ends.near.write(much);
+    ends.near.shutdown();
+  }
+  task<> read() {
+    std::vector<char> large(1'000'000);
+    for (;;) {
+      const std::size_t n = co_await ends.far.read(std::span(large));
+      if (n == 0) break;
+      got += n;
+    }
+  }
+  std::string check(bool whole) const { return !whole || got == 4'000'000 ? "" : "bytes are lost"; }
+  std::size_t got = 0;
+};
+
+struct writes_without_room : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto limited = timeout(1s, write(ends.near, std::string(8'000'000, 'm')));
+    const auto r = co_await eddy::as_result(std::move(limited));
+    CHECK(!r);
+  }
+};
+
+struct waits_for_room : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    const std::string much(1'000'000, 'm');
+    for (;;) {
+      const auto sent = ends.near.try_write(much);
+      if (!sent) break;
+    }
+    auto both = join(wait(), read());
+    co_await std::move(both);
+  }
+  task<> wait() { co_await ends.near.wait_writable(); }
+  task<> read() {
+    co_await sleep(1s);
+    while (!take(ends.far).empty()) {
+    }
+  }
+};
+
+struct reads_until_the_end : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(read_all(ends.near), send());
+    const auto [all, nothing] = co_await std::move(both);
+    CHECK(all == "first second");
+  }
+  task<> send() {
+    co_await ends.far.write(std::string_view("first "));
+    co_await sleep(1s);
+    co_await ends.far.write(std::string_view("second"));
+    ends.far.shutdown();
+  }
+};
+
+struct echoes : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(ask(), answer());
+    co_await std::move(both);
+  }
+  task<> ask() {
+    for (int i = 0; i < 2; ++i) {
+      co_await ends.near.write(std::string_view("ping"));
+      const std::string pong = co_await read_some(ends.near);
+      CHECK(pong == "ping");
+    }
+    ends.near.shutdown();
+  }
+  task<> answer() {
+    for (;;) {
+      const std::string some = co_await read_some(ends.far);
+      if (some.empty()) break;
+      co_await ends.far.write(some);
+    }
+  }
+};
+
+struct stops_reading : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(read(), stop());
+    co_await std::move(both);
+  }
+  task<> read() {
+    auto reading = read_some(ends.near);
+    bool stopped = false;
+    try {
+      co_await std::move(reading);
+    } catch (const std::system_error& e) {
+      stopped = e.code() == std::errc::operation_canceled;
+      if (!stopped) throw;
+    }
+    CHECK(stopped);
+  }
+  task<> stop() {
+    co_await sleep(1s);
+    ends.near.stop_reading();
+  }
+};
+
+struct reads_both_ways : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto all = join(read_some(ends.near), read_some(ends.far), send_later(ends.near, "a"),
+                    send_later(ends.far, "b"));
+    const auto [near, far, one, two] = co_await std::move(all);
+    CHECK(near + far == "ba");
+  }
+};
+
+struct reads_in_time : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto late = timeout(1s, read_some(ends.near));
+    const auto none = co_await eddy::as_result(std::move(late));
+    CHECK(!none);
+    co_await ends.far.write(std::string_view("x"));
+    const std::string some = co_await timeout(1s, read_some(ends.near));
+    CHECK(some == "x");
+  }
+};
+
+/// A listener that outlives the work.
+struct listening {
+  explicit listening(trial& t) : of(t), listener(t.loop(), eddy::address::loopback_v4(0)) {}
+  trial& of;
+  tcp_listener listener;
+};
+
+struct accepts : listening {
+  using listening::listening;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(accept(), connect());
+    co_await std::move(both);
+  }
+  task<> accept() {
+    const tcp_stream stream = co_await listener.accept();
+    CHECK(stream.open());
+  }
+  task<> connect() {
+    co_await sleep(1s);
+    const tcp_stream stream = co_await eddy::connect(listener.local_address());
+    CHECK(stream.open());
+  }
+};
+
+struct loses_no_connection : listening {
+  explicit loses_no_connection(trial& t)
+      : listening(t), client(t.loop(), plain_connection(listener.local_address())) {}
+  task<> work() {
+    const trial::part held(of);
+    co_await sleep(1s);
+    const tcp_stream stream = co_await listener.accept();
+    accepted = true;
+    co_await sleep(1s);
+  }
+  std::string check(bool) {
+    if (!accepted) accepted = listener.try_accept().has_value();
+    return accepted ? "" : "the connection is lost";
+  }
+  tcp_stream client;
+  bool accepted = false;
+};
+
+struct accepts_in_time : listening {
+  using listening::listening;
+  task<> work() {
+    const trial::part held(of);
+    auto late = timeout(1s, accept());
+    const auto none = co_await eddy::as_result(std::move(late));
+    CHECK(!none);
+  }
+  task<> accept() { co_await listener.accept(); }
+};
+
+struct serves : listening {
+  using listening::listening;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(serve(), ask());
+    co_await std::move(both);
+  }
+  task<> serve() {
+    tcp_stream stream = co_await listener.accept();
+    const std::string question = co_await read_all(stream);
+    co_await stream.write(question);
+  }
+  task<> ask() {
+    tcp_stream stream = co_await eddy::connect(listener.local_address());
+    co_await stream.write(std::string_view("what"));
+    stream.shutdown();
+    const std::string answer = co_await read_all(stream);
+    CHECK(answer == "what");
+  }
+};
+
+}  // namespace
+
+SCENARIO_OBJECT_TEST(reads_what_comes, "read: bytes that come later")
+SCENARIO_OBJECT_TEST(loses_no_bytes, "read: bytes that are there are never lost")
+SCENARIO_OBJECT_TEST(waits_for_readiness, "wait_readable: bytes that come later")
+SCENARIO_OBJECT_TEST(writes_much, "write: more than the kernel takes at once")
+SCENARIO_OBJECT_TEST(writes_without_room, "write: with a time limit and nobody who reads")
+SCENARIO_OBJECT_TEST(waits_for_room, "wait_writable: room that comes later")
+SCENARIO_OBJECT_TEST(reads_until_the_end, "shutdown: what was written comes before the end")
+SCENARIO_OBJECT_TEST(echoes, "read and write: two rounds of ping")
+SCENARIO_OBJECT_TEST(stops_reading, "stop_reading: the reader goes on")
+SCENARIO_OBJECT_TEST(reads_both_ways, "read: both ends at once")
+SCENARIO_OBJECT_TEST(reads_in_time, "read: too late, and then in time")
+SCENARIO_OBJECT_TEST(accepts, "accept: a connection that comes later")
+SCENARIO_OBJECT_TEST(loses_no_connection, "accept: a connection that waits is never lost")
+SCENARIO_OBJECT_TEST(accepts_in_time, "accept: with a time limit")
+SCENARIO_OBJECT_TEST(serves, "accept, connect, read, write, shutdown: a request")
+
+SCENARIO_TEST("resolve: a literal address") {
+  const trial::part held(t);
+  const auto all = co_await eddy::resolve("127.0.0.1", 80);
+  CHECK(all.size() == 1);
+}
+
+SCENARIO_TEST("connect: refused") {
+  eddy::address nobody;
+  {
+    const tcp_listener gone(t.loop(), eddy::address::loopback_v4(0));
+    nobody = gone.local_address();
+  }
+  auto refused = eddy::connect(nobody);
+  const auto r = co_await eddy::as_result(std::move(refused));
+  CHECK(r.error() == std::errc::connection_refused);
+}
+
+SCENARIO_TEST("connect: by a name") {
+  const trial::part held(t);
+  tcp_listener listener(t.loop(), eddy::address::loopback_v4(0));
+  const tcp_stream stream = co_await eddy::connect("127.0.0.1", listener.local_address().port());
+  CHECK(stream.open());
+}
