@@ -7,6 +7,7 @@
 
 #include <eddy/future/detail/error_words.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -71,6 +72,8 @@ duration retries::delay_after(std::exception_ptr error, bool worth) {
   if (!worth || (done_ >= policy_.attempts && policy_.attempts != policy_.forever)) give_up();
   const duration delay = next_delay();
   if (policy_.limit && delay >= *time_left()) give_up();
+  const auto deadline = current_deadline();
+  if (deadline && current_loop("retry").after(delay) >= *deadline) give_up();
   return delay;
 }
 

@@ -23,6 +23,7 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
 #include <eddy/loop/clock.h>
 
 #include "support/async_test.h"
@@ -198,6 +199,20 @@ ASYNC_TEST("a predicate tells what is worth another attempt") {
     CHECK(calls == 2);
     CHECK(what == "call 2");
   }
+}
+
+ASYNC_TEST("no attempt begins after the deadline of those who await it") {
+  flaky connect(clock, 100);
+  const eddy::retry_policy policy{.attempts = 50, .first_delay = 1s, .jitter = false};
+  std::error_code error;
+  try {
+    co_await eddy::timeout(10s, eddy::retry(policy, std::ref(connect)));
+  } catch (const eddy::retries_failed& e) {
+    error = e.code();
+  }
+  CHECK(error == std::errc::connection_refused);
+  CHECK(connect.times == std::vector<eddy::duration>{0s, 1s, 3s, 7s});
+  static_cast<void>(loop);
 }
 
 ASYNC_TEST("a time limit holds for all attempts together") {
