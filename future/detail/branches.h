@@ -108,6 +108,23 @@ private:
   bool waiting_ = false;
 };
 
+/// The same where all are there from the start.
+class all_branches : public branches {
+public:
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
+    wait_from_now(by.promise());
+    begin_all();
+    return has_to_wait();
+  }
+
+protected:
+  using branches::branches;
+  ~all_branches() = default;
+};
+
 template <class T>
 class branch final : public branch_base, public recycled {
 public:
@@ -180,21 +197,12 @@ nonvoid<T> value_of(branch<T>& b) {
 // get the branches and which of them was the decider, null if none was.
 
 template <class Rule, class... Ts>
-class few_wait final : public branches {
+class few_wait final : public all_branches {
 public:
-  explicit few_wait(std::tuple<task<Ts>...>&& tasks) noexcept : branches(Rule::ends) {
+  explicit few_wait(std::tuple<task<Ts>...>&& tasks) noexcept : all_branches(Rule::ends) {
     take(std::move(tasks), std::index_sequence_for<Ts...>());
   }
   ~few_wait() { cancel_all(); }
-
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    wait_from_now(by.promise());
-    begin_all();
-    return has_to_wait();
-  }
 
   auto await_resume() { return Rule::few(branches_, decider()); }
 
@@ -209,22 +217,13 @@ private:
 };
 
 template <class Rule, class T>
-class range_wait final : public branches {
+class range_wait final : public all_branches {
 public:
   explicit range_wait(branch_list<T>&& all) noexcept
-      : branches(Rule::ends), branches_(std::move(all)) {
+      : all_branches(Rule::ends), branches_(std::move(all)) {
     for (branch<T>* b = branches_.first(); b != nullptr; b = b->next()) add(*b);
   }
   ~range_wait() { cancel_all(); }
-
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    wait_from_now(by.promise());
-    begin_all();
-    return has_to_wait();
-  }
 
   auto await_resume() { return Rule::range(branches_.first(), static_cast<branch<T>*>(decider())); }
 
