@@ -2,6 +2,7 @@
 // Everything in future/, ended at every point. A scenario is small: what counts
 // is that each wait of the library is one of its points.
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@
 #include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/race_ok.h>
+#include <eddy/future/retry.h>
 #include <eddy/future/run_blocking.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
@@ -392,6 +394,23 @@ SCENARIO_TEST("race_ok: one fails, one succeeds") {
 
 // ---- concurrent
 
+SCENARIO_TEST("race_ok: all fail") {
+  std::size_t errors = 0;
+  try {
+    co_await eddy::race_ok(fail_after(t, 1s), fail_after(t, 2s));
+  } catch (const eddy::all_failed& e) {
+    errors = e.errors().size();
+  }
+  CHECK(errors == 2);
+}
+
+SCENARIO_TEST("select: a range") {
+  std::vector<task<int>> tasks;
+  for (int i = 0; i < 3; ++i) tasks.push_back(after(t, 3s - 1s * i, i));
+  auto first = co_await eddy::select(std::move(tasks));
+  CHECK(first.index == 2);
+}
+
 SCENARIO_TEST("for_each_concurrent: two at once of four") {
   const std::vector<int> numbers{1, 2, 3, 4};
   auto all = eddy::for_each_concurrent(numbers, 2, [&t](int n) { return wait(t, 1s * n); });
@@ -486,6 +505,32 @@ SCENARIO_TEST("shared: one leaves, the other gets it") {
   CHECK(!none);
   const int five = co_await value;
   CHECK(five == 5);
+}
+
+SCENARIO_TEST("shared: each who waits gets the error") {
+  const eddy::shared<int> value(spawn(fail_after(t, 1s)));
+  auto one = [](eddy::shared<int> of) -> task<> {
+    try {
+      co_await of;
+    } catch (const trial::planned&) {
+    }
+  };
+  auto both = join(one(value), one(value));
+  co_await std::move(both);
+}
+
+SCENARIO_TEST("retry: the third attempt succeeds") {
+  int calls = 0;
+  auto work = [&]() -> task<int> {
+    const trial::part held(t);
+    co_await sleep(1s);
+    if (++calls < 3) throw trial::planned();
+    co_return calls;
+  };
+  auto any = [](const std::exception_ptr&) { return true; };
+  const eddy::retry_policy policy{.jitter = false, .limit = 1h};
+  const int n = co_await eddy::retry(policy, work, any);
+  CHECK(n == 3);
 }
 
 SCENARIO_TEST("interval: three ticks") {
