@@ -95,13 +95,18 @@ thread_local std::unique_ptr<ways> ways_here;
 
 std::terminate_handler terminate_before = nullptr;
 
-[[noreturn]] void tell_and_terminate() {
+/// Its words, or none for want of memory.
+std::string way_of_last_error() noexcept {
   try {
-    const std::string text = await_trace_text();
-    if (!text.empty())
-      std::fprintf(stderr, "an error that nobody caught came by\n%s", text.c_str());
-  } catch (...) {  // for want of memory: then without
+    return await_trace_text();
+  } catch (...) {
+    return {};
   }
+}
+
+[[noreturn]] void tell_and_terminate() {
+  const std::string text = way_of_last_error();
+  if (!text.empty()) std::fprintf(stderr, "an error that nobody caught came by\n%s", text.c_str());
   if (terminate_before != nullptr) terminate_before();
   std::abort();
 }

@@ -19,6 +19,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/keep_alive.h>
@@ -203,6 +204,10 @@ eddy::task<> selects(std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) co_await eddy::select(eddy::adapt(never), child(1));
 }
 
+eddy::task<> timeouts(std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) co_await eddy::timeout(1h, child(1));
+}
+
 eddy::task<> asleep() { co_await eddy::sleep(1h); }
 
 void sleeps(const numbers& n) {
@@ -243,6 +248,7 @@ int main(int count, char** words) {
                          {"join", awaited("join", joins)},
                          {"select", awaited("select", selects)},
                          {"scope", awaited("scope", scopes)},
+                         {"timeout", awaited("timeout", timeouts)},
                          {"sleep", {1, sleeps}},
                      });
 }
