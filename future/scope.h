@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <limits>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -270,8 +271,12 @@ public:
   finish_promise& operator=(finish_promise&&) = delete;
   ~finish_promise() {
     if (told_ || !promise_.wanted()) return;
-    promise_.set_error(std::make_error_code(std::errc::operation_canceled),
-                       "the scope that was to finish the work has dropped it");
+    try {
+      promise_.set_error(std::make_error_code(std::errc::operation_canceled),
+                         "the scope that was to finish the work has dropped it");
+    } catch (const std::bad_alloc&) {
+      promise_.set_error(std::current_exception());
+    }
   }
 
   [[nodiscard]] future<T> get_future() { return promise_.get_future(); }
