@@ -5,6 +5,14 @@
 
 namespace eddy::detail {
 
+std::exception_ptr broken_promise_error() noexcept {
+  try {
+    throw broken_promise();
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
 void describe_promise(std::string& out, const std::source_location& made) {
   out += "a promise that nobody has set";
   if (is_the_users(made)) {

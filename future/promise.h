@@ -93,6 +93,8 @@ private:
 
 namespace detail {
 
+/// A `broken_promise`, or what is left of one for want of memory.
+[[nodiscard, gnu::cold]] std::exception_ptr broken_promise_error() noexcept;
 [[gnu::cold]] void describe_promise(std::string& out, const std::source_location& made);
 
 template <class T>
@@ -148,7 +150,7 @@ template <class T>
 promise<T>::~promise() {
   if (state_ == nullptr) return;
   if (!set_ && state_->has_future && state_->wanted()) {
-    set_error(std::make_exception_ptr(broken_promise()));
+    set_error(detail::broken_promise_error());
   }
   state_->drop_promise();
 }

@@ -175,15 +175,15 @@ void event_loop::gather() {
 
 template <bool observed>
 void event_loop::run_queue_as() {
-  int left = budget;
+  left_ = budget;
   for (;;) {
     try {
-      while (ready_.linked() && left > 0 && !stopping_) {
+      while (ready_.linked() && left_ > 0 && !stopping_) {
         if constexpr (observed) {
           observer_->at_point();
           if (!ready_.linked() || stopping_) break;
         }
-        --left;
+        --left_;
         auto& node = static_cast<ready_node&>(*ready_.next);
         __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
         node.unlink();

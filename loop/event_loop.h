@@ -49,8 +49,9 @@ class inspectable;
 ///    by order of starting; then descriptors, signals, files and children in
 ///    the order the kernel reports them; then posted functions in their order.
 /// 3. Run the ready queue, first in first out, but no more than `budget`
-///    entries; the rest waits for the next turn, so that no flood of ready work
-///    keeps timers and descriptors out.
+///    entries, and none after one that calls `end_turn`, as a coroutine does that
+///    need not wait for long; the rest waits for the next turn, so that no flood
+///    of ready work keeps timers and descriptors out.
 ///
 /// What a handler makes ready joins the end of the queue. No handler runs
 /// inside the call that registered it, and a handler may destroy anything but
@@ -104,6 +105,10 @@ public:
   /// Has `run` return when the handler that is running does. What is queued
   /// stays queued. Where the program itself called `ev_run`, that returns.
   void stop() noexcept;
+
+  /// Has the next turn begin when the handler that is running returns: for one
+  /// that has taken its time.
+  void end_turn() noexcept { left_ = 0; }
 
   /// Whether the last run ended with `stop`.
   [[nodiscard]] bool stopped() const noexcept { return stopping_; }
@@ -244,6 +249,7 @@ private:
   bool now_known_ = false;  // until the next wait
   bool stopping_ = false;
   bool in_turn_ = false;
+  int left_ = 0;  // entries that may run in this turn
   time_point now_{};
   detail::link arrived_;  // descriptors' nodes, before they are queued
   detail::timer_queue timers_;

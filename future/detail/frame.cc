@@ -49,6 +49,7 @@ void frame::resume(frame& first) noexcept {
     here.current = std::exchange(here.next, nullptr);
     if (here.chores) do_chores();
   } while (here.current != nullptr);
+  if (here.spent >= budget) event_loop::current()->end_turn();
 }
 
 void frame::resume_nested(frame& first) noexcept {

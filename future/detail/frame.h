@@ -177,7 +177,7 @@ public:
   }
 
   /// Whether the running coroutine may complete one more operation without
-  /// waiting; after `budget` of them it has to let others run.
+  /// waiting; after `budget` of them it has to let others run, and the turn ends.
   static bool may_go_on() noexcept { return ++frames_here.top.spent < budget; }
   static constexpr unsigned budget = 128;
 

@@ -2,15 +2,23 @@
 // What <eddy/future/yield.h> promises.
 #include <eddy/future/yield.h>
 
+#include <chrono>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
 #include "support/journal.h"
+#include "support/socket_pair.h"
+
+using namespace std::chrono_literals;
 
 ASYNC_TEST("a task that yields goes on when all that is ready has had its turn") {
   journal note;
@@ -50,4 +58,32 @@ TEST_CASE_FIXTURE(async_fixture, "a task that is dropped in its yield does not g
   loop.defer([&] { f = {}; });
   loop.run();
   CHECK(note == "");
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "tasks that are always ready keep neither timers nor descriptors out") {
+  const socket_pair ends;
+  std::vector<eddy::future<>> flood;
+  auto turn = [](long* count) -> eddy::task<> {
+    for (;;) {
+      ++*count;
+      co_await eddy::yield();
+    }
+  };
+  long turns = 0;
+  for (int i = 0; i < 1000; ++i) flood.push_back(eddy::spawn(loop, turn(&turns)));
+  loop.run_once();
+
+  bool timer_ran = false;
+  bool descriptor_ready = false;
+  eddy::timer timer(loop);
+  timer.start(0ms, [&] { timer_ran = true; });
+  eddy::readiness watch(loop, ends.near());
+  watch.wait_readable([&](std::error_code) { descriptor_ready = true; });
+  ends.send();
+  const long before = turns;
+  while (!timer_ran || !descriptor_ready) loop.run_once();
+  // They come behind what was queued by then: one round of all tasks, and no
+  // more of the next than a turn of the loop has entries.
+  CHECK(turns - before <= 1000 + 2 * eddy::event_loop::budget);
 }

@@ -297,6 +297,30 @@ TEST_CASE_FIXTURE(with_loop, "an operation tells what it waits for") {
   CHECK(loop.dump().contains("read_some at operation_test.cc:"));
 }
 
+TEST_CASE_FIXTURE(with_jumping_loop, "a flooding connection lets the others have their turn") {
+  // A connection gives way after 128 reads that need not wait, and the ready
+  // queue after 256 entries: of a flood as large as a buffer few bytes are read.
+  stream_pair flood(loop);
+  stream_pair other(loop);
+  send(flood.far, std::string(60'000, 'x'));
+  send(other.far, "hello");
+  int read = 0;
+  auto reading = [](tcp_stream& s, int& count) -> eddy::task<> {
+    std::array<char, 1> buffer;
+    for (;;) {
+      const std::size_t n = co_await s.read(buffer);
+      count += static_cast<int>(n);
+    }
+  };
+  auto endless_reader = eddy::spawn(loop, reading(flood.near, read));
+  loop.run_once();
+  auto got = eddy::spawn(loop, read_some(other.near));
+  while (!got.ready()) loop.run_once();
+  CHECK(std::move(got).take() == "hello");
+  CHECK(read > 0);
+  CHECK(read <= 3 * 128);
+}
+
 TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait starve nobody") {
   stream_pair pair(loop);
   endless system;
