@@ -175,15 +175,16 @@ void event_loop::gather() {
 
 template <bool observed>
 void event_loop::run_queue_as() {
-  left_ = budget;
+  halt_ &= stop_asked;
+  int left = budget;
   for (;;) {
     try {
-      while (ready_.linked() && left_ > 0 && !stopping_) {
+      while (ready_.linked() && left > 0 && halt_ == 0) {
         if constexpr (observed) {
           observer_->at_point();
-          if (!ready_.linked() || stopping_) break;
+          if (!ready_.linked() || halt_ != 0) break;
         }
-        --left_;
+        --left;
         auto& node = static_cast<ready_node&>(*ready_.next);
         __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
         node.unlink();
@@ -235,37 +236,37 @@ void event_loop::adopted_turn() {
   gather();
   run_queue();
   settle_delays();
-  stopping_ = false;
+  halt_ = 0;
 }
 
 void event_loop::run() {
   const at_work now(*this);
   const runs_here here(*this);
-  stopping_ = false;
+  halt_ = 0;
   bool wait = alive();
   do {
     turn(wait || hosted());
     wait = alive();
-  } while (!stopping_ && (wait || foreign()));
+  } while (!stopped() && (wait || foreign()));
 }
 
 void event_loop::run_once() {
   const at_work now(*this);
   const runs_here here(*this);
-  stopping_ = false;
+  halt_ = 0;
   turn(alive() || hosted());
 }
 
 bool event_loop::run_ready() {
   const at_work now(*this);
   const runs_here here(*this);
-  stopping_ = false;
+  halt_ = 0;
   return turn(false);
 }
 
 void event_loop::stop() noexcept {
   check_thread();
-  stopping_ = true;
+  halt_ |= stop_asked;
   if (auto* const host = engine_->host()) host->stop();
 }
 

@@ -108,10 +108,10 @@ public:
 
   /// Has the next turn begin when the handler that is running returns: for one
   /// that has taken its time.
-  void end_turn() noexcept { left_ = 0; }
+  void end_turn() noexcept { halt_ |= turn_ended; }
 
   /// Whether the last run ended with `stop`.
-  [[nodiscard]] bool stopped() const noexcept { return stopping_; }
+  [[nodiscard]] bool stopped() const noexcept { return (halt_ & stop_asked) != 0; }
 
   /// Stops the program if this is not the thread that runs the loop.
   void check_thread() const noexcept {
@@ -232,6 +232,9 @@ private:
   void drop_queue() noexcept;
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;
   static const void* this_thread() noexcept;
+
+  static constexpr std::uint8_t stop_asked = 1;
+  static constexpr std::uint8_t turn_ended = 2;
   [[noreturn]] static void wrong_thread() noexcept;
 
   static thread_local constinit event_loop* running_;  // on this thread
@@ -247,9 +250,8 @@ private:
   raised raised_;
   bool parked_ = false;     // the program's ev_run has to be told when work turns up
   bool now_known_ = false;  // until the next wait
-  bool stopping_ = false;
+  std::uint8_t halt_ = 0;   // why no more of the queue is to run
   bool in_turn_ = false;
-  int left_ = 0;  // entries that may run in this turn
   time_point now_{};
   detail::link arrived_;  // descriptors' nodes, before they are queued
   detail::timer_queue timers_;

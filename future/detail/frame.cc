@@ -49,7 +49,11 @@ void frame::resume(frame& first) noexcept {
     here.current = std::exchange(here.next, nullptr);
     if (here.chores) do_chores();
   } while (here.current != nullptr);
-  if (here.spent >= budget) event_loop::current()->end_turn();
+}
+
+bool frame::spent_all() noexcept {
+  event_loop::current()->end_turn();
+  return false;
 }
 
 void frame::resume_nested(frame& first) noexcept {

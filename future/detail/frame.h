@@ -178,7 +178,7 @@ public:
 
   /// Whether the running coroutine may complete one more operation without
   /// waiting; after `budget` of them it has to let others run, and the turn ends.
-  static bool may_go_on() noexcept { return ++frames_here.top.spent < budget; }
+  static bool may_go_on() noexcept { return ++frames_here.top.spent < budget || spent_all(); }
   static constexpr unsigned budget = 128;
 
   /// What holds for the one that runs.
@@ -274,6 +274,7 @@ private:
   static void destroy_all(frame& top) noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
+  [[gnu::cold]] static bool spent_all() noexcept;
   bool start(std::uintptr_t then) noexcept;
   bool start_later() noexcept;
   void tell_end() noexcept;

@@ -116,6 +116,20 @@ TEST_CASE_TEMPLATE("a handler never runs in the call that registers it", Loop, A
   CHECK(note == "registered deferred posted");
 }
 
+TEST_CASE_FIXTURE(with_loop, "a handler that ends the turn has the rest wait for the next one") {
+  journal note;
+  loop.defer([&] { note("a"); });
+  loop.defer([&] {
+    loop.end_turn();
+    note("b");
+  });
+  loop.defer([&] { note("c"); });
+  loop.run_once();
+  CHECK(note == "a b");
+  loop.run_once();
+  CHECK(note == "a b c");
+}
+
 TEST_CASE_FIXTURE(with_loop, "the time of a turn stands still, and is fresh in the next") {
   eddy::time_point first{};
   loop.defer([&] {
