@@ -17,19 +17,14 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/concurrent.h>
 #include <eddy/future/future.h>
-#include <eddy/future/interval.h>
 #include <eddy/future/join.h>
 #include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/race_ok.h>
-#include <eddy/future/retry.h>
 #include <eddy/future/run_blocking.h>
-#include <eddy/future/scope.h>
 #include <eddy/future/select.h>
-#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
-#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
@@ -37,6 +32,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/every_point.h"
+#include "support/planned.h"
 #include "support/socket_pair.h"
 
 using namespace std::chrono_literals;
@@ -51,23 +47,6 @@ using eddy::trial;
 
 namespace {
 
-task<int> after(trial& t, eddy::duration time, int value) {
-  const trial::part held(t);
-  co_await sleep(time);
-  co_return value;
-}
-
-task<> wait(trial& t, eddy::duration time) {
-  const trial::part held(t);
-  co_await sleep(time);
-}
-
-task<int> fail_after(trial& t, eddy::duration time) {
-  const trial::part held(t);
-  co_await sleep(time);
-  throw trial::planned();
-}
-
 task<int> deep(trial& t, int depth) {
   const trial::part held(t);
   if (depth == 0) {
@@ -77,18 +56,6 @@ task<int> deep(trial& t, int depth) {
   auto below = deep(t, depth - 1);
   const int under = co_await std::move(below);
   co_return under + 1;
-}
-
-/// What throws a planned error, and is to.
-template <class Awaitable>
-task<> expect_planned(Awaitable work) {
-  bool thrown = false;
-  try {
-    co_await std::move(work);
-  } catch (const trial::planned&) {
-    thrown = true;
-  }
-  CHECK(thrown);
 }
 
 }  // namespace
@@ -429,114 +396,4 @@ SCENARIO_TEST("map_unordered: one fails") {
   auto all = eddy::map_unordered(
       numbers, 3, [&t](int n) { return n == 2 ? fail_after(t, 2s) : after(t, 1s * n, n); });
   co_await expect_planned(std::move(all));
-}
-
-// ---- scope, stop_token
-
-SCENARIO_TEST("scope: joined") {
-  eddy::scope children;
-  for (int i = 1; i <= 3; ++i) children.spawn(wait(t, 1s * i));
-  co_await children.join();
-}
-
-SCENARIO_TEST("scope: no more than one at once") {
-  eddy::scope children(1);
-  for (int i = 1; i <= 3; ++i) children.spawn(wait(t, 1s));
-  co_await children.join();
-}
-
-SCENARIO_TEST("scope: dropped with its children") {
-  eddy::scope children;
-  for (int i = 1; i <= 3; ++i) children.spawn(wait(t, 1s * i));
-  co_await sleep(1s);
-}
-
-SCENARIO_TEST("scope: a child fails") {
-  eddy::scope children;
-  children.spawn(wait(t, 3s));
-  children.spawn(expect_planned(fail_after(t, 1s)));
-  children.spawn([](trial& of) -> task<> { co_await fail_after(of, 2s); }, std::ref(t));
-  auto joined = [](eddy::scope& s) -> task<> { co_await s.join(); }(children);
-  co_await expect_planned(std::move(joined));
-}
-
-SCENARIO_TEST("scope: finishes what it was given") {
-  eddy::scope children;
-  auto finished = children.finish(after(t, 1s, 4));
-  const int value = co_await std::move(finished);
-  CHECK(value == 4);
-}
-
-SCENARIO_TEST("stop_token: work that ends when it is asked to") {
-  eddy::stop_source source;
-  eddy::scope children;
-  children.spawn(
-      [](trial& of, eddy::stop_token stop) -> task<> {
-        const trial::part held(of);
-        co_await stop;
-      },
-      std::ref(t), source.token());
-  co_await sleep(1s);
-  source.request_stop();
-  co_await children.join();
-}
-
-// ---- retry, shared, interval
-
-SCENARIO_TEST("shared: one result for two") {
-  const eddy::shared<int> value(after(t, 1s, 5));
-  auto one = [](eddy::shared<int> of) -> task<int> {
-    const int got = co_await of;
-    co_return got;
-  };
-  auto both = join(one(value), one(value));
-  const auto [first, second] = co_await std::move(both);
-  CHECK(first + second == 10);
-}
-
-SCENARIO_TEST("shared: one leaves, the other gets it") {
-  const eddy::shared<int> value(after(t, 2s, 5));
-  auto one = [](eddy::shared<int> of) -> task<int> {
-    const int got = co_await of;
-    co_return got;
-  };
-  auto impatient = timeout(1s, one(value));
-  const auto none = co_await eddy::as_result(std::move(impatient));
-  CHECK(!none);
-  const int five = co_await value;
-  CHECK(five == 5);
-}
-
-SCENARIO_TEST("shared: each who waits gets the error") {
-  const eddy::shared<int> value(spawn(fail_after(t, 1s)));
-  auto one = [](eddy::shared<int> of) -> task<> {
-    try {
-      co_await of;
-    } catch (const trial::planned&) {
-    }
-  };
-  auto both = join(one(value), one(value));
-  co_await std::move(both);
-}
-
-SCENARIO_TEST("retry: the third attempt succeeds") {
-  int calls = 0;
-  auto work = [&]() -> task<int> {
-    const trial::part held(t);
-    co_await sleep(1s);
-    if (++calls < 3) throw trial::planned();
-    co_return calls;
-  };
-  auto any = [](const std::exception_ptr&) { return true; };
-  const eddy::retry_policy policy{.jitter = false, .limit = 1h};
-  const int n = co_await eddy::retry(policy, work, any);
-  CHECK(n == 3);
-}
-
-SCENARIO_TEST("interval: three ticks") {
-  eddy::interval every(1s);
-  for (int i = 0; i < 3; ++i) {
-    const auto due = co_await every.next();
-    CHECK(due == t.clock().now());
-  }
 }

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// What scenarios are made of: work that takes its time, or fails as planned.
+
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/every_point.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/task.h>
+
+inline eddy::task<int> after(eddy::trial& t, eddy::duration time, int value) {
+  const eddy::trial::part held(t);
+  co_await eddy::sleep(time);
+  co_return value;
+}
+
+inline eddy::task<> wait(eddy::trial& t, eddy::duration time) {
+  const eddy::trial::part held(t);
+  co_await eddy::sleep(time);
+}
+
+inline eddy::task<int> fail_after(eddy::trial& t, eddy::duration time) {
+  const eddy::trial::part held(t);
+  co_await eddy::sleep(time);
+  throw eddy::trial::planned();
+}
+
+/// What throws a planned error, and is to.
+template <class Awaitable>
+eddy::task<> expect_planned(Awaitable work) {
+  bool thrown = false;
+  try {
+    co_await std::move(work);
+  } catch (const eddy::trial::planned&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+}
