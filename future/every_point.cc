@@ -246,6 +246,7 @@ private:
     try {
       std::rethrow_exception(error);
     } catch (const trial::planned&) {
+      return;
     } catch (const std::bad_alloc&) {
       if (!allocates(way_)) fail({"it ended with std::bad_alloc, though there was memory"});
     } catch (const std::system_error& e) {

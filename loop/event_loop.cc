@@ -173,14 +173,14 @@ void event_loop::gather() {
   mailbox_->take(ready_);
 }
 
-template <bool observed>
+template <bool Observed>
 void event_loop::run_queue_as() {
   halt_ &= stop_asked;
   int left = budget;
   for (;;) {
     try {
       while (ready_.linked() && left > 0 && halt_ == 0) {
-        if constexpr (observed) {
+        if constexpr (Observed) {
           observer_->at_point();
           if (!ready_.linked() || halt_ != 0) break;
         }
@@ -190,7 +190,7 @@ void event_loop::run_queue_as() {
         node.unlink();
         node.run_(node);
       }
-      if constexpr (observed) observer_->at_point();
+      if constexpr (Observed) observer_->at_point();
       return;
     } catch (...) {
       if (!on_exception_.present()) throw;

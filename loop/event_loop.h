@@ -218,7 +218,7 @@ private:
   void gather();
   void arrive(ready_node& node) noexcept { arrived_.push_back(node); }
   void run_queue();
-  template <bool observed>
+  template <bool Observed>
   void run_queue_as();
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;

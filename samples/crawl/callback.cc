@@ -97,8 +97,8 @@ private:
 
   void attempt() {
     ++attempts_;
-    fetch_ = std::make_unique<fetch>(loop_, all_, *from_,
-                                     [this](arrival what) { ended(std::move(what)); });
+    fetch_ =
+        std::make_unique<fetch>(loop_, all_, *from_, [this](const arrival& what) { ended(what); });
   }
 
   void ended(const arrival& what) {
