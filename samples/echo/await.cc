@@ -14,7 +14,6 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/scope.h>
-#include <eddy/future/spawn.h>
 #include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
@@ -28,16 +27,16 @@ namespace {
 class echo_server {
 public:
   echo_server(eddy::event_loop& loop, const eddy::address& at)
-      : listener_(loop, at),
-        stop_(loop),
-        connections_(loop),
-        accepting_(eddy::spawn(loop, accept_all())) {}
+      : listener_(loop, at), stop_(loop), connections_(loop), accepting_(loop) {
+    accepting_.on_error([](const std::exception_ptr& error) { std::rethrow_exception(error); });
+    accepting_.spawn(accept_all());
+  }
 
   [[nodiscard]] const eddy::address& address() const { return listener_.local_address(); }
 
   /// Accepts no more; the connections end when they have sent what has come.
   void stop() {
-    accepting_ = {};
+    accepting_.cancel();
     listener_.close();
     stop_.request_stop();
   }
@@ -70,7 +69,7 @@ private:
   std::size_t buffered_ = 0;
   eddy::stop_source stop_;
   eddy::scope connections_;
-  eddy::future<> accepting_;
+  eddy::scope accepting_;
 };
 
 }  // namespace
