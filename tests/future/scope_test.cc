@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -27,6 +26,7 @@
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
+#include "support/at_end.h"
 #include "support/counted.h"
 #include "support/error_words.h"
 #include "support/forked.h"
@@ -38,15 +38,6 @@ using namespace std::chrono_literals;
 static_assert(sizeof(eddy::detail::scope_child) <= 56);
 
 namespace {
-
-struct at_end {
-  explicit at_end(std::function<void()> f) : work(std::move(f)) {}
-  at_end(at_end&& other) noexcept : work(std::exchange(other.work, nullptr)) {}
-  ~at_end() {
-    if (work) work();
-  }
-  std::function<void()> work;
-};
 
 eddy::task<> hold(at_end) { co_await eddy::sleep(1h); }
 

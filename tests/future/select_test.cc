@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -22,6 +21,7 @@
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
+#include "support/at_end.h"
 #include "support/counted.h"
 #include "support/error_words.h"
 #include "support/forked.h"
@@ -50,15 +50,6 @@ eddy::task<int> note_and_wait(journal* note, int n, eddy::duration delay) {
   if (delay != 0s) co_await eddy::sleep(delay);
   co_return n;
 }
-
-struct at_end {
-  explicit at_end(std::function<void()> f) : work(std::move(f)) {}
-  at_end(at_end&& other) noexcept : work(std::exchange(other.work, nullptr)) {}
-  ~at_end() {
-    if (work) work();
-  }
-  std::function<void()> work;
-};
 
 eddy::task<> hold_end(at_end) { co_await eddy::sleep(1h); }
 

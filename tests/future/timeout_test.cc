@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <source_location>
 #include <stdexcept>
@@ -23,6 +22,7 @@
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
+#include "support/at_end.h"
 #include "support/counted.h"
 #include "support/journal.h"
 
@@ -42,15 +42,6 @@ eddy::task<> fail() {
   co_await eddy::yield();
   throw std::runtime_error("no");
 }
-
-struct at_end {
-  explicit at_end(std::function<void()> f) : work(std::move(f)) {}
-  at_end(at_end&& other) noexcept : work(std::exchange(other.work, nullptr)) {}
-  ~at_end() {
-    if (work) work();
-  }
-  std::function<void()> work;
-};
 
 eddy::task<> hold(at_end) { co_await eddy::sleep(1h); }
 
