@@ -19,7 +19,9 @@ namespace eddy {
 ///
 /// It is for an error that has just come out of a `co_await`, of `block_on`, or
 /// to `event_loop::on_exception`: each thread keeps the ways of its last 8 errors.
-/// Empty for one that has left no coroutine, or too long ago.
+/// Empty for one that has left no coroutine, or too long ago. Errors are told apart
+/// by their type and by where they lie: one that has left no coroutine may be given
+/// the way of an earlier one that lay there.
 ///
 ///     } catch (const std::exception& e) {
 ///       std::fprintf(stderr, "%s\n%s", e.what(), eddy::await_trace_text().c_str());
