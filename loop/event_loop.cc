@@ -121,8 +121,6 @@ void event_loop::drop_queue() noexcept {
   }
 }
 
-const void* event_loop::this_thread() noexcept { return static_cast<const void*>(&running_); }
-
 void event_loop::wrong_thread() noexcept {
   detail::misuse(
       "a loop, or something on it, was used from another thread than the one that runs it: post "

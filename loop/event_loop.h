@@ -231,13 +231,15 @@ private:
   void unpark() noexcept;
   void drop_queue() noexcept;
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;
-  static const void* this_thread() noexcept;
+  static const void* this_thread() noexcept { return &running_; }
 
   static constexpr std::uint8_t stop_asked = 1;
   static constexpr std::uint8_t turn_ended = 2;
   [[noreturn]] static void wrong_thread() noexcept;
 
-  static thread_local constinit event_loop* running_;  // on this thread
+  // Of this thread. One load finds it in every program; where the library is loaded
+  // later, it takes space that the C library keeps for such.
+  [[gnu::tls_model("initial-exec")]] static thread_local constinit event_loop* running_;
 
   /// An error that was raised when no memory was free.
   struct raised : ready_node {

@@ -31,12 +31,6 @@ bool frame::start_later() noexcept {
   return false;
 }
 
-void frame::launch(future_core& then) noexcept {
-  then.loop().check_thread();
-  then_ = to_uint(&then) | for_future;
-  then.loop().ready(*this);
-}
-
 void frame::resume(frame& first) noexcept {
   activation& here = frames_here.top;
   if (here.current != nullptr) return resume_nested(first);
@@ -86,15 +80,15 @@ void frame::resume_next(frame& waiter) noexcept {
 }
 
 void frame::tell_end() noexcept {
-  if ((then_ & for_ending) != 0) {
-    pointer_in<ending>(then_)->ended();
+  if ((then_ & kinds) == 0) {
+    resume_next(*pointer_in<frame>(then_));
   } else if ((then_ & for_future) != 0) {
     auto& behind = *pointer_in<future_core>(then_);
     if (behind.dropping_) return;
     frames_here.top.ended = &behind;
     frames_here.top.chores = true;
   } else {
-    resume_next(*pointer_in<frame>(then_));
+    pointer_in<ending>(then_)->ended();
   }
 }
 

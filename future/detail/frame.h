@@ -135,8 +135,7 @@ struct frames_of_thread {
   inheritance* inherited = nullptr;  // there is one where task_locals are used
 };
 
-// One load finds it in every program; a library that is loaded later may use the
-// space for 64 bytes that the C library keeps.
+// One load finds it in every program, as it does the loop that runs.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local frames_of_thread frames_here;
 
 /// What all coroutines of eddy's have in their promise: their place in the ready
@@ -157,8 +156,6 @@ public:
   bool start(frame& parent) noexcept { return start(to_uint(&parent)); }
   /// The same; `then` is told of a later end.
   bool start(ending& then) noexcept { return start(to_uint(&then) | for_ending); }
-  /// Has the loop run it; `then` is told of its end.
-  void launch(future_core& then) noexcept;
 
   /// Destroys `top`, which waits, has ended or has not begun, and everything
   /// under it, innermost first.

@@ -97,7 +97,9 @@ protected:
   }
   void launch(frame& body) noexcept {
     body_ = &body;
-    body.launch(*this);
+    loop().check_thread();
+    body.then_ = frame::to_uint(this) | frame::for_future;
+    loop().ready(body);
   }
   /// What is in a scope follows none; null: it has left the scope.
   void set_scope(scope* s) noexcept {
