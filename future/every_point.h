@@ -99,7 +99,8 @@ std::unique_ptr<scenario> make_scenario(trial& t);
 /// - the loop is stopped there, and what is on it dropped;
 ///
 /// and for each of eddy's own allocations, that one fails, or that one and all
-/// later ones.
+/// later ones. With <eddy/loop/failing_new.h> in the program, each `new` is such
+/// an allocation, of strings and containers too.
 ///
 /// After each run the work must have ended, and by then each `trial::part`; the
 /// loop must be empty; no coroutine and no descriptor may be left. Where the

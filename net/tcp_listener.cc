@@ -94,34 +94,37 @@ bool only_that_connection(int error) noexcept {
 }  // namespace
 
 std::optional<int> detail::accept_call::attempt_without_hold(open_socket& socket) {
-  sockaddr_storage storage;
-  socklen_t size = sizeof storage;
-  auto* const peer = reinterpret_cast<sockaddr*>(&storage);
-  const int descriptor =
-      os().accept(socket.descriptor(), peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (descriptor < 0) {
-    socket.set_exhausted(which, true);
-    // After a connection that failed, the loop tells whether there is another.
-    if (errno == EAGAIN || only_that_connection(errno)) return std::nullopt;
-    return errno;
+  listening_socket::connection& next = static_cast<listening_socket&>(socket).accepted();
+  if (next.descriptor < 0) {
+    sockaddr_storage storage;
+    socklen_t size = sizeof storage;
+    auto* const peer = reinterpret_cast<sockaddr*>(&storage);
+    const int descriptor =
+        os().accept(socket.descriptor(), peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor < 0) {
+      socket.set_exhausted(which, true);
+      // After a connection that failed, the loop tells whether there is another.
+      if (errno == EAGAIN || only_that_connection(errno)) return std::nullopt;
+      return errno;
+    }
+    socket.set_exhausted(which, false);
+    next = {descriptor, address::from(peer, size)};
   }
-  socket.set_exhausted(which, false);
   try {
     accepted_ = stream_access::make(
-        socket_owner(open_socket::make(socket.loop(), descriptor, address::from(peer, size))));
-  } catch (const std::system_error& e) {
-    return e.code().value();
+        socket_owner(open_socket::adopt(socket.loop(), next.descriptor, next.peer)));
   } catch (const std::bad_alloc&) {
     return ENOMEM;
   }
+  next.descriptor = -1;
   return 0;
 }
 
 std::optional<int> detail::accept_call::attempt(open_socket& socket) {
+  auto& listener = static_cast<listening_socket&>(socket);
   const std::optional<int> outcome = attempt_without_hold(socket);
-  if (outcome && system_is_short(*outcome) && static_cast<listening_socket&>(socket).hold()) {
-    return std::nullopt;
-  }
+  const bool kernels = listener.accepted().descriptor < 0;
+  if (outcome && kernels && system_is_short(*outcome) && listener.hold()) return std::nullopt;
   return outcome;
 }
 

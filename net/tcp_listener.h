@@ -17,10 +17,12 @@ namespace eddy {
 
 /// Takes the connections that others make to an address.
 ///
-/// A connection that failed before it was accepted is passed over. When no
-/// descriptor or no memory is free, the listener holds: the connections stay in
-/// the kernel's queue, and accepting goes on as soon as a stream of this thread
-/// is closed, or a little later than anything else frees a descriptor.
+/// A connection that failed before it was accepted is passed over. When the
+/// system has no descriptor or no memory free, the listener holds: the connections
+/// stay in the kernel's queue, and accepting goes on as soon as a stream of this
+/// thread is closed, or a little later than anything else frees a descriptor. When
+/// the program has no memory for a connection, that is an error,
+/// `not_enough_memory`, and the next accept gets the connection.
 ///
 /// Lifetime: the loop outlives it. It may be moved while an accept waits.
 /// Closing or destroying it drops a handler; a coroutine that awaits goes on

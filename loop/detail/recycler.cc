@@ -59,6 +59,7 @@ void begin() noexcept {
 
 void* allocate_anew(std::size_t size) {
   if (failing_allocations::next_fails()) throw std::bad_alloc();
+  const failing_allocations::pardon counted_already;
   const std::size_t which = list_of(size);
   return ::operator new(EDDY_RECYCLES && which < free_lists.size() ? bytes_of(which) : size);
 }
@@ -89,6 +90,10 @@ bool failing_allocations::next_fails() noexcept {
   const std::size_t before = f->count_++;
   return before == f->spared_ || (before > f->spared_ && f->how_often_ == times::for_good);
 }
+
+failing_allocations::pardon::pardon() noexcept : spared_(std::exchange(failing, nullptr)) {}
+
+failing_allocations::pardon::~pardon() { failing = spared_; }
 
 way_back::~way_back() {
   free_all(given_);

@@ -52,6 +52,18 @@ public:
   /// Counts an allocation; true if it has to fail.
   [[nodiscard]] static bool next_fails() noexcept;
 
+  /// Spares what is allocated in its scope, which does not count.
+  class pardon {
+  public:
+    pardon() noexcept;
+    pardon(const pardon&) = delete;
+    pardon& operator=(const pardon&) = delete;
+    ~pardon();
+
+  private:
+    failing_allocations* spared_;
+  };
+
 private:
   std::size_t count_ = 0;
   std::size_t spared_;

@@ -2,6 +2,7 @@
 #include <eddy/net/detail/listening_socket.h>
 
 #include <new>
+#include <utility>
 
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/system.h>
@@ -50,6 +51,10 @@ void listening_socket::end_hold() noexcept {
   if (!place_.linked()) return;
   --holding;
   place_.unlink();
+}
+
+void listening_socket::refuse_accepted() noexcept {
+  if (accepted_.descriptor >= 0) os().close(std::exchange(accepted_.descriptor, -1));
 }
 
 void listening_socket::try_again() noexcept {

@@ -5,6 +5,7 @@
 
 #include <eddy/loop/detail/link.h>
 #include <eddy/loop/timer_node.h>
+#include <eddy/net/address.h>
 #include <eddy/net/detail/open_socket.h>
 
 namespace eddy::detail {
@@ -29,6 +30,15 @@ public:
   /// A descriptor is free: goes on with all that hold on this thread.
   static void go_on() noexcept;
 
+  /// A connection that the kernel has given away, and for which there was no
+  /// memory: it is the next one.
+  struct connection {
+    int descriptor = -1;  // if there is none
+    address peer;
+  };
+  [[nodiscard]] connection& accepted() noexcept { return accepted_; }
+  void refuse_accepted() noexcept;
+
 private:
   friend class open_socket;
 
@@ -50,6 +60,7 @@ private:
 
   timer timer_;
   place place_;  // among those that hold
+  connection accepted_;
 };
 
 }  // namespace eddy::detail

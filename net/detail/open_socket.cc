@@ -44,7 +44,7 @@ open_socket::~open_socket() = default;
 open_socket* open_socket::make(event_loop& loop, int descriptor, const address& peer) {
   static_assert(sizeof(open_socket) == 88);
   try {
-    return new open_socket(loop, descriptor, peer, false);
+    return adopt(loop, descriptor, peer);
   } catch (...) {
     os().close(descriptor);
     throw;
@@ -80,6 +80,7 @@ void open_socket::close() noexcept {
   const int descriptor = watch_.descriptor;
   watch_.end();
   os().close(descriptor);
+  if (listens_) static_cast<listening_socket*>(this)->refuse_accepted();
   --(listens_ ? listeners : streams);
   listening_socket::go_on();
   for (operation* const op : dropped) delete static_cast<called_back_base*>(op);

@@ -28,6 +28,10 @@ public:
   /// Owns `descriptor` from here on, also if this throws.
   /// Errors: `std::bad_alloc`.
   [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& peer);
+  /// The same, but if this throws, `descriptor` is still the caller's.
+  [[nodiscard]] static open_socket* adopt(event_loop& loop, int descriptor, const address& peer) {
+    return new open_socket(loop, descriptor, peer, false);
+  }
 
   open_socket(const open_socket&) = delete;
   open_socket& operator=(const open_socket&) = delete;

@@ -45,7 +45,7 @@ TEST_CASE("every way is tried at every point") {
   const auto found = every_point<&two_sleeps>();
   CHECK(found);
   CHECK(found.points == 5);
-  CHECK(found.allocations == 3);
+  CHECK(found.allocations == 4);  // one is that of the queue of timers
   CHECK(found.runs >= 1 + 4 * (found.points + 1) + 2 * (found.allocations + 1));
 }
 

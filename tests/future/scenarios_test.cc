@@ -29,6 +29,7 @@
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/failing_new.h>
 #include <eddy/loop/timer.h>
 
 #include "support/every_point.h"
@@ -192,7 +193,8 @@ SCENARIO_TEST("promise: set to an error by a timer's handler") {
   promise<> p;
   auto value = p.get_future();
   eddy::timer later(t.loop());
-  later.start(1s, [&] { p.set_error(std::make_exception_ptr(trial::planned())); });
+  const auto error = std::make_exception_ptr(trial::planned());
+  later.start(1s, [&] { p.set_error(error); });
   co_await expect_planned(std::move(value));
 }
 
@@ -269,7 +271,8 @@ SCENARIO_TEST("join: a range") {
   std::vector<task<int>> tasks;
   for (int i = 0; i < 4; ++i) tasks.push_back(after(t, 1s * (4 - i), i));
   const auto values = co_await join(std::move(tasks));
-  CHECK(values == std::vector{0, 1, 2, 3});
+  CHECK(values.size() == 4);
+  for (int i = 0; i < 4; ++i) CHECK(values[i] == i);
 }
 
 SCENARIO_TEST("join: an empty range") {
@@ -287,7 +290,8 @@ SCENARIO_TEST("join: in one another, over spawned tasks") {
 SCENARIO_TEST("join_settled: every end") {
   auto all = eddy::join_settled(after(t, 1s, 1), fail_after(t, 2s), wait(t, 3s));
   const auto [value, error, nothing] = co_await std::move(all);
-  CHECK(value.has_value());
+  if (!value) std::rethrow_exception(value.error());  // for want of memory
+  CHECK(*value == 1);
   CHECK(!error.has_value());
 }
 
@@ -355,11 +359,13 @@ SCENARIO_TEST("select: the first fails") {
 
 SCENARIO_TEST("race_ok: one fails, one succeeds") {
   auto first = eddy::race_ok(fail_after(t, 1s), after(t, 2s, 2));
-  const int two = co_await std::move(first);
-  CHECK(two == 2);
+  try {
+    const int two = co_await std::move(first);
+    CHECK(two == 2);
+  } catch (const eddy::all_failed& e) {
+    std::rethrow_exception(e.errors().back());  // for want of memory
+  }
 }
-
-// ---- concurrent
 
 SCENARIO_TEST("race_ok: all fail") {
   std::size_t errors = 0;
@@ -377,6 +383,8 @@ SCENARIO_TEST("select: a range") {
   auto first = co_await eddy::select(std::move(tasks));
   CHECK(first.index == 2);
 }
+
+// ---- concurrent
 
 SCENARIO_TEST("for_each_concurrent: two at once of four") {
   const std::vector<int> numbers{1, 2, 3, 4};

@@ -310,10 +310,12 @@ TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run in the next tur
 
 TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run though no memory is free") {
   using failing = eddy::detail::failing_allocations;
+  const auto first = std::make_exception_ptr(std::runtime_error("first"));
+  const auto second = std::make_exception_ptr(std::runtime_error("second"));
   {
     const failing all(0, failing::times::for_good);
-    loop.raise(std::make_exception_ptr(std::runtime_error("first")));
-    loop.raise(std::make_exception_ptr(std::runtime_error("second")));
+    loop.raise(first);
+    loop.raise(second);
   }
   CHECK_THROWS_WITH_AS(loop.run(), "first", std::runtime_error);
   loop.run();
@@ -321,9 +323,10 @@ TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run though no memor
 
 TEST_CASE_FIXTURE(tidy, "an error that is raised without memory may be left to a loop's end") {
   using failing = eddy::detail::failing_allocations;
+  const auto error = std::make_exception_ptr(std::runtime_error("nobody's"));
   eddy::event_loop loop;
   const failing all(0, failing::times::for_good);
-  loop.raise(std::make_exception_ptr(std::runtime_error("nobody's")));
+  loop.raise(error);
 }
 
 // ---- Misuse

@@ -15,6 +15,7 @@
 #include <eddy/future/join.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/timeout.h>
+#include <eddy/loop/failing_new.h>
 #include <eddy/net/address.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/resolve.h>

@@ -19,6 +19,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
@@ -276,6 +277,49 @@ TEST_CASE_FIXTURE(with_loop, "a try to accept does not hold") {
   CHECK(listener.try_accept()->error() == std::errc::too_many_files_open);
   CHECK(loop.count().timers == 0);
   CHECK(listener.try_accept()->has_value());
+}
+
+TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the next one") {
+  using eddy::detail::failing_allocations;
+  tcp_listener listener(loop, here);
+  tcp_stream client(loop, plain_connection(listener.local_address()));
+  SUBCASE("of a try") {
+    {
+      const failing_allocations all(0, failing_allocations::times::for_good);
+      CHECK(listener.try_accept()->error() == std::errc::not_enough_memory);
+    }
+    CHECK(listener.try_accept()->value().peer_address() == client.local_address());
+    CHECK(!listener.try_accept());
+  }
+  SUBCASE("of an accept") {
+    std::vector<result<tcp_stream>> accepted;
+    const auto accept = [&] {
+      listener.accept([&](result<tcp_stream> s) { accepted.push_back(std::move(s)); });
+    };
+    accept();
+    accepted.reserve(2);
+    {
+      const failing_allocations first(0, failing_allocations::times::once);
+      loop.run();
+    }
+    accept();
+    loop.run();
+    REQUIRE(accepted.size() == 2);
+    CHECK(accepted[0].error() == std::errc::not_enough_memory);
+    CHECK(accepted[1].value().peer_address() == client.local_address());
+  }
+  SUBCASE("and is closed with the listener") {
+    {
+      const failing_allocations all(0, failing_allocations::times::for_good);
+      static_cast<void>(listener.try_accept());
+    }
+    listener.close();
+    std::array<char, 1> buffer;
+    std::size_t size = 1;
+    client.read(buffer, [&](result<std::size_t> n) { size = n.value(); });
+    loop.run();
+    CHECK(size == 0);
+  }
 }
 
 TEST_CASE_FIXTURE(with_loop, "an address that is taken is an error that names it") {

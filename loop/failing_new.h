@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// Replaces the program's `new`, for tests of what happens when memory is short:
+// with it, `every_point` fails each allocation by `new`, of strings and
+// containers too, and not eddy's own only. One source file of a test program
+// includes it. Outside of `every_point` it is malloc.
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#include <eddy/loop/detail/recycler.h>
+
+namespace eddy::detail {
+
+/// Null if there is none, or there is to be none.
+inline void* try_new(std::size_t size, std::size_t alignment) noexcept {
+  if (failing_allocations::next_fails()) return nullptr;
+  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return std::malloc(size != 0 ? size : 1);
+  return std::aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+}
+
+inline void* must_new(std::size_t size, std::size_t alignment) {
+  void* const block = try_new(size, alignment);
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+
+}  // namespace eddy::detail
+
+// The forms for arrays, and those that are told a size, call these.
+void* operator new(std::size_t size) { return eddy::detail::must_new(size, 0); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return eddy::detail::try_new(size, 0);
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return eddy::detail::must_new(size, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return eddy::detail::try_new(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
