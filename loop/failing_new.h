@@ -29,7 +29,6 @@ inline void* must_new(std::size_t size, std::size_t alignment) {
 
 }  // namespace eddy::detail
 
-// The forms for arrays, and those that are told a size, call these.
 void* operator new(std::size_t size) { return eddy::detail::must_new(size, 0); }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return eddy::detail::try_new(size, 0);
@@ -42,5 +41,29 @@ void* operator new(std::size_t size, std::align_val_t alignment, const std::noth
 }
 void operator delete(void* block) noexcept { std::free(block); }
 void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
 void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
 void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept {
+  std::free(block);
+}
+
+// A sanitizer has arrays of its own, too.
+void* operator new[](std::size_t size) { return eddy::detail::must_new(size, 0); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return eddy::detail::try_new(size, 0);
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return eddy::detail::must_new(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return eddy::detail::try_new(size, static_cast<std::size_t>(alignment));
+}
+void operator delete[](void* block) noexcept { std::free(block); }
+void operator delete[](void* block, std::size_t) noexcept { std::free(block); }
+void operator delete[](void* block, const std::nothrow_t&) noexcept { std::free(block); }
+void operator delete[](void* block, std::align_val_t) noexcept { std::free(block); }
+void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept {
+  std::free(block);
+}
