@@ -26,6 +26,8 @@ struct select_rule;
 ///     auto first = co_await select(stream.read(buffer), sleep(5s));
 ///     if (first.index() == 1) throw too_slow();
 ///
+/// What has a name is moved in, or copied: `stop_token(stop)`.
+///
 /// They begin in order, each running until it first waits. One that ends at
 /// once has won, and those after it never begin; so of several that are ready
 /// the first in order wins. Of those that become ready later, the one wins that
