@@ -185,7 +185,8 @@ class room final : public room_wait {
 public:
   explicit room(std::size_t limit) noexcept : room_wait(limit) {}
   ~room() {
-    cancel_all();
+    drop_all();
+    if (error_ != nullptr) raise_here(std::move(error_));
     for (auto* s = static_cast<seat*>(first()); s != nullptr;) delete std::exchange(s, s->next());
   }
 

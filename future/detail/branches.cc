@@ -34,6 +34,12 @@ void branches::cancel_all() noexcept {
   for (branch_base* b = first_; b != nullptr; b = b->next_) b->cancel();
 }
 
+void branches::drop_all() noexcept {
+  cancel_all();
+  if (told_) return;
+  for (branch_base* b = first_; b != nullptr; b = b->next_) b->raise_error();
+}
+
 void branches::note_end(branch_base& which, bool is_value) noexcept {
   --left_;
   const until seen = is_value ? until::a_value : until::an_error;

@@ -39,6 +39,8 @@ protected:
 
   /// Takes what the coroutine has ended with; true if that is a value.
   virtual bool take_from(frame& child) noexcept = 0;
+  /// Raises the error that was taken.
+  virtual void raise_error() noexcept {}
 
   frame* child_ = nullptr;  // until it has ended
   branch_base* next_ = nullptr;
@@ -68,8 +70,10 @@ protected:
     *end_ = &which;
     end_ = &which.next_;
   }
-  /// To be called before the branches are destroyed, which may be looked at till then.
   void cancel_all() noexcept;
+  /// To be called before the branches are destroyed, which may be looked at till
+  /// then. The errors of a wait that is dropped when it was over are raised.
+  void drop_all() noexcept;
 
   // What `await_suspend` consists of:
   void wait_from_now(frame& waiter) noexcept {
@@ -106,6 +110,9 @@ private:
   std::size_t enough_ = 0;
   until until_;
   bool waiting_ = false;
+
+protected:
+  bool told_ = false;  // the waiter got the results
 };
 
 /// The same where all are there from the start.
@@ -139,6 +146,10 @@ public:
 private:
   template <class>
   friend class branch_list;
+
+  void raise_error() noexcept override {
+    if (result && !*result) raise_here(std::move(result->error()));
+  }
 
   bool take_from(frame& child) noexcept override {
     try {
@@ -202,9 +213,12 @@ public:
   explicit few_wait(std::tuple<task<Ts>...>&& tasks) noexcept : all_branches(Rule::ends) {
     take(std::move(tasks), std::index_sequence_for<Ts...>());
   }
-  ~few_wait() { cancel_all(); }
+  ~few_wait() { drop_all(); }
 
-  auto await_resume() { return Rule::few(branches_, decider()); }
+  auto await_resume() {
+    told_ = true;
+    return Rule::few(branches_, decider());
+  }
 
 private:
   template <std::size_t... I>
@@ -223,9 +237,12 @@ public:
       : all_branches(Rule::ends), branches_(std::move(all)) {
     for (branch<T>* b = branches_.first(); b != nullptr; b = b->next()) add(*b);
   }
-  ~range_wait() { cancel_all(); }
+  ~range_wait() { drop_all(); }
 
-  auto await_resume() { return Rule::range(branches_.first(), static_cast<branch<T>*>(decider())); }
+  auto await_resume() {
+    told_ = true;
+    return Rule::range(branches_.first(), static_cast<branch<T>*>(decider()));
+  }
 
 private:
   branch_list<T> branches_;

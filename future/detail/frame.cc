@@ -26,6 +26,10 @@ constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{64} * 1024;
 
 constinit thread_local frames_of_thread frames_here;
 
+void raise_here(std::exception_ptr error) noexcept {
+  if (event_loop* const loop = event_loop::current()) loop->raise(std::move(error));
+}
+
 bool frame::start_later() noexcept {
   event_loop::current()->ready(*this);
   return false;

@@ -135,6 +135,9 @@ struct frames_of_thread {
   inheritance* inherited = nullptr;  // there is one where task_locals are used
 };
 
+/// An error that nobody was left to take leaves the `run` of the loop that runs.
+[[gnu::cold]] void raise_here(std::exception_ptr error) noexcept;
+
 // One load finds it in every program, as it does the loop that runs.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local frames_of_thread frames_here;
 
@@ -144,7 +147,9 @@ class frame : public ready_node {
 public:
   frame() noexcept : ready_node(&run), where_(nullptr) {}
   ~frame() {
-    if (done()) error_.~exception_ptr();
+    if (!done()) return;
+    if (error_ != nullptr) raise_here(std::move(error_));
+    error_.~exception_ptr();
   }
 
   /// Resumes it, and whatever then follows from its end; returns when all of

@@ -14,10 +14,12 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/concurrent.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
@@ -271,6 +273,47 @@ TEST_CASE_FIXTURE(async_fixture, "a task that drops itself ends where it next wa
     loop.run();
     CHECK(note == "still here ~local");
   }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error that came when nobody was left to take it leaves run") {
+  eddy::future<> owner;
+  struct program {
+    static eddy::task<> drops_itself(eddy::future<>* me) {
+      *me = {};
+      throw std::runtime_error("nobody's");
+      co_return;
+    }
+    static eddy::task<> drops_itself_later(eddy::future<>* me) {
+      co_await eddy::yield();
+      co_await drops_itself(me);
+    }
+    static eddy::task<> around(eddy::future<>* me) { co_await drops_itself_later(me); }
+    static eddy::task<> joined(eddy::future<>* me) {
+      co_await eddy::join(drops_itself_later(me), eddy::sleep(1s));
+    }
+    static eddy::task<> one_by_one(eddy::future<>* me) {
+      const std::vector all{me};
+      co_await eddy::for_each_concurrent(all, 1, &drops_itself_later);
+    }
+    static eddy::task<> limited(eddy::future<>* me) {
+      co_await eddy::timeout(1h, drops_itself_later(me));
+    }
+    static eddy::task<> catches(eddy::future<>* me) {
+      try {
+        co_await drops_itself_later(me);
+      } catch (...) {
+        FAIL("it goes on though it was dropped");
+      }
+    }
+  };
+  SUBCASE("at once") { owner = eddy::spawn(loop, program::drops_itself(&owner)); }
+  SUBCASE("in a task that it awaits") { owner = eddy::spawn(loop, program::around(&owner)); }
+  SUBCASE("in one of several") { owner = eddy::spawn(loop, program::joined(&owner)); }
+  SUBCASE("in one of a range") { owner = eddy::spawn(loop, program::one_by_one(&owner)); }
+  SUBCASE("under a time limit") { owner = eddy::spawn(loop, program::limited(&owner)); }
+  SUBCASE("or would catch it") { owner = eddy::spawn(loop, program::catches(&owner)); }
+  CHECK_THROWS_WITH_AS(loop.run(), "nobody's", std::runtime_error);
+  loop.run();
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a task may drop an ancestor, and ends where it next waits") {
