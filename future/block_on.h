@@ -31,7 +31,8 @@ template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
 
-/// The same on a loop that is made for this call.
+/// The same on a loop that is made for this call. An error that the work's end has
+/// left, such as that of a future it dropped, comes out too.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(Awaitable&& work);
@@ -56,16 +57,22 @@ private:
   }
 };
 
+template <awaitable Awaitable>
+outcome<await_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work) {
+  using value = await_result_t<Awaitable>;
+  auto work_ended = future_access::make<value>(
+      new blocked_on<value>(loop, as_task(std::forward<Awaitable>(work))));
+  run_until_ready(future_access::state(work_ended));
+  return std::move(work_ended).take();
+}
+
 }  // namespace detail
 
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work) {
-  using value = await_result_t<Awaitable>;
-  auto work_ended = detail::future_access::make<value>(
-      new detail::blocked_on<value>(loop, detail::as_task(std::forward<Awaitable>(work))));
-  detail::run_until_ready(detail::future_access::state(work_ended));
-  return detail::get<value>(std::move(work_ended).take());
+  return detail::get<await_result_t<Awaitable>>(
+      detail::run_to_end(loop, std::forward<Awaitable>(work)));
 }
 
 template <awaitable Awaitable>
@@ -73,7 +80,9 @@ template <awaitable Awaitable>
 await_result_t<Awaitable> block_on(Awaitable&& work) {
   detail::forbid_nested_block_on();
   event_loop loop;
-  return block_on(loop, std::forward<Awaitable>(work));
+  auto end = detail::run_to_end(loop, std::forward<Awaitable>(work));
+  if (end) loop.run_ready();
+  return detail::get<await_result_t<Awaitable>>(std::move(end));
 }
 
 }  // namespace eddy

@@ -28,7 +28,8 @@ class echo_server {
 public:
   echo_server(eddy::event_loop& loop, const eddy::address& at)
       : listener_(loop, at), stop_(loop), connections_(loop), accepting_(loop) {
-    accepting_.on_error([](const std::exception_ptr& error) { std::rethrow_exception(error); });
+    accepting_.on_error(&std::rethrow_exception);
+    connections_.on_error(&std::rethrow_exception);
     accepting_.spawn(accept_all());
   }
 

@@ -73,6 +73,7 @@ eddy::task<> serve(eddy::address at) {
   tally requests;
   eddy::stop_source stop;
   eddy::scope connections;
+  connections.on_error(&std::rethrow_exception);
   co_await eddy::select(accept_all(listener, connections, stop.token(), requests),
                         until_told_to_end());
 

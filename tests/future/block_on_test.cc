@@ -13,6 +13,7 @@
 
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
@@ -64,6 +65,34 @@ TEST_CASE_FIXTURE(async_fixture,
 
 TEST_CASE_FIXTURE(tidy, "block_on makes a loop where none is named") {
   CHECK(eddy::block_on(after(0ms, 7)) == 7);
+}
+
+TEST_CASE_FIXTURE(tidy, "an error that the work leaves at its end comes out of a loop of its own") {
+  struct program {
+    static eddy::task<> fail() {
+      throw std::runtime_error("nobody's");
+      co_return;
+    }
+    static eddy::task<> leaves_a_scope() {
+      eddy::scope s;
+      s.spawn(fail());
+      co_await eddy::yield();
+      co_await eddy::yield();
+    }
+    static eddy::task<int> leaves_a_future() {
+      const auto f = eddy::spawn(fail());
+      co_await eddy::yield();
+      co_await eddy::yield();
+      co_return 1;
+    }
+    static eddy::task<> fails_too() {
+      co_await leaves_a_future();
+      throw std::logic_error("its own");
+    }
+  };
+  CHECK_THROWS_WITH_AS(eddy::block_on(program::leaves_a_scope()), "nobody's", std::runtime_error);
+  CHECK_THROWS_WITH_AS(eddy::block_on(program::leaves_a_future()), "nobody's", std::runtime_error);
+  CHECK_THROWS_WITH_AS(eddy::block_on(program::fails_too()), "its own", std::logic_error);
 }
 
 TEST_CASE_FIXTURE(async_fixture, "other tasks run meanwhile, and stay") {
