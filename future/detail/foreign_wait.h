@@ -47,6 +47,9 @@ decltype(auto) own_awaiter(A&& a) {
   if constexpr (is_own<A>) {
     return get_awaiter(std::forward<A>(a));
   } else {
+    static_assert(awaiter<decltype(get_awaiter(std::declval<A>()))>,
+                  "this can't be awaited; what can be awaited but once, and has a name, is to be "
+                  "moved: co_await std::move(it)");
     return foreign_wait<A>(std::forward<A>(a));
   }
 }
