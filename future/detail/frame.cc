@@ -104,6 +104,11 @@ void frame::end_with_error() noexcept {
   error_passes(error_, *this, where, waits ? waiter : nullptr, waits ? waiter->where_ : nullptr);
 }
 
+void frame::raise_error() noexcept {
+  raise_here(std::move(error_));
+  error_.~exception_ptr();
+}
+
 void frame::error_comes(const std::exception_ptr& error) const noexcept {
   error_waits(error, *this, where_);
 }

@@ -147,9 +147,7 @@ class frame : public ready_node {
 public:
   frame() noexcept : ready_node(&run), where_(nullptr) {}
   ~frame() {
-    if (!done()) return;
-    if (error_ != nullptr) raise_here(std::move(error_));
-    error_.~exception_ptr();
+    if (done() && error_ != nullptr) raise_error();
   }
 
   /// Resumes it, and whatever then follows from its end; returns when all of
@@ -280,6 +278,8 @@ private:
   bool start(std::uintptr_t then) noexcept;
   bool start_later() noexcept;
   void tell_end() noexcept;
+  /// Nobody has taken it.
+  [[gnu::cold]] void raise_error() noexcept;
   [[gnu::cold]] void describe_place(std::string& out) const;
   [[nodiscard]] frame* above() const noexcept;
   [[nodiscard]] frame* child() const noexcept;
