@@ -231,7 +231,7 @@ private:
   void unpark() noexcept;
   void drop_queue() noexcept;
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;
-  static const void* this_thread() noexcept { return &running_; }
+  static const void* this_thread() noexcept { return static_cast<const void*>(&running_); }
 
   static constexpr std::uint8_t stop_asked = 1;
   static constexpr std::uint8_t turn_ended = 2;
