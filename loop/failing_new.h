@@ -4,7 +4,9 @@
 // Replaces the program's `new`, for tests of what happens when memory is short:
 // with it, `every_point` fails each allocation by `new`, of strings and
 // containers too, and not eddy's own only. One source file of a test program
-// includes it. Outside of `every_point` it is malloc.
+// includes it. Outside of `every_point` it is malloc. ThreadSanitizer's `new`
+// cannot be replaced where it is linked in statically, as clang does: under it
+// EDDY_NEW_CAN_FAIL is 0 and this header changes nothing.
 
 #include <cstddef>
 #include <cstdlib>
@@ -12,6 +14,18 @@
 
 #include <eddy/loop/detail/recycler.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define EDDY_NEW_CAN_FAIL 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EDDY_NEW_CAN_FAIL 0
+#endif
+#endif
+#ifndef EDDY_NEW_CAN_FAIL
+#define EDDY_NEW_CAN_FAIL 1
+#endif
+
+#if EDDY_NEW_CAN_FAIL
 namespace eddy::detail {
 
 /// Null if there is none, or there is to be none.
@@ -67,3 +81,4 @@ void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { st
 void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept {
   std::free(block);
 }
+#endif

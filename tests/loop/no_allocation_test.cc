@@ -13,11 +13,12 @@
 #include <eddy/loop/timer.h>
 
 #include "support/malloc_count.h"
+#include "support/sanitized.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
 
-#if !MALLOC_IS_COUNTED
+#if SANITIZED
 // Under AddressSanitizer nothing is recycled, so that a use after free is
 // seen; and malloc is the sanitizer's. There is nothing to count.
 TEST_CASE("nothing allocates in the steady state, which a sanitizer can't show") {}

@@ -6,18 +6,9 @@
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MALLOC_IS_COUNTED 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MALLOC_IS_COUNTED 0
-#endif
-#endif
-#ifndef MALLOC_IS_COUNTED
-#define MALLOC_IS_COUNTED 1
-#endif
+#include "support/sanitized.h"
 
-#if MALLOC_IS_COUNTED
+#if !SANITIZED
 inline constinit thread_local std::size_t mallocs = 0;
 
 extern "C" {
