@@ -22,7 +22,8 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
-#include <eddy/future/until.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/signal.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
@@ -63,25 +64,36 @@ eddy::task<> accept_all(eddy::tcp_listener& listener, eddy::scope& connections,
   }
 }
 
-eddy::task<> until_told_to_end() {
-  co_await eddy::select(eddy::until_signal(SIGTERM), eddy::until_signal(SIGINT));
-}
+/// What SIGTERM and SIGINT tell: to end, and when one comes again, at once. As
+/// long as this lives, neither ends the program by itself.
+struct orders {
+  explicit orders(eddy::event_loop& loop)
+      : end(loop), end_at_once(loop), signals{{{loop, SIGTERM}, {loop, SIGINT}}} {
+    for (eddy::signal& s : signals) {
+      s.start([this] { (end.stop_requested() ? end_at_once : end).request_stop(); });
+    }
+  }
+
+  eddy::stop_source end;
+  eddy::stop_source end_at_once;
+  std::array<eddy::signal, 2> signals;
+};
 
 eddy::task<> serve(eddy::address at) {
-  eddy::tcp_listener listener(*eddy::event_loop::current(), at);
+  eddy::event_loop& loop = *eddy::event_loop::current();
+  orders told(loop);
+  eddy::tcp_listener listener(loop, at);
   print_ready(listener.local_address());
   tally requests;
-  eddy::stop_source stop;
   eddy::scope connections;
   connections.on_error(&std::rethrow_exception);
-  co_await eddy::select(accept_all(listener, connections, stop.token(), requests),
-                        until_told_to_end());
+  co_await eddy::select(accept_all(listener, connections, told.end.token(), requests),
+                        told.end.token());
 
   listener.close();
-  stop.request_stop();
   std::printf("stopping, %zu requests under way\n", requests.under_way);
   std::fflush(stdout);
-  co_await eddy::select(connections.join(), eddy::sleep(2s), until_told_to_end());
+  co_await eddy::select(connections.join(), eddy::sleep(2s), told.end_at_once.token());
 
   const std::size_t cancelled = requests.under_way;
   connections.cancel();
