@@ -79,6 +79,9 @@ private:
 ///       return t;
 ///     });
 ///
+/// `start` may have a `void describe(std::string& out) const`, which adds a line
+/// that says what is waited for: `event_loop::dump` asks it.
+///
 /// For an API that can't be cancelled, use a `promise`: that may be set though
 /// nobody waits any more.
 template <class T = void, class Start>
@@ -101,8 +104,6 @@ public:
     result_.emplace(std::move(o));
     if (waiter_ != nullptr) loop_->ready(*waiter_);
   }
-
-  void describe(std::string& out, int) const override { out += "a callback\n"; }
 
 protected:
   ~adapted() = default;
@@ -146,6 +147,14 @@ public:
   }
 
   T await_resume() { return get<T>(std::move(*this->result_)); }
+
+  void describe(std::string& out, int) const override {
+    if constexpr (requires { start_.describe(out); }) {
+      start_.describe(out);
+    } else {
+      out += "a callback\n";
+    }
+  }
 
 private:
   Start start_;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -41,12 +42,16 @@ template <class Function, class... Arguments>
     std::optional<outcome<value>> result;
   };
 
-  auto work = std::make_shared<job>(std::move(function), std::move(arguments)...);
-  return adapt<value>([work = std::move(work)](completer<value> done) {
-    return blocking_job(
-        *event_loop::current(), [work] { work->run(); },
-        [work, done] { done.complete(std::move(*work->result)); });
-  });
+  struct start {
+    blocking_job operator()(completer<value> done) const {
+      return blocking_job(
+          *event_loop::current(), [w = work] { w->run(); },
+          [w = work, done] { done.complete(std::move(*w->result)); });
+    }
+    void describe(std::string& out) const { out += "a blocking job\n"; }
+    std::shared_ptr<job> work;
+  };
+  return adapt<value>(start{std::make_shared<job>(std::move(function), std::move(arguments)...)});
 }
 
 }  // namespace eddy

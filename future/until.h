@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -26,24 +27,38 @@ namespace eddy {
 ///
 /// Errors: as for `readiness`.
 [[nodiscard]] inline auto until_readable(int descriptor) {
-  return adapt([descriptor](completer<> done) {
-    readiness watch(detail::current_loop("until_readable"), descriptor);
-    watch.wait_readable([done, descriptor](std::error_code e) {
-      e ? done.fail(e, detail::text({"waiting to read from descriptor ", descriptor})) : done();
-    });
-    return watch;
-  });
+  struct start {
+    readiness operator()(completer<> done) const {
+      readiness watch(detail::current_loop("until_readable"), descriptor);
+      watch.wait_readable([done, d = descriptor](std::error_code e) {
+        e ? done.fail(e, detail::text({"waiting to read from descriptor ", d})) : done();
+      });
+      return watch;
+    }
+    void describe(std::string& out) const {
+      detail::add_text(out, {"descriptor ", descriptor, " to be readable\n"});
+    }
+    int descriptor;
+  };
+  return adapt(start{descriptor});
 }
 
 /// The same for writing.
 [[nodiscard]] inline auto until_writable(int descriptor) {
-  return adapt([descriptor](completer<> done) {
-    readiness watch(detail::current_loop("until_writable"), descriptor);
-    watch.wait_writable([done, descriptor](std::error_code e) {
-      e ? done.fail(e, detail::text({"waiting to write to descriptor ", descriptor})) : done();
-    });
-    return watch;
-  });
+  struct start {
+    readiness operator()(completer<> done) const {
+      readiness watch(detail::current_loop("until_writable"), descriptor);
+      watch.wait_writable([done, d = descriptor](std::error_code e) {
+        e ? done.fail(e, detail::text({"waiting to write to descriptor ", d})) : done();
+      });
+      return watch;
+    }
+    void describe(std::string& out) const {
+      detail::add_text(out, {"descriptor ", descriptor, " to be writable\n"});
+    }
+    int descriptor;
+  };
+  return adapt(start{descriptor});
 }
 
 /// `co_await until_signal(SIGTERM)` goes on when the signal comes.
@@ -54,13 +69,18 @@ namespace eddy {
 ///
 /// Errors: as for `signal`.
 [[nodiscard]] inline auto until_signal(int number) {
-  return adapt([number](completer<> done) {
-    signal watch(detail::current_loop("until_signal"), number);
-    watch.start([done, told = false]() mutable {
-      if (!std::exchange(told, true)) done();
-    });
-    return watch;
-  });
+  struct start {
+    signal operator()(completer<> done) const {
+      signal watch(detail::current_loop("until_signal"), number);
+      watch.start([done, told = false]() mutable {
+        if (!std::exchange(told, true)) done();
+      });
+      return watch;
+    }
+    void describe(std::string& out) const { detail::add_text(out, {"signal ", number, "\n"}); }
+    int number;
+  };
+  return adapt(start{number});
 }
 
 /// `co_await until_exit(pid)` goes on when that child process has ended, and
@@ -69,13 +89,18 @@ namespace eddy {
 ///
 /// Errors: as for `child`.
 [[nodiscard]] inline auto until_exit(::pid_t pid) {
-  return adapt<exit_status>([pid](completer<exit_status> done) {
-    child watch(detail::current_loop("until_exit"), pid);
-    watch.start([done, pid](result<exit_status> r) {
-      r ? done(*r) : done.fail(r.error(), detail::text({"waiting for process ", pid}));
-    });
-    return watch;
-  });
+  struct start {
+    child operator()(completer<exit_status> done) const {
+      child watch(detail::current_loop("until_exit"), pid);
+      watch.start([done, p = pid](result<exit_status> r) {
+        r ? done(*r) : done.fail(r.error(), detail::text({"waiting for process ", p}));
+      });
+      return watch;
+    }
+    void describe(std::string& out) const { detail::add_text(out, {"process ", pid, " to end\n"}); }
+    ::pid_t pid;
+  };
+  return adapt<exit_status>(start{pid});
 }
 
 }  // namespace eddy

@@ -73,6 +73,27 @@ TEST_CASE_FIXTURE(async_fixture,
   f = {};
 }
 
+TEST_CASE_FIXTURE(async_fixture, "the loop's dump says what is waited for, if that is told") {
+  struct query {
+    auto operator()(eddy::completer<> /*done*/) const {
+      return [] {};
+    }
+    void describe(std::string& out) const { out += "a query's answer\n"; }
+  };
+  struct program {
+    static eddy::task<> named() { co_await eddy::adapt(query()); }
+    static eddy::task<> unnamed() {
+      co_await eddy::adapt([](eddy::completer<>) { return [] {}; });
+    }
+  };
+  const auto named = eddy::spawn(loop, program::named());
+  const auto unnamed = eddy::spawn(loop, program::unnamed());
+  loop.run_ready();
+  const std::string tree = loop.dump();
+  CHECK_MESSAGE(tree.contains("a query's answer\n"), tree);
+  CHECK_MESSAGE(tree.contains("a callback\n"), tree);
+}
+
 TEST_CASE_FIXTURE(async_fixture, "a wait that is dropped is cancelled, once") {
   journal note;
   c_api api;

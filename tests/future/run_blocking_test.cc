@@ -133,7 +133,9 @@ TEST_SUITE("threads") {
     auto go = std::make_shared<std::binary_semaphore>(0);
     auto f = eddy::spawn(loop, program::wait(go));
     loop.run_ready();
-    CHECK(loop.dump().contains("wait at run_blocking_test.cc:"));
+    const std::string tree = loop.dump();
+    CHECK(tree.contains("wait at run_blocking_test.cc:"));
+    CHECK(tree.contains("a blocking job\n"));
     go->release();
     eddy::block_on(loop, std::move(f));
   }

@@ -156,3 +156,28 @@ ASYNC_TEST("a process that is no child gives an error") {
   }
   CHECK(error == std::errc::no_child_process);
 }
+
+TEST_CASE_FIXTURE(async_fixture, "the loop's dump says what each waits for") {
+  struct program {
+    static eddy::task<> wait_writable(int descriptor) { co_await eddy::until_writable(descriptor); }
+    static eddy::task<> wait_exit(::pid_t pid) { co_await eddy::until_exit(pid); }
+  };
+  const socket_pair pair;
+  pair.fill();
+  journal note;
+  const ::pid_t pid = start_forked([] { return ::pause() == 0; });
+  const auto a = eddy::spawn(loop, wait_readable(pair.near(), &note));
+  const auto b = eddy::spawn(loop, program::wait_writable(pair.near()));
+  const auto c = eddy::spawn(loop, wait_signal(SIGUSR1, &note));
+  auto d = eddy::spawn(loop, program::wait_exit(pid));
+  loop.run_ready();
+
+  const std::string tree = loop.dump();
+  const std::string descriptor = "descriptor " + std::to_string(pair.near());
+  CHECK_MESSAGE(tree.contains(descriptor + " to be readable\n"), tree);
+  CHECK_MESSAGE(tree.contains(descriptor + " to be writable\n"), tree);
+  CHECK_MESSAGE(tree.contains("signal " + std::to_string(SIGUSR1) + "\n"), tree);
+  CHECK_MESSAGE(tree.contains("process " + std::to_string(pid) + " to end\n"), tree);
+  ::kill(pid, SIGKILL);
+  eddy::block_on(loop, std::move(d));
+}
