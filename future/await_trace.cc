@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -13,6 +12,7 @@
 #include <eddy/future/detail/await_place.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/detail/way_of_error.h>
+#include <eddy/loop/detail/misuse.h>
 
 namespace eddy {
 
@@ -106,7 +106,9 @@ std::string way_of_last_error() noexcept {
 
 [[noreturn]] void tell_and_terminate() {
   const std::string text = way_of_last_error();
-  if (!text.empty()) std::fprintf(stderr, "an error that nobody caught came by\n%s", text.c_str());
+  if (!text.empty()) {
+    print_last_words("eddy: an error that nobody caught came by\n%s", text.c_str());
+  }
   if (terminate_before != nullptr) terminate_before();
   std::abort();
 }

@@ -21,44 +21,42 @@ namespace eddy {
 // What a loop watches, awaited: each is `adapt` round the class of loop/ that
 // calls back.
 
+namespace detail {
+
+template <readiness::direction Which>
+struct until_ready {
+  static constexpr bool reads = Which == readiness::direction::read;
+
+  readiness operator()(completer<> done) const {
+    readiness watch(current_loop(reads ? "until_readable" : "until_writable"), descriptor);
+    auto tell = [done, d = descriptor](std::error_code e) {
+      constexpr const char* use = reads ? "read from" : "write to";
+      e ? done.fail(e, text({"waiting to ", use, " descriptor ", d})) : done();
+    };
+    reads ? watch.wait_readable(tell) : watch.wait_writable(tell);
+    return watch;
+  }
+  void describe(std::string& out) const {
+    add_text(out, {"descriptor ", descriptor, reads ? " to be readable\n" : " to be writable\n"});
+  }
+
+  int descriptor;
+};
+
+}  // namespace detail
+
 /// `co_await until_readable(fd)` goes on when there is something to read, or
 /// when reading would tell what went wrong: the read then tells. Nothing is
 /// read, so nothing is lost if the wait is dropped.
 ///
 /// Errors: as for `readiness`.
 [[nodiscard]] inline auto until_readable(int descriptor) {
-  struct start {
-    readiness operator()(completer<> done) const {
-      readiness watch(detail::current_loop("until_readable"), descriptor);
-      watch.wait_readable([done, d = descriptor](std::error_code e) {
-        e ? done.fail(e, detail::text({"waiting to read from descriptor ", d})) : done();
-      });
-      return watch;
-    }
-    void describe(std::string& out) const {
-      detail::add_text(out, {"descriptor ", descriptor, " to be readable\n"});
-    }
-    int descriptor;
-  };
-  return adapt(start{descriptor});
+  return adapt(detail::until_ready<readiness::direction::read>{descriptor});
 }
 
 /// The same for writing.
 [[nodiscard]] inline auto until_writable(int descriptor) {
-  struct start {
-    readiness operator()(completer<> done) const {
-      readiness watch(detail::current_loop("until_writable"), descriptor);
-      watch.wait_writable([done, d = descriptor](std::error_code e) {
-        e ? done.fail(e, detail::text({"waiting to write to descriptor ", d})) : done();
-      });
-      return watch;
-    }
-    void describe(std::string& out) const {
-      detail::add_text(out, {"descriptor ", descriptor, " to be writable\n"});
-    }
-    int descriptor;
-  };
-  return adapt(start{descriptor});
+  return adapt(detail::until_ready<readiness::direction::write>{descriptor});
 }
 
 /// `co_await until_signal(SIGTERM)` goes on when the signal comes.

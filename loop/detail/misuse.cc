@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/misuse.h>
 
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 
 namespace eddy::detail {
 
 void misuse(const char* sentence) noexcept {
-  std::fprintf(stderr, "eddy: %s\n", sentence);
+  print_last_words("eddy: %s\n", sentence);
   std::abort();
 }
 
 void misuse(const char* sentence, std::source_location where) noexcept {
-  std::fprintf(stderr, "eddy: %s (%s:%u)\n", sentence, where.file_name(),
-               static_cast<unsigned>(where.line()));
+  print_last_words("eddy: %s (%s:%u)\n", sentence, where.file_name(),
+                   static_cast<unsigned>(where.line()));
   std::abort();
+}
+
+void print_last_words(const char* format, ...) noexcept {
+  std::va_list words;
+  va_start(words, format);
+  std::vfprintf(stderr, format, words);
+  va_end(words);
 }
 
 }  // namespace eddy::detail

@@ -6,12 +6,16 @@
 namespace eddy::detail {
 
 /// Stops the program with a sentence on the standard error that names the
-/// programmer's mistake. The only place where the library prints.
+/// programmer's mistake.
 ///
 /// Threads: any.
 [[noreturn]] void misuse(const char* sentence) noexcept;
 
 /// The same, with the place in the user's code that it speaks of.
 [[noreturn]] void misuse(const char* sentence, std::source_location where) noexcept;
+
+/// Writes to the standard error what a program ends with: a misuse, or an error
+/// that nobody caught. The only place where the library prints.
+[[gnu::format(printf, 1, 2)]] void print_last_words(const char* format, ...) noexcept;
 
 }  // namespace eddy::detail

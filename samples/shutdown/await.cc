@@ -73,6 +73,8 @@ struct orders {
       s.start([this] { (end.stop_requested() ? end_at_once : end).request_stop(); });
     }
   }
+  orders(const orders&) = delete;  // the handlers know where it is
+  orders& operator=(const orders&) = delete;
 
   eddy::stop_source end;
   eddy::stop_source end_at_once;

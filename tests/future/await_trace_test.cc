@@ -243,6 +243,7 @@ TEST_CASE("a long way is told to its 32nd place") {
 }
 
 TEST_CASE("a program that an error ends prints its way") {
-  dies_saying("fail_after_yield at await_trace_test.cc:",
-              [] { std::thread([] { eddy::block_on(outer(fail_after_yield())); }).join(); });
+  const auto ends = [] { std::thread([] { eddy::block_on(outer(fail_after_yield())); }).join(); };
+  dies_saying("eddy: an error that nobody caught came by\n  ", ends);
+  dies_saying("fail_after_yield at await_trace_test.cc:", ends);
 }
