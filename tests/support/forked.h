@@ -52,6 +52,14 @@ bool holds_in_child(Work work) {
   return end_of(start_forked(work)) == 0;
 }
 
+/// Leaves this process, the child of a fork, no free descriptor.
+inline void use_up_descriptors() {
+  const struct rlimit few{64, 64};
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  while (::dup(STDERR_FILENO) >= 0) {
+  }
+}
+
 /// Checks that `mistake` stops the program with `sentence` on its standard error.
 template <class Mistake>
 void dies_saying(std::string_view sentence, Mistake mistake) {

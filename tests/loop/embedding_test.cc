@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/event_loop.h> promises to those who have a loop already.
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include <doctest/doctest.h>
+#include <ev.h>
+#include <poll.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+bool readable(int descriptor, std::chrono::milliseconds limit = 0ms) {
+  struct pollfd p{.fd = descriptor, .events = POLLIN, .revents = 0};
+  return ::poll(&p, 1, static_cast<int>(limit.count())) == 1;
+}
+
+}  // namespace
+
+// ---- A loop that the program already runs
+
+TEST_CASE_FIXTURE(program_loop, "the program's own watchers keep an adopted loop running") {
+  eddy::event_loop loop(ev);
+  journal note;
+  ev_timer own;
+  ev_timer_init(
+      &own, [](struct ev_loop*, ev_timer* w, int) { (*static_cast<journal*>(w->data))("own"); },
+      0.002, 0.);
+  own.data = &note;
+  ev_timer_start(ev, &own);
+  loop.defer([&] { note("deferred"); });
+
+  SUBCASE("when eddy runs it") { loop.run(); }
+  SUBCASE("when the program does") { ev_run(ev, 0); }
+  CHECK(note == "deferred own");
+}
+
+TEST_CASE_FIXTURE(program_loop, "either may run an adopted loop in turn") {
+  eddy::event_loop loop(ev);
+  for (int i = 0; i < 3; ++i) {
+    journal note;
+    eddy::timer timer(loop);
+    timer.start(1ms, [&] { note("one"); });
+    ev_run(ev, 0);
+    timer.start(1ms, [&] { note("two"); });
+    loop.run();
+    loop.defer([&] { note("three"); });
+    ev_run(ev, 0);
+    loop.post([&] { note("four"); });
+    loop.run();
+    loop.post([&] { note("five"); });
+    CHECK(readable(loop.descriptor()));
+    loop.defer([&] { note("six"); });
+    ev_run(ev, 0);
+    CHECK(note.text().starts_with("one two three four "));
+    CHECK(note.text().size() == std::string("one two three four five six").size());
+  }
+}
+
+TEST_CASE_FIXTURE(program_loop,
+                  "the program's callbacks may use eddy, which runs nothing in them") {
+  eddy::event_loop loop(ev);
+  struct program {
+    eddy::event_loop& loop;
+    eddy::timer timer;
+    journal note;
+  } p{loop, eddy::timer(loop), {}};
+  ev_timer own;
+  ev_timer_init(
+      &own,
+      [](struct ev_loop*, ev_timer* w, int) {
+        auto& q = *static_cast<program*>(w->data);
+        q.loop.defer([&q] { q.note("deferred"); });
+        q.timer.start(1ms, [&q] { q.note("timer"); });
+        q.note("own");
+      },
+      0.001, 0.);
+  own.data = &p;
+  ev_timer_start(ev, &own);
+
+  SUBCASE("when eddy runs it") { loop.run(); }
+  SUBCASE("when the program does") { ev_run(ev, 0); }
+  CHECK(p.note == "own deferred timer");
+}
+
+TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run, and only if that is what runs") {
+  eddy::event_loop loop(ev);
+  struct program {
+    eddy::event_loop& loop;
+    int ticks;
+  } p{loop, 0};
+  ev_timer own;
+  ev_timer_init(
+      &own,
+      [](struct ev_loop* running, ev_timer* w, int) {
+        auto& q = *static_cast<program*>(w->data);
+        if (++q.ticks == 1) {
+          // Eddy's own run, within a callback of the program's.
+          q.loop.defer([&q] { q.loop.stop(); });
+          q.loop.run();
+        }
+        if (q.ticks == 3) q.loop.defer([&q] { q.loop.stop(); });
+        if (q.ticks == 100) ev_break(running, EVBREAK_ALL);
+      },
+      0.001, 0.001);
+  own.data = &p;
+  ev_timer_start(ev, &own);
+  ev_run(ev, 0);
+  CHECK(p.ticks >= 3);
+  CHECK(p.ticks < 100);
+  ev_timer_stop(ev, &own);
+}
+
+TEST_CASE_FIXTURE(program_loop, "a loop that is let go leaves the program's ev_run as it was") {
+  {
+    eddy::event_loop loop(ev);
+    socket_pair pair;
+    eddy::readiness near(loop, pair.near());
+    near.wait_readable([](std::error_code) {});
+    pair.send();
+    eddy::timer timer(loop);
+    timer.start(100us, [] {}, eddy::resolution::fine);
+    ev_run(ev, 0);
+    timer.start(1h, [] {});
+    loop.run_ready();
+    ev_run(ev, EVRUN_NOWAIT);
+    timer.stop();
+  }
+  ev_run(ev, 0);  // returns: nothing of it is left
+
+  ev_timer own;
+  ev_timer_init(&own, [](struct ev_loop*, ev_timer*, int) {}, 0.001, 0.);
+  ev_timer_start(ev, &own);
+  ev_run(ev, 0);
+  CHECK_FALSE(ev_is_active(&own));
+}
+
+TEST_CASE_FIXTURE(program_loop, "a loop may be let go by a callback of the program's") {
+  struct program {
+    std::optional<eddy::event_loop> loop;
+    std::optional<eddy::timer> timer;
+    std::optional<eddy::readiness> near;
+    socket_pair pair;
+    int ticks = 0;
+  } p;
+  p.loop.emplace(ev);
+  p.timer.emplace(*p.loop);
+  p.near.emplace(*p.loop, p.pair.near());
+  p.near->wait_readable([](std::error_code) { FAIL_CHECK("gone"); });
+  p.timer->start(1ms, [] { FAIL_CHECK("gone"); });
+  ev_timer own;
+  ev_timer_init(
+      &own,
+      [](struct ev_loop* running, ev_timer* w, int) {
+        auto& q = *static_cast<program*>(w->data);
+        // Eddy's timer and descriptor are due, too, and libev has noted both.
+        std::this_thread::sleep_for(3ms);
+        q.near.reset();
+        q.timer.reset();
+        q.loop.reset();
+        if (++q.ticks == 3) ev_timer_stop(running, w);
+      },
+      0.0005, 0.0005);
+  own.data = &p;
+  ev_set_priority(&own, EV_MAXPRI);
+  ev_timer_start(ev, &own);
+  p.pair.send();
+  std::this_thread::sleep_for(3ms);
+  ev_run(ev, 0);
+  CHECK(p.ticks == 3);
+}
+
+TEST_CASE_FIXTURE(tidy, "a libev loop that does not run on epoll is refused") {
+  struct ev_loop* const poll = ev_loop_new(EVBACKEND_POLL);
+  CHECK_THROWS_AS(eddy::event_loop{poll}, std::system_error);
+  ev_loop_destroy(poll);
+}
+
+TEST_CASE_FIXTURE(program_loop, "an exception of the program's own callback loses no work") {
+  eddy::event_loop loop(ev);
+  journal note;
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  eddy::timer keeps(loop);
+  near.wait_readable([&](std::error_code) {
+    note("readable");
+    keeps.stop();
+  });
+  keeps.start(1h, [] {});
+  loop.run_ready();
+  ev_timer own;
+  ev_timer_init(
+      &own, [](struct ev_loop*, ev_timer*, int) { throw std::runtime_error("own"); }, 0., 0.);
+  SUBCASE("before eddy heard of it") { ev_set_priority(&own, EV_MAXPRI); }
+  SUBCASE("after eddy heard of it") { ev_set_priority(&own, -1); }
+  ev_timer_start(ev, &own);
+  pair.send();
+  CHECK_THROWS_WITH(loop.run(), "own");
+  ev_break(ev, EVBREAK_CANCEL);
+  loop.run();
+  CHECK(note == "readable");
+  ev_run(ev, 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a C library's watchers on the native loop run beside eddy's") {
+  journal note;
+  socket_pair pair;
+  socket_pair theirs;
+  eddy::readiness near(loop, pair.near());
+  eddy::timer timer(loop);
+  near.wait_readable([&](std::error_code) { note("readable"); });
+  loop.run_ready();  // what is watched already stays so
+
+  struct library {
+    journal& note;
+    socket_pair& theirs;
+    socket_pair& ours;
+  } library{note, theirs, pair};
+  ev_io own;
+  ev_io_init(
+      &own,
+      [](struct ev_loop* ev, ev_io* w, int) {
+        auto& l = *static_cast<struct library*>(w->data);
+        l.note(l.theirs.receive());
+        l.ours.send();
+        ev_io_stop(ev, w);
+      },
+      theirs.near(), EV_READ);
+  own.data = &library;
+  SUBCASE("from the beginning") { ev_io_start(loop.native(), &own); }
+  SUBCASE("from within a handler") {
+    loop.defer([&] { ev_io_start(loop.native(), &own); });
+  }
+  timer.start(1ms, [&] {
+    note("timer");
+    theirs.send("theirs");
+  });
+  loop.run();
+  CHECK(note == "timer theirs readable");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a C library's watchers keep the native loop running") {
+  journal note;
+  ev_timer own;
+  ev_timer_init(
+      &own, [](struct ev_loop*, ev_timer* w, int) { (*static_cast<journal*>(w->data))("own"); },
+      0.002, 0.);
+  own.data = &note;
+  ev_timer_start(loop.native(), &own);
+  loop.run();
+  CHECK(note == "own");
+}
+
+TEST_CASE_FIXTURE(tidy, "an exception under the program's ev_run that nobody takes stops it") {
+  dies_saying("no event_loop::on_exception takes it: too bad", [] {
+    program_run_loop on;
+    on.loop.defer([] { throw std::runtime_error("too bad"); });
+    on.run();
+  });
+}
+
+// ---- Living inside another loop
+
+TEST_CASE_TEMPLATE("a loop lives in a program that polls, by its descriptor and next_run", Loop,
+                   own_loop, hosted_loop, adopted_loop) {
+  Loop on;
+  socket_pair pair;
+  journal note;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_readable([&](std::error_code) { note(pair.receive()); });
+  eddy::timer timer(on.loop);
+  timer.start(2ms, [&] {
+    note("timer");
+    pair.send("read");
+  });
+  on.loop.post([&] { note("posted"); });
+
+  for (int rounds = 0; note.text().size() < std::string("posted timer read").size(); ++rounds) {
+    REQUIRE(rounds < 100);
+    const auto left = on.loop.next_run();
+    readable(on.loop.descriptor(),
+             left ? std::chrono::ceil<std::chrono::milliseconds>(*left) : 1000ms);
+    on.loop.run_ready();
+  }
+  CHECK(note == "posted timer read");
+  CHECK_FALSE(on.loop.next_run());
+  CHECK_FALSE(readable(on.loop.descriptor()));
+}
+
+TEST_CASE_FIXTURE(with_loop, "a loop lives inside another") {
+  eddy::event_loop inner;
+  eddy::readiness works(loop, inner.descriptor());
+  eddy::timer deadline(loop);
+  journal note;
+  struct host {
+    eddy::event_loop& inner;
+    eddy::readiness& works;
+    eddy::timer& deadline;
+    void operator()() const {
+      inner.run_ready();
+      if (const auto left = inner.next_run()) deadline.start(*left, *this);
+      if (inner.count().waiting == 0 && inner.count().timers == 0) {
+        works.stop();
+        deadline.stop();
+      } else if (!works.waiting(eddy::readiness::direction::read)) {
+        works.stop();
+        works.wait_readable([self = *this](std::error_code) { self(); });
+      }
+    }
+  };
+  socket_pair pair;
+  eddy::readiness near(inner, pair.near());
+  near.wait_readable([&](std::error_code) { note("readable"); });
+  eddy::timer timer(inner);
+  timer.start(1ms, [&] {
+    note("timer");
+    pair.send();
+  });
+  loop.defer(host{inner, works, deadline});
+  loop.run();
+  CHECK(note == "timer readable");
+}

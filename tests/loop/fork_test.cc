@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/event_loop.h> promises when the program forks.
+#include <chrono>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/remote.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+TEST_CASE_TEMPLATE("the child of a fork may go on with its copy, and the parent is undisturbed",
+                   Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  socket_pair other;
+  journal note;
+  eddy::readiness near(on.loop, pair.near());
+  eddy::readiness far(on.loop, other.near());
+  near.wait_readable([&](std::error_code) { note("readable"); });
+  far.wait_readable([&](std::error_code) { note("other"); });
+  eddy::timer coarse(on.loop);
+  coarse.start(10ms, [&] { note("coarse"); });
+  eddy::timer fine(on.loop);
+  fine.start(11ms, [&] { note("fine"); }, eddy::resolution::fine);
+  on.loop.run_ready();
+
+  SUBCASE("when the child runs it") {
+    CHECK(holds_in_child([&] {
+      far.stop();
+      eddy::timer sender(on.loop);
+      sender.start(1ms, [&] { on.loop.post([&] { pair.send(); }); });
+      on.run();
+      static_cast<void>(pair.receive());
+      return note.text().contains("readable") && note.text().contains("coarse fine") &&
+             !note.text().contains("other");
+    }));
+    CHECK(note == "");
+  }
+  SUBCASE("when the child only destroys what it has") {
+    // What it destroys is a copy; the loop's destructor is the last of it.
+    const ::pid_t pid = ::fork();
+    if (pid == 0) {
+      near.stop();
+      far.stop();
+      coarse.stop();
+      fine.stop();
+      {
+        Loop inner;
+        inner.run();
+      }
+      ::_exit(0);
+    }
+    CHECK(end_of(pid) == 0);
+  }
+  pair.send();
+  other.send();
+  on.run();
+  CHECK(note.text().contains("readable"));
+  CHECK(note.text().contains("other"));
+  CHECK(note.text().contains("coarse"));
+  CHECK(note.text().contains("fine"));
+}
+
+TEST_CASE_TEMPLATE("what was posted before a fork runs in both processes", Loop, ANY_LOOP) {
+  Loop on;
+  eddy::timer keeps(on.loop);
+  keeps.start(1h, [] {});
+  on.loop.post([&] { keeps.stop(); });
+  CHECK(holds_in_child([&] {
+    on.run();
+    return !keeps.active();
+  }));
+  on.run();
+  CHECK_FALSE(keeps.active());
+}
+
+TEST_CASE_FIXTURE(tidy, "a child of a fork that destroys its copy leaves the parent's timers") {
+  std::optional<eddy::event_loop> loop(std::in_place);
+  std::optional<eddy::timer> fine(std::in_place, *loop);
+  bool rang = false;
+  fine->start(20ms, [&] { rang = true; }, eddy::resolution::fine);
+  std::optional<eddy::timer> tick(std::in_place, *loop);
+  tick->start(1ms, [] {}, eddy::resolution::fine);
+  while (tick->active()) loop->run_once();
+  // The timer descriptor is armed for the other one, once the loop waits again.
+  std::thread waker([remote = loop->remote()] {
+    std::this_thread::sleep_for(2ms);
+    remote.post([] {});
+  });
+  loop->run_once();
+  waker.join();
+
+  CHECK(holds_in_child([&] {
+    fine.reset();
+    tick.reset();
+    loop.reset();
+    return true;
+  }));
+  eddy::timer watchdog(*loop);
+  watchdog.background(true);
+  loop->run();
+  CHECK(rang);
+  fine.reset();
+  tick.reset();
+}
+
+TEST_CASE_FIXTURE(tidy, "the child of a fork renews its loop when no descriptor is free") {
+  eddy::event_loop loop;
+  eddy::timer timer(loop);
+  bool rang = false;
+  timer.start(1ms, [&] { rang = true; }, eddy::resolution::fine);
+  loop.run();
+  timer.start(1ms, [&] { rang = true; }, eddy::resolution::fine);
+  rang = false;
+  loop.run_ready();
+  CHECK(holds_in_child([&] {
+    use_up_descriptors();
+    loop.run();
+    bool posted = false;
+    loop.post([&] { posted = true; });
+    loop.run();
+    return rang && posted;
+  }));
+  loop.run();
+  CHECK(rang);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a descriptor that the child of a fork has closed stops no program") {
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  std::error_code got;
+  near.wait_readable([&](std::error_code error) { got = error; });
+  loop.run_ready();
+  CHECK(holds_in_child([&] {
+    pair.close_near();
+    loop.run();
+    return got == std::errc::bad_file_descriptor;
+  }));
+  pair.send();
+  loop.run();
+  CHECK_FALSE(got);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a fork in the midst of a turn gives the child a loop of its own") {
+  std::optional<::pid_t> forked;
+  bool after = false;
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  loop.defer([&] { forked = ::fork(); });
+  loop.defer([&] {
+    if (*forked == 0) {
+      ::alarm(20);
+      near.wait_readable([&](std::error_code) { after = true; });
+      pair.send();
+    }
+  });
+  loop.run();
+  if (*forked == 0) ::_exit(after ? 0 : 1);
+  CHECK(end_of(*forked) == 0);
+  CHECK_FALSE(after);
+}
