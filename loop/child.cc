@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/reaped_children.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -45,6 +47,18 @@ detail::descriptor open_child(::pid_t pid) {
   return pidfd;
 }
 
+/// Of a process that libev has reaped, on its default loop.
+exit_status status_of(int waited) noexcept {
+  exit_status status;
+  if (WIFEXITED(waited)) {
+    status.code = WEXITSTATUS(waited);
+  } else {
+    status.signal = WTERMSIG(waited);
+    status.core_dumped = WCOREDUMP(waited);
+  }
+  return status;
+}
+
 duration time_of(const struct timeval& t) noexcept {
   return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
 }
@@ -67,51 +81,89 @@ exit_status status_of(const siginfo_t& info, const struct rusage& used) noexcept
 
 }  // namespace
 
+/// A process and its descriptor.
 struct child::state : ready_node {
-  state(event_loop& loop, ::pid_t p)
-      : ready_node(&run), pid(p), pidfd(open_child(p)), ended(loop, pidfd.number()) {}
+  state(event_loop& l, ::pid_t p) : ready_node(&run), loop(l), pid(p) {}
+
+  void open() {
+    try {
+      pidfd.emplace(open_child(pid));
+    } catch (const std::system_error&) {
+      reaped = take_reaped();
+      if (!reaped) throw;
+      return;
+    }
+    ended.emplace(loop, pidfd->number());
+  }
+
+  /// What libev knows of it, if it reaps the process's children.
+  std::optional<exit_status> take_reaped() {
+    detail::reaped_children* const all = loop.engine_->reaped();
+    const std::optional<int> waited = all == nullptr ? std::nullopt : all->take(pid);
+    return waited ? std::optional(status_of(*waited)) : std::nullopt;
+  }
+
+  void wait() {
+    if (ended) {
+      ended->wait(readiness::direction::read, *this);
+    } else {
+      loop.ready(*this);
+    }
+  }
+
+  /// How the process has ended; empty if it runs.
+  std::optional<result<exit_status>> reap() {
+    if (reaped) return std::exchange(reaped, std::nullopt);
+    if (!pidfd) return std::unexpected(std::make_error_code(std::errc::no_child_process));
+    siginfo_t info{};
+    struct rusage used{};
+    if (wait_for(pidfd->number(), info, 0, &used) != 0) {
+      const std::error_code error = last_error();
+      if (auto status = take_reaped()) return *status;
+      return std::unexpected(error);
+    }
+    if (info.si_pid == 0) return std::nullopt;
+    return status_of(info, used);
+  }
 
   static void run(ready_node& node) {
     auto& self = static_cast<state&>(node);
-    siginfo_t info{};
-    struct rusage used{};
-    result<exit_status> outcome;
-    if (wait_for(self.pidfd.number(), info, 0, &used) != 0) {
-      outcome = std::unexpected(last_error());
-    } else if (info.si_pid == 0) {
-      self.ended.wait(readiness::direction::read, self);
-      return;
-    } else {
-      outcome = status_of(info, used);
-    }
+    const std::optional<result<exit_status>> end = self.reap();
+    if (!end) return self.wait();
     auto on_end = std::exchange(self.on_end, nullptr);
-    on_end(outcome);
+    on_end(*end);
   }
 
+  event_loop& loop;
   ::pid_t pid;
-  detail::descriptor pidfd;
-  readiness ended;
+  std::optional<detail::descriptor> pidfd;
+  std::optional<readiness> ended;     // absent if libev has reaped it
+  std::optional<exit_status> reaped;  // and then its end, until somebody is told
   handler<void(result<exit_status>)> on_end;
 };
 
-child::child(event_loop& loop, ::pid_t pid) : state_(std::make_unique<state>(loop, pid)) {}
+child::child(event_loop& loop, ::pid_t pid) : state_(std::make_unique<state>(loop, pid)) {
+  state_->open();
+}
 child::child(child&& other) noexcept = default;
 child& child::operator=(child&& other) noexcept = default;
 child::~child() = default;
 
 void child::start(handler<void(result<exit_status>)> on_end) {
-  if (!active()) state_->ended.wait(readiness::direction::read, *state_);
+  if (!active()) state_->wait();
   state_->on_end.swap(on_end);
 }
 
 void child::stop() noexcept {
-  state_->ended.stop();
+  if (state_->ended) state_->ended->stop();
   state_->withdraw();
   const auto dropped = std::exchange(state_->on_end, nullptr);
 }
 
 bool child::active() const noexcept { return static_cast<bool>(state_->on_end); }
 ::pid_t child::pid() const noexcept { return state_->pid; }
-void child::background(bool on) noexcept { state_->ended.background(on); }
+void child::background(bool on) noexcept {
+  if (state_->ended) state_->ended->background(on);
+}
 
 }  // namespace eddy

@@ -38,6 +38,10 @@ struct exit_status {
 /// The process is reaped when the handler is called. One that nobody waits for
 /// when it ends stays a zombie, as ever, and may be waited for later.
 ///
+/// libev's default loop reaps every child of the process. On an event_loop that
+/// has adopted it, the status still comes, without the times and sizes: eddy
+/// keeps the statuses of the last 1,024 children that ended.
+///
 /// Fork: in the child of a fork the handler gets `no_child_process` when the
 /// process has ended, which is a sibling there.
 ///

@@ -7,7 +7,6 @@
 
 #include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/json.h>
-#include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/observer.h>
@@ -62,20 +61,15 @@ private:
 /// Eddy's own turns, for a scope.
 class event_loop::at_work {
 public:
-  explicit at_work(event_loop& loop) noexcept : loop_(loop) {
-    if (host() != nullptr) host()->begin();
-  }
+  explicit at_work(event_loop& loop) noexcept : loop_(loop) { loop_.engine_->begin(); }
   at_work(const at_work&) = delete;
   at_work& operator=(const at_work&) = delete;
   ~at_work() {
     loop_.settle_delays();
-    const bool nothing_posted = loop_.mailbox_->sleep();
-    if (host() != nullptr) host()->rest(nothing_posted);
+    loop_.engine_->rest(loop_.mailbox_->sleep());
   }
 
 private:
-  [[nodiscard]] detail::libev_host* host() const noexcept { return loop_.engine_->host(); }
-
   event_loop& loop_;
 };
 
@@ -83,7 +77,10 @@ event_loop::event_loop() : event_loop(nullptr, nullptr) {}
 
 event_loop::event_loop(manual_clock& clock) : event_loop(nullptr, &clock) {}
 
-event_loop::event_loop(struct ev_loop* adopted) : event_loop(adopted, nullptr) {}
+event_loop::event_loop(struct ev_loop* adopted) : event_loop(adopted, nullptr) {
+  if (adopted == nullptr)
+    detail::misuse("event_loop was given no ev_loop to adopt: a null pointer");
+}
 
 event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
     : parked_(adopted != nullptr),
@@ -241,18 +238,18 @@ void event_loop::run() {
   const at_work now(*this);
   const runs_here here(*this);
   halt_ = 0;
-  bool wait = alive();
+  bool more = keeps_going();
   do {
-    turn(wait || hosted());
-    wait = alive();
-  } while (!stopped() && (wait || foreign()));
+    turn(more);
+    more = keeps_going();
+  } while (more && !stopped());
 }
 
 void event_loop::run_once() {
   const at_work now(*this);
   const runs_here here(*this);
   halt_ = 0;
-  turn(alive() || hosted());
+  turn(keeps_going());
 }
 
 bool event_loop::run_ready() {
@@ -265,18 +262,19 @@ bool event_loop::run_ready() {
 void event_loop::stop() noexcept {
   check_thread();
   halt_ |= stop_asked;
-  if (auto* const host = engine_->host()) host->stop();
+  engine_->stop();
 }
 
 detail::observer::observer(event_loop& loop) noexcept : loop_(loop) { loop.observer_ = this; }
 
 detail::observer::~observer() { loop_.observer_ = nullptr; }
 
-void event_loop::unpark() noexcept { engine_->host()->unpark(); }
+void event_loop::unpark() noexcept { engine_->unpark(); }
 
-bool event_loop::hosted() const noexcept { return engine_->host() != nullptr; }
-
-bool event_loop::foreign() const noexcept { return hosted() && engine_->host()->foreign(); }
+bool event_loop::keeps_going() {
+  // What is foreign may just have made something to do.
+  return alive() || engine_->foreign() || alive();
+}
 
 void event_loop::defer(handler<void()> function) {
   check_thread();
@@ -305,15 +303,17 @@ void event_loop::raised::run(ready_node& node) {
 int event_loop::descriptor() { return engine_->descriptor(); }
 
 std::optional<duration> event_loop::next_run() {
-  const bool shown = engine_->host() == nullptr || engine_->host()->shown();
-  if (has_work() || engine_->changed() || !shown || !mailbox_->empty()) return duration::zero();
+  if (has_work() || !mailbox_->empty()) return duration::zero();
+  std::optional<duration> left = engine_->time_to_next();
   settle_delays();
-  const timer_node* const first = timers_.first();
-  if (first == nullptr) return std::nullopt;
-  return std::max(first->deadline() - read_clock(), duration::zero());
+  if (const timer_node* const first = timers_.first()) {
+    const duration own = std::max(first->deadline() - read_clock(), duration::zero());
+    left = left ? std::min(*left, own) : own;
+  }
+  return left;
 }
 
-struct ev_loop* event_loop::native() { return engine_->make_host().native(); }
+struct ev_loop* event_loop::native() noexcept { return engine_->native(); }
 
 event_loop::counts event_loop::count() const noexcept {
   counts c{.ready = 0, .timers = timers_.size(), .waiting = waits_, .tasks = inspectables_};

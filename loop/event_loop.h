@@ -25,22 +25,21 @@ namespace eddy {
 namespace detail {
 class engine;
 class file_watch_hub;
-class libev_host;
 class mailbox;
 class observer;
 class signal_hub;
 struct watch;
 }  // namespace detail
 
+class child;
 class inspectable;
 
 /// Runs callbacks on one thread: timers, descriptors that are ready, signals,
 /// and whatever other threads post.
 ///
-/// It waits with epoll. Where there is a libev loop, it lives in that, and
-/// behaves the same: one that the program already runs can be adopted, and may
-/// go on to be run by `ev_run`, from where eddy's work is then done; and
-/// `native` makes one for C libraries that have an adapter for libev.
+/// libev does the waiting. `native` gives its loop to C libraries that have an
+/// adapter for libev. A libev loop that the program already runs can be adopted,
+/// and may go on to be run by `ev_run`; eddy's work is then done from there.
 ///
 /// The order of one turn:
 ///
@@ -77,8 +76,8 @@ public:
   /// On a clock that is moved by hand.
   explicit event_loop(manual_clock& clock);
 
-  /// Adopts a loop that the program owns and that outlives this. No other
-  /// event_loop may be on it.
+  /// Adopts a loop that the program owns and that outlives this. A second
+  /// event_loop on it, and a null pointer, stop the program.
   /// Errors: `std::system_error` if it does not run on epoll.
   explicit event_loop(struct ev_loop* adopted);
 
@@ -125,7 +124,7 @@ public:
 
   /// Puts `node`, which is in no queue, at the end of the ready queue.
   void ready(ready_node& node) noexcept {
-    if (parked_ && !ready_.linked()) unpark();
+    if (parked_) unpark();
     ready_.push_back(node);
   }
 
@@ -149,19 +148,20 @@ public:
   /// that this loop can live inside another. It stays the loop's own.
   ///
   /// It knows nothing of timers: wait no longer than `next_run` says, then call
-  /// `run_ready`. Ask again for both after each `run_ready`.
+  /// `run_ready`. Ask again for both before each wait. Both know what others have
+  /// on the native loop. On an adopted loop they know libev's timers, but not
+  /// what the program has started there since the last turn.
   [[nodiscard]] int descriptor();
 
   /// How long the loop may be left alone from now: zero if something is ready,
   /// empty if only its descriptor can bring work.
   [[nodiscard]] std::optional<duration> next_run();
 
-  /// libev's loop, for C libraries that have an adapter for it; they may use it
-  /// at any time, and what they watch keeps this loop running. It is the adopted
-  /// one, or made by the first call: from then on libev waits for the loop, at
-  /// the cost of a system call more a turn.
-  /// Errors: `std::system_error`, `std::bad_alloc`.
-  [[nodiscard]] struct ev_loop* native();
+  /// libev's loop, for C libraries that have an adapter for it. They may start
+  /// and stop watchers at any time, from handlers too. Watchers that are active
+  /// keep `run` going. Their callbacks run inside libev, before eddy's handlers of
+  /// the same turn.
+  [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// The loop that is running on this thread; null if none is.
   [[nodiscard]] static event_loop* current() noexcept { return running_; }
@@ -200,11 +200,11 @@ private:
   friend class detail::engine;
   friend struct detail::watch;
   friend class detail::file_watch_hub;
-  friend class detail::libev_host;
   friend class detail::mailbox;
   friend class detail::observer;
   friend class detail::signal_hub;
   friend class inspectable;
+  friend class child;
   friend class keep_alive;
   friend class readiness;
   friend class signal;
@@ -216,14 +216,14 @@ private:
   bool turn(bool may_wait);
   void adopted_turn();
   void gather();
-  void arrive(ready_node& node) noexcept { arrived_.push_back(node); }
+  static void put_first(detail::link& list, ready_node& node) noexcept { list.push_front(node); }
   void run_queue();
   template <bool Observed>
   void run_queue_as();
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
-  [[nodiscard]] bool hosted() const noexcept;   // by libev
-  [[nodiscard]] bool foreign() const noexcept;  // libev has work that is not eddy's
+  /// Whether `run` goes on: also for what somebody else has on libev's loop.
+  [[nodiscard]] bool keeps_going();
   [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
   /// Has the delays that wait for a look at the clock count from now.

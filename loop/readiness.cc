@@ -104,7 +104,7 @@ void readiness::stop() noexcept {
 
 void readiness::background(bool on) noexcept { watch_->set_background(on); }
 std::error_code readiness::error() const noexcept { return watch_->failure(); }
-int readiness::descriptor() const noexcept { return watch_->descriptor; }
+int readiness::descriptor() const noexcept { return watch_->descriptor(); }
 event_loop& readiness::loop() const noexcept { return watch_->loop(); }
 
 }  // namespace eddy

@@ -18,13 +18,14 @@ struct watch;
 
 /// Tells when a descriptor can be read or written without waiting.
 ///
-/// A wait is over with its first call; the handler asks again if it wants to
-/// know again. "Ready" is also what has failed or was hung up: the read or the
-/// write then tells.
+/// A wait calls its handler once; to be told again, wait again. An error or a
+/// hang-up counts as ready: the next read or write reports it. Files, directories
+/// and devices such as /dev/null are always ready, as for `poll`; reading them may
+/// still block, and `run_blocking` is the way to avoid that.
 ///
-/// It does not own the descriptor: destroy the readiness first, then close. A
-/// descriptor that was closed under it gives the waits `bad_file_descriptor`,
-/// at the latest when its number is watched anew.
+/// It does not own the descriptor: destroy the readiness first, then close. If
+/// the descriptor is closed under it, its waits end with `bad_file_descriptor`,
+/// at the latest when the number is watched anew.
 ///
 /// Lifetime: the loop outlives it. It may be moved while somebody waits.
 /// Cancelling: once `stop` or the destructor has returned, no handler runs.
@@ -32,9 +33,10 @@ class readiness {
 public:
   enum class direction : std::uint8_t { read, write };
 
-  /// Errors: `std::system_error` if the kernel can't watch `descriptor`: it is
-  /// closed or negative; it is a file or a directory, which are always ready
-  /// and for which `run_blocking` is the way; memory or epoll's limit is short.
+  /// Errors: `std::system_error` if `descriptor` is closed or negative, or an
+  /// epoll set that watches this loop; `std::bad_alloc`. If the kernel refuses
+  /// later, because its memory or its limit of watches is used up, the wait ends
+  /// with that error.
   readiness(event_loop& loop, int descriptor);
   readiness(readiness&& other) noexcept;
   readiness& operator=(readiness&& other) noexcept;

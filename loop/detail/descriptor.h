@@ -28,26 +28,29 @@ public:
 
   [[nodiscard]] int number() const noexcept { return number_; }
 
+  /// After fork: takes one that `make` makes, so that nothing is shared with the
+  /// parent. It needs no free number, and keeps its own unless somebody else takes
+  /// that meanwhile.
+  /// Errors: `std::system_error` if `make` fails; then it may be none, and can be
+  /// renewed again.
+  template <class Make>
+  void renew(Make make) {
+    int fresh = make();
+    if (fresh < 0 && errno == EMFILE && number_ >= 0) {
+      ::close(std::exchange(number_, -1));
+      fresh = make();
+    }
+    if (fresh < 0) throw_errno("renewing a loop after fork");
+    if (number_ < 0) {
+      number_ = fresh;
+      return;
+    }
+    ::dup3(fresh, number_, O_CLOEXEC);
+    ::close(fresh);
+  }
+
 private:
   int number_;
 };
-
-/// After fork: gives `number` to a descriptor that `make` makes, so that what
-/// knows the number goes on, and nothing is shared with the parent. It needs
-/// no free number.
-/// Errors: `std::system_error` if `make` fails, and then `number` is closed or
-/// as it was.
-template <class Make>
-void renew_descriptor(int number, Make make) {
-  int fresh = make();
-  if (fresh < 0 && errno == EMFILE) {
-    ::close(number);
-    fresh = make();
-  }
-  if (fresh < 0) throw_errno("renewing a loop after fork");
-  if (fresh == number) return;
-  ::dup3(fresh, number, O_CLOEXEC);
-  ::close(fresh);
-}
 
 }  // namespace eddy::detail

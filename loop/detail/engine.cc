@@ -3,20 +3,26 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cerrno>
-#include <climits>
+#include <chrono>
+#include <exception>
 #include <new>
+#include <string>
 #include <system_error>
 #include <utility>
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <eddy/loop/detail/libev_host.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/observer.h>
+#include <eddy/loop/detail/reaped_children.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
@@ -24,303 +30,553 @@ namespace eddy::detail {
 
 namespace {
 
-// The names of the set's own entries. The others' are the descriptor, and above
-// it the generation.
-constexpr std::uint64_t wake_name = UINT64_MAX;
-constexpr std::uint64_t timer_name = UINT64_MAX - 1;
+static_assert(sizeof(io_watcher) == sizeof(ev_io) && alignof(io_watcher) == alignof(ev_io));
+static_assert(offsetof(io_watcher, active) == offsetof(ev_io, active) &&
+              offsetof(io_watcher, pending) == offsetof(ev_io, pending) &&
+              offsetof(io_watcher, priority) == offsetof(ev_io, priority) &&
+              offsetof(io_watcher, data) == offsetof(ev_io, data) &&
+              offsetof(io_watcher, callback) == offsetof(ev_io, cb) &&
+              offsetof(io_watcher, next) == offsetof(ev_io, next) &&
+              offsetof(io_watcher, fd) == offsetof(ev_io, fd) &&
+              offsetof(io_watcher, events) == offsetof(ev_io, events));
 
-std::uint8_t bit(readiness::direction which) noexcept {
-  return which == readiness::direction::read ? EPOLLIN : EPOLLOUT;
-}
-
-int make_set() noexcept { return ::epoll_create1(EPOLL_CLOEXEC); }
+constexpr auto reading = watch::direction::read;
+constexpr auto writing = watch::direction::write;
 
 int make_timerfd() noexcept {
   return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
-}  // namespace
+/// Sets a flag for a scope.
+class flagged {
+public:
+  explicit flagged(bool& flag) noexcept : flag_(flag) { flag_ = true; }
+  flagged(const flagged&) = delete;
+  flagged& operator=(const flagged&) = delete;
+  ~flagged() { flag_ = false; }
 
-int try_watch(int set, int descriptor) noexcept {
-  epoll_event none{};
-  if (::epoll_ctl(set, EPOLL_CTL_ADD, descriptor, &none) != 0) return errno;
-  ::epoll_ctl(set, EPOLL_CTL_DEL, descriptor, &none);
-  return 0;
+private:
+  bool& flag_;
+};
+
+/// Calls `work` where an exception would have to pass the program's ev_run.
+template <class Work>
+void without_exceptions(Work work) noexcept {
+  constexpr const char* sentence =
+      "an exception left a handler while the program's own ev_run was running, and no "
+      "event_loop::on_exception takes it";
+  try {
+    work();
+  } catch (const std::exception& e) {
+    misuse((std::string(sentence) + ": " + e.what()).c_str());
+  } catch (...) {
+    misuse(sentence);
+  }
 }
+
+}  // namespace
 
 engine::engine(event_loop& loop, struct ev_loop* adopted)
     : loop_(&loop),
-      set_(make_set(), "making an event loop"),
-      forks_(fork_count_.load(std::memory_order_relaxed)) {
+      ev_(adopted),
+      shared_(!ev_.owned()),
+      forks_(fork_count_.load(std::memory_order_relaxed)),
+      timer_descriptor_(make_timerfd(), "making an event loop's timer") {
   [[maybe_unused]] static const int registered = ::pthread_atfork(
       nullptr, nullptr, [] { fork_count_.fetch_add(1, std::memory_order_relaxed); });
-  add_own(loop.mailbox_->wake_up(), wake_name);
-  if (adopted != nullptr) host_ = std::make_unique<libev_host>(loop, *this, adopted);
+  if (ev_.owned()) {
+    ev_ref(ev_);  // so that it waits though nothing else counts
+    holds_ref_ = true;
+  } else if (ev_is_default_loop(ev_)) {
+    reaped_ = std::make_unique<reaped_children>(ev_);
+  }
+
+  ev_init(&wake_, &on_wake);
+  ev_init(&time_, &on_time);
+  wake_.data = time_.data = this;
+  start_own(wake_, loop.mailbox_->wake_up());
+  start_own(time_, timer_descriptor_.number());
+
+  ev_fork_init(&fork_, [](struct ev_loop*, ev_fork* w, int) {
+    static_cast<engine*>(w->data)->before_rebuild();
+  });
+  fork_.data = this;
+  ev_fork_start(ev_, &fork_);
+  ev_unref(ev_);
+
+  ev_prepare_init(&prepare_, [](struct ev_loop*, ev_prepare* w, int) {
+    static_cast<engine*>(w->data)->before_wait();
+  });
+  ev_check_init(&check_, [](struct ev_loop*, ev_check* w, int) {
+    static_cast<engine*>(w->data)->after_wait();
+  });
+  ev_idle_init(&idle_, [](struct ev_loop*, ev_idle*, int) {});
+  // Last of all: after the program's own callbacks, and after eddy's descriptors.
+  prepare_.data = check_.data = this;
+  ev_set_priority(&prepare_, EV_MINPRI);
+  ev_set_priority(&check_, EV_MINPRI);
+  ev_set_priority(&idle_, EV_MINPRI);
+  if (!ev_.owned()) {
+    start_sharing();
+    ev_check_start(ev_, &check_);
+    ev_unref(ev_);
+  }
 }
 
 engine::~engine() {
-  host_.reset();
-  if (timer_descriptor_ >= 0) ::close(timer_descriptor_);
+  ev_idle_stop(ev_, &idle_);
+  if (shared_) {
+    ev_ref(ev_);
+    ev_prepare_stop(ev_, &prepare_);
+  }
+  ev_ref(ev_);
+  ev_fork_stop(ev_, &fork_);
+  if (holds_ref_) ev_unref(ev_);
+  if (!ev_.owned()) {
+    ev_ref(ev_);
+    ev_check_stop(ev_, &check_);
+    for (ev_io* const own : {&wake_, &time_}) forget_entry(own->fd);
+  }
+  stop_own(wake_);
+  stop_own(time_);
 }
 
-libev_host& engine::make_host() {
-  if (!host_) host_ = std::make_unique<libev_host>(*loop_, *this, nullptr);
-  return *host_;
+void engine::start_sharing() noexcept {
+  shared_ = true;
+  ev_prepare_start(ev_, &prepare_);
+  ev_unref(ev_);
 }
 
-int engine::descriptor() {
-  observed_ = true;
-  return host_ ? host_->backend() : set_.number();
+struct ev_loop* engine::native() noexcept {
+  if (!shared_) start_sharing();
+  return ev_;
+}
+
+void engine::start_own(ev_io& io, int descriptor) noexcept {
+  if (descriptor < 0) return;
+  ev_io_set(&io, descriptor, EV_READ);
+  ev_io_start(ev_, &io);
+  ev_unref(ev_);
+}
+
+void engine::stop_own(ev_io& io) noexcept {
+  if (!ev_is_active(&io)) return;
+  ev_ref(ev_);
+  ev_io_stop(ev_, &io);
+}
+
+int engine::backend() noexcept {
+  if (backend_ < 0) backend_ = backend_descriptor(ev_);
+  return backend_;
 }
 
 // ---- Watches
 
-void engine::attach(watch& w) {
-  const auto index = static_cast<std::size_t>(w.descriptor);
-  if (index >= slots_.size()) {
-    // By a quarter: a table of twice the size would be half of what an idle
-    // connection's share of it may be.
-    const std::size_t size = std::max(index + 1, slots_.size() + slots_.size() / 4);
-    dirty_.reserve(size);
-    slots_.resize(size);
+/// The first of eddy's own from there on.
+watch* engine::own_from(ev_io* io) noexcept {
+  while (io != nullptr && io->cb != &on_event) io = reinterpret_cast<ev_io*>(io->next);
+  return reinterpret_cast<watch*>(io);
+}
+
+template <class Function>
+void engine::for_each_on(int descriptor, Function function) noexcept {
+  if (descriptor < 0 || descriptor > highest_) return;
+  for (watch* w = own_from(first_watcher(ev_, descriptor)); w != nullptr;) {
+    watch& now = *std::exchange(w, own_from(reinterpret_cast<ev_io*>(w->io.next)));
+    function(now);
   }
-  slot& s = slots_[index];
-  if (s.first == nullptr) ++s.generation;
-  w.same_descriptor = std::exchange(s.first, &w);
+}
+
+void engine::attach(watch& w) {
+  // libev stops the program when its tables can't grow: so memory is asked for
+  // here. They are as long as the descriptors, or as the watches, are many.
+  const auto size = static_cast<std::size_t>(w.io.fd) + loop_->watches_;
+  if (size >= probed_) {
+    constexpr std::size_t entries = 64;  // bytes, of all its tables together
+    const std::size_t most = 2 * std::bit_ceil(size + entries);
+    ::operator delete(::operator new(most * entries));
+    probed_ = most / 2;
+  }
+  w.io.callback = reinterpret_cast<void (*)()>(&on_event);
 }
 
 void engine::detach(watch& w) noexcept {
-  watch** place = &slot_of(w.descriptor).first;
-  while (*place != &w) place = &(*place)->same_descriptor;
-  *place = w.same_descriptor;
-  slot& s = slot_of(w.descriptor);
-  if (s.first == nullptr) {
-    // Not left to the close that is usually next: there may be a copy of the
-    // descriptor, in a child, say, and then the kernel would go on.
-    epoll_event none{};
-    if (s.asked != 0 && !forked()) {
-      ::epoll_ctl(set_.number(), EPOLL_CTL_DEL, w.descriptor, &none);
-    }
-    set_asked(s, 0);
-    s.wanted = 0;
-    return;
+  if (w.changed != 0) {
+    watch& last = *changed_.back();
+    changed_[w.changed - 1] = &last;
+    last.changed = std::exchange(w.changed, 0);
+    changed_.pop_back();
   }
-  s.wanted = 0;
-  for (watch* other = s.first; other != nullptr; other = other->same_descriptor) {
-    for (const auto which : watch::directions) {
-      if (other->waiter(which) != nullptr) s.wanted |= bit(which);
-    }
-  }
-  mark(w.descriptor, s);
+  stop(w);
+  if (!w.entered) return;
+  ev_io* const others = first_watcher(ev_, w.io.fd);
+  if (others == nullptr) return forget_entry(w.io.fd);
+  // What libev now wants of the kernel for the others must not fail.
+  if (watch* const other = own_from(others)) check_later(*other);
+}
+
+void engine::forget_entry(int descriptor) noexcept {
+  // libev leaves it to the close that is usually next. But there may be a copy of
+  // the descriptor, in a child, say, and then the kernel would go on: libev would
+  // have to begin anew with a set without that entry.
+  epoll_event none{};
+  if (!forked() && !rebuilding_) ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
 }
 
 void engine::check(int descriptor) {
   renew();
-  int answer = try_watch(set_.number(), descriptor);
-  if (answer == 0 && host_) answer = host_->refusal(descriptor);
-  if (answer == EEXIST) return;
+  const int answer = check_number(descriptor);
   if (answer != 0) throw_error(std::errc(answer), "watching a descriptor");
-  if (static_cast<std::size_t>(descriptor) >= slots_.size()) return;
-  if (slot& s = slot_of(descriptor); s.asked != 0) fail(s, EBADF);
 }
 
-void engine::want(int descriptor, watch::direction which) noexcept {
-  slot& s = slot_of(descriptor);
-  if ((s.wanted & bit(which)) != 0) return;
-  s.wanted |= bit(which);
-  mark(descriptor, s);
+int engine::check_number(int descriptor) noexcept {
+  bool shown = false;
+  for_each_on(descriptor, [&](const watch& w) { shown = shown || w.shown; });
+  const int answer = probe(descriptor, shown);
+  if (answer == 0) return 0;
+  const bool anothers = answer == number_is_anothers;
+  for_each_on(descriptor, [&](watch& w) {
+    if (w.shown || !anothers) fail(w, anothers ? EBADF : answer);
+  });
+  return anothers ? 0 : answer;
 }
 
-void engine::mark(int descriptor, slot& s) noexcept {
-  if (std::exchange(s.dirty, true)) return;
-  dirty_.push_back(descriptor);
+int engine::probe(int descriptor, bool shown) noexcept {
+  if (!shown || rebuilding_) {
+    struct stat about;
+    if (::fstat(descriptor, &about) != 0) return errno;
+    // Only a set of descriptors can be refused, and that has no file type.
+    if ((about.st_mode & S_IFMT) != 0) return 0;
+    if (descriptor == backend()) return EINVAL;
+    if (rebuilding_) return 0;
+  }
+  epoll_event none{};
+  if (::epoll_ctl(backend(), EPOLL_CTL_ADD, descriptor, &none) == 0) {
+    ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
+    return shown ? number_is_anothers : 0;
+  }
+  // EPERM: it is always ready, as files are. libev knows.
+  return errno == EEXIST || errno == EPERM ? 0 : errno;
+}
+
+void engine::stop(watch& w) noexcept {
+  if (w.io.active == 0) return;
+  ev_ref(ev_);
+  ev_io_stop(ev_, io_of(w));
+  --active_;
+}
+
+void engine::change(watch& w, int events) noexcept {
+  stop(w);
+  // libev may know the number from an earlier descriptor.
+  w.io.events = w.shown ? events : events | EV__IOFDSET;
+  if (events == 0) {
+    w.shown = false;
+  } else {
+    ev_io_start(ev_, io_of(w));
+    ev_unref(ev_);
+    ++active_;
+    highest_ = std::max(highest_, w.io.fd);
+  }
+  unapplied_ = true;
+  check_later(w);
+}
+
+void engine::check_later(watch& w) noexcept {
+  if (w.changed != 0) return;
+  try {
+    changed_.push_back(&w);
+    w.changed = static_cast<std::uint32_t>(changed_.size());
+  } catch (const std::bad_alloc&) {
+    check_now(w);
+  }
 }
 
 void engine::flush_changed() noexcept {
-  // What fails may not wait again before it is told: nothing is added here.
-  for (const int descriptor : dirty_) {
-    slot& s = slot_of(descriptor);
-    s.dirty = false;
-    if (s.wanted != s.asked) show(descriptor, s);
+  for (watch* const w : changed_) check_now(*w);
+  // From the next round on, which begins when this is over.
+  for (watch* const w : changed_) {
+    w->changed = 0;
+    if (w->io.active != 0) w->shown = w->entered = true;
   }
-  dirty_.clear();
+  changed_.clear();
 }
 
-void engine::show(int descriptor, slot& s) noexcept {
-  epoll_event event{};
-  event.events = s.wanted;
-  event.data.u64 = std::uint64_t{s.generation} << 32 | static_cast<std::uint32_t>(descriptor);
-  const auto control = [&](int operation) {
-    return ::epoll_ctl(set_.number(), operation, descriptor, &event) == 0 ? 0 : errno;
-  };
-  if (s.wanted == 0) {
-    // A hang-up would be reported even so.
-    static_cast<void>(control(EPOLL_CTL_DEL));
-    set_asked(s, 0);
+void engine::check_now(const watch& w) noexcept {
+  // Of one that was stopped, others of that number may be left.
+  if (w.io.active == 0 && own_from(first_watcher(ev_, w.io.fd)) == nullptr) return;
+  check_number(w.io.fd);
+}
+
+void engine::fail(watch& w, int why) noexcept {
+  stop(w);
+  w.io.events = 0;
+  w.shown = false;
+  w.fail(why);
+}
+
+// ---- libev's callbacks
+
+void engine::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
+  watch& w = *reinterpret_cast<watch*>(io);
+  engine& self = *w.io.data;
+  if ((events & EV_ERROR) != 0) {
+    // The kernel has refused, and libev has stopped the watcher: memory or epoll's
+    // limit is short.
+    ev_ref(ev);
+    --self.active_;
+    const int answer = self.probe(w.io.fd, true);
+    self.fail(w, answer == 0 || answer == number_is_anothers ? ENOMEM : answer);
     return;
   }
-  int error = 0;
-  if (s.asked != 0) {
-    error = control(EPOLL_CTL_MOD);
-    if (error == ENOENT) error = EBADF;  // it was closed, and the number is another's now
-  } else {
-    if (host_) error = host_->refusal(descriptor);
-    if (error == 0) error = control(EPOLL_CTL_ADD);
-    if (error == EEXIST) error = control(EPOLL_CTL_MOD);
-  }
-  if (error != 0) return fail(s, error);
-  set_asked(s, s.wanted);
-}
-
-void engine::fail(slot& s, int why) noexcept {
-  for (watch* w = s.first; w != nullptr; w = w->same_descriptor) w->fail(why);
-  set_asked(s, 0);
-  s.wanted = 0;
-}
-
-// ---- Waiting
-
-void engine::poll(bool may_wait) {
-  if (host_) {
-    host_->poll(may_wait);
-  } else {
-    const int timeout = may_wait ? wait_for_timers() : 0;
-    // Without a descriptor that is watched there is nothing to look for but what
-    // ends a wait, and here is none.
-    if (timeout != 0 || asked_ != 0 || observed_) collect(timeout);
-  }
-}
-
-void engine::collect(int timeout) noexcept {
-  const int count =
-      ::epoll_wait(set_.number(), events_.data(), static_cast<int>(events_.size()), timeout);
-  if (count < 0 && errno != EINTR) misuse("an event loop's descriptor was closed");
-  for (int i = 0; i < count; ++i) deliver(events_[static_cast<std::size_t>(i)]);
+  int unwanted = 0;
+  // libev calls back in the opposite order, and so each goes before the others.
+  if ((events & EV_WRITE) != 0 && !self.arrive(w, writing)) unwanted |= EV_WRITE;
+  if ((events & EV_READ) != 0 && !self.arrive(w, reading)) unwanted |= EV_READ;
+  if (unwanted != 0 && !self.backlog_) self.change(w, w.io.events & ~unwanted);
 }
 
 bool engine::arrive(watch& w, watch::direction which) noexcept {
-  ready_node* const node = std::exchange(w.waiter(which), nullptr);
+  ready_node* const node = w.waiter(which);
   if (node == nullptr) return false;
-  if (!w.background) --loop_->waits_;
-  loop_->arrive(*node);
+  w.forget(which);
+  event_loop::put_first(come_, *node);
   return true;
 }
 
-void engine::deliver(const epoll_event& event) noexcept {
-  if (event.data.u64 == wake_name) return;  // its edge has done what it was for
-  if (event.data.u64 == timer_name) {
-    fine_armed_ = false;
-    return;
-  }
-  const int descriptor = static_cast<int>(event.data.u64 & UINT32_MAX);
-  slot& s = slot_of(descriptor);
-  if (s.first == nullptr || s.generation != event.data.u64 >> 32) return remove_stray(descriptor);
+void engine::on_wake(struct ev_loop*, ev_io* io, int) noexcept {
+  static_cast<engine*>(io->data)->loop_->mailbox_->woken();
+}
 
-  unsigned come = event.events;
-  if ((come & (unsigned{EPOLLERR} | unsigned{EPOLLHUP})) != 0) {
-    come |= unsigned{EPOLLIN} | unsigned{EPOLLOUT};
+void engine::on_time(struct ev_loop*, ev_io* io, int) noexcept {
+  engine& self = *static_cast<engine*>(io->data);
+  self.due_ = true;
+  self.armed_for_.reset();
+}
+
+void engine::before_rebuild() noexcept {
+  // libev is about to make its epoll set anew, and what it can't add to that stops
+  // the program. Until then the set is the old one, which may be a parent's, too.
+  rebuilding_ = unapplied_ = true;
+  if (fail_closed() && in_poll_) ev_break(ev_, EVBREAK_ONE);
+}
+
+bool engine::fail_closed() noexcept {
+  bool any = false;
+  for (int number = 0; number <= highest_; ++number) {
+    if (::fcntl(number, F_GETFD) >= 0) continue;
+    for_each_on(number, [&](watch& w) {
+      fail(w, EBADF);
+      any = true;
+    });
   }
-  unsigned unwanted = come & s.asked;
-  for (watch* w = s.first; w != nullptr; w = w->same_descriptor) {
-    if ((come & unsigned{EPOLLIN}) != 0 && arrive(*w, watch::direction::read)) {
-      unwanted &= ~unsigned{EPOLLIN};
+  return any;
+}
+
+// ---- Turns
+
+void engine::poll(bool may_wait) {
+  // What `settle` has found has its turn first: it would be found again.
+  const bool found = ev_pending_count(ev_) != 0 && has_pending(ev_);
+  if (!shared_ && !found) {
+    may_wait = arm(may_wait);
+    // What came earlier and still waits for its turn would come again; and without
+    // a watch there is nothing to look for.
+    if (!may_wait && ((active_ == 0 && !observed_) || loop_->arrived_.linked())) return;
+    set_endless(may_wait);
+  }
+  may_wait_ = may_wait;
+  backlog_ = loop_->arrived_.linked();
+  reflect_alive();
+  struct collected {
+    engine& self;
+    explicit collected(engine& e) noexcept : self(e) { self.loop_->parked_ = self.shared_; }
+    collected(const collected&) = delete;
+    collected& operator=(const collected&) = delete;
+    ~collected() {
+      self.begin();
+      self.loop_->arrived_.splice_back(self.come_);
     }
-    if ((come & unsigned{EPOLLOUT}) != 0 && arrive(*w, watch::direction::write)) {
-      unwanted &= ~unsigned{EPOLLOUT};
-    }
-  }
-  if (unwanted == 0) return;
-  s.wanted = static_cast<std::uint8_t>(s.wanted & ~unwanted);
-  mark(descriptor, s);
+  };
+  const collected at_end(*this);
+  const flagged now(in_poll_);
+  if (found) return ev_invoke_pending(ev_);
+  ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  applied();
 }
 
-void engine::remove_stray(int descriptor) noexcept {
-  // Left by a watch that has gone, of a descriptor that is still open; or of one
-  // that was closed, of which a copy is open somewhere: then no call reaches the
-  // entry any more, and only a new set is free of it.
-  epoll_event none{};
-  const slot& s = slot_of(descriptor);
-  if (s.asked == 0 && ::epoll_ctl(set_.number(), EPOLL_CTL_DEL, descriptor, &none) == 0) return;
-  stale_ = true;
+void engine::applied() noexcept {
+  unapplied_ = false;
+  if (std::exchange(rebuilding_, false)) backend_ = -1;
 }
 
-void engine::make_set_anew() {
-  stale_ = true;
-  renew_descriptor(set_.number(), &make_set);
-  if (host_) host_->set_is_new();
-  add_own(loop_->mailbox_->wake_up(), wake_name);
-  if (timer_descriptor_ >= 0) add_own(timer_descriptor_, timer_name);
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    slot& s = slots_[i];
-    set_asked(s, 0);
-    if (s.wanted != 0) mark(static_cast<int>(i), s);
-  }
-  stale_ = false;
+bool engine::foreign() {
+  if (!shared_) return false;
+  const flagged now(asking_);
+  return ev_run(ev_, EVRUN_NOWAIT) > int{holds_ref_};
 }
 
-void engine::add_own(int descriptor, std::uint64_t name) {
-  // Edges need no read to reset them.
-  epoll_event event{};
-  event.events = unsigned{EPOLLIN} | unsigned{EPOLLET};
-  event.data.u64 = name;
-  if (::epoll_ctl(set_.number(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
-    throw_errno("watching an event loop's descriptor");
+void engine::reflect_alive() noexcept {
+  if (ev_.owned()) return;
+  const bool alive = loop_->alive();
+  if (alive == holds_ref_) return;
+  holds_ref_ = alive;
+  if (alive) {
+    ev_ref(ev_);
+  } else {
+    ev_unref(ev_);
   }
 }
 
-// ---- Timers
-
-bool engine::arm_fine(time_point next) noexcept {
-  if (timer_descriptor_ < 0) {
-    timer_descriptor_ = make_timerfd();
-    if (timer_descriptor_ < 0) return false;
+void engine::before_wait() noexcept {
+  if (asking_) return ev_break(ev_, EVBREAK_ONE);
+  if (!in_poll_) {
+    may_wait_ = true;
+    backlog_ = loop_->arrived_.linked();
     try {
-      add_own(timer_descriptor_, timer_name);
-    } catch (const std::system_error&) {
-      ::close(std::exchange(timer_descriptor_, -1));
-      return false;
+      renew();
+    } catch (...) {
+      loop_->raise(std::current_exception());
     }
+    reflect_alive();
   }
-  if (fine_armed_ && armed_for_ == next) return true;
-  // steady_clock is CLOCK_MONOTONIC. A time of zero would disarm it.
-  const auto at = std::max(next.time_since_epoch(), duration(1));
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(at);
+  if (forked()) return unpark();
+  flush();
+  loop_->settle_delays();
+  const bool work = come_.linked() || loop_->has_work() || !loop_->mailbox_->empty();
+  const bool wait = arm(may_wait_ && !work);
+  if (may_wait_ && !wait) unpark();
+  if (ev_.owned()) set_endless(wait && !has_timers(ev_));
+}
+
+void engine::after_wait() noexcept {
+  if (in_poll_) return;
+  applied();
+  loop_->arrived_.splice_back(come_);
+  begin();
+  in_adopted_turn_ = true;
+  without_exceptions([this] { loop_->adopted_turn(); });
+  in_adopted_turn_ = false;
+  reflect_alive();
+  rest(loop_->mailbox_->sleep());
+}
+
+void engine::begin() noexcept {
+  loop_->parked_ = false;
+  if (shared_) ev_idle_stop(ev_, &idle_);
+}
+
+void engine::rest(bool nothing_posted) noexcept {
+  if (ev_.owned()) return;
+  loop_->parked_ = true;
+  if (loop_->has_work() || !nothing_posted) unpark();
+}
+
+void engine::unpark() noexcept {
+  loop_->parked_ = false;
+  ev_idle_start(ev_, &idle_);
+}
+
+void engine::stop() noexcept {
+  if (ev_.owned()) return;
+  if (!loop_->in_turn_ || in_adopted_turn_) ev_break(ev_, EVBREAK_ONE);
+}
+
+// ---- Time
+
+bool engine::arm(bool may_wait) noexcept {
+  time_point at{};  // zero: not at all
+  if (may_wait) {
+    const auto now = std::chrono::steady_clock::now;
+    if (loop_->clock_ != nullptr) {
+      if (loop_->observer_ != nullptr) at = now() + std::chrono::milliseconds(observer::patience);
+    } else if (const auto next = loop_->timers_.next()) {
+      at = *next;
+      // A whole millisecond, so that one wait serves those that are close together.
+      if (!loop_->timers_.fine() && at < time_point::max() - std::chrono::milliseconds(1)) {
+        at = std::chrono::ceil<std::chrono::milliseconds>(at);
+      }
+      if (armed_for_ && *armed_for_ <= at) return true;
+      may_wait = *next > now();
+    }
+    if (!may_wait) at = {};
+  }
+  if (at != time_point{} || due_) set_timer(at);
+  return may_wait;
+}
+
+void engine::set_timer(time_point at) noexcept {
+  // steady_clock is CLOCK_MONOTONIC. Setting it ends that the descriptor is
+  // readable, and a time of zero sets it to none.
+  due_ = false;
+  armed_for_.reset();
+  if (at != time_point{}) armed_for_ = at;
+  const auto since = at.time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
   itimerspec when{};
   when.it_value.tv_sec = seconds.count();
-  when.it_value.tv_nsec = (at - seconds).count();
-  ::timerfd_settime(timer_descriptor_, TFD_TIMER_ABSTIME, &when, nullptr);
-  armed_for_ = next;
-  fine_armed_ = true;
-  return true;
+  when.it_value.tv_nsec = (since - seconds).count();
+  ::timerfd_settime(timer_descriptor_.number(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
-int engine::wait_for_timers() noexcept {
-  const auto next = loop_->timers_.next();
-  if (!next || loop_->clock_ != nullptr)
-    return loop_->observer_ != nullptr ? observer::patience : -1;
-  if (loop_->timers_.fine() && arm_fine(*next)) return -1;
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(*next - std::chrono::steady_clock::now());
-  return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, INT_MAX));
+void engine::set_endless([[maybe_unused]] bool on) noexcept {
+  // libev has it that no wait is longer than 59.743 seconds, for which the kernel
+  // sets a timer: 440 ns. But it does not wait for less than this interval, and an
+  // interval that is no int in milliseconds becomes the least int there is, which
+  // for the kernel is no limit. That is so on x86; elsewhere nothing is changed.
+#if defined(__x86_64__)
+  if (!ev_.owned() || endless_ == on) return;
+  endless_ = on;
+  ev_set_timeout_collect_interval(ev_, on ? 1e9 : 0.);
+#endif
+}
+
+// ---- Embedding
+
+int engine::descriptor() {
+  observed_ = true;
+  renew();
+  settle();
+  return backend();
+}
+
+void engine::settle() noexcept {
+  // Has libev show the kernel everything, also what others have just started, and
+  // look at what is ready, but call nobody: that is for the next poll.
+  if (!ev_.owned() || in_poll_ || asking_ || !(shared_ || unapplied_)) return;
+  flush();
+  if (due_) arm(false);
+  ev_set_invoke_pending_cb(ev_, [](struct ev_loop*) {});
+  ev_run(ev_, EVRUN_NOWAIT);
+  ev_set_invoke_pending_cb(ev_, &ev_invoke_pending);
+  applied();
+}
+
+std::optional<duration> engine::time_to_next() noexcept {
+  if (forked() || !changed_.empty()) return duration::zero();
+  settle();
+  if (unapplied_ || has_pending(ev_)) return duration::zero();
+  return shared_ ? detail::time_to_next(ev_) : std::nullopt;
 }
 
 // ---- Fork
 
 void engine::renew_now() {
   const unsigned now = fork_count_.load(std::memory_order_relaxed);
-  if (forks_ == now) {
-    if (stale_) make_set_anew();
-    return;
-  }
-  // Everything keeps its number, so that the tables stay right.
+  // What these were is the parent's, too, and nothing may be done to it.
+  stop_own(wake_);
+  stop_own(time_);
   loop_->mailbox_->renew();
-  if (timer_descriptor_ >= 0) renew_descriptor(timer_descriptor_, &make_timerfd);
-  make_set_anew();
-  if (loop_->files_) loop_->files_->renew();
-  if (loop_->signals_) loop_->signals_->renew();
-  fine_armed_ = false;
+  start_own(wake_, loop_->mailbox_->wake_up());
+  timer_descriptor_.renew(&make_timerfd);
+  start_own(time_, timer_descriptor_.number());
+  armed_for_.reset();
+  due_ = false;
+  ev_loop_fork(ev_);
+  before_rebuild();
   forks_ = now;
-  if (host_) host_->renew_after_fork();
+  if (loop_->files_) loop_->files_->renew(*loop_);
+  if (loop_->signals_) loop_->signals_->renew(*loop_);
 }
 
 }  // namespace eddy::detail

@@ -1,147 +1,196 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <array>
+// Private: no installed header sees <ev.h>.
+
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
-
-#include <sys/epoll.h>
 
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/libev.h>
+#include <eddy/loop/detail/link.h>
 #include <eddy/loop/detail/watch.h>
-
-struct ev_loop;
 
 namespace eddy::detail {
 
-class libev_host;
+class reaped_children;
 
-/// What the kernel answers to a watch of `descriptor` in the epoll set `set`: 0,
-/// EEXIST if it is watched there already, or why it refuses.
-[[nodiscard]] int try_watch(int set, int descriptor) noexcept;
-
-/// What an event loop waits with: an epoll set, which holds the descriptors
-/// that are watched, the loop's wake-up descriptor, and one for fine timers.
+/// The libev loop that an event loop lives in, and eddy's watchers on it.
 ///
-/// The loop waits for the set itself, as long as nobody else uses its libev
-/// loop; a `libev_host` waits for it as for one descriptor among others. (To
-/// wait through libev always, with a watcher of libev's for each descriptor, is
-/// what this did first: on a lone connection a message took 1.08 of the
-/// processor time of epoll by hand, then 1.05; a watch 144 bytes, now 40.)
+/// libev does all the waiting. Its callbacks note what has come and run nothing
+/// of the user's: the event loop does that when `poll` has returned, or, under
+/// the program's own `ev_run`, from a check watcher.
+///
+/// Deadlines are one timerfd and not an `ev_timer`: with a timer libev waits for
+/// a finite time, for which the kernel sets a timer of its own in each wait.
+/// That is 5 % of a message on a lone connection. The timerfd is set only when
+/// the earliest deadline moves nearer; an idle timeout that is pushed back with
+/// each message costs no system call.
 class engine {
 public:
-  /// Adopts `adopted`, unless that is null.
+  /// Adopts `adopted`, or makes a loop if that is null.
+  /// Errors: `std::system_error`, `std::bad_alloc`.
   engine(event_loop& loop, struct ev_loop* adopted);
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
   ~engine();
 
-  /// Asks whether the kernel would watch `descriptor`. Watches of that number
-  /// which it does not know any more have failed then: theirs was closed.
+  [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
+
+  /// libev's loop, which others may use from now on.
+  [[nodiscard]] struct ev_loop* native() noexcept;
+
+  // ---- Watches
+
+  /// Asks whether `descriptor` can be watched. Earlier watches of that number
+  /// fail if the kernel does not know it any more: their descriptor was closed.
   /// Errors: `std::system_error`.
   void check(int descriptor);
 
-  /// Shows the kernel what has changed since the last wait.
-  void flush() noexcept {
-    if (changed()) flush_changed();
+  /// Errors: `std::bad_alloc`.
+  void attach(watch& w);
+  void detach(watch& w) noexcept;
+  /// Has libev watch in this direction from the next poll on.
+  void want(watch& w, watch::direction which) noexcept {
+    if (const int bit = bit_of(which); (w.io.events & bit) == 0) change(w, w.io.events | bit);
   }
 
-  /// One look at the set, or a wait: what is ready joins the loop's `arrived_`.
-  /// Errors: what a callback of the program's own on libev's loop throws.
-  void poll(bool may_wait);
+  // ---- Turns
 
-  /// Whether `flush` has something to do.
-  [[nodiscard]] bool changed() const noexcept { return !dirty_.empty(); }
-
-  /// A descriptor that is readable when `poll` finds something.
-  [[nodiscard]] int descriptor();
-
+  /// Makes anew what a fork shares with the parent, if there was one.
+  /// Errors: `std::system_error`; it is tried again in the next turn.
+  void renew() {
+    if (forked()) renew_now();
+  }
   /// Whether this process is the child of a fork that made nothing anew yet.
   [[nodiscard]] bool forked() const noexcept {
     return forks_ != fork_count_.load(std::memory_order_relaxed);
   }
 
-  /// Makes anew what a fork shares, if there was one, and a set that has become
-  /// useless.
-  /// Errors: `std::system_error`; it is tried again in the next turn.
-  void renew() {
-    if (forked() || stale_) renew_now();
+  /// Checks the watches that libev will show the kernel next: one whose
+  /// descriptor was closed fails, which may queue nodes.
+  void flush() noexcept {
+    if (!changed_.empty()) flush_changed();
   }
 
-  [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
+  /// One round of libev, which waits if there is nothing: what is ready joins
+  /// the loop's `arrived_`.
+  /// Errors: what a callback of somebody else on libev's loop throws.
+  void poll(bool may_wait);
 
-  /// Null unless libev waits.
-  [[nodiscard]] libev_host* host() const noexcept { return host_.get(); }
-  /// Has libev wait from now on, with a loop of its own.
-  /// Errors: `std::system_error`, `std::bad_alloc`.
-  libev_host& make_host();
+  /// Whether somebody else has watchers on the loop that keep it running.
+  [[nodiscard]] bool foreign();
+
+  // ---- Embedding
+
+  /// A descriptor that is readable when `poll` would find something.
+  [[nodiscard]] int descriptor();
+  /// How long `poll` may be left alone, but for the loop's own timers: zero if
+  /// it has something to do; empty if only the descriptor can bring work.
+  [[nodiscard]] std::optional<duration> time_to_next() noexcept;
+
+  /// Before eddy's turns, and after them: then whoever brings work has to wake
+  /// the program's ev_run.
+  void begin() noexcept;
+  void rest(bool nothing_posted) noexcept;
+  /// Has ev_run neither wait nor end.
+  void unpark() noexcept;
+  /// Ends the program's own ev_run, unless it is eddy's `run` that runs.
+  void stop() noexcept;
+
+  /// The children that libev has reaped; null if it reaps none.
+  [[nodiscard]] reaped_children* reaped() const noexcept { return reaped_.get(); }
 
 private:
-  friend struct watch;
-  friend class libev_host;
-
-  /// What is known of one descriptor, by its number.
-  struct slot {
-    watch* first = nullptr;
-    std::uint32_t generation = 0;  // goes with the kernel's entry: an older one is not meant
-    std::uint8_t asked = 0;        // of the kernel: EPOLLIN, EPOLLOUT
-    std::uint8_t wanted = 0;       // what it is to be asked
-    bool dirty = false;            // among `dirty_`
-  };
-
   // How often this process is the child of a fork: a loop that remembers another
   // number shares its kernel state with a parent.
   static inline constinit std::atomic<unsigned> fork_count_{0};
 
-  void renew_now();
+  static constexpr int bit_of(watch::direction which) noexcept {
+    return which == watch::direction::read ? EV_READ : EV_WRITE;
+  }
+  static ev_io* io_of(watch& w) noexcept { return reinterpret_cast<ev_io*>(&w.io); }
+
+  // What `probe` says of a number that was shown, and that the kernel now knows as
+  // another descriptor's.
+  static constexpr int number_is_anothers = ENOENT;
+
+  // libev's callbacks.
+  static void on_event(struct ev_loop*, ev_io* io, int events) noexcept;
+  static void on_wake(struct ev_loop*, ev_io* io, int) noexcept;
+  static void on_time(struct ev_loop*, ev_io* io, int) noexcept;
+  void before_wait() noexcept;
+  void after_wait() noexcept;
+  void before_rebuild() noexcept;
+
+  void start_own(ev_io& io, int descriptor) noexcept;
+  void stop_own(ev_io& io) noexcept;
+  void start_sharing() noexcept;
+
+  static watch* own_from(ev_io* io) noexcept;
+  template <class Function>
+  void for_each_on(int descriptor, Function function) noexcept;
+  void stop(watch& w) noexcept;
+  void change(watch& w, int events) noexcept;
+  void check_later(watch& w) noexcept;
+  void check_now(const watch& w) noexcept;
   void flush_changed() noexcept;
-  void attach(watch& w);
-  void detach(watch& w) noexcept;
-  void want(int descriptor, watch::direction which) noexcept;
-  void mark(int descriptor, slot& s) noexcept;
-  void show(int descriptor, slot& s) noexcept;
-  void set_asked(slot& s, std::uint8_t asked) noexcept {
-    asked_ += static_cast<std::size_t>(asked != 0) - static_cast<std::size_t>(s.asked != 0);
-    s.asked = asked;
-  }
-  void fail(slot& s, int why) noexcept;
-  [[nodiscard]] slot& slot_of(int descriptor) noexcept {
-    return slots_[static_cast<std::size_t>(descriptor)];
-  }
-
-  /// Looks at the set, for so many milliseconds at the most; forever if negative.
-  void collect(int timeout) noexcept;
-  /// Ends the wait, if there is one.
+  /// Asks the kernel of a number, and fails the watches that it is against: 0, or
+  /// an `errno`.
+  int check_number(int descriptor) noexcept;
+  [[nodiscard]] int probe(int descriptor, bool shown) noexcept;
+  void fail(watch& w, int why) noexcept;
+  bool fail_closed() noexcept;
+  void forget_entry(int descriptor) noexcept;
   bool arrive(watch& w, watch::direction which) noexcept;
-  void deliver(const epoll_event& event) noexcept;
-  /// Of an event that no watch is meant by.
-  void remove_stray(int descriptor) noexcept;
-  /// Errors: `std::system_error`.
-  void make_set_anew();
-  void add_own(int descriptor, std::uint64_t name);
+  [[nodiscard]] int backend() noexcept;
 
-  /// How long to wait for the next timer, in milliseconds; negative: no limit.
-  [[nodiscard]] int wait_for_timers() noexcept;
-  /// Sets the timer descriptor; false if there is none.
-  bool arm_fine(time_point next) noexcept;
+  void renew_now();
+  void settle() noexcept;
+  /// libev has shown the kernel what it knows.
+  void applied() noexcept;
+  void reflect_alive() noexcept;
+  /// Sets the timer for a wait. False if there must be none.
+  bool arm(bool may_wait) noexcept;
+  void set_timer(time_point at) noexcept;
+  void set_endless(bool on) noexcept;
 
   event_loop* loop_;
-  detail::descriptor set_;
+  libev_loop ev_;
+  bool shared_;                   // others may have watchers on it
+  bool in_poll_ = false;          // ev_run was called by `poll`, not by the program
+  bool may_wait_ = false;         // in this round
+  bool asking_ = false;           // ev_run was called to hear who is active
+  bool in_adopted_turn_ = false;  // under the program's ev_run
+  bool holds_ref_ = false;        // libev's count says that eddy's side is alive
+  bool unapplied_ = true;         // libev has not told the kernel all that it knows
+  bool rebuilding_ = false;       // libev's epoll set is to be made anew
+  bool observed_ = false;         // somebody else waits for the descriptor
+  bool endless_ = false;          // libev waits without a limit
+  bool backlog_ = false;          // what came in earlier rounds is not run yet
+  bool due_ = false;              // the timer's descriptor is readable
+  std::optional<time_point> armed_for_;
   unsigned forks_;
-  bool stale_ = false;     // the set has to be made anew
-  bool observed_ = false;  // somebody else waits for the set
-  std::size_t asked_ = 0;  // slots of which the kernel is asked something
-  int timer_descriptor_ = -1;
-  bool fine_armed_ = false;
-  time_point armed_for_{};
-  std::vector<slot> slots_;
-  std::vector<int> dirty_;  // has room for all
-  std::unique_ptr<libev_host> host_;
-  std::array<epoll_event, 256> events_;  // as many as the loop runs in a turn
+  int backend_ = -1;        // libev's epoll descriptor; negative: to be asked
+  int highest_ = -1;        // of the descriptors that were watched
+  std::size_t active_ = 0;  // watches that libev has
+  std::size_t probed_ = 0;  // the size of libev's tables for which there is memory
+  std::vector<watch*> changed_;
+  link come_;  // the nodes of what this round has found
+  detail::descriptor timer_descriptor_;
+  ev_io wake_;
+  ev_io time_;
+  ev_fork fork_;
+  ev_prepare prepare_;
+  ev_check check_;
+  ev_idle idle_;
+  std::unique_ptr<reaped_children> reaped_;
 };
 
 }  // namespace eddy::detail

@@ -119,8 +119,12 @@ void file_watch_hub::wait() {
   }
 }
 
-void file_watch_hub::renew() {
-  renew_descriptor(inotify_.number(), &make_inotify);
+void file_watch_hub::renew(event_loop& loop) {
+  inotify_.renew(&make_inotify);
+  if (readable_.descriptor() != inotify_.number()) {
+    readable_ = readiness(loop, inotify_.number());
+    readable_.background(true);
+  }
   cursor_.unlink();
   size_ = at_ = 0;
   // All that can fail comes first, so that the lists are whole whatever happens.

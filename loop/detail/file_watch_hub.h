@@ -34,7 +34,7 @@ public:
   void remove(file_watch& watch) noexcept;
 
   /// Watches everything anew.
-  void renew() override;
+  void renew(event_loop& loop) override;
 
 private:
   using places = std::map<int, detail::link>;  // the watches of each of inotify's numbers

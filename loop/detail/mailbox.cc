@@ -194,6 +194,11 @@ void mailbox::wake() const noexcept {
   static_cast<void>(!::write(descriptor_.number(), &one, sizeof one));
 }
 
+void mailbox::woken() const noexcept {
+  std::uint64_t count = 0;
+  static_cast<void>(!::read(descriptor_.number(), &count, sizeof count));
+}
+
 bool mailbox::sleep() noexcept {
   read_.offer();
   sheet* head = nullptr;
@@ -235,6 +240,6 @@ void mailbox::drop(ready_node& node) noexcept {
   if (s.finish()) delete &s;
 }
 
-void mailbox::renew() { renew_descriptor(descriptor_.number(), &make_eventfd); }
+void mailbox::renew() { descriptor_.renew(&make_eventfd); }
 
 }  // namespace eddy::detail

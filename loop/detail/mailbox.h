@@ -42,6 +42,9 @@ public:
 
   // The rest is for the loop's thread.
 
+  /// Has `wake_up` not be readable any more.
+  void woken() const noexcept;
+
   /// Says that the loop is about to wait, as it is when new. False if something
   /// has arrived.
   [[nodiscard]] bool sleep() noexcept;
@@ -58,7 +61,7 @@ public:
   /// Drops `node` if it is a sheet.
   static void drop(ready_node& node) noexcept;
 
-  /// After fork: an eventfd that the parent does not share, of the same number.
+  /// After fork: an eventfd that the parent does not share.
   /// Errors: `std::system_error`.
   void renew();
 

@@ -24,7 +24,7 @@ public:
 
   /// After fork, when the loop's own descriptors are this process's.
   /// Errors: `std::system_error`.
-  virtual void renew() = 0;
+  virtual void renew(event_loop&) = 0;
 };
 
 }  // namespace eddy::detail

@@ -122,7 +122,9 @@ signal_hub& signal_hub::of(event_loop& loop) {
   return static_cast<signal_hub&>(*loop.signals_);
 }
 
-signal_hub::signal_hub(int wake) : wake_(wake), slot_(take_slot()) { slot_->wake.store(wake); }
+signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake); }
+
+void signal_hub::renew(event_loop& loop) { slot_->wake.store(loop.mailbox_->wake_up()); }
 
 signal_hub::~signal_hub() {
   const std::scoped_lock lock(guard);

@@ -49,10 +49,9 @@ public:
     return slot_->pending.load(std::memory_order_relaxed) != 0;
   }
   void gather(event_loop& loop) noexcept override;
-  void renew() override { slot_->wake.store(wake_); }
+  void renew(event_loop& loop) override;
 
 private:
-  int wake_;
   signal_slot* slot_;
   std::array<link, largest> watchers_;  // by number, which starts at one
 };

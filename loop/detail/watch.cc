@@ -8,44 +8,46 @@
 
 namespace eddy::detail {
 
-watch::watch(engine& e, int number) : owner(&e), descriptor(number) {
+watch::watch(engine& e, int number) {
+  io.data = &e;
+  io.fd = number;
   e.attach(*this);
-  ++e.loop_->watches_;
+  ++e.loop().watches_;
 }
 
 watch::watch(event_loop& loop, int number) : watch(*loop.engine_, number) {}
 
-event_loop& watch::loop() const noexcept { return owner->loop(); }
+event_loop& watch::loop() const noexcept { return io.data->loop(); }
 
 void watch::end() noexcept {
-  if (descriptor < 0) return;
+  if (io.fd < 0) return;
   for (const auto which : directions) forget(which);
-  owner->detach(*this);
-  descriptor = -1;
-  --owner->loop_->watches_;
+  io.data->detach(*this);
+  io.fd = -1;
+  --loop().watches_;
 }
 
 void watch::wait(direction which, ready_node& node) noexcept {
-  event_loop& loop = *owner->loop_;
-  loop.check_thread();
+  event_loop& on = loop();
+  on.check_thread();
   if (error != 0) {
-    loop.ready(node);
+    on.ready(node);
     return;
   }
   waiter(which) = &node;
-  if (!background) ++loop.waits_;
-  owner->want(descriptor, which);
+  if (!background) ++on.waits_;
+  io.data->want(*this, which);
 }
 
 void watch::forget(direction which) noexcept {
-  if (std::exchange(waiter(which), nullptr) != nullptr && !background) --owner->loop_->waits_;
+  if (std::exchange(waiter(which), nullptr) != nullptr && !background) --loop().waits_;
 }
 
 void watch::set_background(bool on) noexcept {
   if (background == on) return;
   background = on;
   for (const ready_node* node : waiters) {
-    if (node != nullptr) owner->loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
+    if (node != nullptr) loop().waits_ += on ? static_cast<std::size_t>(-1) : 1;
   }
 }
 
@@ -54,7 +56,7 @@ void watch::fail(int why) noexcept {
   for (const auto which : directions) {
     if (ready_node* const node = waiter(which)) {
       forget(which);
-      owner->loop_->ready(*node);
+      loop().ready(*node);
     }
   }
 }

@@ -13,10 +13,23 @@ namespace eddy::detail {
 
 class engine;
 
-/// One descriptor that is watched: at most one who waits to read, one to write.
+/// libev's `ev_io`, whose header no installed one includes: engine.cc asserts
+/// that the two are laid out alike.
+struct io_watcher {
+  int active = 0;
+  int pending = 0;
+  int priority = 0;
+  engine* data = nullptr;
+  void (*callback)() = nullptr;
+  io_watcher* next = nullptr;  // on the same descriptor
+  int fd;
+  int events = 0;
+};
+
+/// Watches one descriptor: at most one node waits to read, and one to write.
 ///
-/// The kernel goes on watching when a wait has ended, because the next wait
-/// usually follows: only an event that nobody waits for stops that.
+/// libev goes on watching when a wait has ended, because the next wait usually
+/// follows. Only an event that nobody waits for stops that.
 ///
 /// A process has one for each of its many thousands of sockets: think before
 /// you add a member.
@@ -24,7 +37,7 @@ struct watch {
   using direction = readiness::direction;
   static constexpr std::array directions{direction::read, direction::write};
 
-  /// The kernel is not asked yet: if it refuses, the first wait is told.
+  /// libev is not told yet. If the kernel refuses, the first wait is told.
   /// Errors: `std::bad_alloc`.
   watch(engine& e, int number);
   watch(event_loop& loop, int number);
@@ -45,17 +58,19 @@ struct watch {
   [[nodiscard]] ready_node*& waiter(direction which) noexcept {
     return waiters[static_cast<std::size_t>(which)];
   }
+  [[nodiscard]] int descriptor() const noexcept { return io.fd; }
   [[nodiscard]] event_loop& loop() const noexcept;
   [[nodiscard]] std::error_code failure() const noexcept {
     return {error, std::generic_category()};
   }
 
-  engine* owner;
+  io_watcher io;  // first: libev's callback finds the watch by it
   std::array<ready_node*, 2> waiters{};
-  watch* same_descriptor = nullptr;  // the next one in the engine's table
-  int descriptor;
   std::uint16_t error = 0;
   bool background = false;
+  bool shown : 1 = false;     // the kernel was told of what it wants
+  bool entered : 1 = false;   // and may have an entry for it
+  std::uint32_t changed = 0;  // the place, from one on, among the engine's changed watches
 
 private:
   friend class engine;

@@ -42,7 +42,7 @@ open_socket::open_socket(event_loop& loop, int descriptor, const address& name, 
 open_socket::~open_socket() = default;
 
 open_socket* open_socket::make(event_loop& loop, int descriptor, const address& peer) {
-  static_assert(sizeof(open_socket) == 88);
+  static_assert(sizeof(open_socket) == 120);
   try {
     return adopt(loop, descriptor, peer);
   } catch (...) {
@@ -77,7 +77,7 @@ void open_socket::close() noexcept {
   for (const auto which : {direction::read, direction::write}) {
     dropped[static_cast<std::size_t>(which)] = cancel(which);
   }
-  const int descriptor = watch_.descriptor;
+  const int descriptor = watch_.descriptor();
   watch_.end();
   os().close(descriptor);
   if (listens_) static_cast<listening_socket*>(this)->refuse_accepted();

@@ -44,9 +44,9 @@ public:
 
   /// Ends its operations: handlers are dropped, awaiting coroutines go on.
   void close() noexcept;
-  [[nodiscard]] bool closed() const noexcept { return watch_.descriptor < 0; }
+  [[nodiscard]] bool closed() const noexcept { return watch_.descriptor() < 0; }
 
-  [[nodiscard]] int descriptor() const noexcept { return watch_.descriptor; }
+  [[nodiscard]] int descriptor() const noexcept { return watch_.descriptor(); }
   [[nodiscard]] event_loop& loop() const noexcept { return watch_.loop(); }
   [[nodiscard]] std::error_code watch_error() const noexcept { return watch_.failure(); }
 

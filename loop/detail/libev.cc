@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/libev.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <system_error>
+#include <vector>
+
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
+
+namespace eddy::detail {
+
+namespace {
+
+// The probes' callback, which libev never calls.
+template <class Watcher>
+void nothing(struct ev_loop*, Watcher*, int) {}
+
+constinit std::mutex guard;
+
+/// Those that event loops have adopted. Never destroyed: a loop may outlive main.
+std::vector<struct ev_loop*>& adopted_loops() {
+  static auto& all = *new std::vector<struct ev_loop*>;
+  return all;
+}
+
+// Longer than any delay, and what libev can still count with.
+constexpr double endless = 1e15;
+
+/// Where a timer of that delay would be in libev's heap.
+int index_of_timer(struct ev_loop* ev, double delay) noexcept {
+  ev_timer probe;
+  ev_timer_init(&probe, &nothing<ev_timer>, delay, 0.);
+  ev_timer_start(ev, &probe);
+  const int index = probe.active;
+  ev_timer_stop(ev, &probe);
+  return index;
+}
+
+int index_of_periodic(struct ev_loop* ev, double delay) noexcept {
+  ev_periodic probe;
+  ev_periodic_init(&probe, &nothing<ev_periodic>, ev_now(ev) + delay, 0., nullptr);
+  ev_periodic_start(ev, &probe);
+  const int index = probe.active;
+  ev_periodic_stop(ev, &probe);
+  return index;
+}
+
+using index_function = int (*)(struct ev_loop*, double) noexcept;
+
+/// The root's index is that of a timer before all others; one after all others is
+/// there only if it is alone.
+bool has_any(struct ev_loop* ev, index_function index_of) noexcept {
+  return index_of(ev, endless) != index_of(ev, -endless);
+}
+
+/// The longest delay, to a tenth of a millisecond, with which a timer would be
+/// the first.
+double first_delay(struct ev_loop* ev, index_function index_of) noexcept {
+  const int root = index_of(ev, -endless);
+  if (index_of(ev, 0.) != root) return 0.;
+  double before = 0.;
+  double after = 1e-3;
+  while (after < endless && index_of(ev, after) == root) after *= 2;
+  while (after - before > 1e-4) {
+    const double middle = before + (after - before) / 2;
+    if (middle == before || middle == after) break;
+    (index_of(ev, middle) == root ? before : after) = middle;
+  }
+  return after;
+}
+
+template <class Watcher>
+int count_of(struct ev_loop* ev, void (*start)(struct ev_loop*, Watcher*) noexcept,
+             void (*stop)(struct ev_loop*, Watcher*) noexcept, int priority = 0) noexcept {
+  Watcher probe;
+  ev_init(&probe, &nothing<Watcher>);
+  ev_set_priority(&probe, priority);
+  start(ev, &probe);
+  const int others = probe.active - 1;
+  stop(ev, &probe);
+  return others;
+}
+
+bool has_idle(struct ev_loop* ev) noexcept {
+  for (int priority = EV_MINPRI; priority <= EV_MAXPRI; ++priority) {
+    if (count_of<ev_idle>(ev, &ev_idle_start, &ev_idle_stop, priority) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+libev_loop::libev_loop(struct ev_loop* adopted) : ev_(adopted), owned_(adopted == nullptr) {
+  if (owned_) {
+    ev_ = ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV} |
+                      unsigned{EVFLAG_NOTIMERFD});
+    if (ev_ == nullptr) throw_errno("making an event loop");
+    return;
+  }
+  if (ev_backend(adopted) != EVBACKEND_EPOLL) {
+    throw_error(std::errc::not_supported, "adopting a libev loop that does not run on epoll");
+  }
+  const std::scoped_lock lock(guard);
+  if (std::ranges::find(adopted_loops(), adopted) != adopted_loops().end()) {
+    misuse("a second event_loop was made on one ev_loop: use the first");
+  }
+  adopted_loops().push_back(adopted);
+}
+
+libev_loop::~libev_loop() {
+  if (owned_) {
+    ev_loop_destroy(ev_);
+    return;
+  }
+  const std::scoped_lock lock(guard);
+  std::erase(adopted_loops(), ev_);
+}
+
+int backend_descriptor(struct ev_loop* ev) noexcept {
+  // A loop that another one embeds is watched by its epoll descriptor.
+  ev_embed probe;
+  ev_embed_init(&probe, &nothing<ev_embed>, ev);
+  ev_embed_start(ev, &probe);
+  const int number = probe.io.fd;
+  ev_embed_stop(ev, &probe);
+  return number;
+}
+
+ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept {
+  // A new one is put before the others.
+  ev_io probe;
+  ev_init(&probe, &nothing<ev_io>);
+  probe.fd = descriptor;
+  probe.events = 0;
+  ev_io_start(ev, &probe);
+  auto* const first = reinterpret_cast<ev_io*>(probe.next);
+  ev_io_stop(ev, &probe);
+  return first;
+}
+
+bool has_timers(struct ev_loop* ev) noexcept {
+  return has_any(ev, &index_of_timer) || has_any(ev, &index_of_periodic);
+}
+
+std::optional<duration> time_to_next(struct ev_loop* ev) noexcept {
+  if (has_idle(ev)) return duration::zero();
+  ev_now_update(ev);
+  double delay = endless;
+  if (has_any(ev, &index_of_timer)) delay = first_delay(ev, &index_of_timer);
+  if (has_any(ev, &index_of_periodic)) {
+    delay = std::min(delay, first_delay(ev, &index_of_periodic));
+  }
+  if (delay >= endless) return std::nullopt;
+  // Longer waits are not worth more: it will be asked again.
+  constexpr double most = 1e6;
+  return std::chrono::ceil<duration>(std::chrono::duration<double>(std::min(delay, most)));
+}
+
+bool has_pending(struct ev_loop* ev) noexcept {
+  const int always = count_of<ev_prepare>(ev, &ev_prepare_start, &ev_prepare_stop) +
+                     count_of<ev_check>(ev, &ev_check_start, &ev_check_stop);
+  return ev_pending_count(ev) > static_cast<unsigned>(always);
+}
+
+}  // namespace eddy::detail

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// libev, and what its functions do not tell. Private: no installed header sees
+// <ev.h>.
+//
+// A probe is a watcher that is started and stopped at once. libev writes a
+// watcher's index among its kind into `active`, which ev.h documents; from that
+// a probe learns how many others there are, and which timer is the first.
+
+#include <optional>
+
+#include <ev.h>
+
+#include <eddy/loop/clock.h>
+
+namespace eddy::detail {
+
+/// A libev loop: one on epoll that is made here, or the program's own.
+class libev_loop {
+public:
+  /// Adopts `adopted`, or makes a loop if that is null. Nothing of the process
+  /// is changed. That a loop is adopted twice stops the program.
+  /// Errors: `std::system_error`, `std::bad_alloc`.
+  explicit libev_loop(struct ev_loop* adopted);
+  libev_loop(const libev_loop&) = delete;
+  libev_loop& operator=(const libev_loop&) = delete;
+  ~libev_loop();
+
+  [[nodiscard]] operator struct ev_loop *() const noexcept { return ev_; }
+  [[nodiscard]] bool owned() const noexcept { return owned_; }
+
+private:
+  struct ev_loop* ev_;
+  bool owned_;
+};
+
+/// The epoll descriptor of a loop. It is a new one after each `ev_loop_fork`.
+[[nodiscard]] int backend_descriptor(struct ev_loop* ev) noexcept;
+
+/// The first of the I/O watchers on `descriptor`, whoever started it; `next`
+/// leads to the others. Null if there is none.
+[[nodiscard]] ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept;
+
+/// Whether any `ev_timer` or `ev_periodic` is active.
+[[nodiscard]] bool has_timers(struct ev_loop* ev) noexcept;
+
+/// How long the loop may wait for the first `ev_timer`, `ev_periodic` or
+/// `ev_idle`: zero or more; empty if there is none.
+[[nodiscard]] std::optional<duration> time_to_next(struct ev_loop* ev) noexcept;
+
+/// How many events are pending, but for those of prepare and check watchers,
+/// which every round has.
+[[nodiscard]] bool has_pending(struct ev_loop* ev) noexcept;
+
+}  // namespace eddy::detail

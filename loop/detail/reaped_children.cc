@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/loop/detail/reaped_children.h>
+
+#include <algorithm>
+#include <new>
+
+#include <sys/wait.h>
+
+namespace eddy::detail {
+
+reaped_children::reaped_children(struct ev_loop* default_loop) : ev_(default_loop) {
+  ev_child_init(
+      &any_,
+      [](struct ev_loop*, ev_child* w, int) {
+        static_cast<reaped_children*>(w->data)->note(w->rpid, w->rstatus);
+      },
+      0, 0);
+  any_.data = this;
+  ev_child_start(ev_, &any_);
+  ev_unref(ev_);
+}
+
+reaped_children::~reaped_children() {
+  ev_ref(ev_);
+  ev_child_stop(ev_, &any_);
+}
+
+std::optional<int> reaped_children::take(::pid_t pid) noexcept {
+  const auto found = std::ranges::find(ends_, pid, &end::pid);
+  if (found == ends_.end()) return std::nullopt;
+  const int status = found->status;
+  ends_.erase(found);
+  return status;
+}
+
+void reaped_children::note(::pid_t pid, int status) noexcept {
+  if (!WIFEXITED(status) && !WIFSIGNALED(status)) return;
+  static_cast<void>(take(pid));  // the number may be another process's by now
+  try {
+    ends_.push_back({pid, status});
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+  if (ends_.size() > most) ends_.pop_front();
+}
+
+}  // namespace eddy::detail

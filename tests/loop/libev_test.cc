@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/event_loop.h> promises to programs and libraries that use libev.
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <ev.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <eddy/loop/child.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A C library that watches a descriptor, once.
+struct library {
+  library(journal& n, int descriptor) : note(n) {
+    ev_io_init(
+        &io,
+        [](struct ev_loop* ev, ev_io* w, int) {
+          ev_io_stop(ev, w);
+          static_cast<library*>(w->data)->note("library");
+        },
+        descriptor, EV_READ);
+    io.data = this;
+  }
+  journal& note;
+  ev_io io;
+};
+
+/// Runs an event loop from a loop of the program's own around poll.
+void poll_until(eddy::event_loop& loop, const journal& note, const char* end) {
+  for (int rounds = 0; note.text() != end; ++rounds) {
+    REQUIRE(rounds < 50);
+    struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+    const auto left = loop.next_run();
+    const int limit =
+        left ? static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(*left).count()) : 2000;
+    const bool woken = ::poll(&p, 1, limit) == 1;
+    CHECK((woken || left));  // or it would have slept for ever
+    loop.run_ready();
+  }
+}
+
+}  // namespace
+
+// ---- The native loop
+
+TEST_CASE_FIXTURE(with_loop, "a libev watcher that a handler starts keeps the loop running") {
+  journal note;
+  socket_pair pair;
+  pair.send();
+  library lib(note, pair.near());
+  loop.defer([&] { ev_io_start(loop.native(), &lib.io); });
+  loop.run();
+  CHECK(note == "library");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a libev watcher that a libev callback starts does, too") {
+  journal note;
+  struct chain {
+    journal& note;
+    ev_timer first;
+    ev_timer second;
+  } c{note, {}, {}};
+  ev_timer_init(
+      &c.first,
+      [](struct ev_loop* ev, ev_timer* w, int) {
+        auto& self = *static_cast<chain*>(w->data);
+        self.note("first");
+        ev_timer_start(ev, &self.second);
+      },
+      0.001, 0.);
+  ev_timer_init(
+      &c.second,
+      [](struct ev_loop*, ev_timer* w, int) { static_cast<chain*>(w->data)->note("second"); },
+      0.001, 0.);
+  c.first.data = c.second.data = &c;
+  ev_timer_start(loop.native(), &c.first);
+  loop.run();
+  CHECK(note == "first second");
+}
+
+TEST_CASE_FIXTURE(with_loop, "what a libev callback makes ready runs in the same turn") {
+  struct both {
+    eddy::event_loop& loop;
+    journal note;
+    ev_prepare prepare;
+    ev_timer timer;
+  } b{loop, {}, {}, {}};
+  SUBCASE("a callback before the wait") {
+    ev_prepare_init(&b.prepare, [](struct ev_loop* ev, ev_prepare* w, int) {
+      auto& self = *static_cast<both*>(w->data);
+      self.loop.defer([&self] { self.note("deferred"); });
+      ev_prepare_stop(ev, w);
+    });
+    b.prepare.data = &b;
+    ev_prepare_start(loop.native(), &b.prepare);
+    loop.run_once();
+    CHECK(b.note == "deferred");
+  }
+  SUBCASE("a callback before the wait, which sets a timer") {
+    eddy::timer soon(loop);
+    struct sets {
+      eddy::timer& soon;
+      journal& note;
+    } s{soon, b.note};
+    ev_prepare_init(&b.prepare, [](struct ev_loop* ev, ev_prepare* w, int) {
+      auto& self = *static_cast<sets*>(w->data);
+      self.soon.start(1ms, [&self] { self.note("timer"); });
+      ev_prepare_stop(ev, w);
+    });
+    b.prepare.data = &s;
+    ev_prepare_start(loop.native(), &b.prepare);
+    loop.run();
+    CHECK(b.note == "timer");
+  }
+  SUBCASE("a callback after the wait") {
+    ev_timer_init(
+        &b.timer,
+        [](struct ev_loop*, ev_timer* w, int) {
+          auto& self = *static_cast<both*>(w->data);
+          self.loop.defer([&self] { self.note("deferred"); });
+        },
+        0.001, 0.);
+    b.timer.data = &b;
+    ev_timer_start(loop.native(), &b.timer);
+    loop.run_once();
+    CHECK(b.note == "deferred");
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a libev timer fires in time beside a descriptor that waits") {
+  // While nobody has timers on libev's loop, that waits without a limit.
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  near.wait_readable([](std::error_code) {});
+  eddy::timer sender(loop);
+  sender.start(1ms, [&] { pair.send(); });
+  loop.run();
+
+  journal note;
+  near.wait_readable([](std::error_code) {});
+  near.background(true);
+  ev_timer own;
+  ev_periodic wall;
+  const auto init = [&](double after) {
+    ev_timer_init(
+        &own, [](struct ev_loop*, ev_timer* w, int) { (*static_cast<journal*>(w->data))("own"); },
+        after, 0.);
+    own.data = &note;
+  };
+  SUBCASE("started outside") {
+    init(0.02);
+    ev_timer_start(loop.native(), &own);
+  }
+  SUBCASE("started in a handler") {
+    init(0.02);
+    loop.defer([&] { ev_timer_start(loop.native(), &own); });
+  }
+  SUBCASE("of the wall clock") {
+    ev_periodic_init(
+        &wall,
+        [](struct ev_loop*, ev_periodic* w, int) { (*static_cast<journal*>(w->data))("own"); },
+        ev_time() + 0.02, 0., nullptr);
+    wall.data = &note;
+    ev_periodic_start(loop.native(), &wall);
+  }
+  ::alarm(20);
+  loop.run();
+  ::alarm(0);
+  CHECK(note == "own");
+  near.stop();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a loop that poll runs knows what others have on libev's") {
+  journal note;
+  socket_pair pair;
+  library lib(note, pair.near());
+  ev_timer timer;
+  ev_idle idle;
+  loop.run_ready();
+  loop.run_ready();
+  SUBCASE("a descriptor that is watched from outside") {
+    pair.send();
+    ev_io_start(loop.native(), &lib.io);
+    poll_until(loop, note, "library");
+  }
+  SUBCASE("a descriptor that is watched from a handler, and becomes ready later") {
+    loop.defer([&] { ev_io_start(loop.native(), &lib.io); });
+    eddy::timer sender(loop);
+    sender.start(5ms, [&] { pair.send(); });
+    poll_until(loop, note, "library");
+  }
+  SUBCASE("a timer") {
+    ev_timer_init(
+        &timer, [](struct ev_loop*, ev_timer* w, int) { (*static_cast<journal*>(w->data))("own"); },
+        0.02, 0.);
+    timer.data = &note;
+    ev_timer_start(loop.native(), &timer);
+    const auto left = loop.next_run();
+    REQUIRE(left);
+    CHECK(*left > 0ms);
+    CHECK(*left <= 21ms);
+    poll_until(loop, note, "own");
+  }
+  SUBCASE("an idle watcher") {
+    ev_idle_init(&idle, [](struct ev_loop* ev, ev_idle* w, int) {
+      ev_idle_stop(ev, w);
+      (*static_cast<journal*>(w->data))("idle");
+    });
+    idle.data = &note;
+    ev_idle_start(loop.native(), &idle);
+    CHECK(loop.next_run() == eddy::duration::zero());
+    poll_until(loop, note, "idle");
+  }
+  CHECK_FALSE(loop.next_run());
+  CHECK(loop.count().ready == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "of many libev timers the first is the next run") {
+  std::vector<ev_timer> timers(100);
+  for (std::size_t i = 0; i < timers.size(); ++i) {
+    ev_timer_init(
+        &timers[i], [](struct ev_loop*, ev_timer*, int) {},
+        10. + static_cast<double>((i * 37) % 100), 0.);
+    ev_timer_start(loop.native(), &timers[i]);
+  }
+  const auto left = loop.next_run();
+  REQUIRE(left);
+  CHECK(*left > 9s);
+  CHECK(*left < 11s);
+  eddy::timer own(loop);
+  own.start(5s, [] {});
+  CHECK(*loop.next_run() <= 5s);
+  own.stop();
+  for (ev_timer& t : timers) ev_timer_stop(loop.native(), &t);
+  CHECK_FALSE(loop.next_run());
+}
+
+TEST_CASE_FIXTURE(tidy, "a libev watcher of the distant future is a next run") {
+  eddy::event_loop loop;
+  ev_timer never;
+  ev_timer_init(&never, [](struct ev_loop*, ev_timer*, int) {}, 1e14, 0.);
+  ev_timer_start(loop.native(), &never);
+  const auto left = loop.next_run();
+  REQUIRE(left);
+  CHECK(*left > 1h);
+  ev_timer_stop(loop.native(), &never);
+}
+
+TEST_CASE_FIXTURE(tidy, "a fresh loop's descriptor tells of a post") {
+  eddy::event_loop loop;
+  struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+  bool ran = false;
+  loop.post([&] { ran = true; });
+  CHECK(::poll(&p, 1, 2000) == 1);
+  loop.run_ready();
+  CHECK(ran);
+  CHECK(::poll(&p, 1, 0) == 0);
+}
+
+namespace {
+
+long allocations = 0;
+
+void* counting(void* old, long size) noexcept {
+  ++allocations;
+  if (size != 0) return std::realloc(old, static_cast<std::size_t>(size));
+  std::free(old);
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "libev's allocator stays the program's") {
+  CHECK(holds_in_child([] {
+    ev_set_allocator(&counting);
+    eddy::event_loop loop;
+    const long before = allocations;
+    static_cast<void>(loop.native());
+    std::vector<ev_timer> timers(3000);
+    for (ev_timer& t : timers) {
+      ev_timer_init(&t, [](struct ev_loop*, ev_timer*, int) {}, 100., 0.);
+      ev_timer_start(loop.native(), &t);
+    }
+    return allocations > before;
+  }));
+}
+
+TEST_CASE_FIXTURE(tidy, "libev's words for a failed system call stay the program's") {
+  CHECK(holds_in_child([] {
+    ev_set_syserr_cb([](const char*) noexcept { ::_exit(0); });
+    eddy::event_loop loop;
+    socket_pair pair;
+    eddy::readiness near(loop, pair.near());
+    near.wait_readable([](std::error_code) {});
+    ::close(loop.descriptor());
+    loop.run();
+    return false;  // the callback has ended the process
+  }));
+}
+
+// ---- Adopting
+
+TEST_CASE_FIXTURE(program_loop, "two event loops on one ev_loop are refused with a sentence") {
+  eddy::event_loop loop(ev);
+  dies_saying("a second event_loop was made on one ev_loop",
+              [&] { const eddy::event_loop second(ev); });
+}
+
+TEST_CASE_FIXTURE(program_loop, "an ev_loop that was let go may be adopted again") {
+  for (int times = 0; times < 3; ++times) {
+    eddy::event_loop loop(ev);
+    bool ran = false;
+    loop.defer([&] { ran = true; });
+    ev_run(ev, 0);
+    CHECK(ran);
+  }
+}
+
+TEST_CASE_FIXTURE(tidy, "no ev_loop at all is refused with a sentence") {
+  dies_saying("event_loop was given no ev_loop", [] {
+    struct ev_loop* const none = nullptr;
+    const eddy::event_loop loop(none);
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "an adopted loop that goes leaves nothing in the program's epoll set") {
+  struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
+  int set = -1;
+  std::optional<eddy::remote> way_in;
+  {
+    eddy::event_loop loop(ev);
+    set = loop.descriptor();
+    way_in = loop.remote();  // keeps the loop's wake-up descriptor open
+    ev_run(ev, EVRUN_NOWAIT);
+    loop.post([] {});
+  }
+  epoll_event left{};
+  CHECK(::epoll_wait(set, &left, 1, 0) == 0);
+  way_in.reset();
+  ev_loop_destroy(ev);
+}
+
+TEST_CASE_FIXTURE(tidy, "libev's default loop, which reaps all children, loses no status") {
+  // In a child: libev's handler for SIGCHLD stays.
+  CHECK(holds_in_child([] {
+    struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
+    int right = 0;
+    {
+      eddy::event_loop loop(ev);
+      const auto start = [](int code) {
+        const ::pid_t pid = ::fork();
+        if (pid == 0) ::_exit(code);
+        return pid;
+      };
+      const auto count = [&right](int code) {
+        return [&right, code](eddy::result<eddy::exit_status> end) {
+          if (end && end->code == code) ++right;
+        };
+      };
+      // The status comes while somebody waits, ...
+      std::vector<std::unique_ptr<eddy::child>> all;
+      for (int code = 1; code <= 20; ++code) {
+        all.push_back(std::make_unique<eddy::child>(loop, start(code)));
+        all.back()->start(count(code));
+      }
+      ev_run(ev, 0);
+      // ... before anybody waits, ...
+      const ::pid_t pid = start(42);
+      eddy::child early(loop, pid);
+      eddy::timer turns(loop);
+      turns.start(50ms, [] {});
+      ev_run(ev, 0);
+      early.start(count(42));
+      ev_run(ev, 0);
+      // ... and before there is a `child`.
+      const ::pid_t gone = start(43);
+      turns.start(50ms, [] {});
+      ev_run(ev, 0);
+      eddy::child late(loop, gone);
+      late.start(count(43));
+      ev_run(ev, 0);
+      bool refused = false;
+      try {
+        eddy::child again(loop, gone);
+      } catch (const std::system_error&) {
+        refused = true;
+      }
+      right += refused ? 1 : 0;
+    }
+    ev_loop_destroy(ev);
+    return right == 23;
+  }));
+}
+
+// ---- What would stop the program in libev
+
+TEST_CASE_TEMPLATE("a copy of a closed descriptor makes no loop spin", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  auto near = std::make_unique<eddy::readiness>(on.loop, pair.near());
+  near->wait_readable([](std::error_code) {});
+  on.loop.run_ready();
+  const int copy = ::dup(pair.near());
+  SUBCASE("watched no more when it is closed") {
+    near.reset();
+    pair.close_near();
+  }
+  SUBCASE("closed under the watch") {
+    pair.close_near();
+    near.reset();
+  }
+  pair.send();
+  int turns = 0;
+  eddy::timer end(on.loop);
+  end.start(50ms, [] {});
+  while (end.active() && turns < 1000) {
+    ++turns;
+    on.loop.run_once();
+  }
+  CHECK(turns < 10);
+  end.stop();
+  ::close(copy);
+}
+
+TEST_CASE_TEMPLATE("a number that is used again works at once, a copy of the old one left or not",
+                   Loop, ANY_LOOP) {
+  for (const bool copied : {false, true}) {
+    Loop on;
+    journal note;
+    socket_pair old;
+    eddy::readiness first(on.loop, old.near());
+    first.wait_readable([&](std::error_code e) { note(e ? "told" : "wrong"); });
+    on.loop.run_ready();
+    const int copy = copied ? ::dup(old.near()) : -1;
+    const int number = old.near();
+    old.close_near();
+    {
+      socket_pair fresh;
+      REQUIRE(fresh.near() == number);
+      eddy::readiness second(on.loop, number);
+      second.wait_readable([&](std::error_code e) { note(e ? "wrong" : fresh.receive().c_str()); });
+      eddy::timer sender(on.loop);
+      sender.start(1ms, [&] { fresh.send("fresh"); });
+      on.run();
+    }
+    CHECK(note == "told fresh");
+    if (copied) ::close(copy);
+  }
+}
+
+TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may go", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  journal note;
+  auto reader = std::make_unique<eddy::readiness>(on.loop, pair.near());
+  eddy::readiness writer(on.loop, pair.near());
+  pair.fill();
+  reader->wait_readable([](std::error_code) {});
+  writer.wait_writable([&](std::error_code e) { note(e ? "told" : "wrong"); });
+  on.loop.run_ready();
+  pair.close_near();
+  reader.reset();
+  on.run();
+  CHECK(note == "told");
+}
