@@ -138,6 +138,10 @@ public:
       adapted_wait& self;
       operator cancel() { return self.start_(self.make_completer()); }
     };
+    if (frame::dropped()) {
+      by.promise().waits_for(*this);
+      return true;
+    }
     cancel_.emplace(made{*this});
     if (this->result_ && frame::may_go_on()) return false;
     this->waiter_ = &by.promise();

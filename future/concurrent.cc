@@ -11,10 +11,7 @@ void check_limit(std::size_t limit) {
 
 bool room_wait::begin_next() noexcept {
   if (next_ != nullptr) begin(*std::exchange(next_, nullptr));
-  if (has_to_wait()) return true;
-  if (frame::may_go_on()) return false;
-  event_loop::current()->ready(waiter());
-  return true;
+  return has_to_wait();
 }
 
 }  // namespace eddy::detail

@@ -7,8 +7,9 @@ namespace eddy::detail {
 
 sleep_wait::sleep_wait(sleep_operation what) : timer_node(current_loop("sleep"), &go_on) {
   const auto packed = static_cast<duration::rep>(what);
-  set(time_point(duration(packed >> 1)),
-      (packed & 1) != 0 ? resolution::fine : resolution::millisecond);
+  const time_point until{duration(packed >> 1)};
+  if (until <= loop().now()) return;
+  set(until, (packed & 1) != 0 ? resolution::fine : resolution::millisecond);
 }
 
 void sleep_wait::describe(std::string& out, int) const {

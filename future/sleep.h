@@ -33,12 +33,14 @@ class sleep_wait final : public wait, private timer_node {
 public:
   explicit sleep_wait(sleep_operation);
 
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  /// A time that has come need not be waited for.
+  [[nodiscard]] bool await_ready() const noexcept { return !pending() && frame::may_go_on(); }
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     waiter_ = &by.promise();
     waiter_->waits_for(*this);
+    if (!pending()) loop().ready(*waiter_);
   }
 
   void await_resume() const noexcept {}
@@ -57,7 +59,8 @@ inline sleep_wait operator co_await(sleep_operation what) { return sleep_wait(wh
 
 }  // namespace detail
 
-/// `co_await sleep(1s)` goes on when that time has passed since the call.
+/// `co_await sleep(1s)` goes on when that time has passed since the call. A delay
+/// of zero or less is over at once, as is a time that has come.
 template <class Rep, class Period>
   requires std::convertible_to<std::chrono::duration<Rep, Period>, duration>
 [[nodiscard]] detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay,

@@ -177,9 +177,7 @@ public:
   bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
     frame& parent = by.promise();
     parent.waits_for(*this);
-    if (!child_->start(parent)) return true;
-    parent.waits_no_more();
-    return false;
+    return !child_->start(parent) || parent.waits_its_turn();
   }
 
   T await_resume() { return static_cast<task_promise<T>*>(child_)->get(); }

@@ -107,13 +107,16 @@ event_loop::~event_loop() {
 
 void event_loop::drop_queue() noexcept {
   raised_.withdraw();
-  while (ready_.linked()) {
-    auto& node = static_cast<ready_node&>(*ready_.next);
-    node.unlink();
-    if (node.run_ == &deferred::run) {
-      delete static_cast<deferred*>(&node);
-    } else {
-      detail::mailbox::drop(node);
+  queues_[others].splice_back(arrived_);
+  for (detail::link& queue : queues_) {
+    while (queue.linked()) {
+      auto& node = static_cast<ready_node&>(*queue.next);
+      node.unlink();
+      if (node.run_ == &deferred::run) {
+        delete static_cast<deferred*>(&node);
+      } else {
+        detail::mailbox::drop(node);
+      }
     }
   }
 }
@@ -144,11 +147,11 @@ time_point event_loop::after(duration delay) const noexcept {
 }
 
 bool event_loop::has_work() const noexcept {
-  return ready_.linked() || arrived_.linked() || (signals_ && signals_->pending());
+  return queued() || arrived_.linked() || more_due_ || (signals_ && signals_->pending());
 }
 
 bool event_loop::alive() const noexcept {
-  if (ready_.linked() || arrived_.linked() || waits_ != 0 || keepers_ != 0 || !mailbox_->empty())
+  if (waits_ != 0 || keepers_ != 0 || queued() || arrived_.linked() || !mailbox_->empty())
     return true;
   if (timers_.foreground() == 0) return false;
   if (clock_ == nullptr || clock_->when_idle() == manual_clock::idle::jump) return true;
@@ -157,47 +160,104 @@ bool event_loop::alive() const noexcept {
 
 void event_loop::gather() {
   now_known_ = false;
-  if (timers_.size() != 0) {
-    while (timer_node* const due = timers_.take_due(now())) ready_.push_back(*due);
+  if (!queues_[timers].linked()) {
+    more_due_ = false;
+    if (timers_.size() != 0) take_due_timers();
   }
   if (observer_ != nullptr && arrived_.linked()) [[unlikely]]
-    observer_->choose(arrived_, ready_);
+    observer_->choose(arrived_, queues_[arrivals]);
   else
-    ready_.splice_back(arrived_);
+    queues_[arrivals].splice_back(arrived_);
   if (signals_) signals_->gather(*this);
-  mailbox_->take(ready_);
+  mailbox_->take(queues_[posts]);
+}
+
+void event_loop::take_due_timers() noexcept {
+  // No more than a turn may run: of a million, the others stay in their heap.
+  for (int room = budget / 4; room != 0; --room) {
+    timer_node* const due = timers_.take_due(now());
+    if (due == nullptr) return;
+    queues_[timers].push_back(*due);
+  }
+  more_due_ = true;
+}
+
+bool event_loop::time_is_over() noexcept {
+  constexpr std::chrono::microseconds turn{500};
+  constexpr std::chrono::microseconds slow{100};
+  unlooked_ = unlooked_most_;
+  if (clock_ != nullptr) return false;
+  const time_point at = std::chrono::steady_clock::now();
+  if (!turn_began_) {
+    turn_began_ = at;
+  } else {
+    // Where handlers take long, each is looked at; where they don't, the look would
+    // be a good part of what they cost.
+    unlooked_most_ = at - looked_at_ > slow ? std::max(unlooked_most_ / 4, 1)
+                                            : std::min(unlooked_most_ * 2, most_unlooked);
+  }
+  looked_at_ = at;
+  unlooked_ = unlooked_most_;
+  return at - *turn_began_ >= turn;
+}
+
+/// Runs entries of one queue until they have spent so much, and says how much.
+template <bool Observed>
+int event_loop::run_some(detail::link& queue, int most) {
+  int spent = 0;
+  try {
+    while (queue.linked() && spent < most && halt_ == 0) {
+      if constexpr (Observed) {
+        observer_->at_point();
+        if (!queue.linked() || halt_ != 0) break;
+      }
+      auto& node = static_cast<ready_node&>(*queue.next);
+      __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
+      node.unlink();
+      left_ = share - 1;
+      node.run_(node);
+      spent += share - left_;
+    }
+    return spent;
+  } catch (...) {
+    if (!on_exception_.present()) throw;
+    on_exception_.call(true, std::current_exception());
+    return spent + share;
+  }
 }
 
 template <bool Observed>
-void event_loop::run_queue_as() {
+bool event_loop::run_queues_as() {
   halt_ &= stop_asked;
+  turn_began_.reset();
+  unlooked_ = unlooked_most_;
   int left = budget;
-  for (;;) {
-    try {
-      while (ready_.linked() && left > 0 && halt_ == 0) {
-        if constexpr (Observed) {
-          observer_->at_point();
-          if (!ready_.linked() || halt_ != 0) break;
-        }
-        --left;
-        auto& node = static_cast<ready_node&>(*ready_.next);
-        __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
-        node.unlink();
-        node.run_(node);
+  bool over = false;
+  bool any = false;
+  for (bool first = true; queued(); first = false) {
+    for (detail::link& queue : queues_) {
+      for (int quantum = share; queue.linked() && quantum > 0;) {
+        // Each kind has one at least, also in a turn that is over.
+        const int spent = run_some<Observed>(queue, over ? 1 : std::min(quantum, unlooked_));
+        any = true;
+        quantum -= spent;
+        left -= spent;
+        over = over || left <= 0 || ((unlooked_ -= spent) <= 0 && time_is_over());
+        if (halt_ != 0) return true;
+        if (over) break;
       }
-      if constexpr (Observed) observer_->at_point();
-      return;
-    } catch (...) {
-      if (!on_exception_.present()) throw;
-      on_exception_.call(true, std::current_exception());
+      if (over && !first) return true;
     }
+    if (over) return true;
   }
+  if constexpr (Observed) observer_->at_point();
+  return any;
 }
 
-void event_loop::run_queue() {
+bool event_loop::run_queues() {
   if (observer_ != nullptr) [[unlikely]]
-    return run_queue_as<true>();
-  run_queue_as<false>();
+    return run_queues_as<true>();
+  return run_queues_as<false>();
 }
 
 bool event_loop::turn(bool may_wait) {
@@ -215,21 +275,19 @@ bool event_loop::turn(bool may_wait) {
   if (wait) wait = mailbox_->sleep();
   engine_->poll(wait);
   gather();
-  if (jump && !ready_.linked()) {
+  if (jump && !has_work()) {
     clock_->advance_to(timers_.first()->deadline());
     gather();
   }
-  const bool worked = ready_.linked();
-  if (wait && !worked && observer_ != nullptr) [[unlikely]]
+  if (wait && observer_ != nullptr && !has_work()) [[unlikely]]
     observer_->waited_in_vain();
-  run_queue();
-  return worked;
+  return run_queues();
 }
 
 void event_loop::adopted_turn() {
   const runs_here here(*this);
   gather();
-  run_queue();
+  run_queues();
   settle_delays();
   halt_ = 0;
 }
@@ -317,7 +375,9 @@ struct ev_loop* event_loop::native() noexcept { return engine_->native(); }
 
 event_loop::counts event_loop::count() const noexcept {
   counts c{.ready = 0, .timers = timers_.size(), .waiting = waits_, .tasks = inspectables_};
-  for (const detail::link* l = ready_.next; l != &ready_; l = l->next) ++c.ready;
+  for (const detail::link& queue : queues_) {
+    for (const detail::link* l = queue.next; l != &queue; l = l->next) ++c.ready;
+  }
   return c;
 }
 

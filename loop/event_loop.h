@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -44,15 +45,19 @@ class inspectable;
 /// The order of one turn:
 ///
 /// 1. Wait, unless something is ready.
-/// 2. Queue what has come: first the timers that are due, by deadline and then
-///    by order of starting; then descriptors, signals, files and children in
-///    the order the kernel reports them; then posted functions in their order.
-/// 3. Run the ready queue, first in first out, but no more than `budget`
-///    entries, and none after one that calls `end_turn`, as a coroutine does that
-///    need not wait for long; the rest waits for the next turn, so that no flood
-///    of ready work keeps timers and descriptors out.
+/// 2. Run, in this order: the timers that are due, by deadline and then by order
+///    of starting; descriptors, signals, files and children in the order the
+///    kernel reports them; posted functions in their order; the ready queue,
+///    first in first out.
 ///
-/// What a handler makes ready joins the end of the queue. No handler runs
+/// A turn is bounded, so that no flood keeps timers and descriptors out. It ends
+/// after `budget` operations, or after about half a millisecond, on the clock of
+/// the system. What is left waits for the next turn, which looks at timers and
+/// descriptors first. Where there is much of several kinds, they take turns: each
+/// time `share` operations of one kind. An operation is a call of a handler, a
+/// `co_await` that completes, or 2 KiB of bytes that are read or written.
+///
+/// What a handler makes ready joins the end of the ready queue. No handler runs
 /// inside the call that registered it, and a handler may destroy anything but
 /// the loop, its own object too.
 ///
@@ -67,8 +72,10 @@ class inspectable;
 /// One loop runs on one thread; each thread may have its own.
 class event_loop {
 public:
-  /// How many entries of the ready queue run in one turn.
-  static constexpr int budget = 256;
+  /// How many operations a turn has.
+  static constexpr int budget = 1024;
+  /// How many of them a handler or a coroutine has, before it lets others run.
+  static constexpr int share = 32;
 
   /// Errors: `std::system_error` if no descriptor is free; `std::bad_alloc`.
   event_loop();
@@ -109,6 +116,17 @@ public:
   /// that has taken its time.
   void end_turn() noexcept { halt_ |= turn_ended; }
 
+  /// Counts an operation of the handler or coroutine that runs. False if it has
+  /// had its share and should let others run: a coroutine by `yield`, a handler by
+  /// `defer`. Every `co_await` of eddy's own counts by itself.
+  [[nodiscard]] bool may_go_on() noexcept { return --left_ > 0; }
+
+  /// Has what runs let others run at its next operation.
+  void forbid_going_on() noexcept { left_ = 0; }
+
+  /// Counts bytes that were read or written.
+  void charge(std::size_t bytes) noexcept { left_ -= static_cast<int>(bytes >> 11); }
+
   /// Whether the last run ended with `stop`.
   [[nodiscard]] bool stopped() const noexcept { return (halt_ & stop_asked) != 0; }
 
@@ -125,7 +143,7 @@ public:
   /// Puts `node`, which is in no queue, at the end of the ready queue.
   void ready(ready_node& node) noexcept {
     if (parked_) unpark();
-    ready_.push_back(node);
+    queues_[others].push_back(node);
   }
 
   /// Calls `function` on the loop's thread: `remote::post`. Threads: any.
@@ -216,10 +234,16 @@ private:
   bool turn(bool may_wait);
   void adopted_turn();
   void gather();
+  void take_due_timers() noexcept;
   static void put_first(detail::link& list, ready_node& node) noexcept { list.push_front(node); }
-  void run_queue();
+  /// Puts `node` behind the descriptors that are ready.
+  void arrive(ready_node& node) noexcept { queues_[arrivals].push_back(node); }
+  bool run_queues();
   template <bool Observed>
-  void run_queue_as();
+  bool run_queues_as();
+  template <bool Observed>
+  int run_some(detail::link& queue, int most);
+  [[nodiscard]] bool time_is_over() noexcept;
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   /// Whether `run` goes on: also for what somebody else has on libev's loop.
@@ -233,6 +257,15 @@ private:
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;
   static const void* this_thread() noexcept { return static_cast<const void*>(&running_); }
 
+  // What is to run, by its kind: timers; descriptors, signals, files and children;
+  // posted functions; and all else.
+  enum kind : std::uint8_t { timers, arrivals, posts, others };
+  [[nodiscard]] bool queued() const noexcept {
+    return queues_[timers].linked() || queues_[arrivals].linked() || queues_[posts].linked() ||
+           queues_[others].linked();
+  }
+
+  static constexpr int most_unlooked = 16;
   static constexpr std::uint8_t stop_asked = 1;
   static constexpr std::uint8_t turn_ended = 2;
   [[noreturn]] static void wrong_thread() noexcept;
@@ -248,14 +281,20 @@ private:
     std::exception_ptr error;
   };
 
-  detail::link ready_;
+  std::array<detail::link, 4> queues_;
   raised raised_;
   bool parked_ = false;     // the program's ev_run has to be told when work turns up
   bool now_known_ = false;  // until the next wait
   std::uint8_t halt_ = 0;   // why no more of the queue is to run
   bool in_turn_ = false;
+  bool more_due_ = false;  // timers, than are in the queue
+  int left_ = 0;           // operations of what runs
+  int unlooked_ = 0;       // that may be done before the next look at the clock
+  int unlooked_most_ = most_unlooked;
+  std::optional<time_point> turn_began_;  // as far as the clock was looked at
+  time_point looked_at_{};
   time_point now_{};
-  detail::link arrived_;  // descriptors' nodes, before they are queued
+  detail::link arrived_;  // from the engine, before it joins the arrivals
   detail::timer_queue timers_;
   std::size_t waits_ = 0;    // that keep the loop alive
   std::size_t watches_ = 0;  // all

@@ -15,10 +15,11 @@ void branch_base::ended() noexcept {
   }
 }
 
-void branches::begin(branch_base& which) noexcept {
+void branches::begin(branch_base& which, bool at_once) noexcept {
   which.all_ = this;
   which.waiter_ = waiter_;
   ++left_;
+  if (!at_once) return which.child_->start_later(which);
   if (!which.child_->start(which)) return;
   frame& child = *std::exchange(which.child_, nullptr);
   const bool is_value = which.take_from(child);
@@ -27,7 +28,11 @@ void branches::begin(branch_base& which) noexcept {
 }
 
 void branches::begin_all() noexcept {
-  for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) begin(*b);
+  // Of a range of a million, the loop runs most: they would be too much at once.
+  int at_once = event_loop::share;
+  for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) {
+    begin(*b, at_once-- > 0 || frame::may_go_on());
+  }
 }
 
 void branches::cancel_all() noexcept {

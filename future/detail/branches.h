@@ -80,12 +80,11 @@ protected:
     waiter_ = &waiter;
     waiter_->waits_for(*this);
   }
-  void begin(branch_base& which) noexcept;
+  void begin(branch_base& which, bool at_once = true) noexcept;
   void begin_all() noexcept;
   bool has_to_wait() noexcept {  // and if not, it goes on
     waiting_ = !over();
-    if (!waiting_) waiter_->waits_no_more();
-    return waiting_;
+    return waiting_ || waiter_->waits_its_turn();
   }
 
   /// Whether there is nothing to wait for: no more than `enough` are left.

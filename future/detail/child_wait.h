@@ -25,9 +25,7 @@ protected:
   /// True if `waiter` has to wait.
   bool begin(frame& waiter) noexcept {
     waiter.waits_for(*this);
-    if (!child_->start(waiter)) return true;
-    waiter.waits_no_more();
-    return false;
+    return !child_->start(waiter) || waiter.waits_its_turn();
   }
 
   void cancel() noexcept {

@@ -99,6 +99,7 @@ public:
   explicit foreign_wait(Awaitable&& a) : inner_(get_awaiter(std::forward<Awaitable>(a))) {}
 
   [[nodiscard]] bool await_ready() {
+    if (frame::dropped()) return false;
     ready_ = static_cast<bool>(inner_.await_ready());
     return ready_ && frame::may_go_on();
   }
@@ -109,7 +110,9 @@ public:
     frame& sleeper = by.promise();
     if constexpr (std::is_convertible_v<answer, std::coroutine_handle<>>) {
       std::coroutine_handle<> next = std::noop_coroutine();
-      if (ready_) {
+      if (frame::dropped()) {
+        // It goes now.
+      } else if (ready_) {
         event_loop::current()->ready(sleeper);
       } else {
         waker_ = make_waker(&sleeper);
@@ -118,7 +121,7 @@ public:
       sleeper.waits_for(*this);
       return next;
     } else {
-      if (!ready_) {
+      if (!ready_ && !frame::dropped()) {
         waker_ = make_waker(&sleeper);
         if constexpr (std::is_void_v<answer>) {
           inner_.await_suspend(waker_.get());

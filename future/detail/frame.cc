@@ -35,11 +35,15 @@ bool frame::start_later() noexcept {
   return false;
 }
 
+bool frame::wait_its_turn() noexcept {
+  event_loop::current()->ready(*this);
+  return true;
+}
+
 void frame::resume(frame& first) noexcept {
   activation& here = frames_here.top;
   if (here.current != nullptr) return resume_nested(first);
   here.stack_end = static_cast<const char*>(__builtin_frame_address(0)) - stack_room;
-  here.spent = 0;
   here.current = &first;
   do {
     here.current->waits_for_ = 0;
@@ -47,11 +51,6 @@ void frame::resume(frame& first) noexcept {
     here.current = std::exchange(here.next, nullptr);
     if (here.chores) do_chores();
   } while (here.current != nullptr);
-}
-
-bool frame::spent_all() noexcept {
-  event_loop::current()->end_turn();
-  return false;
 }
 
 void frame::resume_nested(frame& first) noexcept {

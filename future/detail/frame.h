@@ -14,6 +14,7 @@
 #include <eddy/future/detail/inherited.h>
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/event_loop.h>
 #include <eddy/loop/ready.h>
 
 namespace eddy::detail {
@@ -119,9 +120,9 @@ private:
 /// What runs on this thread.
 struct activation {
   frame* current = nullptr;         // which runs, or has come to its end; null if none does
-  const char* stack_end = nullptr;  // how far awaited coroutines may start on its stack
+  const char* stack_end = nullptr;  // how far awaited coroutines may start on its stack:
+                                    // not at all, when what runs was dropped
   frame* next = nullptr;            // goes on when it is off the stack
-  unsigned spent = 0;               // of the budget
   bool chores = false;              // whether there is something of these:
   frame* retired = nullptr;         // has ended, and is to be destroyed when off the stack
   future_core* ended = nullptr;     // the task behind it has ended
@@ -159,6 +160,11 @@ public:
   bool start(frame& parent) noexcept { return start(to_uint(&parent)); }
   /// The same; `then` is told of a later end.
   bool start(ending& then) noexcept { return start(to_uint(&then) | for_ending); }
+  /// The same from the ready queue.
+  void start_later(ending& then) noexcept {
+    then_ = to_uint(&then) | for_ending;
+    start_later();
+  }
 
   /// Destroys `top`, which waits, has ended or has not begun, and everything
   /// under it, innermost first.
@@ -177,9 +183,10 @@ public:
   }
 
   /// Whether the running coroutine may complete one more operation without
-  /// waiting; after `budget` of them it has to let others run, and the turn ends.
-  static bool may_go_on() noexcept { return ++frames_here.top.spent < budget || spent_all(); }
-  static constexpr unsigned budget = 128;
+  /// waiting; if not, it waits in the ready queue. Never, once it was dropped.
+  static bool may_go_on() noexcept { return event_loop::current()->may_go_on(); }
+  /// Whether the running coroutine was dropped: it goes as soon as it waits.
+  static bool dropped() noexcept { return frames_here.top.dropped != nullptr; }
 
   /// What holds for the one that runs.
   [[nodiscard]] static ambient ambient_here() noexcept;
@@ -220,6 +227,14 @@ public:
   void waits_for(wait& w) noexcept { waits_for_ = to_uint(&w); }
   void waits_for(child_owner& c) noexcept { waits_for_ = to_uint(&c) | for_child; }
   void waits_no_more() noexcept { waits_for_ = 0; }
+
+  /// What it waits for has ended without waiting. True if it has to wait all the
+  /// same, in the ready queue, because it has had its share or was dropped.
+  bool waits_its_turn() noexcept {
+    if (!may_go_on()) return wait_its_turn();
+    waits_no_more();
+    return false;
+  }
 
   /// It waits for this, which has work to do first: when it is queued, the loop
   /// calls `work` with it. That finds this by `waiting_for` and at the end calls
@@ -274,9 +289,9 @@ private:
   static void destroy_all(frame& top) noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
-  [[gnu::cold]] static bool spent_all() noexcept;
   bool start(std::uintptr_t then) noexcept;
   bool start_later() noexcept;
+  bool wait_its_turn() noexcept;
   void tell_end() noexcept;
   /// Nobody has taken it.
   [[gnu::cold]] void raise_error() noexcept;

@@ -80,6 +80,8 @@ void future_core::drop() noexcept {
   }
   if (holds == nullptr) return drop_body();
   dropping_ = true;
+  loop().forbid_going_on();
+  holds->stack_end = reinterpret_cast<const char*>(UINTPTR_MAX);
   next_dropped_ = std::exchange(holds->dropped, this);
   holds->chores = true;
 }

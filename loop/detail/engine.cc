@@ -382,11 +382,13 @@ void engine::poll(bool may_wait) {
     may_wait = arm(may_wait);
     // What came earlier and still waits for its turn would come again; and without
     // a watch there is nothing to look for.
-    if (!may_wait && ((active_ == 0 && !observed_) || loop_->arrived_.linked())) return;
+    if (!may_wait &&
+        ((active_ == 0 && !observed_) || loop_->queues_[event_loop::arrivals].linked()))
+      return;
     set_endless(may_wait);
   }
   may_wait_ = may_wait;
-  backlog_ = loop_->arrived_.linked();
+  backlog_ = loop_->queues_[event_loop::arrivals].linked();
   reflect_alive();
   struct collected {
     engine& self;
@@ -432,7 +434,7 @@ void engine::before_wait() noexcept {
   if (asking_) return ev_break(ev_, EVBREAK_ONE);
   if (!in_poll_) {
     may_wait_ = true;
-    backlog_ = loop_->arrived_.linked();
+    backlog_ = loop_->queues_[event_loop::arrivals].linked();
     try {
       renew();
     } catch (...) {

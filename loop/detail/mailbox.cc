@@ -139,7 +139,7 @@ void mailbox::sheet::run(ready_node& node) {
     }
   };
   const one now(self, *loop.mailbox_);
-  if (self.next_ != self.count_) loop.ready_.push_front(self);
+  if (self.next_ != self.count_) loop.queues_[event_loop::posts].push_front(self);
   (*now.function)();
 }
 mailbox::sheet& mailbox::pen::turn(mailbox& to) {

@@ -164,7 +164,7 @@ void signal_hub::gather(event_loop& loop) noexcept {
     link& watchers = watchers_[static_cast<std::size_t>(std::countr_zero(come))];
     for (link* l = watchers.next; l != &watchers; l = l->next) {
       signal& watcher = *static_cast<signal::place*>(l)->owner;
-      if (!watcher.queued()) loop.ready(watcher);
+      if (!watcher.queued()) loop.arrive(watcher);
     }
     come &= come - 1;
   }

@@ -124,15 +124,20 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
   }
   place(which) = &op;
   op.active_ = true;
-  if (!tries || exhausted(which)) {
-    wait(which, op);
+  if (!tries) {
+    watch_.wait(which, op.node());
   } else {
-    loop().ready(op.node());
+    wait(which, op);
   }
 }
 
 void open_socket::wait(direction which, operation& op) noexcept {
-  if (!on_hold()) watch_.wait(which, op.node());
+  if (on_hold()) return;
+  if (exhausted(which)) {
+    watch_.wait(which, op.node());
+  } else {
+    loop().ready(op.node());
+  }
 }
 
 void open_socket::finish(direction which, operation& op) noexcept {

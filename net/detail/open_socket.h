@@ -76,7 +76,7 @@ public:
   /// `tries` and the last call left something, or when the socket is ready. One
   /// of a callback is owned from here on.
   void start(direction which, operation& op, bool tries) noexcept;
-  /// It waits again.
+  /// It waits again, or only lets others run if the last call left something.
   void wait(direction which, operation& op) noexcept;
   /// It has its result.
   void finish(direction which, operation& op) noexcept;

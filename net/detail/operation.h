@@ -23,7 +23,7 @@ namespace eddy::detail {
 
 /// What an operation does: the system call and its arguments. `attempt` makes
 /// the call; it gives the error, or zero, and then `take` the value; or nothing
-/// if it has to wait.
+/// if it has to wait, or is to let others run first because it has had its share.
 template <class Call>
 concept socket_call = std::move_constructible<Call> && requires(Call& call, open_socket& socket) {
   typename Call::value;

@@ -18,8 +18,10 @@ namespace {
 constexpr auto reading = readiness::direction::read;
 constexpr auto writing = readiness::direction::write;
 
-// How many buffers one system call takes.
+// How many buffers one system call takes, and how many bytes: a reader that keeps up
+// can hold a single call for as long as there is something to write.
 constexpr std::size_t most_buffers = 64;
+constexpr std::size_t most_bytes = std::size_t{256} * 1024;
 
 /// The call again if a signal interrupted it.
 template <class Call>
@@ -36,6 +38,7 @@ bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 std::optional<int> judge(open_socket& socket, ssize_t written, std::size_t wanted) noexcept {
   if (written < 0 && !would_block()) return errno;
   socket.set_exhausted(writing, written < 0 || static_cast<std::size_t>(written) < wanted);
+  if (written > 0) socket.loop().charge(static_cast<std::size_t>(written));
   return std::nullopt;
 }
 
@@ -46,6 +49,7 @@ read_call::read_call(mutable_buffer into) noexcept : data_(into.data()), size_(i
 }
 
 std::optional<int> read_call::attempt(open_socket& socket) {
+  size_ = std::min(size_, most_bytes);
   const ssize_t n = uninterrupted([&] { return os().read(socket.descriptor(), data_, size_); });
   if (n < 0) {
     if (!would_block()) return errno;
@@ -55,6 +59,7 @@ std::optional<int> read_call::attempt(open_socket& socket) {
   // At the end there is nothing to wait for.
   const auto count = static_cast<std::size_t>(n);
   socket.set_exhausted(reading, n != 0 && count < size_);
+  socket.loop().charge(count);
   size_ = count;
   return 0;
 }
@@ -74,45 +79,61 @@ std::optional<int> write_call::attempt(open_socket& socket) {
 }
 
 std::optional<int> write_call::attempt_one(open_socket& socket) {
-  if (left_ == 0) return 0;
-  const ssize_t n =
-      uninterrupted([&] { return os().send(socket.descriptor(), first_, left_, MSG_NOSIGNAL); });
-  const auto error = judge(socket, n, left_);
-  if (n < 0) return error;
-  first_ = static_cast<const std::byte*>(first_) + n;
-  left_ -= static_cast<std::size_t>(n);
-  if (left_ != 0) return std::nullopt;
-  return 0;
-}
-
-std::optional<int> write_call::attempt_several(open_socket& socket) {
-  while (skip(0)) {
-    std::array<iovec, most_buffers> parts;
-    const std::size_t count = std::min(left_, most_buffers);
-    const auto* const buffers = static_cast<const const_buffer*>(first_);
-    std::size_t wanted = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t begun = i == 0 ? begun_ : 0;
-      parts[i].iov_base = const_cast<std::byte*>(buffers[i].data() + begun);
-      parts[i].iov_len = buffers[i].size() - begun;
-      wanted += parts[i].iov_len;
-    }
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = count;
-    const ssize_t n = uninterrupted(
-        [&] { return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL); });
+  while (left_ != 0) {
+    const std::size_t wanted = std::min(left_, most_bytes);
+    const ssize_t n =
+        uninterrupted([&] { return os().send(socket.descriptor(), first_, wanted, MSG_NOSIGNAL); });
     const auto error = judge(socket, n, wanted);
     if (n < 0) return error;
-    if (skip(static_cast<std::size_t>(n)) && socket.exhausted(writing)) return std::nullopt;
+    first_ = static_cast<const std::byte*>(first_) + n;
+    left_ -= static_cast<std::size_t>(n);
+    if (left_ != 0 && (socket.exhausted(writing) || !socket.loop().may_go_on())) {
+      return std::nullopt;
+    }
   }
   return 0;
 }
 
-/// Goes past what was written, and past empty buffers; false at the end.
-bool write_call::skip(std::size_t written) noexcept {
+std::optional<int> write_call::attempt_several(open_socket& socket) {
+  skip(0);
+  while (left_ != 0) {
+    const auto* const buffers = static_cast<const const_buffer*>(first_);
+    std::array<iovec, most_buffers> parts;
+    std::size_t count = 0;
+    std::size_t wanted = 0;
+    for (; count < std::min(left_, most_buffers) && wanted < most_bytes; ++count) {
+      const std::size_t begun = count == 0 ? begun_ : 0;
+      const std::size_t size = std::min(buffers[count].size() - begun, most_bytes - wanted);
+      parts[count].iov_base = const_cast<std::byte*>(buffers[count].data() + begun);
+      parts[count].iov_len = size;
+      wanted += size;
+    }
+    ssize_t n = 0;
+    if (wanted == 0) {
+      // Empty ones, of which there may be millions.
+      first_ = buffers + count;
+      left_ -= count;
+    } else {
+      msghdr message{};
+      message.msg_iov = parts.data();
+      message.msg_iovlen = count;
+      n = uninterrupted(
+          [&] { return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL); });
+      const auto error = judge(socket, n, wanted);
+      if (n < 0) return error;
+      skip(static_cast<std::size_t>(n));
+    }
+    if (left_ != 0 && (socket.exhausted(writing) || !socket.loop().may_go_on())) {
+      return std::nullopt;
+    }
+  }
+  return 0;
+}
+
+/// Goes past what was written, and past the empty buffers right after it.
+void write_call::skip(std::size_t written) noexcept {
   const auto* buffer = static_cast<const const_buffer*>(first_);
-  for (; left_ != 0; ++buffer, --left_) {
+  for (std::size_t passed = 0; left_ != 0 && passed <= most_buffers; ++passed) {
     const std::size_t rest = buffer->size() - begun_;
     if (rest > written) {
       begun_ += written;
@@ -120,9 +141,10 @@ bool write_call::skip(std::size_t written) noexcept {
     }
     written -= rest;
     begun_ = 0;
+    ++buffer;
+    --left_;
   }
   first_ = buffer;
-  return left_ != 0;
 }
 
 std::optional<int> connect_call::attempt(open_socket& socket) {

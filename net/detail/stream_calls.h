@@ -50,7 +50,7 @@ public:
 private:
   std::optional<int> attempt_one(open_socket& socket);
   std::optional<int> attempt_several(open_socket& socket);
-  bool skip(std::size_t written) noexcept;
+  void skip(std::size_t written) noexcept;
 
   static constexpr std::size_t one_buffer = SIZE_MAX;
 

@@ -15,6 +15,7 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
 
 #include "support/every_point.h"
 #include "support/tidy.h"
@@ -78,7 +79,7 @@ task<> leaks(trial& t) {
 
 task<> loses_a_task(trial& t) {
   leaked.push_back(eddy::spawn(leaks(t)));
-  co_await eddy::sleep(0s);
+  co_await eddy::yield();
   auto found = std::move(leaked.back());
   leaked.pop_back();
   co_await std::move(found);

@@ -51,8 +51,9 @@ eddy::duration processor_time() {
 
 // ---- One turn
 
-TEST_CASE_TEMPLATE("a turn queues timers by deadline, then descriptors, then what was posted", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE(
+    "a turn runs timers by deadline, then descriptors, posted functions, and the rest", Loop,
+    ANY_LOOP) {
   Loop on;
   journal note;
   socket_pair one;
@@ -74,7 +75,7 @@ TEST_CASE_TEMPLATE("a turn queues timers by deadline, then descriptors, then wha
   on.loop.defer([&] { note("deferred"); });
 
   on.run();
-  CHECK(note == "deferred early late second first posted");
+  CHECK(note == "early late second first posted deferred");
 }
 
 TEST_CASE_FIXTURE(with_loop, "a turn runs so many entries and no more") {

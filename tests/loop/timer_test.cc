@@ -477,7 +477,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer that restarts itself at once lets 
     loop.defer([&] { note("again"); });
   });
   loop.run();
-  CHECK(note == "deferred timer again timer timer");
+  CHECK(note == "timer deferred again timer timer");
 }
 
 TEST_CASE_FIXTURE(with_loop, "a delay without end neither rings nor overflows") {
