@@ -82,6 +82,13 @@ private:
 /// `start` may have a `void describe(std::string& out) const`, which adds a line
 /// that says what is waited for: `event_loop::dump` asks it.
 ///
+/// A wait that has been completed may still be dropped before the coroutine goes
+/// on, such as the loser of a `select`. What was taken for it would be lost. So
+/// `start` may have a `void give_back(T value)`, or a `void give_back()` for void,
+/// which is called then: a channel's puts the message back to the front of its
+/// queue, or hands it to the next one who waits. It must not throw. An error that
+/// is not delivered leaves the loop's `run`.
+///
 /// For an API that can't be cancelled, use a `promise`: that may be set though
 /// nobody waits any more.
 template <class T = void, class Start>
@@ -108,6 +115,7 @@ public:
 protected:
   ~adapted() = default;
   [[nodiscard]] completer<T> make_completer() noexcept { return completer<T>(this); }
+  [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 
   std::optional<outcome<T>> result_;
   frame* waiter_ = nullptr;
@@ -125,8 +133,10 @@ class adapted_wait final : public adapted<T> {
 public:
   explicit adapted_wait(Start&& start) : start_(std::move(start)) {}
   ~adapted_wait() {
-    if constexpr (std::is_invocable_v<cancel&>) {
-      if (cancel_ && !this->result_) (*cancel_)();
+    if (this->result_) {
+      give_back();
+    } else if constexpr (std::is_invocable_v<cancel&>) {
+      if (cancel_) (*cancel_)();
     }
   }
 
@@ -150,7 +160,10 @@ public:
     return true;
   }
 
-  T await_resume() { return get<T>(std::move(*this->result_)); }
+  T await_resume() {
+    delivered_ = true;
+    return get<T>(std::move(*this->result_));
+  }
 
   void describe(std::string& out, int) const override {
     if constexpr (requires { start_.describe(out); }) {
@@ -161,7 +174,20 @@ public:
   }
 
 private:
+  void give_back() noexcept {
+    if (delivered_) return;
+    if (!*this->result_) return this->loop().raise(std::move(this->result_->error()));
+    if constexpr (std::is_void_v<T>) {
+      if constexpr (requires { start_.give_back(); }) start_.give_back();
+    } else {
+      if constexpr (requires { start_.give_back(get<T>(std::move(*this->result_))); }) {
+        start_.give_back(get<T>(std::move(*this->result_)));
+      }
+    }
+  }
+
   Start start_;
+  bool delivered_ = false;
   std::optional<cancel> cancel_;
 };
 

@@ -18,7 +18,9 @@ class as_result_wait {
 public:
   using value = await_result_t<Awaitable>;
 
-  explicit as_result_wait(Awaitable&& a) : inner_(own_awaiter(std::move(a))) {}
+  explicit as_result_wait(Awaitable&& a) : inner_(own_awaiter(std::move(a))) {
+    if constexpr (requires { inner_.be_quiet(); }) inner_.be_quiet();
+  }
   as_result_wait(const as_result_wait&) = delete;
   as_result_wait& operator=(const as_result_wait&) = delete;
 

@@ -5,8 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
-#include <memory>
-#include <new>
+#include <mutex>
 #include <typeinfo>
 
 #include <eddy/future/detail/await_place.h>
@@ -23,7 +22,7 @@ namespace {
 /// An exception, without being kept alive: its ways are forgotten, or taken
 /// over by the next one at that place that can't have come by another.
 struct identity {
-  identity() noexcept = default;
+  constexpr identity() noexcept = default;
   explicit identity(const std::exception_ptr& error) noexcept
       : type(error == nullptr ? nullptr : error.__cxa_exception_type()) {
     static_assert(sizeof object == sizeof error);
@@ -37,7 +36,7 @@ struct identity {
 
 class way {
 public:
-  way() noexcept = default;
+  constexpr way() noexcept = default;
   explicit way(identity error) noexcept : error_(error) {}
 
   [[nodiscard]] const identity& error() const noexcept { return error_; }
@@ -87,11 +86,14 @@ struct ways {
     return last[oldest] = way(error);
   }
 
-  std::array<way, 8> last;
+  std::array<way, 64> last;
   std::size_t oldest = 0;
 };
 
-thread_local std::unique_ptr<ways> ways_here;
+// Of the process: the error of a loop that has gone may be asked for its way, in a
+// destructor of a static object, too. Whoever throws has time for a lock.
+constinit std::mutex guard;
+constinit ways all_ways;
 
 std::terminate_handler terminate_before = nullptr;
 
@@ -117,12 +119,11 @@ std::string way_of_last_error() noexcept {
 
 void error_passes(const std::exception_ptr& error, const frame& by, const void* where,
                   const frame* next, const void* next_where) noexcept {
-  if (ways_here == nullptr) ways_here.reset(new (std::nothrow) ways);
-  if (ways_here == nullptr) return;
+  const std::scoped_lock lock(guard);
   const identity which(error);
-  way* found = ways_here->find(which);
+  way* found = all_ways.find(which);
   if (found == nullptr) {
-    found = &ways_here->begin(which);
+    found = &all_ways.begin(which);
     found->add(where);
   } else if (!found->goes_on(&by, where)) {
     *found = way(which);
@@ -132,14 +133,14 @@ void error_passes(const std::exception_ptr& error, const frame& by, const void* 
 }
 
 void error_is_handed_on(const std::exception_ptr& error) noexcept {
-  if (ways_here == nullptr) return;
-  if (way* const found = ways_here->find(identity(error))) found->comes_next(nullptr, nullptr);
+  const std::scoped_lock lock(guard);
+  if (way* const found = all_ways.find(identity(error))) found->comes_next(nullptr, nullptr);
 }
 
 void error_waits(const std::exception_ptr& error, const frame& next,
                  const void* next_where) noexcept {
-  if (ways_here == nullptr) return;
-  way* const found = ways_here->find(identity(error));
+  const std::scoped_lock lock(guard);
+  way* const found = all_ways.find(identity(error));
   if (found != nullptr && found->waits()) found->comes_next(&next, next_where);
 }
 
@@ -154,8 +155,9 @@ void tell_way_on_terminate() noexcept {
 }  // namespace detail
 
 std::vector<std::source_location> await_trace(const std::exception_ptr& error) {
-  if (error == nullptr || detail::ways_here == nullptr) return {};
-  const detail::way* const found = detail::ways_here->find(detail::identity(error));
+  if (error == nullptr) return {};
+  const std::scoped_lock lock(detail::guard);
+  const detail::way* const found = detail::all_ways.find(detail::identity(error));
   return found == nullptr ? std::vector<std::source_location>() : found->places();
 }
 

@@ -18,7 +18,7 @@ namespace eddy {
 /// and throws another one at once goes on with the same way.
 ///
 /// It is for an error that has just come out of a `co_await`, of `block_on`, or
-/// to `event_loop::on_exception`: each thread keeps the ways of its last 8 errors.
+/// to `event_loop::on_exception`: the process keeps the ways of its last 64 errors.
 /// Empty for one that has left no coroutine, or too long ago. Errors are told apart
 /// by their type and by where they lie: one that has left no coroutine may be given
 /// the way of an earlier one that lay there.

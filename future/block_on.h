@@ -24,15 +24,16 @@ public:
 ///
 /// Other tasks of the loop run meanwhile, and stay when it returns.
 ///
-/// Errors: what the work throws; what leaves a handler; `deadlock` if nothing
-/// keeps the loop alive and the work has not ended; `std::system_error` with
-/// `operation_canceled` if the loop was stopped. In each case the work is gone.
+/// Errors: what the work throws; what leaves a handler; an error that nobody took,
+/// such as that of a future that the work has dropped; several of these together as
+/// `several_errors`; `deadlock` if nothing keeps the loop alive and the work has not
+/// ended; `std::system_error` with `operation_canceled` if the loop was stopped. In
+/// each case the work is gone.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
 
-/// The same on a loop that is made for this call. An error that the work's end has
-/// left, such as that of a future it dropped, comes out too.
+/// The same on a loop that is made for this call.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(Awaitable&& work);
@@ -63,7 +64,9 @@ outcome<await_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work
   auto work_ended = future_access::make<value>(
       new blocked_on<value>(loop, as_task(std::forward<Awaitable>(work))));
   run_until_ready(future_access::state(work_ended));
-  return std::move(work_ended).take();
+  outcome<value> end = std::move(work_ended).take();
+  loop.rethrow_raised(end ? nullptr : end.error());
+  return end;
 }
 
 }  // namespace detail
@@ -80,9 +83,7 @@ template <awaitable Awaitable>
 await_result_t<Awaitable> block_on(Awaitable&& work) {
   detail::forbid_nested_block_on();
   event_loop loop;
-  auto end = detail::run_to_end(loop, std::forward<Awaitable>(work));
-  if (end) loop.run_ready();
-  return detail::get<await_result_t<Awaitable>>(std::move(end));
+  return block_on(loop, std::forward<Awaitable>(work));
 }
 
 }  // namespace eddy

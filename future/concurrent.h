@@ -186,7 +186,7 @@ public:
   explicit room(std::size_t limit) noexcept : room_wait(limit) {}
   ~room() {
     drop_all();
-    if (error_ != nullptr) raise_here(std::move(error_));
+    if (error_ != nullptr) waiter().raise(std::move(error_));
     for (auto* s = static_cast<seat*>(first()); s != nullptr;) delete std::exchange(s, s->next());
   }
 

@@ -41,7 +41,7 @@ template <awaitable Work, awaitable CleanUp>
   requires(!std::is_lvalue_reference_v<Work> && !std::is_lvalue_reference_v<CleanUp> &&
            std::is_void_v<await_result_t<CleanUp>>)
 [[nodiscard]] task<await_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
-                                                 duration limit);
+                                                 time_span limit);
 
 // implementation
 
@@ -85,7 +85,7 @@ task<T> finally_in(scope* outer, task<T> work, task<> clean_up) {
 template <awaitable Work, awaitable CleanUp>
   requires(!std::is_lvalue_reference_v<Work> && !std::is_lvalue_reference_v<CleanUp> &&
            std::is_void_v<await_result_t<CleanUp>>)
-task<await_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up, duration limit) {
+task<await_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up, time_span limit) {
   return detail::finally_in(
       &outer, detail::as_task(std::forward<Work>(work)),
       detail::as_task(timeout(limit, detail::as_task(std::forward<CleanUp>(clean_up)))));

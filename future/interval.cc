@@ -7,12 +7,12 @@
 
 namespace eddy {
 
-interval::interval(duration period, missed_ticks rule, resolution exactness)
+interval::interval(time_span period, missed_ticks rule, resolution exactness)
     : period_(period),
       due_(detail::current_loop("interval").after(period)),
       rule_(rule),
       exactness_(exactness) {
-  if (period <= duration::zero()) {
+  if (period_ <= duration::zero()) {
     detail::misuse("interval was given a period that is not more than zero");
   }
 }
@@ -21,9 +21,11 @@ task<time_point> interval::next() {
   co_await sleep_until(due_, exactness_);
   const time_point tick = due_;
   const time_point now = detail::current_loop("interval").now();
-  if (rule_ == missed_ticks::skip) missed_ = static_cast<std::uint64_t>((now - tick) / period_);
+  if (rule_ == missed_ticks::skip) {
+    missed_ = static_cast<std::uint64_t>(detail::between(tick, now) / period_);
+  }
   if (rule_ == missed_ticks::delay) due_ = now;
-  due_ += period_ * static_cast<duration::rep>(missed_ + 1);
+  due_ = detail::plus(due_, detail::times(period_, missed_ + 1));
   co_return tick;
 }
 

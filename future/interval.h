@@ -33,7 +33,7 @@ enum class missed_ticks : std::uint8_t { skip, burst, delay };
 class interval {
 public:
   /// On the loop that is running. The period is more than zero.
-  explicit interval(duration period, missed_ticks rule = missed_ticks::skip,
+  explicit interval(time_span period, missed_ticks rule = missed_ticks::skip,
                     resolution exactness = resolution::millisecond);
 
   /// `co_await i.next()` goes on at the next tick, which may be past; it gives

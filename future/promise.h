@@ -212,7 +212,10 @@ void promise<T>::operator()(result<T> r)
 
 template <class T>
 void promise<T>::on_cancel(handler<void()> stop_work) {
-  if (state_ != nullptr) state_->on_cancel = std::move(stop_work);
+  if (state_ == nullptr) detail::misuse("promise::on_cancel was called on one that was moved from");
+  state_->loop().check_thread();
+  // What the old one captured may own this promise: it is dropped last.
+  const auto old = std::exchange(state_->on_cancel, std::move(stop_work));
 }
 
 template <class T>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/race_ok.h>
 
-#include <eddy/future/detail/error_words.h>
+#include <eddy/loop/detail/error_words.h>
 
 namespace eddy {
 

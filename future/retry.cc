@@ -5,9 +5,9 @@
 
 #include <unistd.h>
 
-#include <eddy/future/detail/error_words.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
+#include <eddy/loop/detail/error_words.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -50,10 +50,11 @@ std::optional<std::error_code> code_of(const std::exception_ptr& error) {
   }
 }
 
-retries::retries(const retry_policy& policy) : policy_(policy), ceiling_(policy.first_delay) {
+retries::retries(const retry_policy& policy)
+    : policy_(policy), ceiling_(duration(policy.first_delay)) {
   if (policy.attempts == 0) misuse("retry was given a policy of no attempts");
-  if (policy.first_delay < duration::zero() || policy.longest_delay < duration::zero() ||
-      !(policy.factor >= 0)) {
+  if (duration(policy.first_delay) < duration::zero() ||
+      duration(policy.longest_delay) < duration::zero() || !(policy.factor >= 0)) {
     misuse("retry was given a policy with a delay or a factor below zero");
   }
   if (policy.limit) deadline_ = current_loop("retry").after(*policy.limit);
@@ -61,7 +62,8 @@ retries::retries(const retry_policy& policy) : policy_(policy), ceiling_(policy.
 
 std::optional<duration> retries::time_left() const {
   if (!policy_.limit) return std::nullopt;
-  return std::max(duration::zero(), deadline_ - current_loop("retry").after({}));
+  const time_point now = current_loop("retry").after(duration::zero());
+  return std::max(duration::zero(), between(now, deadline_));
 }
 
 duration retries::delay_after(std::exception_ptr error, bool worth) {
@@ -86,13 +88,13 @@ void retries::give_up() {
 
 duration retries::next_delay() {
   using exact = decltype(ceiling_);
-  exact delay = std::min<exact>(ceiling_, policy_.longest_delay);
+  exact delay = std::min<exact>(ceiling_, duration(policy_.longest_delay));
   ceiling_ = delay * policy_.factor;
   if (policy_.jitter) {
     if (done_ == 1) seed();
     delay *= random_fraction(random_);
   }
-  return std::chrono::duration_cast<duration>(delay);
+  return in_nanoseconds(delay);
 }
 
 void retries::seed() {

@@ -35,11 +35,11 @@ struct retry_policy {
   static constexpr unsigned forever = std::numeric_limits<unsigned>::max();
 
   unsigned attempts = 5;  // with the first one
-  duration first_delay = std::chrono::milliseconds(100);
+  time_span first_delay = std::chrono::milliseconds(100);
   double factor = 2;
-  duration longest_delay = std::chrono::seconds(30);
+  time_span longest_delay = std::chrono::seconds(30);
   bool jitter = true;
-  std::optional<duration> limit = std::nullopt;      // of all together, from the `co_await`
+  std::optional<time_span> limit = std::nullopt;     // of all together, from the `co_await`
   std::optional<std::uint64_t> seed = std::nullopt;  // of the jitter; without one, a random one
 };
 

@@ -89,9 +89,9 @@ void scope::cancel() noexcept {
 
 void scope::on_error(handler<void(std::exception_ptr)> take) {
   loop().check_thread();
-  static_cast<void>(on_error_.take());
-  if (!take) return withdraw();
-  on_error_.set(take);
+  const bool none = !take;
+  const auto dropped = on_error_.replace(std::move(take));
+  if (none) return withdraw();
   if (failure_ != nullptr && !queued()) loop().ready(*this);
 }
 
@@ -100,12 +100,12 @@ void scope::tell_handler(ready_node& node) {
   self.on_error_.call(true, std::exchange(self.failure_, nullptr));
 }
 
-void scope::set_deadline(time_point when, std::source_location where) {
+void scope::set_deadline(instant when, std::source_location where) {
   loop().check_thread();
   if (!deadline_) deadline_.emplace(*this, where);
   deadline_->set(when);
   deadline_->background(size() == 0);
-  deadline_->limit_ = when - loop().now();
+  deadline_->limit_ = detail::between(loop().now(), when);
   deadline_->where_ = where;
 }
 

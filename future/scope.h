@@ -122,7 +122,7 @@ public:
   /// `current_deadline`. It holds for later children too, till it is set anew or
   /// has come; without children it does not keep the loop running.
   /// Errors: `std::bad_alloc`.
-  void set_deadline(time_point when, std::source_location where = std::source_location::current());
+  void set_deadline(instant when, std::source_location where = std::source_location::current());
 
   /// Calls `handler` with the error when a child has failed and the others are
   /// gone, instead of `join`; every time. It may destroy the scope.
@@ -200,7 +200,7 @@ namespace detail {
 /// What a scope owns of a task, with no future of its own.
 class scope_child final : public future_core {
 public:
-  scope_child(scope& s, task<>&& work) noexcept : future_core(s.loop(), false, 2) {
+  scope_child(scope& s, task<>&& work) : future_core(s.loop(), false, 2) {
     inherit();
     body_ = &task_access::release(work).promise();
     set_scope(&s);

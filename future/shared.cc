@@ -45,7 +45,7 @@ void shared_core::begin() noexcept {
   if (ready_) return;
   loop_ = &work->loop();
   check_loop();
-  work->await(*this, false);
+  work->await(*this);
 }
 
 void shared_core::add(shared_waiter& w) noexcept {

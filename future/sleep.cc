@@ -5,16 +5,15 @@
 
 namespace eddy::detail {
 
-sleep_wait::sleep_wait(sleep_operation what) : timer_node(current_loop("sleep"), &go_on) {
-  const auto packed = static_cast<duration::rep>(what);
-  const time_point until{duration(packed >> 1)};
-  if (until <= loop().now()) return;
-  set(until, (packed & 1) != 0 ? resolution::fine : resolution::millisecond);
+sleep_wait::sleep_wait(time_point until, resolution exactness)
+    : timer_node(current_loop("sleep"), &go_on) {
+  if (until > loop().now()) set(until, exactness);
 }
 
 void sleep_wait::describe(std::string& out, int) const {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline() - loop().after({}));
-  add_text(out, {"sleep, ", left.count(), " ms left\n"});
+  const duration left = between(loop().after(duration::zero()), deadline());
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  add_text(out, {"sleep, ", ms, " ms left\n"});
 }
 
 }  // namespace eddy::detail

@@ -16,22 +16,29 @@ namespace eddy {
 
 namespace detail {
 
-/// What `sleep` gives: to be awaited. The time until which, and in the last bit
-/// whether that is to be `fine`.
+/// What `sleep` gives, to be awaited: the time until which.
 ///
 /// It is no class, and `sleep` takes any duration as it is, because g++ 12 keeps
 /// every object that is made in the expression of a co_await in the frame.
 enum class [[nodiscard]] sleep_operation : duration::rep {};
 
-inline sleep_operation sleep_operation_of(time_point until, resolution exactness) noexcept {
-  constexpr duration::rep longest = duration::max().count() / 2;  // 146 years
-  const duration::rep time = std::clamp(until.time_since_epoch().count(), -longest, longest);
-  return sleep_operation(time * 2 + (exactness == resolution::fine ? 1 : 0));
-}
+/// The same with a resolution.
+class [[nodiscard]] exact_sleep_operation {
+public:
+  exact_sleep_operation(time_point until, resolution exactness) noexcept
+      : until_(until), exactness_(exactness) {}
+
+  [[nodiscard]] time_point until() const noexcept { return until_; }
+  [[nodiscard]] resolution exactness() const noexcept { return exactness_; }
+
+private:
+  time_point until_;
+  resolution exactness_;
+};
 
 class sleep_wait final : public wait, private timer_node {
 public:
-  explicit sleep_wait(sleep_operation);
+  sleep_wait(time_point until, resolution exactness);
 
   /// A time that has come need not be waited for.
   [[nodiscard]] bool await_ready() const noexcept { return !pending() && frame::may_go_on(); }
@@ -55,23 +62,34 @@ private:
   frame* waiter_ = nullptr;
 };
 
-inline sleep_wait operator co_await(sleep_operation what) { return sleep_wait(what); }
+inline sleep_wait operator co_await(sleep_operation o) {
+  return {time_point(duration(static_cast<duration::rep>(o))), resolution::millisecond};
+}
+inline sleep_wait operator co_await(const exact_sleep_operation& o) {
+  return {o.until(), o.exactness()};
+}
 
 }  // namespace detail
 
 /// `co_await sleep(1s)` goes on when that time has passed since the call. A delay
 /// of zero or less is over at once, as is a time that has come.
 template <class Rep, class Period>
-  requires std::convertible_to<std::chrono::duration<Rep, Period>, duration>
-[[nodiscard]] detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
-                                            resolution exactness = resolution::millisecond) {
-  return detail::sleep_operation_of(detail::current_loop("sleep").after(delay), exactness);
+[[nodiscard]] detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
+  const time_point until = detail::current_loop("sleep").after(delay);
+  return detail::sleep_operation(until.time_since_epoch().count());
+}
+template <class Rep, class Period>
+[[nodiscard]] detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
+                                                  resolution exactness) {
+  return {detail::current_loop("sleep").after(delay), exactness};
 }
 
 /// `co_await sleep_until(when)` goes on at that time of the loop's clock.
-[[nodiscard]] inline detail::sleep_operation sleep_until(
-    time_point when, resolution exactness = resolution::millisecond) {
-  return detail::sleep_operation_of(when, exactness);
+[[nodiscard]] inline detail::sleep_operation sleep_until(instant when) {
+  return detail::sleep_operation(time_point(when).time_since_epoch().count());
+}
+[[nodiscard]] inline detail::exact_sleep_operation sleep_until(instant when, resolution exactness) {
+  return {when, exactness};
 }
 
 }  // namespace eddy

@@ -5,6 +5,7 @@
 
 #include <eddy/future/promise.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/keep_alive.h>
 
 namespace eddy {
@@ -13,9 +14,10 @@ stop_source::stop_source() : stop_source(detail::current_loop("stop_source")) {}
 
 stop_source::stop_source(event_loop& loop) : state_(new detail::stop_state(loop)) {}
 
-stop_callback::stop_callback(const stop_token& token, handler<void()> handler)
+stop_callback::stop_callback(const stop_token& token, handler<void()> on_stop)
     : ready_node(&run), state_(token.state_) {
-  handler_.set(handler);
+  detail::expect_handler(on_stop, "stop_callback");
+  handler_.swap(on_stop);
   state_->wait(place_, *this);
 }
 
@@ -34,12 +36,19 @@ task<> wait_until_stopped(std::stop_token token) {
   // What was posted may be run when this has been dropped; setting it then does nothing.
   const auto stop = std::make_shared<promise<>>(loop);
   auto stopped = stop->get_future();
-  const std::stop_callback on_stop(
-      token, [stop, remote = loop.remote()] { remote.post([stop] { stop->set_value(); }); });
+  // Whoever requests the stop has nothing to do with a lack of memory.
+  reserved_post post(loop.remote(), [stop] { stop->set_value(); });
+  const std::stop_callback on_stop(token, [&post] { post.post(); });
   co_await std::move(stopped);
 }
 
 }  // namespace
+
+void stop_state::expect_own_loop() const noexcept {
+  if (event_loop::current() != loop_) {
+    misuse("a stop_token was awaited on another loop than its own");
+  }
+}
 
 void stop_state::request() noexcept {
   loop_->check_thread();

@@ -28,6 +28,8 @@ public:
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
   [[nodiscard]] bool requested() const noexcept { return requested_; }
   void request() noexcept;
+  /// Stops the program if another loop runs.
+  void expect_own_loop() const noexcept;
 
   /// A place among those to be queued when stop is requested.
   class waiter : public link {
@@ -127,7 +129,7 @@ private:
 /// Cancelling: destroying it.
 class stop_callback : private ready_node {
 public:
-  stop_callback(const stop_token& token, handler<void()> handler);
+  stop_callback(const stop_token& token, handler<void()> on_stop);
 
 private:
   static void run(ready_node& node);
@@ -153,6 +155,7 @@ public:
   explicit stop_wait(const stop_token& token) noexcept : state_(token.state_) {}
 
   [[nodiscard]] bool await_ready() const noexcept {
+    state_->expect_own_loop();
     return state_->requested() && frame::may_go_on();
   }
 

@@ -54,7 +54,7 @@ public:
     return *this;
   }
   ~task() {
-    if (handle_) handle_.destroy();
+    if (handle_) detail::frame::destroy(handle_.promise());
   }
 
   /// Whether it is still to be awaited: not moved from.
@@ -72,7 +72,8 @@ private:
   std::coroutine_handle<promise_type> handle_;
 };
 
-/// How many coroutines exist on this thread, whether they wait, run, or have not begun.
+/// How many coroutines exist in this process, whether they wait, run, or have not
+/// begun. Threads: any.
 [[nodiscard]] inline std::size_t frame_count() noexcept { return detail::frame::count(); }
 
 // implementation
@@ -107,6 +108,13 @@ public:
     return outcome<T>(std::in_place, *std::move(value_));
   }
 
+protected:
+  /// At the final suspension, which a coroutine also comes to that ends without a
+  /// `co_return`.
+  void check_end() const noexcept {
+    if (!value_ && !failed()) ended_without_value(place_before_end());
+  }
+
 private:
   std::optional<typename stored<T>::type> value_;
 };
@@ -123,6 +131,9 @@ public:
     if (error() != nullptr) return outcome<void>(std::unexpect, std::move(error()));
     return {};
   }
+
+protected:
+  void check_end() const noexcept {}
 };
 
 template <class T>
@@ -136,6 +147,7 @@ public:
   std::suspend_always initial_suspend() const noexcept { return {}; }
 
   auto final_suspend() const noexcept {
+    this->check_end();
     struct awaiter {
       bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<task_promise> h) const noexcept {

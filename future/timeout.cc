@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/timeout.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string_view>
 
@@ -16,13 +17,15 @@ std::string in_one_line(std::string_view tree) {
   std::string line;
   std::size_t depth_before = 0;
   while (!tree.empty()) {
-    const std::size_t depth = tree.find_first_not_of(' ');
-    const std::size_t end = tree.find('\n');
+    const std::size_t end = std::min(tree.find('\n'), tree.size());
+    const std::size_t depth = std::min(tree.find_first_not_of(' '), end);
     if (!line.empty()) line += depth > depth_before ? " > " : " | ";
     line += tree.substr(depth, end - depth);
     depth_before = depth;
-    tree.remove_prefix(end + 1);
+    tree.remove_prefix(std::min(end + 1, tree.size()));
   }
+  constexpr std::size_t most = 4096;
+  if (line.size() > most) line.replace(most, std::string::npos, " ...");
   return line;
 }
 
@@ -62,12 +65,16 @@ std::exception_ptr timed_out_of(const frame& waiter, const frame& work, duration
   }
 }
 
-void time_limit::begin(timer_node& timer) {
-  if (!absolute_) return timer.set_after(length_);
+bool time_limit::begin(timer_node& timer) {
+  if (!absolute_) {
+    timer.set_after(length_);
+    return length_ <= duration::zero();
+  }
   const time_point when{length_};
   timer.set(when);
-  length_ = when - timer.loop().now();
+  length_ = between(timer.loop().now(), when);
   absolute_ = false;
+  return length_ <= duration::zero();
 }
 
 }  // namespace detail

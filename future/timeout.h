@@ -48,26 +48,28 @@ private:
 ///
 /// The time counts from the `co_await`. It holds for everything that is awaited
 /// under the work; a limit within that is longer does not prolong it, a shorter
-/// one ends its own work earlier. What has ended when the time is over has won.
+/// one ends its own work earlier. If the work has ended when the time is over, its
+/// result counts. Work under a limit that is over already begins, and has to end
+/// without waiting.
 ///
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.
 /// Cancelling: cancels the work.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
-[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout(duration limit,
+[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout(time_span limit,
                                                                            Awaitable&& work) {
   return detail::timeout_operation<await_result_t<Awaitable>>(
-      limit, detail::as_task(std::forward<Awaitable>(work)));
+      duration(limit), detail::as_task(std::forward<Awaitable>(work)));
 }
 
 /// The same with a deadline: a time of the loop's clock.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
-[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout_at(time_point when,
+[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout_at(instant when,
                                                                               Awaitable&& work) {
   return detail::timeout_operation<await_result_t<Awaitable>>(
-      when, detail::as_task(std::forward<Awaitable>(work)));
+      time_point(when), detail::as_task(std::forward<Awaitable>(work)));
 }
 
 /// The earliest of the deadlines that hold for the coroutine that runs: of those
@@ -89,8 +91,9 @@ public:
   explicit time_limit(duration d) noexcept : length_(d) {}
   explicit time_limit(time_point t) noexcept : length_(t.time_since_epoch()), absolute_(true) {}
 
-  /// Sets the timer. From then on it is the duration that this leaves.
-  void begin(timer_node& timer);
+  /// Sets the timer, and says whether it is over already. From then on it is the
+  /// duration that this leaves.
+  bool begin(timer_node& timer);
 
   [[nodiscard]] duration length() const noexcept { return length_; }
 
@@ -105,18 +108,19 @@ class timeout_wait final : public child_wait<T>, private timer_node {
 
 public:
   timeout_wait(time_limit limit, task<T>&& work)
-      : child_wait<T>(std::move(work)),
-        timer_node(current_loop("timeout"), &expire),
-        limit_(limit) {}
+      : child_wait<T>(std::move(work)), timer_node(current_loop("timeout"), &come), limit_(limit) {}
 
   /// What ends it.
   [[nodiscard]] timer_node& timer() noexcept { return *this; }
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
-    limit_.begin(*this);
+    const bool over = limit_.begin(*this);
     waiter_ = &by.promise();
-    return this->begin(*waiter_);
+    if (!this->begin(*waiter_)) return false;
+    if (!over || child_->done()) return true;
+    expire();
+    return waiter_->waits_its_turn();
   }
 
   T await_resume() {
@@ -124,7 +128,8 @@ public:
     if (child_ == nullptr) std::rethrow_exception(std::move(error_));
     return child_->get();
   }
-  /// For `as_result`.
+  /// For `as_result`: there is no error to be thrown, nor words to be found for it.
+  void be_quiet() noexcept { quiet_ = true; }
   [[nodiscard]] std::error_code quiet_error() const noexcept {
     return child_ == nullptr ? std::make_error_code(std::errc::timed_out) : std::error_code();
   }
@@ -136,16 +141,20 @@ public:
   void add_to(ambient& all) const noexcept override { all.note(timer_node::deadline()); }
 
 private:
-  static void expire(ready_node& node) {
+  static void come(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
     if (self.child_->done()) return;  // and the waiter is on its way
-    self.error_ = timed_out_of(*self.waiter_, *self.child_, self.limit_.length());
     // The waiter goes on when the work is gone, and not at all if that drops it.
     self.timer_node::loop().ready(*self.waiter_);
-    self.cancel();
+    self.expire();
+  }
+  void expire() noexcept {
+    if (!quiet_) error_ = timed_out_of(*waiter_, *child_, limit_.length());
+    this->cancel();
   }
 
   time_limit limit_;
+  bool quiet_ = false;
   frame* waiter_ = nullptr;
   std::exception_ptr error_;  // when the time is over
 };

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <coroutine>
+#include <optional>
 #include <string>
 #include <system_error>
-#include <utility>
 
 #include <sys/types.h>
 
 #include <eddy/future/adapt.h>
+#include <eddy/future/detail/frame.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/child.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/result.h>
@@ -18,8 +21,7 @@
 
 namespace eddy {
 
-// What a loop watches, awaited: each is `adapt` round the class of loop/ that
-// calls back.
+// What a loop watches, awaited.
 
 namespace detail {
 
@@ -43,6 +45,84 @@ struct until_ready {
   int descriptor;
 };
 
+class until_signal_wait final : public wait {
+public:
+  explicit until_signal_wait(int number) : watch_(current_loop("until_signal"), number) {}
+  ~until_signal_wait() {
+    if (waiter_ != nullptr && waiter_->queued()) watch_.give_back();
+  }
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> by) {
+    frame& waiter = by.promise();
+    watch_.wait(waiter);
+    waiter_ = &waiter;
+    waiter.waits_for(*this);
+  }
+  void await_resume() const noexcept {}
+
+  void describe(std::string& out, int) const override {
+    add_text(out, {"signal ", watch_.number(), "\n"});
+  }
+
+private:
+  signal watch_;
+  frame* waiter_ = nullptr;
+};
+
+class [[nodiscard]] until_signal_operation {
+public:
+  explicit until_signal_operation(int number) noexcept : number_(number) {}
+  until_signal_wait operator co_await() const { return until_signal_wait(number_); }
+
+private:
+  int number_;
+};
+
+class until_exit_wait final : public wait {
+public:
+  explicit until_exit_wait(::pid_t pid) : watch_(current_loop("until_exit"), pid) {}
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> by) {
+    frame& waiter = by.promise();
+    waiter.waits_for(*this, &go_on);
+    watch_.wait(waiter);
+  }
+  exit_status await_resume() const {
+    if (!*end_) throw_error(end_->error(), text({"waiting for process ", watch_.pid()}));
+    return **end_;
+  }
+
+  void describe(std::string& out, int) const override {
+    add_text(out, {"process ", watch_.pid(), " to end\n"});
+  }
+
+private:
+  // The process is reaped when the coroutine goes on, not before.
+  static void go_on(ready_node& node) {
+    auto& waiter = static_cast<frame&>(node);
+    auto& self = static_cast<until_exit_wait&>(waiter.waiting_for());
+    self.end_ = self.watch_.reap();
+    if (!self.end_) return self.watch_.wait(waiter);
+    frame::resume_after(waiter);
+  }
+
+  eddy::child watch_;
+  std::optional<result<exit_status>> end_;
+};
+
+class [[nodiscard]] until_exit_operation {
+public:
+  explicit until_exit_operation(::pid_t pid) noexcept : pid_(pid) {}
+  until_exit_wait operator co_await() const { return until_exit_wait(pid_); }
+
+private:
+  ::pid_t pid_;
+};
+
 }  // namespace detail
 
 /// `co_await until_readable(fd)` goes on when there is something to read, or
@@ -63,22 +143,13 @@ struct until_ready {
 ///
 /// The signal is watched during the wait and no longer: one that comes before
 /// or after does what it would without eddy, which may be to end the program.
-/// For a signal that may come again keep a `signal`.
+/// For a signal that may come again keep a `signal`. If a signal has come, but the
+/// wait is dropped before the coroutine goes on, the loop's next `until_signal` of
+/// that number is told, unless another watcher was.
 ///
 /// Errors: as for `signal`.
-[[nodiscard]] inline auto until_signal(int number) {
-  struct start {
-    signal operator()(completer<> done) const {
-      signal watch(detail::current_loop("until_signal"), number);
-      watch.start([done, told = false]() mutable {
-        if (!std::exchange(told, true)) done();
-      });
-      return watch;
-    }
-    void describe(std::string& out) const { detail::add_text(out, {"signal ", number, "\n"}); }
-    int number;
-  };
-  return adapt(start{number});
+[[nodiscard]] inline detail::until_signal_operation until_signal(int number) {
+  return detail::until_signal_operation(number);
 }
 
 /// `co_await until_exit(pid)` goes on when that child process has ended, and
@@ -86,19 +157,8 @@ struct until_ready {
 /// it is not, and can be waited for again.
 ///
 /// Errors: as for `child`.
-[[nodiscard]] inline auto until_exit(::pid_t pid) {
-  struct start {
-    child operator()(completer<exit_status> done) const {
-      child watch(detail::current_loop("until_exit"), pid);
-      watch.start([done, p = pid](result<exit_status> r) {
-        r ? done(*r) : done.fail(r.error(), detail::text({"waiting for process ", p}));
-      });
-      return watch;
-    }
-    void describe(std::string& out) const { detail::add_text(out, {"process ", pid, " to end\n"}); }
-    ::pid_t pid;
-  };
-  return adapt<exit_status>(start{pid});
+[[nodiscard]] inline detail::until_exit_operation until_exit(::pid_t pid) {
+  return detail::until_exit_operation(pid);
 }
 
 }  // namespace eddy

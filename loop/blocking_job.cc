@@ -13,6 +13,8 @@
 
 #include <pthread.h>
 
+#include <eddy/loop/detail/misuse.h>
+
 namespace eddy {
 
 struct blocking_job::state {
@@ -105,6 +107,8 @@ private:
 
 blocking_job::blocking_job(event_loop& loop, handler<void()> work, handler<void()> on_done)
     : state_(std::make_shared<state>(loop, std::move(work), std::move(on_done))) {
+  detail::expect_handler(state_->work, "blocking_job");
+  detail::expect_handler(state_->on_done, "blocking_job");
   pool::instance().put([s = state_] {
     if (s->unwanted.load(std::memory_order_relaxed)) return;
     s->work();

@@ -15,6 +15,7 @@
 
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/reaped_children.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -103,11 +104,11 @@ struct child::state : ready_node {
     return waited ? std::optional(status_of(*waited)) : std::nullopt;
   }
 
-  void wait() {
+  void wait(ready_node& node) {
     if (ended) {
-      ended->wait(readiness::direction::read, *this);
+      ended->wait(readiness::direction::read, node);
     } else {
-      loop.ready(*this);
+      loop.ready(node);
     }
   }
 
@@ -129,7 +130,7 @@ struct child::state : ready_node {
   static void run(ready_node& node) {
     auto& self = static_cast<state&>(node);
     const std::optional<result<exit_status>> end = self.reap();
-    if (!end) return self.wait();
+    if (!end) return self.wait(self);
     auto on_end = std::exchange(self.on_end, nullptr);
     on_end(*end);
   }
@@ -149,21 +150,35 @@ child::child(child&& other) noexcept = default;
 child& child::operator=(child&& other) noexcept = default;
 child::~child() = default;
 
-void child::start(handler<void(result<exit_status>)> on_end) {
-  if (!active()) state_->wait();
-  state_->on_end.swap(on_end);
+child::state& child::there() const noexcept {
+  if (!state_) detail::misuse("a child was used that was moved from");
+  state_->loop.check_thread();
+  return *state_;
 }
+
+void child::start(handler<void(result<exit_status>)> on_end) {
+  detail::expect_handler(on_end, "child::start");
+  state& self = there();
+  if (!self.on_end) self.wait(self);
+  self.on_end.swap(on_end);
+}
+
+void child::wait(ready_node& node) { there().wait(node); }
+
+std::optional<result<exit_status>> child::reap() { return there().reap(); }
 
 void child::stop() noexcept {
-  if (state_->ended) state_->ended->stop();
-  state_->withdraw();
-  const auto dropped = std::exchange(state_->on_end, nullptr);
+  state& self = there();
+  if (self.ended) self.ended->stop();
+  self.withdraw();
+  const auto dropped = std::exchange(self.on_end, nullptr);
 }
 
-bool child::active() const noexcept { return static_cast<bool>(state_->on_end); }
-::pid_t child::pid() const noexcept { return state_->pid; }
+bool child::active() const noexcept { return static_cast<bool>(there().on_end); }
+::pid_t child::pid() const noexcept { return there().pid; }
+event_loop& child::loop() const noexcept { return there().loop; }
 void child::background(bool on) noexcept {
-  if (state_->ended) state_->ended->background(on);
+  if (there().ended) state_->ended->background(on);
 }
 
 }  // namespace eddy

@@ -10,6 +10,7 @@
 
 #include <eddy/loop/clock.h>
 #include <eddy/loop/handler.h>
+#include <eddy/loop/ready.h>
 #include <eddy/loop/result.h>
 
 namespace eddy {
@@ -63,18 +64,29 @@ public:
   /// (`no_child_process`), or if SIGCHLD is ignored, which has the kernel do so.
   void start(handler<void(result<exit_status>)> on_end);
 
+  /// The same without a handler: queues `node` when the process has ended, or if
+  /// somebody else has reaped it. `reap` then tells. Destroying the child, or the
+  /// node, ends the wait.
+  void wait(ready_node& node);
+
+  /// Reaps the process, and says how it has ended; empty if it still runs.
+  [[nodiscard]] std::optional<result<exit_status>> reap();
+
   /// Does nothing to one that is not started.
   void stop() noexcept;
 
   /// Whether the handler will run when the process has ended.
   [[nodiscard]] bool active() const noexcept;
   [[nodiscard]] ::pid_t pid() const noexcept;
+  [[nodiscard]] event_loop& loop() const noexcept;
 
   /// A child in the background does not keep its loop running.
   void background(bool on) noexcept;
 
 private:
   struct state;
+  [[nodiscard]] state& there() const noexcept;
+
   std::unique_ptr<state> state_;
 };
 

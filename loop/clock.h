@@ -4,23 +4,99 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <limits>
+#include <ratio>
 
 namespace eddy {
 
 /// The time of a loop: monotonic, so that a jump of the wall clock moves nothing.
 using time_point = std::chrono::steady_clock::time_point;
 
-/// A length of time, in nanoseconds; every `std::chrono` duration of integers converts.
+/// A length of time, in nanoseconds.
 using duration = std::chrono::steady_clock::duration;
 
+// All arithmetic on times stops at the longest and at the shortest.
 namespace detail {
 
-/// The sum, which does not overflow. A delay of less than zero is none.
-[[nodiscard]] constexpr time_point later(time_point from, duration delay) noexcept {
-  return from + std::clamp(delay, duration::zero(), time_point::max() - from);
+template <class Rep, class Period>
+[[nodiscard]] constexpr duration in_nanoseconds(std::chrono::duration<Rep, Period> d) noexcept {
+  constexpr auto most = std::numeric_limits<duration::rep>::max();
+  constexpr auto least = std::numeric_limits<duration::rep>::min();
+  if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
+    const auto exact = std::chrono::duration<long double, duration::period>(d).count();
+    if (!(exact < static_cast<long double>(most))) return duration(exact == exact ? most : 0);
+    return duration(exact > static_cast<long double>(least) ? static_cast<duration::rep>(exact)
+                                                            : least);
+  } else {
+    using unit = std::ratio_divide<Period, duration::period>;
+    __extension__ using wide = __int128;
+    wide product = 0;
+    if (__builtin_mul_overflow(wide{d.count()}, wide{unit::num}, &product)) {
+      return duration(d.count() < 0 ? least : most);
+    }
+    product /= unit::den;
+    if (product > most) return duration(most);
+    return duration(product < least ? least : static_cast<duration::rep>(product));
+  }
+}
+
+/// The sum.
+[[nodiscard]] constexpr time_point plus(time_point t, duration d) noexcept {
+  duration::rep sum = 0;
+  if (__builtin_add_overflow(t.time_since_epoch().count(), d.count(), &sum)) {
+    return d < duration::zero() ? time_point::min() : time_point::max();
+  }
+  return time_point(duration(sum));
+}
+
+/// How long it is from `earlier` to `later`.
+[[nodiscard]] constexpr duration between(time_point earlier, time_point later) noexcept {
+  duration::rep difference = 0;
+  if (__builtin_sub_overflow(later.time_since_epoch().count(), earlier.time_since_epoch().count(),
+                             &difference)) {
+    return later < earlier ? duration::min() : duration::max();
+  }
+  return duration(difference);
+}
+
+/// The product.
+[[nodiscard]] constexpr duration times(duration d, std::uint64_t factor) noexcept {
+  duration::rep product = 0;
+  if (__builtin_mul_overflow(d.count(), factor, &product)) {
+    return d < duration::zero() ? duration::min() : duration::max();
+  }
+  return duration(product);
 }
 
 }  // namespace detail
+
+/// A length of time in any unit, as an argument: of integers or of floating-point
+/// numbers. One that is too long for a `duration` becomes the longest.
+class time_span {
+public:
+  template <class Rep, class Period>
+  constexpr time_span(std::chrono::duration<Rep, Period> d) noexcept
+      : length_(detail::in_nanoseconds(d)) {}
+
+  [[nodiscard]] constexpr operator duration() const noexcept { return length_; }
+
+private:
+  duration length_;
+};
+
+/// A time of the loop's clock in any unit, as an argument. One that is too far off
+/// for a `time_point` becomes the farthest.
+class instant {
+public:
+  template <class Duration>
+  constexpr instant(std::chrono::time_point<std::chrono::steady_clock, Duration> t) noexcept
+      : time_(detail::in_nanoseconds(t.time_since_epoch())) {}
+
+  [[nodiscard]] constexpr operator time_point() const noexcept { return time_; }
+
+private:
+  time_point time_;
+};
 
 /// A clock that stands still until it is moved: for tests.
 ///
@@ -46,13 +122,12 @@ public:
   [[nodiscard]] time_point now() const noexcept { return now_; }
   [[nodiscard]] idle when_idle() const noexcept { return when_idle_; }
 
-  /// Moves the clock forward. What became due runs in the loop's next turn.
-  void advance(duration by) noexcept { now_ += by; }
+  /// Moves the clock forward. What became due runs in the loop's next turn. A
+  /// length of less than zero moves nothing.
+  void advance(time_span by) noexcept { advance_to(detail::plus(now_, by)); }
 
   /// Moves the clock to `to`, unless it is past it already.
-  void advance_to(time_point to) noexcept {
-    if (to > now_) now_ = to;
-  }
+  void advance_to(instant to) noexcept { now_ = std::max<time_point>(now_, to); }
 
 private:
   // An hour after the epoch, so that a test may look back.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/json.h>
@@ -13,6 +14,7 @@
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/inspectable.h>
+#include <eddy/loop/several_errors.h>
 
 namespace eddy {
 
@@ -39,17 +41,25 @@ class event_loop::runs_here {
 public:
   explicit runs_here(event_loop& loop) noexcept
       : loop_(loop), outer_(std::exchange(running_, &loop)) {
-    if (loop_.in_turn_) {
-      detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
+    const void* runner = nullptr;
+    if (!loop_.thread_.compare_exchange_strong(runner, this_thread(), std::memory_order_acquire,
+                                               std::memory_order_relaxed)) {
+      if (runner != this_thread()) {
+        detail::misuse(
+            "a loop was run by a thread while it is another one's, which runs it or has adopted "
+            "it");
+      }
+      if (loop_.in_turn_) {
+        detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
+      }
     }
     loop_.in_turn_ = true;
-    loop_.thread_.store(this_thread(), std::memory_order_relaxed);
   }
   runs_here(const runs_here&) = delete;
   runs_here& operator=(const runs_here&) = delete;
   ~runs_here() {
     loop_.in_turn_ = false;
-    loop_.thread_.store(nullptr, std::memory_order_relaxed);
+    if (!loop_.adopted_) loop_.thread_.store(nullptr, std::memory_order_release);
     running_ = outer_;
   }
 
@@ -61,7 +71,7 @@ private:
 /// Eddy's own turns, for a scope.
 class event_loop::at_work {
 public:
-  explicit at_work(event_loop& loop) noexcept : loop_(loop) { loop_.engine_->begin(); }
+  explicit at_work(event_loop& loop) noexcept : here_(loop), loop_(loop) { loop_.engine_->begin(); }
   at_work(const at_work&) = delete;
   at_work& operator=(const at_work&) = delete;
   ~at_work() {
@@ -70,7 +80,15 @@ public:
   }
 
 private:
+  runs_here here_;
   event_loop& loop_;
+};
+
+/// One of several errors that were raised.
+struct event_loop::raised::one {
+  explicit one(std::exception_ptr&& e) noexcept : error(std::move(e)) {}
+  std::exception_ptr error;
+  one* next = nullptr;
 };
 
 event_loop::event_loop() : event_loop(nullptr, nullptr) {}
@@ -84,12 +102,16 @@ event_loop::event_loop(struct ev_loop* adopted) : event_loop(adopted, nullptr) {
 
 event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
     : parked_(adopted != nullptr),
+      adopted_(adopted != nullptr),
       clock_(clock),
       mailbox_(std::make_shared<detail::mailbox>()),
       remote_(mailbox_),
-      engine_(std::make_unique<detail::engine>(*this, adopted)) {}
+      engine_(std::make_unique<detail::engine>(*this, adopted)) {
+  if (adopted_) thread_.store(this_thread(), std::memory_order_relaxed);
+}
 
 event_loop::~event_loop() {
+  check_thread();
   if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
   mailbox_->close();
   for (detail::link* l = inspected_.next; l != &inspected_;) {
@@ -98,6 +120,7 @@ event_loop::~event_loop() {
   drop_queue();
   signals_.reset();
   files_.reset();
+  drop_raised();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
     const std::string sentence =
         detail::text({"a loop was destroyed before what is on it, which must go first:\n", dump()});
@@ -142,8 +165,9 @@ void event_loop::settle_delays() noexcept {
   if (timers_.unsettled()) timers_.settle(read_clock() - now_);
 }
 
-time_point event_loop::after(duration delay) const noexcept {
-  return detail::later(read_clock(), delay);
+time_point event_loop::after(time_span delay) const noexcept {
+  check_thread();
+  return detail::plus(read_clock(), std::max<duration>(delay, duration::zero()));
 }
 
 bool event_loop::has_work() const noexcept {
@@ -294,8 +318,8 @@ void event_loop::adopted_turn() {
 
 void event_loop::run() {
   const at_work now(*this);
-  const runs_here here(*this);
-  halt_ = 0;
+  halt_ = std::exchange(stops_at_once_, false) ? stop_asked : 0;
+  if (stopped()) return;
   bool more = keeps_going();
   do {
     turn(more);
@@ -305,14 +329,12 @@ void event_loop::run() {
 
 void event_loop::run_once() {
   const at_work now(*this);
-  const runs_here here(*this);
   halt_ = 0;
   turn(keeps_going());
 }
 
 bool event_loop::run_ready() {
   const at_work now(*this);
-  const runs_here here(*this);
   halt_ = 0;
   return turn(false);
 }
@@ -320,7 +342,8 @@ bool event_loop::run_ready() {
 void event_loop::stop() noexcept {
   check_thread();
   halt_ |= stop_asked;
-  engine_->stop();
+  const bool ends_ev_run = engine_->stop();
+  stops_at_once_ = !in_turn_ && !ends_ev_run;
 }
 
 detail::observer::observer(event_loop& loop) noexcept : loop_(loop) { loop.observer_ = this; }
@@ -335,45 +358,104 @@ bool event_loop::keeps_going() {
 }
 
 void event_loop::defer(handler<void()> function) {
+  detail::expect_handler(function, "event_loop::defer");
   check_thread();
   ready(*new deferred(std::move(function)));
 }
 
 void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {
-  static_cast<void>(on_exception_.take());
-  if (take) on_exception_.set(take);
+  check_thread();
+  const auto dropped = on_exception_.replace(std::move(take));
 }
 
 void event_loop::raise(std::exception_ptr error) noexcept {
-  try {
-    defer([error] { std::rethrow_exception(error); });
-  } catch (const std::bad_alloc&) {
-    if (raised_.queued()) return;
-    raised_.error = std::move(error);
-    ready(raised_);
+  check_thread();
+  if (auto* const more = new (std::nothrow) raised::one(std::move(error))) {
+    *std::exchange(raised_.end, &more->next) = more;
+  } else if (raised_.spare == nullptr) {
+    raised_.spare = std::move(error);
   }
+  if (!raised_.queued()) ready(raised_);
+}
+
+std::exception_ptr event_loop::raised::take_first() noexcept {
+  if (first == nullptr) return std::exchange(spare, nullptr);
+  const std::unique_ptr<one> taken(std::exchange(first, first->next));
+  if (first == nullptr) end = &first;
+  return taken->error;
 }
 
 void event_loop::raised::run(ready_node& node) {
-  std::rethrow_exception(std::exchange(static_cast<raised&>(node).error, nullptr));
+  event_loop& loop = static_cast<raised&>(node).loop;
+  if (!loop.on_exception_.present()) return loop.rethrow_raised();
+  const std::exception_ptr error = loop.raised_.take_first();
+  if (!loop.raised_.empty()) loop.ready(loop.raised_);
+  std::rethrow_exception(error);
 }
 
-int event_loop::descriptor() { return engine_->descriptor(); }
+void event_loop::rethrow_raised(std::exception_ptr own) {
+  check_thread();
+  raised_.withdraw();
+  if (on_exception_.present()) {
+    while (!raised_.empty()) on_exception_.call(true, raised_.take_first());
+  }
+  std::vector<std::exception_ptr> all;
+  try {
+    if (own != nullptr) all.push_back(own);
+    while (!raised_.empty()) {
+      all.reserve(all.size() + 1);
+      all.push_back(raised_.take_first());
+    }
+    if (all.size() > 1) throw several_errors(all);
+  } catch (const std::bad_alloc&) {
+    // Too little memory to tell them together: each by itself.
+    for (std::size_t i = 1; i < all.size(); ++i) raise(std::move(all[i]));
+    if (!raised_.empty() && !raised_.queued()) ready(raised_);
+    if (all.empty()) throw;
+  }
+  if (!all.empty()) std::rethrow_exception(all[0]);
+}
+
+void event_loop::drop_raised() noexcept {
+  while (!raised_.empty()) {
+    const std::exception_ptr error = raised_.take_first();
+    try {
+      if (on_exception_.present()) on_exception_.call(true, error);
+    } catch (...) {
+      // There is no run any more that it could leave.
+    }
+  }
+}
+
+void event_loop::move_to_this_thread() noexcept {
+  if (adopted_) thread_.store(this_thread(), std::memory_order_release);
+}
+
+int event_loop::descriptor() {
+  check_thread();
+  return engine_->descriptor();
+}
 
 std::optional<duration> event_loop::next_run() {
+  check_thread();
   if (has_work() || !mailbox_->empty()) return duration::zero();
   std::optional<duration> left = engine_->time_to_next();
   settle_delays();
   if (const timer_node* const first = timers_.first()) {
-    const duration own = std::max(first->deadline() - read_clock(), duration::zero());
+    const duration own =
+        std::max(detail::between(read_clock(), first->deadline()), duration::zero());
     left = left ? std::min(*left, own) : own;
   }
   return left;
 }
 
-struct ev_loop* event_loop::native() noexcept { return engine_->native(); }
+struct ev_loop* event_loop::native() noexcept {
+  check_thread();
+  return engine_->native();
+}
 
 event_loop::counts event_loop::count() const noexcept {
+  check_thread();
   counts c{.ready = 0, .timers = timers_.size(), .waiting = waits_, .tasks = inspectables_};
   for (const detail::link& queue : queues_) {
     for (const detail::link* l = queue.next; l != &queue; l = l->next) ++c.ready;

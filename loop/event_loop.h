@@ -28,7 +28,9 @@ class engine;
 class file_watch_hub;
 class mailbox;
 class observer;
+class post_sheet;
 class signal_hub;
+struct task_values;
 struct watch;
 }  // namespace detail
 
@@ -68,8 +70,11 @@ class inspectable;
 /// Lifetime: outlives everything that is on it. Destroying it drops what is
 /// detached, queued and posted without running it; one that still has timers set,
 /// descriptors watched or tasks on it stops the program with a list of them.
-/// Threads: `post`, `remote` and nothing else may be used from another thread.
-/// One loop runs on one thread; each thread may have its own.
+/// Threads: while a loop runs, only the thread that runs it may use it and what is
+/// on it, except `post` and `remote`. While it does not run, any one thread may, if
+/// the program synchronises. An adopted loop belongs to the thread that adopted
+/// it, because eddy can't see when `ev_run` begins: see `move_to_this_thread`.
+/// Any other use stops the program. Each thread may have a loop of its own.
 class event_loop {
 public:
   /// How many operations a turn has.
@@ -109,7 +114,8 @@ public:
   bool run_ready();
 
   /// Has `run` return when the handler that is running does. What is queued
-  /// stays queued. Where the program itself called `ev_run`, that returns.
+  /// stays queued. Where the program itself called `ev_run`, that returns. If
+  /// nothing runs the loop, the next `run` returns at once, before any handler.
   void stop() noexcept;
 
   /// Has the next turn begin when the handler that is running returns: for one
@@ -130,7 +136,11 @@ public:
   /// Whether the last run ended with `stop`.
   [[nodiscard]] bool stopped() const noexcept { return (halt_ & stop_asked) != 0; }
 
-  /// Stops the program if this is not the thread that runs the loop.
+  /// Has an adopted loop belong to the calling thread from now on. The program
+  /// synchronises with the thread that it belonged to.
+  void move_to_this_thread() noexcept;
+
+  /// Stops the program if the loop is another thread's now.
   void check_thread() const noexcept {
     const void* const runner = thread_.load(std::memory_order_relaxed);
     if (runner != nullptr && runner != this_thread()) wrong_thread();
@@ -142,6 +152,7 @@ public:
 
   /// Puts `node`, which is in no queue, at the end of the ready queue.
   void ready(ready_node& node) noexcept {
+    check_thread();
     if (parked_) unpark();
     queues_[others].push_back(node);
   }
@@ -154,13 +165,14 @@ public:
 
   /// The time of this turn: it does not change while handlers run.
   [[nodiscard]] time_point now() noexcept {
+    check_thread();
     if (!now_known_) look_at_clock();
     return now_;
   }
 
   /// The time that is `delay` from this moment, from a fresh look at the clock.
   /// A timer that is given the delay itself spares that: see `timer`.
-  [[nodiscard]] time_point after(duration delay) const noexcept;
+  [[nodiscard]] time_point after(time_span delay) const noexcept;
 
   /// A descriptor that is readable when `run_ready` has something to do, so
   /// that this loop can live inside another. It stays the loop's own.
@@ -190,9 +202,15 @@ public:
   void on_exception(handler<void(std::exception_ptr)> take) noexcept;
 
   /// Treats `error` as though a handler had thrown it, in the next turn: so
-  /// that an error that nobody can be given does not vanish. Of several for which
-  /// there is no memory, only the first is told.
+  /// that an error that nobody can be given does not vanish. Several leave `run`
+  /// together, as `several_errors`. Of several for which there is no memory, only
+  /// the first is told. What is not told when the loop is destroyed goes to
+  /// `on_exception`, and is lost without one.
   void raise(std::exception_ptr error) noexcept;
+
+  /// Gives what was raised and not told yet to `on_exception`; without one, throws
+  /// it. `own`, if there is one, is thrown with it, as the first.
+  void rethrow_raised(std::exception_ptr own = nullptr);
 
   /// What is alive on this loop.
   struct counts {
@@ -219,6 +237,7 @@ private:
   friend struct detail::watch;
   friend class detail::file_watch_hub;
   friend class detail::mailbox;
+  friend class detail::post_sheet;
   friend class detail::observer;
   friend class detail::signal_hub;
   friend class inspectable;
@@ -227,6 +246,7 @@ private:
   friend class readiness;
   friend class signal;
   friend class timer_node;
+  friend struct detail::task_values;
   friend class file_watch;
 
   event_loop(struct ev_loop* adopted, manual_clock* clock);
@@ -254,6 +274,7 @@ private:
   void settle_delays() noexcept;
   void unpark() noexcept;
   void drop_queue() noexcept;
+  void drop_raised() noexcept;
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;
   static const void* this_thread() noexcept { return static_cast<const void*>(&running_); }
 
@@ -274,19 +295,29 @@ private:
   // later, it takes space that the C library keeps for such.
   [[gnu::tls_model("initial-exec")]] static thread_local constinit event_loop* running_;
 
-  /// An error that was raised when no memory was free.
+  /// The errors that were raised and not told yet.
   struct raised : ready_node {
-    raised() noexcept : ready_node(&run) {}
+    struct one;
+
+    explicit raised(event_loop& l) noexcept : ready_node(&run), loop(l) {}
     static void run(ready_node& node);
-    std::exception_ptr error;
+    std::exception_ptr take_first() noexcept;
+    [[nodiscard]] bool empty() const noexcept { return first == nullptr && spare == nullptr; }
+
+    event_loop& loop;
+    one* first = nullptr;
+    one** end = &first;
+    std::exception_ptr spare;  // one for which there was no memory
   };
 
   std::array<detail::link, 4> queues_;
-  raised raised_;
+  raised raised_{*this};
   bool parked_ = false;     // the program's ev_run has to be told when work turns up
   bool now_known_ = false;  // until the next wait
   std::uint8_t halt_ = 0;   // why no more of the queue is to run
   bool in_turn_ = false;
+  bool stops_at_once_ = false;  // the next run
+  const bool adopted_;
   bool more_due_ = false;  // timers, than are in the queue
   int left_ = 0;           // operations of what runs
   int unlooked_ = 0;       // that may be done before the next look at the clock
@@ -310,6 +341,7 @@ private:
   std::unique_ptr<detail::engine> engine_;
   std::unique_ptr<detail::optional_part> signals_;
   std::unique_ptr<detail::optional_part> files_;
+  std::unique_ptr<detail::optional_part> task_values_;  // of task_locals
 };
 
 }  // namespace eddy

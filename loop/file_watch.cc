@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <eddy/loop/detail/file_watch_hub.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -26,21 +27,25 @@ file_watch::file_watch(file_watch&& other) noexcept
 file_watch::~file_watch() { stop(); }
 
 void file_watch::start(handler<void(const file_event&)> on_change, file_change wanted) {
+  detail::expect_handler(on_change, "file_watch::start");
   loop_->check_thread();
-  stop();
   auto& hub = detail::file_watch_hub::of(*loop_);
+  const auto dropped = on_change_.take();
+  if (active()) hub.remove(*this);
   wanted_ = wanted;
   hub.add(*this);
-  on_change_.set(on_change);
+  on_change_.swap(on_change);
 }
 
 void file_watch::stop() noexcept {
   if (!active()) return;
+  loop_->check_thread();
   detail::file_watch_hub::of(*loop_).remove(*this);
-  static_cast<void>(on_change_.take());
+  const auto dropped = on_change_.take();
 }
 
 void file_watch::background(bool on) noexcept {
+  loop_->check_thread();
   if (active() && background_ != on) loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
   background_ = on;
 }

@@ -112,7 +112,7 @@ private:
   bool background_ = false;
   file_change wanted_ = all_changes;
   int watch_ = -1;           // inotify's number, while it is started
-  std::uint64_t since_ = 0;  // how often inotify had been read when it was started
+  std::uint64_t since_ = 0;  // how many bytes inotify had given when it was started
   place place_;              // among the watches of that number
   detail::own_handler<const file_event&> on_change_;
 };

@@ -30,12 +30,14 @@ protected:
   /// list of something else is for that to describe; it counts all the same.
   void list_in(detail::link& list) noexcept {
     unlist();
+    loop_->check_thread();
     ++loop_->inspectables_;
     list.push_back(*this);
   }
   void list() noexcept { list_in(loop_->inspected_); }
   void unlist() noexcept {
     if (!linked()) return;
+    loop_->check_thread();
     unlink();
     --loop_->inspectables_;
   }

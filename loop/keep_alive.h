@@ -13,11 +13,16 @@ namespace eddy {
 /// Lifetime: the loop outlives it.
 class [[nodiscard]] keep_alive {
 public:
-  explicit keep_alive(event_loop& loop) noexcept : loop_(&loop) { ++loop.keepers_; }
+  explicit keep_alive(event_loop& loop) noexcept : loop_(&loop) {
+    loop.check_thread();
+    ++loop.keepers_;
+  }
   keep_alive(keep_alive&& other) noexcept : loop_(std::exchange(other.loop_, nullptr)) {}
   keep_alive& operator=(keep_alive&&) = delete;
   ~keep_alive() {
-    if (loop_ != nullptr) --loop_->keepers_;
+    if (loop_ == nullptr) return;
+    loop_->check_thread();
+    --loop_->keepers_;
   }
 
 private:

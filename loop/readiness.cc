@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/readiness.h>
 
+#include <array>
 #include <utility>
 
 #include <eddy/loop/detail/engine.h>
@@ -47,23 +48,33 @@ readiness::readiness(event_loop& loop, int descriptor) try
 readiness::readiness(readiness&& other) noexcept = default;
 
 readiness& readiness::operator=(readiness&& other) noexcept {
+  // What they captured may own this object: they are dropped last.
+  const auto dropped = std::array{take(direction::read), take(direction::write)};
   // The nodes leave before the watch that names them.
-  stop();
   on_readable_ = std::move(other.on_readable_);
   on_writable_ = std::move(other.on_writable_);
   watch_ = std::move(other.watch_);
   return *this;
 }
 
-readiness::~readiness() = default;
+readiness::~readiness() {
+  if (watch_) loop().check_thread();
+}
 
 std::unique_ptr<readiness::callback>& readiness::slot(direction which) noexcept {
   return which == direction::read ? on_readable_ : on_writable_;
 }
 
+detail::watch& readiness::watch() const noexcept {
+  if (!watch_) detail::misuse("a readiness was used that was moved from");
+  return *watch_;
+}
+
 void readiness::call_back(direction which, handler<void(std::error_code)>&& on_ready) {
+  detail::expect_handler(
+      on_ready, which == direction::read ? "readiness::wait_readable" : "readiness::wait_writable");
   auto& place = slot(which);
-  if (!place) place = std::make_unique<callback>(*watch_);
+  if (!place) place = std::make_unique<callback>(watch());
   wait(which, *place);
   place->on_ready = std::move(on_ready);
 }
@@ -77,7 +88,8 @@ void readiness::wait_writable(handler<void(std::error_code)> on_ready) {
 }
 
 void readiness::wait(direction which, ready_node& node) {
-  if (watch_->waiter(which) != nullptr || node.queued()) {
+  loop().check_thread();
+  if (watch().waiter(which) != nullptr || node.queued()) {
     detail::misuse(which == direction::read
                        ? "two wait for one descriptor to become readable: one may"
                        : "two wait for one descriptor to become writable: one may");
@@ -85,26 +97,33 @@ void readiness::wait(direction which, ready_node& node) {
   watch_->wait(which, node);
 }
 
-bool readiness::waiting(direction which) const noexcept { return watch_->waiter(which) != nullptr; }
-
-void readiness::stop(direction which) noexcept {
-  if (!watch_) return;
-  watch_->forget(which);
-  if (auto& place = slot(which)) {
-    place->withdraw();
-    // Last of all: what it captured may own this object.
-    const auto dropped = std::exchange(place->on_ready, nullptr);
-  }
+bool readiness::waiting(direction which) const noexcept {
+  loop().check_thread();
+  return watch_->waiter(which) != nullptr;
 }
+
+handler<void(std::error_code)> readiness::take(direction which) noexcept {
+  if (!watch_) return nullptr;
+  loop().check_thread();
+  watch_->forget(which);
+  auto& place = slot(which);
+  if (!place) return nullptr;
+  place->withdraw();
+  return std::exchange(place->on_ready, nullptr);
+}
+
+void readiness::stop(direction which) noexcept { const auto dropped = take(which); }
 
 void readiness::stop() noexcept {
-  stop(direction::read);
-  stop(direction::write);
+  const auto dropped = std::array{take(direction::read), take(direction::write)};
 }
 
-void readiness::background(bool on) noexcept { watch_->set_background(on); }
-std::error_code readiness::error() const noexcept { return watch_->failure(); }
-int readiness::descriptor() const noexcept { return watch_->descriptor(); }
-event_loop& readiness::loop() const noexcept { return watch_->loop(); }
+void readiness::background(bool on) noexcept {
+  loop().check_thread();
+  watch_->set_background(on);
+}
+std::error_code readiness::error() const noexcept { return watch().failure(); }
+int readiness::descriptor() const noexcept { return watch().descriptor(); }
+event_loop& readiness::loop() const noexcept { return watch().loop(); }
 
 }  // namespace eddy

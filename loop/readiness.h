@@ -73,6 +73,8 @@ private:
 
   void call_back(direction which, handler<void(std::error_code)>&& on_ready);
   std::unique_ptr<callback>& slot(direction which) noexcept;
+  [[nodiscard]] handler<void(std::error_code)> take(direction which) noexcept;
+  [[nodiscard]] detail::watch& watch() const noexcept;
 
   std::unique_ptr<detail::watch> watch_;
   std::unique_ptr<callback> on_readable_;  // made at the first use

@@ -9,6 +9,7 @@ class event_loop;
 
 namespace detail {
 class mailbox;
+class post_sheet;
 class timer_queue;
 }  // namespace detail
 
@@ -45,6 +46,7 @@ protected:
 private:
   friend class event_loop;
   friend class detail::mailbox;
+  friend class detail::post_sheet;
   friend class detail::timer_queue;
 
   function run_;

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -46,31 +47,54 @@ signal::signal(signal&& other) noexcept
       background_(other.background_),
       place_(*this),
       on_signal_(std::move(other.on_signal_)) {
+  if (other.node_ != &other) node_ = other.node_;
   place_.replace(other.place_);
 }
 
 signal::~signal() { stop(); }
 
 void signal::start(handler<void()> on_signal) {
+  detail::expect_handler(on_signal, "signal::start");
   loop_->check_thread();
-  if (!active()) {
-    detail::signal_hub::of(*loop_).add(number_, place_);
-    ++loop_->watches_;
-    if (!background_) ++loop_->waits_;
-  }
-  on_signal_.set(on_signal);
+  if (!active()) watch();
+  node_ = this;
+  on_signal_.swap(on_signal);
+}
+
+void signal::wait(ready_node& node) {
+  loop_->check_thread();
+  if (active()) detail::misuse("signal::wait was called on a signal that is watched already");
+  auto& hub = detail::signal_hub::of(*loop_);
+  if (hub.take_back(number_)) return loop_->ready(node);
+  node_ = &node;
+  watch();
+}
+
+void signal::give_back() noexcept {
+  loop_->check_thread();
+  auto& hub = detail::signal_hub::of(*loop_);
+  stop();
+  if (!hub.watched(number_)) hub.give_back(number_);
+}
+
+void signal::watch() {
+  detail::signal_hub::of(*loop_).add(number_, place_);
+  ++loop_->watches_;
+  if (!background_) ++loop_->waits_;
 }
 
 void signal::stop() noexcept {
   if (!active()) return;
+  loop_->check_thread();
   withdraw();
   detail::signal_hub::of(*loop_).remove(number_, place_);
   --loop_->watches_;
   if (!background_) --loop_->waits_;
-  static_cast<void>(on_signal_.take());
+  const auto dropped = on_signal_.take();
 }
 
 void signal::background(bool on) noexcept {
+  loop_->check_thread();
   if (active() && background_ != on) loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
   background_ = on;
 }

@@ -48,6 +48,16 @@ public:
   /// Errors: `std::bad_alloc`.
   void start(handler<void()> on_signal);
 
+  /// The same without a handler, and once: queues `node` when the signal comes, or
+  /// now if one was given back. `stop` or the destructor ends the wait; from when it
+  /// is queued, the node's own `withdraw` or destructor does.
+  /// Errors: `std::bad_alloc`.
+  void wait(ready_node& node);
+
+  /// Of a wait whose node was queued and will not run: the next `wait` for this
+  /// signal on this loop is told, unless another watcher was.
+  void give_back() noexcept;
+
   /// Does nothing to one that is not started.
   void stop() noexcept;
 
@@ -67,11 +77,13 @@ private:
   };
 
   static void run(ready_node& node);
+  void watch();
 
   event_loop* loop_;
   int number_;
   bool background_ = false;
-  place place_;  // among the loop's watchers of this signal
+  ready_node* node_ = this;  // to be queued
+  place place_;              // among the loop's watchers of this signal
   detail::own_handler<> on_signal_;
 };
 

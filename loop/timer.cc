@@ -15,30 +15,33 @@ timer::timer(timer&& other) noexcept
       missed_(other.missed_) {}
 
 void timer::begin(handler<void()>& on_time, duration period) {
-  on_time_.set(on_time);
+  on_time_.swap(on_time);
   period_ = period;
   missed_ = 0;
 }
 
-void timer::start(duration delay, handler<void()> on_time, resolution exactness) {
+void timer::start(time_span delay, handler<void()> on_time, resolution exactness) {
+  detail::expect_handler(on_time, "timer::start");
   set_after(delay, exactness);
   begin(on_time, duration::zero());
 }
 
-void timer::start_at(time_point when, handler<void()> on_time, resolution exactness) {
+void timer::start_at(instant when, handler<void()> on_time, resolution exactness) {
+  detail::expect_handler(on_time, "timer::start_at");
   set(when, exactness);
   begin(on_time, duration::zero());
 }
 
-void timer::start_every(duration period, handler<void()> on_time, resolution exactness) {
-  if (period <= duration::zero()) {
+void timer::start_every(time_span period, handler<void()> on_time, resolution exactness) {
+  detail::expect_handler(on_time, "timer::start_every");
+  if (duration(period) <= duration::zero()) {
     detail::misuse("timer::start_every was given a period that is not more than zero");
   }
   set_after(period, exactness);
   begin(on_time, period);
 }
 
-void timer::restart(duration delay) {
+void timer::restart(time_span delay) {
   // One that is set has its handler; one that is not may be called just now.
   if (!pending()) {
     if (!on_time_.present()) {
@@ -51,18 +54,20 @@ void timer::restart(duration delay) {
 }
 
 void timer::stop() noexcept {
+  loop().check_thread();
   clear();
   period_ = duration::zero();
-  static_cast<void>(on_time_.take());
+  const auto dropped = on_time_.take();
 }
 
 void timer::fire(ready_node& ready) {
   timer& self = static_cast<timer&>(ready);
   const bool again = self.period_ != duration::zero();
   if (again) {
-    const duration late = self.loop().now() - self.deadline();
+    const duration late = detail::between(self.deadline(), self.loop().now());
     self.missed_ = static_cast<std::uint64_t>(late / self.period_);
-    self.set(self.deadline() + self.period_ * (late / self.period_ + 1), self.exactness());
+    self.set(detail::plus(self.deadline(), detail::times(self.period_, self.missed_ + 1)),
+             self.exactness());
   }
   self.on_time_.call(again);
 }

@@ -33,11 +33,11 @@ public:
   /// Calls `on_time` once, after `delay`; a delay of zero or less is over in
   /// the next turn of the loop.
   /// Errors: `std::bad_alloc`.
-  void start(duration delay, handler<void()> on_time,
+  void start(time_span delay, handler<void()> on_time,
              resolution exactness = resolution::millisecond);
 
   /// Calls `on_time` once, at `when`.
-  void start_at(time_point when, handler<void()> on_time,
+  void start_at(instant when, handler<void()> on_time,
                 resolution exactness = resolution::millisecond);
 
   /// Calls `on_time` after each `period`, which is more than zero.
@@ -45,12 +45,12 @@ public:
   /// The ticks are whole periods from the start: a slow handler shifts none. A
   /// loop that was late for several ticks calls the handler once, and
   /// `missed` tells how many more had passed by then.
-  void start_every(duration period, handler<void()> on_time,
+  void start_every(time_span period, handler<void()> on_time,
                    resolution exactness = resolution::millisecond);
 
   /// Moves a running timer's next deadline to `delay` from now and keeps its
   /// handler: the idle timeout, at the cost of a few stores.
-  void restart(duration delay);
+  void restart(time_span delay);
 
   /// Does nothing to a timer that does not run.
   void stop() noexcept;

@@ -39,7 +39,7 @@ public:
   /// system call. A deadline that has passed is due in the loop's next turn.
   ///
   /// Errors: `std::bad_alloc`, and then it is not set.
-  void set(time_point deadline, resolution exactness = resolution::millisecond);
+  void set(instant deadline, resolution exactness = resolution::millisecond);
 
   /// Sets the time to `delay` from now, or moves it there.
   ///
@@ -48,10 +48,12 @@ public:
   /// costs more than all else here. Outside of the loop, for one that is to be
   /// `fine`, and on a clock that is moved by hand, it is the call itself.
   /// Errors: as for `set`.
-  void set_after(duration delay, resolution exactness = resolution::millisecond);
+  void set_after(time_span delay, resolution exactness = resolution::millisecond);
 
   /// After this it does not fire, though it was due already.
-  void clear() noexcept;
+  void clear() noexcept {
+    if (pending()) clear_pending();
+  }
 
   /// Whether it will fire.
   [[nodiscard]] bool pending() const noexcept { return index_ != absent || ready_node::queued(); }
@@ -74,6 +76,7 @@ public:
 private:
   friend class detail::timer_queue;
   using ready_node::withdraw;  // `clear` does more
+  void clear_pending() noexcept;
 
   static constexpr std::uint32_t absent = UINT32_MAX;
 

@@ -15,6 +15,10 @@ void branch_base::ended() noexcept {
   }
 }
 
+void branch_base::raise(std::exception_ptr error) const noexcept {
+  waiter_->raise(std::move(error));
+}
+
 void branches::begin(branch_base& which, bool at_once) noexcept {
   which.all_ = this;
   which.waiter_ = waiter_;
@@ -41,7 +45,8 @@ void branches::cancel_all() noexcept {
 
 void branches::drop_all() noexcept {
   cancel_all();
-  if (told_) return;
+  // Where one success is enough, that others fail is what it is for.
+  if (told_ || until_ == until::a_value) return;
   for (branch_base* b = first_; b != nullptr; b = b->next_) b->raise_error();
 }
 

@@ -37,6 +37,9 @@ protected:
   branch_base() noexcept = default;
   ~branch_base() { cancel(); }
 
+  /// Has an error that nobody takes leave the loop's `run`.
+  void raise(std::exception_ptr error) const noexcept;
+
   /// Takes what the coroutine has ended with; true if that is a value.
   virtual bool take_from(frame& child) noexcept = 0;
   /// Raises the error that was taken.
@@ -147,7 +150,7 @@ private:
   friend class branch_list;
 
   void raise_error() noexcept override {
-    if (result && !*result) raise_here(std::move(result->error()));
+    if (result && !*result) raise(std::move(result->error()));
   }
 
   bool take_from(frame& child) noexcept override {

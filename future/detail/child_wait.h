@@ -16,7 +16,7 @@ public:
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
   [[nodiscard]] frame* child() const noexcept final { return child_; }
-  void destroy_child() noexcept final { std::exchange(child_, nullptr)->handle().destroy(); }
+  void destroy_child() noexcept final { std::exchange(child_, nullptr)->end(); }
 
 protected:
   explicit child_wait(task<T>&& work) noexcept : child_(&task_access::release(work).promise()) {}

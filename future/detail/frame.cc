@@ -6,8 +6,10 @@
 #include <source_location>
 
 #include <eddy/future/detail/await_place.h>
+#include <eddy/future/detail/deep_stack.h>
 #include <eddy/future/detail/future_state.h>
 #include <eddy/future/detail/way_of_error.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
 
@@ -19,16 +21,13 @@ namespace {
 constexpr int deepest = 32;
 
 // How far an awaited coroutine may start on its awaiter's stack. A chain that
-// is deeper goes on from the ready queue, so that none overflows.
-constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{64} * 1024;
+// is deeper goes on from the ready queue, so that none overflows, though the thread
+// has a stack of 64 KiB.
+constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{16} * 1024;
 
 }  // namespace
 
 constinit thread_local frames_of_thread frames_here;
-
-void raise_here(std::exception_ptr error) noexcept {
-  if (event_loop* const loop = event_loop::current()) loop->raise(std::move(error));
-}
 
 bool frame::start_later() noexcept {
   event_loop::current()->ready(*this);
@@ -63,7 +62,7 @@ void frame::resume_nested(frame& first) noexcept {
 void frame::do_chores() noexcept {
   activation& here = frames_here.top;
   here.chores = false;
-  if (here.retired != nullptr) std::exchange(here.retired, nullptr)->handle().destroy();
+  if (here.retired != nullptr) destroy(*std::exchange(here.retired, nullptr));
   if (here.ended != nullptr) std::exchange(here.ended, nullptr)->end_body();
   while (future_core* const dropped = here.dropped) {
     here.dropped = dropped->next_dropped_;
@@ -96,20 +95,37 @@ void frame::tell_end() noexcept {
 }
 
 void frame::end_with_error() noexcept {
+  if (frames_here.dying == this) frames_here.dying = nullptr;  // a destructor has thrown
   const void* const where = where_;
   std::construct_at(&error_, std::current_exception());
+  waits_for_ = ended_with_error;
   const frame* const waiter = above();
   const bool waits = waiter != nullptr && waiter->waits_for_ != 0;
   error_passes(error_, *this, where, waits ? waiter : nullptr, waits ? waiter->where_ : nullptr);
 }
 
 void frame::raise_error() noexcept {
-  raise_here(std::move(error_));
+  raise(std::move(error_));
   error_.~exception_ptr();
+}
+
+void frame::raise(std::exception_ptr error) const noexcept {
+  if (event_loop* const on = loop()) on->raise(std::move(error));
+}
+
+event_loop* frame::loop() const noexcept {
+  for (const frame* f = this; f != nullptr; f = f->above()) {
+    if ((f->then_ & for_future) != 0) return &pointer_in<future_core>(f->then_)->loop();
+  }
+  return event_loop::current();
 }
 
 void frame::error_comes(const std::exception_ptr& error) const noexcept {
   error_waits(error, *this, where_);
+}
+
+void frame::ended_without_value(std::source_location where) noexcept {
+  misuse("a task that gives a value ended without co_return; its last co_await", where);
 }
 
 frame* frame::above() const noexcept {
@@ -119,6 +135,7 @@ frame* frame::above() const noexcept {
 }
 
 frame* frame::child() const noexcept {
+  if (failed()) return nullptr;
   if ((waits_for_ & for_child) != 0) return pointer_in<child_owner>(waits_for_)->child_;
   return waits_for_ == 0 ? nullptr : pointer_in<wait>(waits_for_)->child();
 }
@@ -137,7 +154,21 @@ ambient frame::ambient_here() noexcept {
   }
 }
 
+void frame::end() noexcept {
+  // A destructor that throws brings the coroutine to its final suspension, with that
+  // error, and whoever waits for it must not be told.
+  then_ |= starting;
+  frame* const outer = std::exchange(frames_here.dying, this);
+  handle().destroy();
+  if (frames_here.dying != this) handle().destroy();
+  frames_here.dying = outer;
+}
+
 void frame::destroy_all(frame& top) noexcept {
+  without_overflow([&top] { destroy_from_innermost(top); });
+}
+
+void frame::destroy_from_innermost(frame& top) noexcept {
   frame* innermost = &top;
   while (frame* const child = innermost->child()) innermost = child;
   while (innermost != &top) {
@@ -147,12 +178,12 @@ void frame::destroy_all(frame& top) noexcept {
       pointer_in<future_core>(dying.then_)->destroy_body();
     } else if ((innermost->waits_for_ & for_child) != 0) {
       pointer_in<child_owner>(innermost->waits_for_)->child_ = nullptr;
-      dying.handle().destroy();
+      dying.end();
     } else {
       pointer_in<wait>(innermost->waits_for_)->destroy_child();
     }
   }
-  top.handle().destroy();
+  top.end();
 }
 
 std::source_location frame::place() const noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <bit>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -36,23 +37,6 @@ struct ambient {
   [[nodiscard]] local_values values() const noexcept {
     return locals == nullptr ? local_values() : *locals;
   }
-};
-
-/// Which values of task_locals the tasks of a thread have inherited.
-class inheritance {
-public:
-  inheritance(const inheritance&) = delete;
-  inheritance& operator=(const inheritance&) = delete;
-
-  /// It is spawned by the coroutine that runs. True if there is something to
-  /// inherit, which then has to be forgotten. Errors: `std::bad_alloc`.
-  virtual bool inherit(const future_core& by) = 0;
-  [[nodiscard]] virtual const local_values& of(const future_core& which) const noexcept = 0;
-  virtual void forget(const future_core& which) noexcept = 0;
-
-protected:
-  inheritance() noexcept = default;
-  ~inheritance() = default;
 };
 
 /// What a coroutine waits for, unless it is a task that it has awaited itself.
@@ -132,12 +116,8 @@ struct activation {
 
 struct frames_of_thread {
   activation top;
-  std::size_t count = 0;
-  inheritance* inherited = nullptr;  // there is one where task_locals are used
+  frame* dying = nullptr;  // is being destroyed in its midst
 };
-
-/// An error that nobody was left to take leaves the `run` of the loop that runs.
-[[gnu::cold]] void raise_here(std::exception_ptr error) noexcept;
 
 // One load finds it in every program, as it does the loop that runs.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local frames_of_thread frames_here;
@@ -169,9 +149,15 @@ public:
   /// Destroys `top`, which waits, has ended or has not begun, and everything
   /// under it, innermost first.
   static void destroy(frame& top) noexcept {
-    if (top.waits_for_ == 0) return top.handle().destroy();
+    if (top.done()) return top.handle().destroy();
     destroy_all(top);
   }
+  /// Destroys this, whose own children are gone already.
+  void end() noexcept;
+
+  /// An error that nobody was left to take leaves the `run` of the loop that this
+  /// runs on.
+  [[gnu::cold]] void raise(std::exception_ptr error) const noexcept;
 
   /// Resumes it when the running coroutine is off the stack.
   static void resume_next(frame& waiter) noexcept;
@@ -191,16 +177,16 @@ public:
   /// What holds for the one that runs.
   [[nodiscard]] static ambient ambient_here() noexcept;
 
-  /// The coroutines that exist on this thread.
-  static std::size_t count() noexcept { return frames_here.count; }
+  /// The coroutines that exist in this process.
+  static std::size_t count() noexcept { return frames_of_process(); }
 
   static void* operator new(std::size_t size) {
     void* const memory = allocate(size);
-    ++frames_here.count;
+    count_frame(1);
     return memory;
   }
   static void operator delete(void* memory, std::size_t size) noexcept {
-    --frames_here.count;
+    count_frame(-1);
     deallocate(memory, size);
   }
 
@@ -256,6 +242,12 @@ protected:
   }
 
   void end_with_value() noexcept { std::construct_at(&error_); }
+  [[nodiscard]] bool failed() const noexcept { return (waits_for_ & ended_with_error) != 0; }
+  [[noreturn, gnu::cold]] static void ended_without_value(std::source_location where) noexcept;
+  /// As long as it has not ended.
+  [[nodiscard]] std::source_location place_before_end() const noexcept {
+    return std::bit_cast<std::source_location>(where_);
+  }
   /// With the exception that is being handled.
   [[gnu::cold]] void end_with_error() noexcept;
 
@@ -273,6 +265,7 @@ private:
   static constexpr std::uintptr_t for_ending = 2;
   static constexpr std::uintptr_t for_future = 4;
   static constexpr std::uintptr_t for_child = 1;  // of waits_for_
+  static constexpr std::uintptr_t ended_with_error = 2;
   static constexpr std::uintptr_t kinds = 7;
 
   template <class Pointee>
@@ -287,6 +280,7 @@ private:
 
   static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
   static void destroy_all(frame& top) noexcept;
+  static void destroy_from_innermost(frame& top) noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
   bool start(std::uintptr_t then) noexcept;
@@ -298,6 +292,7 @@ private:
   [[gnu::cold]] void describe_place(std::string& out) const;
   [[nodiscard]] frame* above() const noexcept;
   [[nodiscard]] frame* child() const noexcept;
+  [[nodiscard]] event_loop* loop() const noexcept;
 
   std::uintptr_t then_ = 0;
   std::uintptr_t waits_for_ = 0;  // 0 while it runs

@@ -47,7 +47,7 @@ public:
   void await_suspend(std::coroutine_handle<Promise> by) noexcept {
     frame& waiter = by.promise();
     waiter.waits_for(*this);
-    state_->await(waiter, true);
+    state_->await(waiter);
   }
 
   T await_resume() { return get<T>(state_->take()); }
@@ -96,20 +96,48 @@ struct flat<R> {
 template <class T, class Function>
 struct then_result : flat<typename call_result<T, Function>::type> {};
 
+/// Waits for a future of its own type, which it then ends as.
+template <class T>
+class then_base : public future_state<T>, protected ready_node {
+public:
+  /// From now on waits for `inner`, instead of what it waited for.
+  void follow(future<T>&& inner) noexcept {
+    withdraw();
+    future<T> before = std::exchange(inner_, std::move(inner));
+    future_access::state(inner_).await_as_then(*this);
+  }
+
+protected:
+  then_base(event_loop& loop, function run) : future_state<T>(loop), ready_node(run) {}
+
+  /// What the function has returned. In a chain in which each future is the value
+  /// of the one before, those in between go: a loop that is written so takes no
+  /// memory.
+  void give_way_to(future<T>&& inner) noexcept {
+    if (then_base* const first = static_cast<then_base*>(this->then_waiter())) {
+      first->follow(std::move(inner));
+    } else {
+      follow(std::move(inner));
+    }
+  }
+
+  future<T> inner_;
+};
+
 template <class T, class Function>
-class then_state final : public future_state<typename then_result<T, Function>::type>,
-                         private ready_node {
+class then_state final : public then_base<typename then_result<T, Function>::type> {
   using called = call_result<T, Function>;
   using value = typename then_result<T, Function>::type;
   static constexpr bool nested = awaitable<typename called::type>;
+  using base = then_base<value>;
+  using base::inner_;
 
 public:
   then_state(future<T> source, Function&& callee)
-      : future_state<value>(future_access::state(source).loop()),
-        ready_node(&run),
+      : base(future_access::state(source).loop(), &run),
         source_(std::move(source)),
         function_(std::move(callee)) {
-    future_access::state(source_).await(*this, false);
+    future_access::state(source_).await(*this);
   }
 
   void describe(std::string& out, int depth) const override {
@@ -123,7 +151,7 @@ public:
 
 private:
   static void run(ready_node& node) {
-    auto& self = static_cast<then_state&>(node);
+    auto& self = static_cast<then_state&>(static_cast<base&>(node));
     self.retain();  // the function may drop the future that stands for its result
     try {
       self.inner_ ? self.finish(std::move(self.inner_).take()) : self.call();
@@ -153,8 +181,7 @@ private:
       future<value> inner = as_future(invoke());
       if (!this->wanted()) return;
       if (!inner) misuse("a function given to then returned a future that is taken");
-      inner_ = std::move(inner);
-      future_access::state(inner_).await(*this, false);
+      this->give_way_to(std::move(inner));
     } else {
       finish(outcome_of<value>(invoke));
     }
@@ -177,7 +204,7 @@ private:
   }
 
   void cancel() noexcept override {
-    withdraw();
+    this->withdraw();
     source_ = {};
     inner_ = {};
     function_.reset();
@@ -185,7 +212,6 @@ private:
   }
 
   future<T> source_;
-  future<value> inner_;
   std::optional<Function> function_;
 };
 

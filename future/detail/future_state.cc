@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/detail/future_state.h>
 
+#include <eddy/future/detail/deep_stack.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
@@ -9,7 +10,7 @@
 namespace eddy::detail {
 
 future_core::~future_core() {
-  if (inherits_ && frames_here.inherited != nullptr) frames_here.inherited->forget(*this);
+  if (inherits_) task_values::forget(*this);
   if (stage_ != stage::error) return;
   if (wanted_ && !seen_) loop().raise(std::move(error_));
   error_.~exception_ptr();
@@ -18,7 +19,7 @@ future_core::~future_core() {
 void future_core::add_to(ambient& all) const noexcept {
   // Not the values of what awaits it.
   static const local_values none;
-  all.note(inherits_ ? frames_here.inherited->of(*this) : none);
+  all.note(inherits_ ? task_values::of(*this) : none);
   if (next_is_ != follower::scope || scope_ == nullptr) return;
   if (const auto deadline = scope_->deadline()) all.note(*deadline);
 }
@@ -67,7 +68,7 @@ void future_core::set_error(std::exception_ptr error) noexcept {
 
 void future_core::drop_unready() noexcept {
   wanted_ = false;
-  cancel();
+  without_overflow([this] { cancel(); });
 }
 
 void future_core::drop() noexcept {
@@ -80,6 +81,7 @@ void future_core::drop() noexcept {
   }
   if (holds == nullptr) return drop_body();
   dropping_ = true;
+  next_is_ = follower::dropped;
   loop().forbid_going_on();
   holds->stack_end = reinterpret_cast<const char*>(UINTPTR_MAX);
   next_dropped_ = std::exchange(holds->dropped, this);
@@ -92,14 +94,14 @@ void future_core::drop_body() noexcept {
 }
 
 void future_core::destroy_body() noexcept {
-  std::exchange(body_, nullptr)->handle().destroy();
+  std::exchange(body_, nullptr)->end();
   release();
 }
 
 void future_core::end_body() noexcept {
   frame& body = *body_;
   take_from(body);
-  body.handle().destroy();
+  frame::destroy(body);
   complete();
   release();
 }

@@ -33,18 +33,21 @@ public:
 
   [[nodiscard]] bool failed() const noexcept { return stage_ == stage::error; }
 
-  /// Queues `node` when the result is there. `is_frame`: it is a coroutine's.
-  void await(ready_node& node, bool is_frame) noexcept {
-    if (ready()) {
-      if (is_frame && failed()) static_cast<frame&>(node).error_comes(error_);
-      return loop().ready(node);
-    }
-    next_ = &node;
-    next_is_ = is_frame ? follower::frame : follower::node;
+  /// Queues `node` when the result is there.
+  void await(ready_node& node) noexcept { await(node, follower::node); }
+  void await(frame& waiter) noexcept {
+    if (failed()) waiter.error_comes(error_);
+    await(waiter, follower::frame);
+  }
+  /// The same for a `then_base` of this type.
+  void await_as_then(ready_node& node) noexcept { await(node, follower::then); }
+  [[nodiscard]] ready_node* then_waiter() const noexcept {
+    return next_is_ == follower::then ? next_ : nullptr;
   }
 
   /// The future has gone.
   void drop_future() noexcept {
+    loop().check_thread();
     next_ = nullptr;
     if (!ready()) drop_unready();
     release();
@@ -93,7 +96,7 @@ protected:
   // For one that owns a coroutine:
   /// It is being spawned. Errors: `std::bad_alloc`.
   void inherit() {
-    if (frames_here.inherited != nullptr) inherits_ = frames_here.inherited->inherit(*this);
+    if (local_values::used()) inherits_ = task_values::inherit(*this);
   }
   void launch(frame& body) noexcept {
     body_ = &body;
@@ -117,7 +120,12 @@ protected:
 
 private:
   friend class frame;
-  enum class follower : std::uint8_t { node, frame, scope };
+  enum class follower : std::uint8_t { node, frame, then, scope, dropped };
+  void await(ready_node& node, follower kind) noexcept {
+    if (ready()) return loop().ready(node);
+    next_ = &node;
+    next_is_ = kind;
+  }
 
   bool abandon() noexcept final;
   void undetach() noexcept;

@@ -1,37 +1,44 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/detail/inherited.h>
 
+#include <memory>
 #include <unordered_map>
 
 #include <eddy/future/detail/frame.h>
+#include <eddy/future/detail/future_state.h>
+#include <eddy/loop/detail/optional_part.h>
 
 namespace eddy::detail {
 
 namespace {
 
-class table_of_thread final : public inheritance {
+/// What the tasks of a loop have inherited.
+class table_of_loop final : public optional_part {
 public:
-  table_of_thread() noexcept { frames_here.inherited = this; }
-  table_of_thread(const table_of_thread&) = delete;
-  table_of_thread& operator=(const table_of_thread&) = delete;
-  ~table_of_thread() { frames_here.inherited = nullptr; }
+  void renew(event_loop&) override {}
 
-  bool inherit(const future_core& by) override {
-    local_values values = local_values::here();
-    return values && values_.try_emplace(&by, std::move(values)).second;
-  }
-  [[nodiscard]] const local_values& of(const future_core& which) const noexcept override {
-    static const local_values none;
-    const auto found = values_.find(&which);
-    return found == values_.end() ? none : found->second;
-  }
-  void forget(const future_core& which) noexcept override { values_.erase(&which); }
-
-private:
-  std::unordered_map<const future_core*, local_values> values_;
+  std::unordered_map<const future_core*, local_values> values;
 };
 
 }  // namespace
+
+bool task_values::inherit(const future_core& by) {
+  local_values values = local_values::here();
+  if (!values) return false;
+  auto& part = by.loop().task_values_;
+  if (!part) part = std::make_unique<table_of_loop>();
+  return static_cast<table_of_loop&>(*part).values.try_emplace(&by, std::move(values)).second;
+}
+
+const local_values& task_values::of(const future_core& which) noexcept {
+  return static_cast<table_of_loop&>(*which.loop().task_values_).values.find(&which)->second;
+}
+
+void task_values::forget(const future_core& which) noexcept {
+  static_cast<table_of_loop&>(*which.loop().task_values_).values.erase(&which);
+}
+
+constinit std::atomic<bool> local_values::used_{false};
 
 local_values::local_values(const local_values& other) noexcept : newest_(other.newest_) {
   if (newest_ != nullptr) ++newest_->shares_;
@@ -55,7 +62,7 @@ const local_base* local_values::find(const void* name) const noexcept {
 }
 
 local_base::local_base(const void* name) : name_(name), before_(local_values::here()) {
-  static thread_local table_of_thread table;
+  local_values::used_.store(true, std::memory_order_relaxed);
 }
 
 }  // namespace eddy::detail

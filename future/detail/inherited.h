@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <utility>
 
@@ -8,6 +9,7 @@
 
 namespace eddy::detail {
 
+class future_core;
 class local_base;
 
 /// The values of task_locals that hold somewhere: a list, the newest first, of
@@ -33,10 +35,25 @@ public:
 
   [[nodiscard]] explicit operator bool() const noexcept { return newest_ != nullptr; }
 
+  /// Whether the program uses task_locals at all.
+  [[nodiscard]] static bool used() noexcept { return used_.load(std::memory_order_relaxed); }
+
 private:
   friend struct ambient;
+  friend local_base;
+
+  static std::atomic<bool> used_;
 
   local_base* newest_ = nullptr;
+};
+
+/// The values that spawned tasks have inherited, in a table of their loop.
+struct task_values {
+  /// It is spawned by the coroutine that runs. True if there is something to
+  /// inherit, which then has to be forgotten. Errors: `std::bad_alloc`.
+  static bool inherit(const future_core& by);
+  [[nodiscard]] static const local_values& of(const future_core& which) noexcept;
+  static void forget(const future_core& which) noexcept;
 };
 
 /// A value, and those that held before.

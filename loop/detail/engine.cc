@@ -479,9 +479,10 @@ void engine::unpark() noexcept {
   ev_idle_start(ev_, &idle_);
 }
 
-void engine::stop() noexcept {
-  if (ev_.owned()) return;
+bool engine::stop() noexcept {
+  if (ev_.owned() || ev_depth(ev_) == 0) return false;
   if (!loop_->in_turn_ || in_adopted_turn_) ev_break(ev_, EVBREAK_ONE);
+  return true;
 }
 
 // ---- Time
@@ -495,11 +496,11 @@ bool engine::arm(bool may_wait) noexcept {
     } else if (const auto next = loop_->timers_.next()) {
       at = *next;
       // A whole millisecond, so that one wait serves those that are close together.
+      if (armed_for_ && *armed_for_ <= at) return true;
+      may_wait = at > now();
       if (!loop_->timers_.fine() && at < time_point::max() - std::chrono::milliseconds(1)) {
         at = std::chrono::ceil<std::chrono::milliseconds>(at);
       }
-      if (armed_for_ && *armed_for_ <= at) return true;
-      may_wait = *next > now();
     }
     if (!may_wait) at = {};
   }

@@ -101,8 +101,8 @@ public:
   void rest(bool nothing_posted) noexcept;
   /// Has ev_run neither wait nor end.
   void unpark() noexcept;
-  /// Ends the program's own ev_run, unless it is eddy's `run` that runs.
-  void stop() noexcept;
+  /// Ends the program's own ev_run. False if that does not run.
+  bool stop() noexcept;
 
   /// The children that libev has reaped; null if it reaps none.
   [[nodiscard]] reaped_children* reaped() const noexcept { return reaped_.get(); }

@@ -86,12 +86,33 @@ void file_watch_hub::add(file_watch& watch) {
     const int error = errno;
     throw_error(std::errc(error), text({"watching ", watch.path_}));
   }
-  watches_[number].push_back(watch.place_);
+  try {
+    detail::link& list = watches_[number];
+    // What has come by now is not for this one.
+    while (read_some(later_)) {
+    }
+    list.push_back(watch.place_);
+  } catch (...) {
+    forget(number);
+    throw;
+  }
   watch.watch_ = number;
-  watch.since_ = reads_;
+  watch.since_ = base_ + read_.size() + later_.size();
   ++loop_->watches_;
   if (!watch.background_) ++loop_->waits_;
-  wait();
+  if (later_.empty()) {
+    wait();
+  } else if (!queued()) {
+    readable_.stop();
+    loop_->ready(*this);
+  }
+}
+
+void file_watch_hub::forget(int number) noexcept {
+  const auto own = watches_.find(number);
+  if (own != watches_.end() && own->second.linked()) return;
+  if (!loop_->engine_->forked()) ::inotify_rm_watch(inotify_.number(), number);
+  if (own != watches_.end()) watches_.erase(own);
 }
 
 void file_watch_hub::remove(file_watch& watch) noexcept { leave(watch); }
@@ -109,8 +130,7 @@ void file_watch_hub::leave(file_watch& watch) noexcept {
     if (cursor_.next != &left) return;
     cursor_.unlink();
   }
-  if (!loop_->engine_->forked()) ::inotify_rm_watch(inotify_.number(), own->first);
-  watches_.erase(own);
+  forget(own->first);
 }
 
 void file_watch_hub::wait() {
@@ -126,7 +146,10 @@ void file_watch_hub::renew(event_loop& loop) {
     readable_.background(true);
   }
   cursor_.unlink();
-  size_ = at_ = 0;
+  base_ += read_.size() + later_.size();
+  read_.clear();
+  later_.clear();
+  at_ = 0;
   // All that can fail comes first, so that the lists are whole whatever happens.
   places fresh;
   std::vector<int> numbers;
@@ -151,26 +174,33 @@ void file_watch_hub::renew(event_loop& loop) {
   inotify_event lost{};
   lost.wd = lost_number;
   lost.mask = IN_UNMOUNT;
-  std::memcpy(read_.data(), &lost, sizeof lost);
-  size_ = sizeof lost;
-  ++reads_;
+  const auto* const bytes = reinterpret_cast<const char*>(&lost);
+  read_.assign(bytes, bytes + sizeof lost);
   readable_.stop();
   withdraw();
   loop_->ready(*this);
 }
 
+bool file_watch_hub::read_some(std::vector<char>& to) {
+  constexpr std::size_t some = 4096;
+  const std::size_t before = to.size();
+  to.resize(before + some);
+  const ::ssize_t n = ::read(inotify_.number(), to.data() + before, some);
+  to.resize(before + static_cast<std::size_t>(std::max<::ssize_t>(n, 0)));
+  return n > 0;
+}
+
 bool file_watch_hub::read_more() {
-  const ::ssize_t n = ::read(inotify_.number(), read_.data(), read_.size());
-  if (n <= 0) return false;
-  size_ = static_cast<std::size_t>(n);
+  base_ += at_;
   at_ = 0;
   telling_ = -1;
-  ++reads_;
-  return true;
+  read_.clear();
+  read_.swap(later_);
+  return !read_.empty() || read_some(read_);
 }
 
 file_watch* file_watch_hub::next_to_tell() noexcept {
-  while (at_ < size_) {
+  while (at_ < read_.size()) {
     inotify_event event;
     std::memcpy(&event, read_.data() + at_, sizeof event);
     const bool for_all = event.wd < 0;
@@ -199,7 +229,7 @@ file_watch* file_watch_hub::next_to_tell() noexcept {
     place_of.next->push_back(cursor_);
     file_watch& watch = *static_cast<file_watch::place&>(place_of).owner;
     const file_change what = change_of(event.mask);
-    if (watch.since_ < reads_ && contains(watch.wanted_ | always_told, what)) return &watch;
+    if (watch.since_ <= position() && contains(watch.wanted_ | always_told, what)) return &watch;
   }
   return nullptr;
 }
@@ -207,7 +237,7 @@ file_watch* file_watch_hub::next_to_tell() noexcept {
 void file_watch_hub::run(ready_node& node) { static_cast<file_watch_hub&>(node).tell_next(); }
 
 void file_watch_hub::tell_next() {
-  if (at_ == size_ && !read_more()) {
+  if (at_ == read_.size() && !read_more()) {
     // Should the kernel refuse to wait, asking it again would never end.
     if (readable_.error()) throw_error(readable_.error(), "watching files");
     wait();

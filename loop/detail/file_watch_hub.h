@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/link.h>
@@ -44,7 +44,15 @@ private:
 
   static void run(ready_node& node);
   void tell_next();
-  [[nodiscard]] bool read_more();
+  /// Goes on with what there is next. False if there is no more.
+  /// Errors: `std::bad_alloc`.
+  bool read_more();
+  /// Adds some of what inotify has. False if it has no more.
+  /// Errors: `std::bad_alloc`.
+  bool read_some(std::vector<char>& to);
+  /// Of a number that no watch has any more.
+  void forget(int number) noexcept;
+  [[nodiscard]] std::uint64_t position() const noexcept { return base_ + at_; }
   [[nodiscard]] file_watch* next_to_tell() noexcept;
   void leave(file_watch& watch) noexcept;
   void wait();
@@ -57,12 +65,12 @@ private:
 
   // What was read and not told yet: from the change at `at_`, of which the
   // watches behind `cursor_` were not told.
-  alignas(8) std::array<char, 4096> read_;
-  std::size_t size_ = 0;
+  std::vector<char> read_;
+  std::vector<char> later_;  // read after these
   std::size_t at_ = 0;
+  std::uint64_t base_ = 0;  // how many bytes were read before these
   detail::link cursor_;
   int telling_ = -1;  // the number whose watches are told, or were the last to be
-  std::uint64_t reads_ = 0;
 };
 
 }  // namespace eddy::detail

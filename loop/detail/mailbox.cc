@@ -18,17 +18,17 @@ namespace eddy::detail {
 ///
 /// It is there as long as one of the two needs it: the thread until it has left
 /// it, the loop until it has read it. The second to go takes it along.
-class mailbox::sheet : public ready_node, public recycled {
+class post_sheet : public ready_node, public recycled {
 public:
   // So many fill a block of the recycler's.
   static constexpr std::uint32_t size = 15;
 
-  sheet() noexcept : ready_node(&run) {}
+  post_sheet() noexcept : ready_node(&run) {}
 
   // The thread's side.
 
   /// Moves `posted` here and says whether it is on its way now: not if the
-  /// sheet is full, or the loop has taken it.
+  /// post_sheet is full, or the loop has taken it.
   bool write(handler<void()>& posted) noexcept {
     const std::uint32_t seen = state_.load(std::memory_order_relaxed);
     if ((seen & taken) != 0 || (seen & number) == size) return false;
@@ -37,6 +37,12 @@ public:
     posted = std::move(*place);
     std::destroy_at(place);
     return false;
+  }
+
+  /// Holds `alone` and no more, and the thread has left it.
+  void reserve_for(handler<void()>& alone) noexcept {
+    static_cast<void>(write(alone));
+    static_cast<void>(leave());
   }
 
   /// True if the thread has to see to it: the loop has read it.
@@ -63,7 +69,7 @@ public:
 
   static void run(ready_node& node);
 
-  sheet* below = nullptr;  // in the stack
+  post_sheet* below = nullptr;  // in the stack
 
 private:
   static constexpr std::uint32_t number = 0xff;  // of functions, as the thread counts them
@@ -81,21 +87,21 @@ private:
   alignas(handler<void()>) std::array<std::byte, size * sizeof(handler<void()>)> functions_;
 };
 
-/// What a thread writes with: the sheet that it is at.
+/// What a thread writes with: the post_sheet that it is at.
 struct mailbox::pen {
   mailbox* box = nullptr;
-  sheet* at = nullptr;
+  post_sheet* at = nullptr;
   bool dropped = false;  // at the thread's end
 
   /// Of this thread. It is trivial, so that it outlives every other
   /// thread_local object's destructor.
   static constinit thread_local pen mine;
 
-  /// A sheet with nothing on it.
+  /// A post_sheet with nothing on it.
   /// Errors: `std::bad_alloc`.
-  sheet& turn(mailbox& to);
+  post_sheet& turn(mailbox& to);
   void leave() noexcept {
-    if (sheet* const s = std::exchange(at, nullptr); s != nullptr && s->leave()) delete s;
+    if (post_sheet* const s = std::exchange(at, nullptr); s != nullptr && s->leave()) delete s;
   }
 };
 
@@ -105,35 +111,37 @@ namespace {
 
 int make_eventfd() noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
-// Addresses that no sheet has.
+// Addresses that no post_sheet has.
 alignas(std::max_align_t) constinit char asleep_mark = 0;
 alignas(std::max_align_t) constinit char closed_mark = 0;
 
 }  // namespace
 
-mailbox::sheet* mailbox::asleep() noexcept { return reinterpret_cast<sheet*>(&asleep_mark); }
-mailbox::sheet* mailbox::closed() noexcept { return reinterpret_cast<sheet*>(&closed_mark); }
+post_sheet* mailbox::asleep() noexcept { return reinterpret_cast<post_sheet*>(&asleep_mark); }
+post_sheet* mailbox::closed() noexcept { return reinterpret_cast<post_sheet*>(&closed_mark); }
 
 mailbox::mailbox()
     : head_(asleep()),
-      read_(sizeof(sheet)),
+      read_(sizeof(post_sheet)),
       descriptor_(make_eventfd(), "making a loop's wake-up descriptor") {}
 
 mailbox::~mailbox() { close(); }
 
-void mailbox::sheet::run(ready_node& node) {
-  sheet& self = static_cast<sheet&>(node);
+void post_sheet::run(ready_node& node) {
+  post_sheet& self = static_cast<post_sheet&>(node);
   event_loop& loop = *event_loop::current();
   struct one {
-    sheet& on;
+    post_sheet& on;
     mailbox& box;
     handler<void()>* function;
-    one(sheet& s, mailbox& b) noexcept : on(s), box(b), function(s.at(s.next_++)) {}
+    one(post_sheet& s, mailbox& b) noexcept : on(s), box(b), function(s.at(s.next_++)) {}
     one(const one&) = delete;
     one& operator=(const one&) = delete;
     ~one() {
       std::destroy_at(function);
-      if (on.next_ != on.count_ || !on.finish()) return;
+      if (on.next_ != on.count_) return;
+      box.finished_.fetch_add(1, std::memory_order_relaxed);
+      if (!on.finish()) return;
       std::destroy_at(&on);
       box.read_.give(&on);
     }
@@ -142,7 +150,7 @@ void mailbox::sheet::run(ready_node& node) {
   if (self.next_ != self.count_) loop.queues_[event_loop::posts].push_front(self);
   (*now.function)();
 }
-mailbox::sheet& mailbox::pen::turn(mailbox& to) {
+post_sheet& mailbox::pen::turn(mailbox& to) {
   struct at_thread_end {
     ~at_thread_end() {
       mine.leave();
@@ -157,7 +165,7 @@ mailbox::sheet& mailbox::pen::turn(mailbox& to) {
   } else {
     at = nullptr;
     to.read_.refill();
-    at = new sheet;
+    at = new post_sheet;
   }
   box = &to;
   return *at;
@@ -166,7 +174,7 @@ mailbox::sheet& mailbox::pen::turn(mailbox& to) {
 bool mailbox::put(handler<void()>&& function) {
   pen& mine = pen::mine;
   if (mine.box == this && mine.at != nullptr && mine.at->write(function)) return true;
-  sheet& fresh = mine.turn(*this);
+  post_sheet& fresh = mine.turn(*this);
   static_cast<void>(fresh.write(function));
   const bool open = push(fresh);
   if (!open) {
@@ -177,13 +185,37 @@ bool mailbox::put(handler<void()>&& function) {
   return open;
 }
 
-bool mailbox::push(sheet& fresh) noexcept {
-  sheet* head = head_.load(std::memory_order_relaxed);
+post_sheet* mailbox::reserve(handler<void()>&& function) {
+  auto* const made = new post_sheet;
+  made->reserve_for(function);
+  return made;
+}
+
+bool mailbox::put_reserved(post_sheet& reserved) noexcept {
+  const bool open = push(reserved);
+  if (!open) drop(reserved);
+  return open;
+}
+
+void mailbox::drop(post_sheet& reserved) noexcept {
+  reserved.take();
+  if (reserved.finish()) delete &reserved;
+}
+
+std::size_t mailbox::backlog() const noexcept {
+  const std::size_t finished = finished_.load(std::memory_order_relaxed);
+  const std::size_t pushed = pushed_.load(std::memory_order_relaxed);
+  return pushed > finished ? (pushed - finished) * post_sheet::size : 0;
+}
+
+bool mailbox::push(post_sheet& fresh) noexcept {
+  post_sheet* head = head_.load(std::memory_order_relaxed);
   do {
     if (head == closed()) return false;
     fresh.below = head == asleep() ? nullptr : head;
   } while (!head_.compare_exchange_weak(head, &fresh, std::memory_order_acq_rel,
                                         std::memory_order_relaxed));
+  pushed_.fetch_add(1, std::memory_order_relaxed);
   if (head == asleep()) wake();
   return true;
 }
@@ -201,7 +233,7 @@ void mailbox::woken() const noexcept {
 
 bool mailbox::sleep() noexcept {
   read_.offer();
-  sheet* head = nullptr;
+  post_sheet* head = nullptr;
   return head_.compare_exchange_strong(head, asleep(), std::memory_order_acq_rel) ||
          head == asleep();
 }
@@ -209,7 +241,7 @@ bool mailbox::sleep() noexcept {
 void mailbox::take(link& queue) noexcept {
   read_.offer();
   if (head_.load(std::memory_order_relaxed) == nullptr) return;
-  sheet* s = head_.exchange(nullptr, std::memory_order_acq_rel);
+  post_sheet* s = head_.exchange(nullptr, std::memory_order_acq_rel);
   if (s == asleep()) return;
   link posted;
   for (; s != nullptr; s = s->below) {
@@ -220,23 +252,23 @@ void mailbox::take(link& queue) noexcept {
 }
 
 bool mailbox::empty() const noexcept {
-  const sheet* const head = head_.load(std::memory_order_relaxed);
+  const post_sheet* const head = head_.load(std::memory_order_relaxed);
   return head == nullptr || head == asleep();
 }
 
 void mailbox::close() noexcept {
-  sheet* s = head_.exchange(closed(), std::memory_order_acq_rel);
+  post_sheet* s = head_.exchange(closed(), std::memory_order_acq_rel);
   if (s == asleep() || s == closed()) return;
   while (s != nullptr) {
-    sheet& next = *std::exchange(s, s->below);
+    post_sheet& next = *std::exchange(s, s->below);
     next.take();
     if (next.finish()) delete &next;
   }
 }
 
 void mailbox::drop(ready_node& node) noexcept {
-  if (node.run_ != &sheet::run) return;
-  auto& s = static_cast<sheet&>(node);
+  if (node.run_ != &post_sheet::run) return;
+  auto& s = static_cast<post_sheet&>(node);
   if (s.finish()) delete &s;
 }
 

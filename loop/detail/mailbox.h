@@ -12,6 +12,8 @@
 
 namespace eddy::detail {
 
+class post_sheet;
+
 /// Functions on their way to a loop: many producers, one consumer, no lock.
 ///
 /// They are written on sheets. A thread has one that it writes on, and goes on
@@ -33,6 +35,17 @@ public:
 
   /// False if it is closed. Threads: any.
   bool put(handler<void()>&& function);
+
+  /// A sheet of one function, to be put later. Errors: `std::bad_alloc`.
+  [[nodiscard]] static post_sheet* reserve(handler<void()>&& function);
+  /// False if it is closed; then the function is dropped. Threads: any.
+  bool put_reserved(post_sheet& reserved) noexcept;
+  /// Of one that is not put.
+  static void drop(post_sheet& reserved) noexcept;
+
+  /// How many functions were put and have not run, to within a sheet a thread.
+  /// Threads: any.
+  [[nodiscard]] std::size_t backlog() const noexcept;
 
   /// Readable while a sleeping loop has to wake.
   [[nodiscard]] int wake_up() const noexcept { return descriptor_.number(); }
@@ -66,15 +79,17 @@ public:
   void renew();
 
 private:
-  class sheet;
+  friend class post_sheet;
   struct pen;
 
-  static sheet* asleep() noexcept;
-  static sheet* closed() noexcept;
-  bool push(sheet& fresh) noexcept;
+  static post_sheet* asleep() noexcept;
+  static post_sheet* closed() noexcept;
+  bool push(post_sheet& fresh) noexcept;
 
   // Those who post write the one, the loop the other: in cache lines of their own.
-  alignas(64) std::atomic<sheet*> head_;
+  alignas(64) std::atomic<post_sheet*> head_;
+  std::atomic<std::size_t> pushed_{0};  // sheets
+  alignas(64) std::atomic<std::size_t> finished_{0};
   alignas(64) way_back read_;
   detail::descriptor descriptor_;
 };

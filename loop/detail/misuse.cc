@@ -12,6 +12,11 @@ void misuse(const char* sentence) noexcept {
   std::abort();
 }
 
+void null_handler(const char* who) noexcept {
+  print_last_words("eddy: %s was given a handler that is null\n", who);
+  std::abort();
+}
+
 void misuse(const char* sentence, std::source_location where) noexcept {
   print_last_words("eddy: %s (%s:%u)\n", sentence, where.file_name(),
                    static_cast<unsigned>(where.line()));

@@ -5,11 +5,19 @@
 
 namespace eddy::detail {
 
+[[noreturn, gnu::cold]] void null_handler(const char* who) noexcept;
+
 /// Stops the program with a sentence on the standard error that names the
 /// programmer's mistake.
 ///
 /// Threads: any.
-[[noreturn]] void misuse(const char* sentence) noexcept;
+[[noreturn, gnu::cold]] void misuse(const char* sentence) noexcept;
+
+/// Stops the program if the handler that was given to `who` is null.
+template <class Handler>
+void expect_handler(const Handler& h, const char* who) noexcept {
+  if (!h) null_handler(who);
+}
 
 /// The same, with the place in the user's code that it speaks of.
 [[noreturn]] void misuse(const char* sentence, std::source_location where) noexcept;

@@ -31,14 +31,22 @@ public:
   /// Whether it can be called, or is being called.
   [[nodiscard]] bool present() const noexcept { return function_ || running_ != nullptr; }
 
-  /// The one that was there is in `fresh` then: what it captured may own this
-  /// object, and so the caller drops it last of all.
-  void set(function& fresh) noexcept { function_.swap(fresh); }
+  // What an old handler captured may own this object. So whoever changes it gets
+  // the old one, and drops that last of all.
+
+  void swap(function& fresh) noexcept { function_.swap(fresh); }
 
   /// Leaves it empty, and not to be put back if it is running.
   [[nodiscard]] function take() noexcept {
     keep_ = false;
     return std::exchange(function_, nullptr);
+  }
+
+  /// Puts another one in its place, or none.
+  [[nodiscard]] function replace(function&& fresh) noexcept {
+    function old = take();
+    function_ = std::move(fresh);
+    return old;
   }
 
   /// Has the one that is running put back.

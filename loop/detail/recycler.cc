@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/recycler.h>
 
-#include <cstdint>
-
 #if defined(__SANITIZE_ADDRESS__)
 #define EDDY_RECYCLES false
 #elif defined(__has_feature)
@@ -16,8 +14,8 @@
 
 namespace eddy::detail {
 
-// Trivial, so that they outlive every other thread_local object's destructor.
-constinit thread_local decltype(free_lists) free_lists{};
+constinit pool no_pool;
+constinit thread_local pool* pool_here = &no_pool;
 
 namespace {
 
@@ -27,61 +25,97 @@ void free_all(free_block* first) noexcept {
   }
 }
 
-constexpr std::size_t kept_bytes = EDDY_RECYCLES ? std::size_t{1} << 20 : 0;  // of each size
+constexpr std::ptrdiff_t kept_bytes = EDDY_RECYCLES ? std::ptrdiff_t{4} << 20 : 0;
 
-constexpr std::size_t bytes_of(std::size_t list) noexcept { return list * 16 + 8; }
+// All pools but `no_pool`, also those of threads that have ended: a list that only
+// grows, so that a fork can't come when it is locked.
+constinit std::atomic<pool*> pools{nullptr};
 
-enum class life : std::uint8_t { unused, used, over };
-constinit thread_local life state = life::unused;
-
+constinit thread_local bool ended = false;
 constinit thread_local failing_allocations* failing = nullptr;
 
-void keep_nothing() noexcept {
-  state = life::over;
-  for (auto& list : free_lists) {
-    list.room = 0;
-    free_all(std::exchange(list.first, nullptr));
-  }
+void keep_nothing(pool& p) noexcept {
+  p.room = 0;
+  for (free_block*& first : p.first) free_all(std::exchange(first, nullptr));
 }
 
 struct at_thread_end {
-  ~at_thread_end() { keep_nothing(); }
+  ~at_thread_end() {
+    pool* const old = std::exchange(pool_here, &no_pool);
+    ended = true;
+    if (old == &no_pool) return;
+    keep_nothing(*old);
+    old->taken.store(false, std::memory_order_release);
+  }
 };
 
+/// One that a thread has left, or a new one; null if there is no memory.
+pool* take_pool() noexcept {
+  for (pool* p = pools.load(std::memory_order_acquire); p != nullptr; p = p->next) {
+    if (!p->taken.exchange(true, std::memory_order_acquire)) return p;
+  }
+  auto* const fresh = new (std::nothrow) pool;
+  if (fresh == nullptr) return nullptr;
+  fresh->next = pools.load(std::memory_order_relaxed);
+  while (!pools.compare_exchange_weak(fresh->next, fresh, std::memory_order_release,
+                                      std::memory_order_relaxed)) {
+  }
+  return fresh;
+}
+
 void begin() noexcept {
+  if (ended) return;
+  pool* const mine = take_pool();
+  if (mine == nullptr) return;
   thread_local const at_thread_end cleaner;
   static_cast<void>(&cleaner);
-  state = life::used;
-  for (std::size_t i = 0; i < free_lists.size(); ++i) free_lists[i].room = kept_bytes / bytes_of(i);
+  mine->room = failing == nullptr ? kept_bytes : 0;
+  pool_here = mine;
 }
 
 }  // namespace
 
+std::size_t frames_of_process() noexcept {
+  std::ptrdiff_t sum = no_pool.frames.load(std::memory_order_relaxed);
+  for (const pool* p = pools.load(std::memory_order_acquire); p != nullptr; p = p->next) {
+    sum += p->frames.load(std::memory_order_relaxed);
+  }
+  return static_cast<std::size_t>(sum);
+}
+
 void* allocate_anew(std::size_t size) {
   if (failing_allocations::next_fails()) throw std::bad_alloc();
   const failing_allocations::pardon counted_already;
+  if (pool_here == &no_pool) begin();
   const std::size_t which = list_of(size);
-  return ::operator new(EDDY_RECYCLES && which < free_lists.size() ? bytes_of(which) : size);
+  return ::operator new(EDDY_RECYCLES && which < pool_here->first.size()
+                            ? static_cast<std::size_t>(bytes_of(which))
+                            : size);
+}
+
+void* allocate_aligned(std::size_t size, std::align_val_t alignment) {
+  if (failing_allocations::next_fails()) throw std::bad_alloc();
+  const failing_allocations::pardon counted_already;
+  return ::operator new(size, alignment);
 }
 
 void deallocate_surplus(void* block, std::size_t size) noexcept {
-  if (state == life::unused) {
+  if (pool_here == &no_pool) {
     begin();
-    deallocate(block, size);
-  } else {
-    ::operator delete(block);
+    if (pool_here != &no_pool) return deallocate(block, size);
   }
+  ::operator delete(block);
 }
 
 failing_allocations::failing_allocations(std::size_t spared, times how_often) noexcept
     : spared_(spared), how_often_(how_often) {
-  keep_nothing();
+  if (pool_here != &no_pool) keep_nothing(*pool_here);
   failing = this;
 }
 
 failing_allocations::~failing_allocations() {
   failing = nullptr;
-  state = life::unused;
+  if (pool_here != &no_pool) pool_here->room = kept_bytes;
 }
 
 bool failing_allocations::next_fails() noexcept {
@@ -102,7 +136,8 @@ way_back::~way_back() {
 
 void way_back::give(void* block) noexcept {
   const std::size_t length = given_ == nullptr ? 1 : given_->length + 1;
-  if (length > kept_bytes / bytes_of(list_of(size_))) return ::operator delete(block);
+  if (static_cast<std::ptrdiff_t>(length) * bytes_of(list_of(size_)) > kept_bytes / 4)
+    return ::operator delete(block);
   given_ = new (block) chain{{given_}, length};
 }
 
@@ -116,14 +151,15 @@ void way_back::offer() noexcept {
 }
 
 void way_back::refill() noexcept {
-  free_list& list = free_lists[list_of(size_)];
-  if (list.first != nullptr || offered_.load(std::memory_order_relaxed) == nullptr) return;
-  if (state == life::unused) begin();
-  if (state == life::over) return;
+  const std::size_t which = list_of(size_);
+  if (pool_here->first[which] != nullptr) return;
+  if (offered_.load(std::memory_order_relaxed) == nullptr) return;
+  if (pool_here == &no_pool) begin();
+  if (pool_here == &no_pool || failing != nullptr) return;
   chain* const taken = offered_.exchange(nullptr, std::memory_order_acquire);
   if (taken == nullptr) return;
-  list.room -= taken->length;
-  list.first = taken;
+  pool_here->room -= static_cast<std::ptrdiff_t>(taken->length) * bytes_of(which);
+  pool_here->first[which] = taken;
 }
 
 }  // namespace eddy::detail

@@ -12,8 +12,8 @@ namespace eddy::detail {
 /// Memory for coroutine frames and small nodes, from free lists of this
 /// thread, so that a steady state calls `malloc` no more.
 ///
-/// Blocks of up to 2 KiB are kept by size, up to 1 MiB a size; the rest goes
-/// back to the heap. Under AddressSanitizer nothing is kept, so that a use
+/// Blocks of up to 2 KiB are kept by size, in all up to 4 MiB a thread; the rest
+/// goes back to the heap. Under AddressSanitizer nothing is kept, so that a use
 /// after free is seen. A block may be freed on another thread than the one that
 /// allocated it.
 ///
@@ -21,6 +21,7 @@ namespace eddy::detail {
 /// Threads: any; each has lists of its own, given back when it ends.
 [[nodiscard]] void* allocate(std::size_t size);
 void deallocate(void* block, std::size_t size) noexcept;
+[[nodiscard]] void* allocate_aligned(std::size_t size, std::align_val_t alignment);
 
 /// A base class whose objects come from the recycler.
 struct recycled {
@@ -28,6 +29,14 @@ struct recycled {
   static void* operator new[](std::size_t size) { return allocate(size); }
   static void operator delete(void* block, std::size_t size) noexcept { deallocate(block, size); }
   static void operator delete[](void* block, std::size_t size) noexcept { deallocate(block, size); }
+
+  // What is aligned to more than a block comes from the heap.
+  static void* operator new(std::size_t size, std::align_val_t alignment) {
+    return allocate_aligned(size, alignment);
+  }
+  static void operator delete(void* block, std::size_t, std::align_val_t alignment) noexcept {
+    ::operator delete(block, alignment);
+  }
 };
 
 /// Fails allocations of this thread, for tests: while it lives nothing is
@@ -114,42 +123,63 @@ private:
 
 // implementation
 
-struct free_list {
-  free_block* first;
-  std::size_t room;  // how many more may be kept; none before the thread's first and after its end
-};
-
 /// Of which list a block is: those of 8, 24, 40 bytes and so on, because glibc
 /// has chunks of 16 bytes' steps and takes 8 of each for itself.
 [[nodiscard]] constexpr std::size_t list_of(std::size_t size) noexcept { return (size + 7) / 16; }
+[[nodiscard]] constexpr std::ptrdiff_t bytes_of(std::size_t list) noexcept {
+  return static_cast<std::ptrdiff_t>(list) * 16 + 8;
+}
 
-extern constinit thread_local std::array<free_list, list_of(2048) + 1> free_lists;
+/// What a thread keeps. One that has none yet, or no more, has `no_pool`, which
+/// keeps nothing.
+struct pool {
+  std::array<free_block*, list_of(2048) + 1> first{};
+  std::ptrdiff_t room = 0;                // how many more bytes may be kept
+  std::atomic<std::ptrdiff_t> frames{0};  // coroutines that were made, less those destroyed
+  std::atomic<bool> taken{true};          // by a thread
+  pool* next = nullptr;                   // of all there are
+};
+
+extern constinit pool no_pool;
+// Behind a pointer, because a library that is loaded later has little room for
+// thread_locals.
+extern constinit thread_local pool* pool_here [[gnu::tls_model("initial-exec")]];
 
 // What the lists have no answer to.
 [[nodiscard]] void* allocate_anew(std::size_t size);
 void deallocate_surplus(void* block, std::size_t size) noexcept;
 
 inline void* allocate(std::size_t size) {
-  if (const std::size_t which = list_of(size); which < free_lists.size()) {
-    free_list& list = free_lists[which];
-    if (list.first != nullptr) {
-      ++list.room;
-      return std::exchange(list.first, list.first->next);
+  if (const std::size_t which = list_of(size); which < pool_here->first.size()) {
+    free_block*& first = pool_here->first[which];
+    if (first != nullptr) {
+      pool_here->room += bytes_of(which);
+      return std::exchange(first, first->next);
     }
   }
   return allocate_anew(size);
 }
 
 inline void deallocate(void* block, std::size_t size) noexcept {
-  if (const std::size_t which = list_of(size); which < free_lists.size()) {
-    free_list& list = free_lists[which];
-    if (list.room != 0) {
-      --list.room;
-      list.first = new (block) free_block{list.first};
-      return;
-    }
+  const std::size_t which = list_of(size);
+  if (which < pool_here->first.size() && pool_here->room >= bytes_of(which)) {
+    pool_here->room -= bytes_of(which);
+    free_block*& first = pool_here->first[which];
+    first = new (block) free_block{first};
+    return;
   }
   deallocate_surplus(block, size);
 }
+
+/// Counts the process's coroutines.
+inline void count_frame(std::ptrdiff_t change) noexcept {
+  if (pool_here == &no_pool) {
+    no_pool.frames.fetch_add(change, std::memory_order_relaxed);
+  } else {  // nobody else writes
+    auto& frames = pool_here->frames;
+    frames.store(frames.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+  }
+}
+[[nodiscard]] std::size_t frames_of_process() noexcept;
 
 }  // namespace eddy::detail

@@ -157,14 +157,24 @@ void signal_hub::remove(int number, link& place) noexcept {
   unwant(number);
 }
 
+bool signal_hub::watched(int number) const noexcept { return watchers_[index(number)].linked(); }
+
+void signal_hub::give_back(int number) noexcept { given_back_ |= bit(number); }
+
+bool signal_hub::take_back(int number) noexcept {
+  const bool there = (given_back_ & bit(number)) != 0;
+  given_back_ &= ~bit(number);
+  return there;
+}
+
 void signal_hub::gather(event_loop& loop) noexcept {
   if (!pending()) return;
   std::uint64_t come = slot_->pending.exchange(0);
   while (come != 0) {
     link& watchers = watchers_[static_cast<std::size_t>(std::countr_zero(come))];
     for (link* l = watchers.next; l != &watchers; l = l->next) {
-      signal& watcher = *static_cast<signal::place*>(l)->owner;
-      if (!watcher.queued()) loop.arrive(watcher);
+      ready_node& node = *static_cast<signal::place*>(l)->owner->node_;
+      if (!node.queued()) loop.arrive(node);
     }
     come &= come - 1;
   }

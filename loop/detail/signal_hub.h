@@ -44,6 +44,11 @@ public:
   /// Adds a `signal`'s place to those that are told of `number`.
   void add(int number, link& place) noexcept;
   void remove(int number, link& place) noexcept;
+  [[nodiscard]] bool watched(int number) const noexcept;
+
+  /// A signal that nobody was told of after all, and whether there is one.
+  void give_back(int number) noexcept;
+  [[nodiscard]] bool take_back(int number) noexcept;
 
   [[nodiscard]] bool pending() const noexcept override {
     return slot_->pending.load(std::memory_order_relaxed) != 0;
@@ -53,6 +58,7 @@ public:
 
 private:
   signal_slot* slot_;
+  std::uint64_t given_back_ = 0;
   std::array<link, largest> watchers_;  // by number, which starts at one
 };
 

@@ -100,13 +100,12 @@ void timer_queue::set(timer_node& node, time_point deadline, resolution exactnes
 }
 
 void timer_queue::settle_all(duration passed) noexcept {
-  const time_point last = time_point::max() - passed;
   for (link* next = unsettled_.next; next != &unsettled_;) {
     link& l = *next;
     next = l.next;
     l.next = l.prev = &l;
     auto& node = static_cast<timer_node&>(static_cast<ready_node&>(l));
-    node.deadline_ = std::min(node.deadline_, last) + passed;
+    node.deadline_ = plus(node.deadline_, passed);
     if (exact(node)) sift_down(node.index_, {node.deadline_, &node});
   }
   unsettled_.next = unsettled_.prev = &unsettled_;

@@ -21,6 +21,7 @@ event_loop& watch::loop() const noexcept { return io.data->loop(); }
 
 void watch::end() noexcept {
   if (io.fd < 0) return;
+  loop().check_thread();
   for (const auto which : directions) forget(which);
   io.data->detach(*this);
   io.fd = -1;

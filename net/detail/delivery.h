@@ -115,7 +115,7 @@ public:
 private:
   delivery(event_loop& loop, future<reported<T>>&& steps, handler<void(result<T>)>&& on_done)
       : delivery_base(loop, &run), steps_(std::move(steps)), on_done_(std::move(on_done)) {
-    future_access::state(steps_).await(*this, false);
+    future_access::state(steps_).await(*this);
   }
 
   static void run(ready_node& node) {

@@ -17,6 +17,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/several_errors.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
@@ -92,7 +93,8 @@ TEST_CASE_FIXTURE(tidy, "an error that the work leaves at its end comes out of a
   };
   CHECK_THROWS_WITH_AS(eddy::block_on(program::leaves_a_scope()), "nobody's", std::runtime_error);
   CHECK_THROWS_WITH_AS(eddy::block_on(program::leaves_a_future()), "nobody's", std::runtime_error);
-  CHECK_THROWS_WITH_AS(eddy::block_on(program::fails_too()), "its own", std::logic_error);
+  CHECK_THROWS_WITH_AS(eddy::block_on(program::fails_too()), "several errors: its own; nobody's",
+                       eddy::several_errors);
 }
 
 TEST_CASE_FIXTURE(async_fixture, "other tasks run meanwhile, and stay") {

@@ -89,4 +89,5 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a settled join drops all") {
   f = {};
   CHECK(alive == 0);
   CHECK(loop.count().timers == 0);
+  CHECK_THROWS_WITH_AS(loop.run(), "is lost", std::runtime_error);  // nobody was told of it
 }

@@ -3,16 +3,20 @@
 #include <eddy/future/until.h>
 
 #include <csignal>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <eddy/future/block_on.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/signal.h>
+#include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
 #include "support/forked.h"
@@ -106,7 +110,12 @@ TEST_CASE_FIXTURE(async_fixture, "until_signal goes on when the signal comes, on
     CHECK(note == "signal");
   }
   SUBCASE("also if it comes again before its waiter has had its turn") {
-    for (int i = 0; i < 2 * eddy::event_loop::budget; ++i) loop.defer([] { ::raise(SIGUSR1); });
+    eddy::timer again(loop);  // runs before what the first has queued
+    loop.defer([&] {
+      ::raise(SIGUSR1);
+      again.start(eddy::duration::zero(), [] { ::raise(SIGUSR1); });
+      loop.end_turn();
+    });
     loop.run();
     CHECK(note == "signal");
   }
@@ -114,6 +123,62 @@ TEST_CASE_FIXTURE(async_fixture, "until_signal goes on when the signal comes, on
     f = {};
     CHECK(loop.count().waiting == 0);
   }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a signal whose waiter is dropped in time is the next one's") {
+  struct program {
+    static eddy::task<> wait(journal* note) {
+      co_await eddy::until_signal(SIGUSR1);
+      (*note)("told");
+    }
+  };
+  journal note;
+  std::optional<eddy::signal> keep;
+  auto lost = eddy::spawn(loop, program::wait(&note));
+  loop.run_ready();
+  eddy::timer first(loop);  // runs before what the signal has queued
+  first.start(eddy::duration::zero(), [&] { lost = {}; });
+  ::raise(SIGUSR1);
+  SUBCASE("if it would have been told to nobody") {
+    loop.run();
+    auto next = eddy::spawn(loop, program::wait(&note));
+    loop.run();
+    CHECK(note == "told");
+    CHECK(next.ready());
+  }
+  SUBCASE("but not if another watcher was told") {
+    keep.emplace(loop, SIGUSR1);
+    keep->background(true);
+    keep->start([&] { note("kept"); });
+    ::raise(SIGUSR1);
+    loop.run();
+    auto next = eddy::spawn(loop, program::wait(&note));
+    loop.run_ready();
+    CHECK_FALSE(next.ready());
+    next = {};
+    CHECK(note == "kept");
+    keep.reset();
+  }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an exit whose waiter is dropped in time is the next one's") {
+  struct program {
+    static eddy::task<int> wait(::pid_t pid) {
+      const eddy::exit_status end = co_await eddy::until_exit(pid);
+      co_return end.code.value_or(-1);
+    }
+  };
+  const ::pid_t pid = start_forked([] { return false; });
+  auto lost = eddy::spawn(loop, program::wait(pid));
+  loop.run_ready();
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
+  eddy::timer first(loop);
+  first.start(eddy::duration::zero(), [&] { lost = {}; });
+  loop.run();
+  auto next = eddy::spawn(loop, program::wait(pid));
+  loop.run();
+  CHECK(std::move(next).take() == 1);
 }
 
 ASYNC_TEST("until_signal refuses what is no signal") {

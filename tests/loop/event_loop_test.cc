@@ -201,12 +201,18 @@ TEST_CASE_TEMPLATE("stop ends run after the handler, and keeps the queue", Loop,
   CHECK(note == "stopped kept");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a stop while the loop does not run stops nothing") {
+TEST_CASE_TEMPLATE("a stop while the loop does not run ends the next run before any handler", Loop,
+                   own_loop, hosted_loop, adopted_loop) {
+  Loop on;
   bool ran = false;
-  loop.stop();
-  loop.defer([&] { ran = true; });
-  loop.run();
+  on.loop.stop();
+  on.loop.defer([&] { ran = true; });
+  on.loop.run();
+  CHECK_FALSE(ran);
+  CHECK(on.loop.stopped());
+  on.loop.run();
   CHECK(ran);
+  CHECK_FALSE(on.loop.stopped());
 }
 
 TEST_CASE_FIXTURE(with_loop, "the loop that runs is known, also when loops are nested") {

@@ -4,6 +4,7 @@
 #include <barrier>
 #include <cstddef>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -33,17 +34,41 @@ TEST_CASE("a block is used again, for any size that has no larger chunk of mallo
   }
 }
 
-TEST_CASE("what is kept is bounded") {
+TEST_CASE("what is kept is bounded, of all sizes together") {
+  std::thread([] {
+    std::vector<std::pair<void*, std::size_t>> blocks;
+    for (std::size_t size = 16; size <= 2048; size += 16) {
+      for (int i = 0; i < 1000; ++i) blocks.emplace_back(eddy::detail::allocate(size), size);
+    }
+    std::size_t bytes = 0;
+    for (const auto& [block, size] : blocks) bytes += size;
+    for (const auto& [block, size] : blocks) eddy::detail::deallocate(block, size);
+    const std::size_t before = mallocs;
+    std::size_t kept = 0;
+    for (auto& [block, size] : blocks) {
+      const std::size_t at = mallocs;
+      block = eddy::detail::allocate(size);
+      if (mallocs == at) kept += size;
+    }
+    CHECK(kept <= std::size_t{4} << 20);
+    CHECK(bytes > std::size_t{100} << 20);
+    CHECK(mallocs > before);
+    for (const auto& [block, size] : blocks) eddy::detail::deallocate(block, size);
+  }).join();
+}
+
+TEST_CASE("what is kept of one size is bounded") {
   std::thread([] {
     constexpr std::size_t size = 1000;
-    constexpr std::size_t many = 4000;
+    constexpr std::size_t many = 8000;
+    constexpr std::size_t kept = 4 << 20;
     std::vector<void*> blocks(many);
     for (auto& block : blocks) block = eddy::detail::allocate(size);
     for (void* const block : blocks) eddy::detail::deallocate(block, size);
     const std::size_t before = mallocs;
     for (auto& block : blocks) block = eddy::detail::allocate(size);
-    CHECK(mallocs - before >= many - (1 << 20) / size);
-    CHECK(mallocs - before <= many - (1 << 20) / (size + 16));
+    CHECK(mallocs - before >= many - kept / size);
+    CHECK(mallocs - before <= many - kept / (size + 16));
     for (void* const block : blocks) eddy::detail::deallocate(block, size);
   }).join();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/detail/error_words.h>
+#include <eddy/loop/detail/error_words.h>
 
 #include <string_view>
 

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What <eddy/loop/several_errors.h> and event_loop::raise promise.
+#include <eddy/loop/several_errors.h>
+
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/event_loop.h>
+
+#include "support/any_loop.h"
+#include "support/journal.h"
+#include "support/tidy.h"
+
+namespace {
+
+std::exception_ptr error(const char* words) {
+  return std::make_exception_ptr(std::runtime_error(words));
+}
+
+std::string words_of(const std::exception_ptr& e) {
+  try {
+    std::rethrow_exception(e);
+  } catch (const std::exception& x) {
+    return x.what();
+  }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("an error that is raised leaves the next run, as it is", Loop, own_loop,
+                   hosted_loop, adopted_loop) {
+  Loop on;
+  on.loop.raise(error("one"));
+  CHECK_THROWS_WITH_AS(on.loop.run(), "one", std::runtime_error);
+  on.loop.run();
+}
+
+TEST_CASE_TEMPLATE("several that are raised leave run together, in their order", Loop, own_loop,
+                   hosted_loop, adopted_loop) {
+  Loop on;
+  on.loop.defer([&] {
+    for (const char* words : {"one", "two", "three"}) on.loop.raise(error(words));
+  });
+  try {
+    on.loop.run();
+    FAIL("nothing came");
+  } catch (const eddy::several_errors& several) {
+    CHECK(std::string(several.what()) == "several errors: one; two; three");
+    REQUIRE(several.errors().size() == 3);
+    CHECK(words_of(several.errors()[2]) == "three");
+    const eddy::several_errors copy = several;
+    CHECK(copy.errors().data() == several.errors().data());
+  }
+  on.loop.run();
+}
+
+TEST_CASE_TEMPLATE("on_exception gets each by itself", Loop, ANY_LOOP) {
+  Loop on;
+  journal note;
+  on.loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
+  on.loop.raise(error("one"));
+  on.loop.raise(error("two"));
+  on.loop.defer([&] { note("goes on"); });
+  on.run();
+  CHECK(note == "one goes on two");
+}
+
+TEST_CASE_FIXTURE(tidy, "what was raised after the last run goes to on_exception, too") {
+  journal note;
+  {
+    eddy::event_loop loop;
+    loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
+    loop.raise(error("one"));
+    loop.raise(error("two"));
+  }
+  CHECK(note == "one two");
+}
+
+TEST_CASE_FIXTURE(tidy, "rethrow_raised tells what was raised without running the loop") {
+  eddy::event_loop loop;
+  loop.rethrow_raised();
+  bool ran = false;
+  loop.defer([&] { ran = true; });
+  loop.raise(error("one"));
+  CHECK_THROWS_WITH(loop.rethrow_raised(), "one");
+  loop.raise(error("two"));
+  CHECK_THROWS_WITH(loop.rethrow_raised(error("own")), "several errors: own; two");
+  CHECK_FALSE(ran);
+  loop.run();
+  CHECK(ran);
+}
+
+TEST_CASE_FIXTURE(tidy,
+                  "errors are told one by one when there is no memory to tell them together") {
+  eddy::event_loop loop;
+  loop.raise(error("one"));
+  loop.raise(error("two"));
+  {
+    const eddy::detail::failing_allocations none(
+        0, eddy::detail::failing_allocations::times::for_good);
+    try {
+      loop.rethrow_raised();
+      FAIL_CHECK("nothing came");
+    } catch (const std::exception& e) {
+      const eddy::detail::failing_allocations::pardon own;
+      CHECK_MESSAGE((std::string(e.what()) == "one" || std::string(e.what()) == "std::bad_alloc"),
+                    e.what());
+    }
+  }
+  int left = 0;
+  for (int i = 0; i < 3; ++i) {
+    try {
+      loop.run();
+    } catch (const eddy::several_errors& e) {
+      left += static_cast<int>(e.errors().size());
+    } catch (const std::exception&) {
+      ++left;
+    }
+  }
+  CHECK(left >= 1);
+}
