@@ -3,6 +3,7 @@
 // The load on an echo server, with epoll alone:
 //
 //   load PORT CONNECTIONS SIZE MESSAGES [SERVER]
+//   load PORT CONNECTIONS churn COUNT [SERVER]
 //   load PORT CONNECTIONS idle
 //
 // The first keeps a message of SIZE bytes under way on each connection, until a
@@ -12,31 +13,28 @@
 //
 //   wall 5012.3 cpu 3310.4
 //
-// The second says `ready` when the server has accepted them all, and stays.
+// The second makes a connection, has one message of 64 bytes sent back, and closes it.
+// It does that COUNT times, CONNECTIONS at a time, and tells the times a connection.
+//
+// The third says `ready` when the server has accepted them all, and stays.
 
 #include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <string_view>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "bench/sockets.h"
 
 namespace {
 
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "load: %s: %s\n", what, std::strerror(errno));
-  std::exit(1);
-}
+using bench::fail;
 
 double nanoseconds_of(clockid_t clock) {
   std::timespec t{};
@@ -44,42 +42,69 @@ double nanoseconds_of(clockid_t clock) {
   return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
 }
 
-int connect_to(int port) {
-  const int one = 1;
-  const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (s < 0) fail("socket");
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<std::uint16_t>(port));
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) fail("connect");
-  ::setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  return s;
-}
-
 class load {
 public:
-  load(int port, int connections, std::size_t size) : message_(size), answer_(size) {
+  load(std::uint16_t port, std::size_t size) : port_(port), message_(size), answer_(size) {
     for (std::size_t i = 0; i < size; ++i) message_[i] = static_cast<char>(i * 7);
-    for (int i = 0; i < connections; ++i) {
-      sockets_.push_back(connect_to(port));
-      epoll_event event{};
-      event.events = EPOLLIN;
-      event.data.fd = sockets_.back();
-      ::epoll_ctl(set_, EPOLL_CTL_ADD, sockets_.back(), &event);
+  }
+
+  void connect(std::uint64_t connections) {
+    for (std::uint64_t i = 0; i < connections; ++i) {
+      sockets_.push_back(bench::connect_to(port_));
+      watch(sockets_.back());
     }
   }
 
   /// Each connection's first message means that the server has accepted it.
-  void run(std::uint64_t messages) {
+  void echo(std::uint64_t messages) {
     std::uint64_t sent = 0;
-    std::uint64_t come = 0;
     for (const int s : sockets_) {
-      if (sent++ < messages) send(s);
+      if (sent == messages) break;
+      ++sent;
+      send(s);
     }
-    sent = sent < messages ? sent : messages;
+    receive_all(messages, [&](int s) {
+      if (sent == messages) return;
+      ++sent;
+      send(s);
+    });
+  }
+
+  void churn(std::uint64_t connections, std::uint64_t count) {
+    std::uint64_t made = 0;
+    const auto make = [&] {
+      if (made == count) return;
+      ++made;
+      const int s = bench::connect_to(port_, next_host());
+      watch(s);
+      send(s);
+    };
+    for (std::uint64_t i = 0; i < connections; ++i) make();
+    receive_all(count, [&](int s) {
+      ::close(s);
+      make();
+    });
+  }
+
+private:
+  /// The address to connect from. A closed connection keeps its port for a minute
+  /// (TIME_WAIT), and one address has only 28,000 ports.
+  std::uint32_t next_host() {
+    constexpr std::uint32_t hosts = 200;
+    return INADDR_LOOPBACK + host_++ % hosts;
+  }
+
+  void watch(int s) const {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = s;
+    ::epoll_ctl(set_, EPOLL_CTL_ADD, s, &event);
+  }
+
+  template <class Function>
+  void receive_all(std::uint64_t messages, Function received) {
     std::array<epoll_event, 256> events;
-    while (come < messages) {
+    while (messages != 0) {
       const int count = ::epoll_wait(set_, events.data(), events.size(), 10000);
       if (count == 0) {
         errno = ETIMEDOUT;
@@ -88,16 +113,12 @@ public:
       for (int i = 0; i < count; ++i) {
         const int s = events[static_cast<std::size_t>(i)].data.fd;
         receive(s);
-        ++come;
-        if (sent < messages) {
-          ++sent;
-          send(s);
-        }
+        --messages;
+        received(s);
       }
     }
   }
 
-private:
   void send(int s) const {
     std::size_t done = 0;
     while (done < message_.size()) {
@@ -117,39 +138,65 @@ private:
   }
 
   int set_ = ::epoll_create1(EPOLL_CLOEXEC);
+  std::uint16_t port_;
+  std::uint32_t host_ = 0;
   std::vector<char> message_;
   std::vector<char> answer_;
   std::vector<int> sockets_;
 };
 
+/// Does `work` for a tenth of `count` as a warm-up, then for all of it, and tells the
+/// time of one.
+template <class Work>
+void time_each(std::uint64_t count, std::uint64_t least, const char* server, Work work) {
+  work(count / 10 + least);
+  clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+  if (server != nullptr && ::clock_getcpuclockid(std::atoi(server), &clock) != 0) {
+    fail("the server");
+  }
+  const double cpu = nanoseconds_of(clock);
+  const double wall = nanoseconds_of(CLOCK_MONOTONIC);
+  work(count);
+  const auto each = static_cast<double>(count);
+  const double wall_each = (nanoseconds_of(CLOCK_MONOTONIC) - wall) / each;
+  const double cpu_each = (nanoseconds_of(clock) - cpu) / each;
+  std::printf("wall %.1f cpu %.1f\n", wall_each, cpu_each);
+}
+
+std::uint64_t number(const char* word) { return std::strtoull(word, nullptr, 10); }
+
 }  // namespace
 
 int main(int count, char** words) {
-  if (count == 4 && words[3] == std::string_view("idle")) {
-    load all(std::atoi(words[1]), std::atoi(words[2]), 1);
-    all.run(static_cast<std::uint64_t>(std::atoi(words[2])));
+  constexpr std::size_t churn_message = 64;
+  if (count < 4 || count > 6) {
+    std::fprintf(stderr,
+                 "usage: %s PORT CONNECTIONS SIZE MESSAGES [SERVER]\n"
+                 "       %s PORT CONNECTIONS churn COUNT [SERVER]\n"
+                 "       %s PORT CONNECTIONS idle\n",
+                 words[0], words[0], words[0]);
+    return 64;
+  }
+  const auto port = static_cast<std::uint16_t>(number(words[1]));
+  const std::uint64_t connections = number(words[2]);
+  const std::string_view what = words[3];
+  const char* const server = count > 5 ? words[5] : nullptr;
+  if (what == "idle") {
+    load all(port, 1);
+    all.connect(connections);
+    all.echo(connections);
     std::puts("ready");
     std::fflush(stdout);
     for (;;) ::pause();
   }
-  if (count != 5 && count != 6) {
-    std::fprintf(stderr,
-                 "usage: %s PORT CONNECTIONS SIZE MESSAGES [SERVER]\n"
-                 "       %s PORT CONNECTIONS idle\n",
-                 words[0], words[0]);
-    return 64;
+  if (count < 5) return 64;
+  if (what == "churn") {
+    load all(port, churn_message);
+    time_each(number(words[4]), connections, server,
+              [&](std::uint64_t n) { all.churn(connections, n); });
+  } else {
+    load all(port, number(words[3]));
+    all.connect(connections);
+    time_each(number(words[4]), connections, server, [&](std::uint64_t n) { all.echo(n); });
   }
-  const auto messages = static_cast<std::uint64_t>(std::atoll(words[4]));
-  load all(std::atoi(words[1]), std::atoi(words[2]), static_cast<std::size_t>(std::atoi(words[3])));
-  all.run(messages / 10 + static_cast<std::uint64_t>(std::atoi(words[2])));
-  clockid_t server = CLOCK_PROCESS_CPUTIME_ID;
-  if (count == 6 && ::clock_getcpuclockid(std::atoi(words[5]), &server) != 0) fail("the server");
-
-  const double cpu = nanoseconds_of(server);
-  const double wall = nanoseconds_of(CLOCK_MONOTONIC);
-  all.run(messages);
-  const auto each = static_cast<double>(messages);
-  const double wall_each = (nanoseconds_of(CLOCK_MONOTONIC) - wall) / each;
-  const double cpu_each = (nanoseconds_of(server) - cpu) / each;
-  std::printf("wall %.1f cpu %.1f\n", wall_each, cpu_each);
 }

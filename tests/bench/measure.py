@@ -31,9 +31,10 @@ def output(command, **how):
 class server:
     """An echo server that runs, for a scope."""
 
-    def __init__(self, program, prefix=(), environment=None):
+    def __init__(self, program, prefix=(), environment=None, variant=None):
+        words = ['0', '4096', variant] if variant else ['0']
         self.process = subprocess.Popen(
-            [*prefix, BIN / program, '0'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            [*prefix, BIN / program, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             preexec_fn=on(SERVER_CPU), env={**os.environ, **(environment or {})})
         word, _, self.port = self.process.stdout.readline().strip().partition(' ')
         if word != 'ready':
@@ -47,9 +48,9 @@ class server:
         self.process.wait()
         self.process.stdout.close()
 
-    def load(self, connections, messages):
+    def load(self, connections, messages, what='64'):
         cpu = SERVER_CPU if connections == 1 else LOAD_CPU
-        words = output([BIN / 'load', self.port, str(connections), '64', str(messages),
+        words = output([BIN / 'load', self.port, str(connections), what, str(messages),
                         str(self.process.pid)], preexec_fn=on(cpu)).split()
         return float(words[3])
 
@@ -61,10 +62,18 @@ def resident(pid):
     raise LookupError('Rss')
 
 
-def echo_cpu(connections, messages):
+def echo_cpu(connections, messages, variant=None, of=''):
+    """Programs whose name begins with `of` run as that variant, the others plainly."""
+    def measure(program):
+        with server(program, variant=variant if program.startswith(of) else None) as s:
+            return s.load(connections, messages)
+    return measure
+
+
+def churn_cpu(connections, count):
     def measure(program):
         with server(program) as s:
-            return s.load(connections, messages)
+            return s.load(connections, count, 'churn')
     return measure
 
 
@@ -117,6 +126,14 @@ def micro(*words):
             return None
         done.check_returncode()
         return float(done.stdout.split()[1])
+    return measure
+
+
+def lateness(flood, size, milliseconds):
+    """Gives the median and the worst, in microseconds; the work in a second; and the unit of that."""
+    def measure(program):
+        words = output([BIN / program, flood, str(size), str(milliseconds)]).split()
+        return float(words[2]), float(words[4]), float(words[6]), words[7]
     return measure
 
 

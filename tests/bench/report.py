@@ -16,6 +16,8 @@ def figure(value):
 
 
 def spread(values):
+    if len(values) == 1:
+        return figure(values[0])
     return f'{figure(statistics.median(values))} ({figure(min(values))}–{figure(max(values))})'
 
 
@@ -30,7 +32,7 @@ def table_line(r, found):
 
     def tell(values):
         unit = f' {r.unit}' if r.unit else ''
-        return (figure(values[0]) if r.once or len(values) == 1 else spread(values)) + unit
+        return spread(values) + unit
 
     us = []
     for name, values in ours.items():
@@ -45,6 +47,17 @@ def table_line(r, found):
     said = ', '.join(f'**{name} {tell(peers[name])}**' if name in ahead else f'{name} {tell(peers[name])}'
                      for name in by_value)
     return f'| {r.what} | {" · ".join(us)} | {tell(limit) if limit else "–"} | {said or "–"} | {r.goal or "–"} |'
+
+
+def lateness_line(r, found):
+    def tell(values):
+        medians, worsts, works, units = zip(*values)
+        unit = '' if units[0] == '-' else f'; {figure(statistics.median(works))} {units[0]}'
+        return f'median {figure(statistics.median(medians))}, worst {spread(worsts)} µs{unit}'
+
+    ours, limit = found['eddy'], found['epoll']
+    ratio = spread([e[1] / l[1] for e, l in zip(ours, limit)])
+    return f'| {r.what} | {tell(ours)}; worst {ratio} × by hand | {tell(limit)} | – | {r.goal} |'
 
 
 def machine():

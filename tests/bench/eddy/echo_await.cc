@@ -1,79 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <span>
-#include <utility>
-#include <vector>
+#include "bench/eddy/echo_await.h"
 
-#include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
-#include <eddy/future/spawn.h>
-#include <eddy/future/task.h>
-#include <eddy/net/tcp_listener.h>
-#include <eddy/net/tcp_stream.h>
-
-#include "bench/echo.h"
-
-namespace {
-
-/// All connections share one buffer: what is read is sent, or copied, at once.
-class echo_server {
-public:
-  explicit echo_server(std::size_t buffer) : buffer_(buffer) {}
-
-  eddy::task<> run(eddy::event_loop& loop, std::uint16_t port) {
-    eddy::tcp_listener listener(loop, eddy::address::loopback_v4(port));
-    bench::tell_ready(listener.local_address().port());
-    for (;;) {
-      eddy::tcp_stream stream = co_await listener.accept();
-      stream.set_no_delay(true);
-      // By its descriptor's number, which is used again when it has ended.
-      const auto place = static_cast<std::size_t>(stream.descriptor());
-      if (place >= connections_.size()) connections_.resize(place + 1);
-      connections_[place] = eddy::spawn(loop, echo(std::move(stream)));
-    }
-  }
-
-private:
-  eddy::task<> echo(eddy::tcp_stream stream) {
-    for (;;) {
-      co_await stream.wait_readable();
-      if (!read(stream)) break;
-      if (rest_.empty()) continue;
-      const bool sent = co_await send_rest(stream);
-      if (!sent) break;
-    }
-  }
-
-  /// By a coroutine of its own, so that the one that stays needs no room for it.
-  eddy::task<bool> send_rest(eddy::tcp_stream& stream) {
-    const auto rest = std::exchange(rest_, {});
-    const auto sent = co_await eddy::as_result(stream.write(std::span(rest)));
-    co_return sent.has_value();
-  }
-
-  /// Sends back what has come; what the kernel did not take is in `rest_`.
-  /// False at the end.
-  bool read(eddy::tcp_stream& stream) {
-    const auto size = stream.try_read(std::span(buffer_));
-    if (!size) return true;
-    if (!*size || **size == 0) return false;
-    const auto all = std::span(buffer_).first(**size);
-    const auto sent = stream.try_write(all);
-    if (sent && !*sent) return false;
-    const auto rest = all.subspan(sent ? **sent : 0);
-    rest_.assign(rest.begin(), rest.end());
-    return true;
-  }
-
-  std::vector<char> buffer_;
-  std::vector<char> rest_;
-  std::vector<eddy::future<>> connections_;
-};
-
-}  // namespace
 
 int main(int count, char** words) {
   const auto arguments = bench::echo_main(count, words);
   eddy::event_loop loop;
-  echo_server server(arguments.buffer);
-  eddy::block_on(loop, server.run(loop, arguments.port));
+  bench::echo_server server(arguments.buffer);
+  eddy::block_on(loop, server.run(loop, arguments.port, &bench::echo));
 }

@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace {
@@ -19,6 +21,7 @@ public:
   explicit echo_server(const bench::echo_arguments& a)
       : listener_(bench::listen_at(a.port)), buffer_(a.buffer) {
     watch(EPOLL_CTL_ADD, listener_, EPOLLIN);
+    if (a.variant == "idle") start_seconds();
   }
 
   [[noreturn]] void run() {
@@ -29,6 +32,8 @@ public:
         const epoll_event& e = events[static_cast<std::size_t>(i)];
         if (e.data.fd == listener_) {
           accept();
+        } else if (e.data.fd == every_second_) {
+          end_idle();
         } else if ((e.events & EPOLLOUT) != 0) {
           write(e.data.fd);
         } else {
@@ -46,15 +51,41 @@ private:
     ::epoll_ctl(set_, operation, s, &e);
   }
 
+  /// Accepts all that have come: one at a time would cost a wait for each connection.
   void accept() {
-    const int s = bench::accept_from(listener_);
-    if (s >= 0) watch(EPOLL_CTL_ADD, s, EPOLLIN);
+    for (int s = bench::accept_from(listener_); s >= 0; s = bench::accept_from(listener_)) {
+      watch(EPOLL_CTL_ADD, s, EPOLLIN);
+      if (every_second_ < 0) continue;
+      const auto place = static_cast<std::size_t>(s);
+      if (place >= heard_.size()) heard_.resize(place + 1);
+      heard_[place] = second_;
+    }
+  }
+
+  /// A timer that is never re-set counts the seconds. A message stores its second, and
+  /// once a second the server looks at all connections.
+  void start_seconds() {
+    every_second_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    itimerspec second{};
+    second.it_value.tv_sec = second.it_interval.tv_sec = 1;
+    ::timerfd_settime(every_second_, 0, &second, nullptr);
+    watch(EPOLL_CTL_ADD, every_second_, EPOLLIN);
+  }
+
+  void end_idle() {
+    std::uint64_t passed = 0;
+    if (::read(every_second_, &passed, sizeof passed) != sizeof passed) return;
+    second_ += static_cast<std::uint32_t>(passed);
+    for (std::size_t s = 0; s < heard_.size(); ++s) {
+      if (heard_[s] != 0 && second_ - heard_[s] > bench::idle_seconds) end(static_cast<int>(s));
+    }
   }
 
   void read(int s) {
     const ssize_t size = ::read(s, buffer_.data(), buffer_.size());
     if (size < 0 && errno == EAGAIN) return;
     if (size <= 0) return end(s);
+    if (every_second_ >= 0) heard_[static_cast<std::size_t>(s)] = second_;
     const ssize_t sent = ::send(s, buffer_.data(), static_cast<std::size_t>(size), MSG_NOSIGNAL);
     if (sent == size) return;
     if (sent < 0 && errno != EAGAIN) return end(s);
@@ -76,15 +107,19 @@ private:
 
   void end(int s) {
     late_.erase(s);
+    if (every_second_ >= 0) heard_[static_cast<std::size_t>(s)] = 0;
     ::close(s);
   }
 
   int set_ = ::epoll_create1(EPOLL_CLOEXEC);
   int listener_;
+  int every_second_ = -1;             // only if idle connections are closed
+  std::uint32_t second_ = 1;          // now
+  std::vector<std::uint32_t> heard_;  // the last message of each descriptor; 0: not open
   std::vector<char> buffer_;
   std::unordered_map<int, std::string> late_;  // what the kernel had no room for
 };
 
 }  // namespace
 
-int main(int count, char** words) { echo_server(bench::echo_main(count, words)).run(); }
+int main(int count, char** words) { echo_server(bench::echo_main(count, words, {"idle"})).run(); }

@@ -13,17 +13,33 @@
 namespace {
 
 std::vector<char> buffer;
+bool idle = false;  // whether an idle connection is closed
 
 struct connection {
   ev_io io;
   std::string* rest = nullptr;  // what the kernel had no room for
 };
 
+/// Each message calls `ev_timer_again`, as ev(3) says in "Be smart about timeouts".
+struct timed_connection : connection {
+  ev_timer timer;
+};
+
 void end(struct ev_loop* loop, connection* c) {
   ev_io_stop(loop, &c->io);
   ::close(c->io.fd);
   delete c->rest;
-  delete c;
+  if (idle) {
+    auto* const timed = static_cast<timed_connection*>(c);
+    ev_timer_stop(loop, &timed->timer);
+    delete timed;
+  } else {
+    delete c;
+  }
+}
+
+void on_idle(struct ev_loop* loop, ev_timer* timer, int) {
+  end(loop, static_cast<timed_connection*>(timer->data));
 }
 
 void watch(struct ev_loop* loop, connection* c, int events) {
@@ -47,6 +63,7 @@ void on_ready(struct ev_loop* loop, ev_io* io, int) {
   const ssize_t size = ::read(io->fd, buffer.data(), buffer.size());
   if (size < 0 && errno == EAGAIN) return;
   if (size <= 0) return end(loop, c);
+  if (idle) ev_timer_again(loop, &static_cast<timed_connection*>(c)->timer);
   const ssize_t sent = ::send(io->fd, buffer.data(), static_cast<std::size_t>(size), MSG_NOSIGNAL);
   if (sent == size) return;
   if (sent < 0 && errno != EAGAIN) return end(loop, c);
@@ -58,7 +75,13 @@ void on_ready(struct ev_loop* loop, ev_io* io, int) {
 void on_connection(struct ev_loop* loop, ev_io* io, int) {
   const int s = bench::accept_from(io->fd);
   if (s < 0) return;
-  auto* const c = new connection;
+  auto* const c = idle ? new timed_connection : new connection;
+  if (idle) {
+    ev_timer* const timer = &static_cast<timed_connection*>(c)->timer;
+    ev_timer_init(timer, on_idle, 0., bench::idle_seconds);
+    timer->data = c;
+    ev_timer_again(loop, timer);
+  }
   ev_io_init(&c->io, on_ready, s, EV_READ);
   ev_io_start(loop, &c->io);
 }
@@ -66,8 +89,9 @@ void on_connection(struct ev_loop* loop, ev_io* io, int) {
 }  // namespace
 
 int main(int count, char** words) {
-  const auto arguments = bench::echo_main(count, words);
+  const auto arguments = bench::echo_main(count, words, {"idle"});
   buffer.resize(arguments.buffer);
+  idle = arguments.variant == "idle";
   struct ev_loop* const loop = ev_default_loop(EVBACKEND_EPOLL);
   ev_io listener;
   ev_io_init(&listener, on_connection, bench::listen_at(arguments.port), EV_READ);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "bench/echo.h"
+
+namespace bench {
+
+/// The `Timeout` of a connection that may be idle for ever.
+struct no_timeout {
+  template <class Handler>
+  no_timeout(eddy::event_loop&, Handler) {}
+  void restart() {}
+};
+
+/// A connection owns itself, until the other side goes or its timeout is over.
+template <class Timeout>
+class connection {
+public:
+  connection(std::vector<char>& buffer, eddy::tcp_stream stream)
+      : buffer_(buffer), stream_(std::move(stream)), timeout_(stream_.loop(), [this] { end(); }) {
+    wait();
+  }
+
+private:
+  void wait() {
+    stream_.wait_readable([this](eddy::result<void> ready) { ready ? echo() : end(); });
+  }
+
+  void echo() {
+    timeout_.restart();
+    const auto size = stream_.try_read(std::span(buffer_));
+    if (!size) return wait();
+    if (!*size || **size == 0) return end();
+    const auto all = std::span(buffer_).first(**size);
+    const auto sent = stream_.try_write(all);
+    if (sent && !*sent) return end();
+    const auto rest = all.subspan(sent ? **sent : 0);
+    if (rest.empty()) return wait();
+    auto kept = std::make_unique<std::vector<char>>(rest.begin(), rest.end());
+    const std::span bytes(*kept);
+    stream_.write(bytes, [this, kept = std::move(kept)](eddy::result<void> written) {
+      written ? wait() : end();
+    });
+  }
+
+  void end() { delete this; }
+
+  std::vector<char>& buffer_;
+  eddy::tcp_stream stream_;
+  [[no_unique_address]] Timeout timeout_;
+};
+
+/// All connections share one buffer: what is read is sent, or copied, at once.
+template <class Timeout = no_timeout>
+class echo_server {
+public:
+  echo_server(eddy::event_loop& loop, const echo_arguments& arguments)
+      : listener_(loop, eddy::address::loopback_v4(arguments.port)), buffer_(arguments.buffer) {
+    accept();
+    tell_ready(listener_.local_address().port());
+  }
+
+private:
+  void accept() {
+    listener_.accept([this](eddy::result<eddy::tcp_stream> stream) {
+      if (stream) {
+        stream->set_no_delay(true);
+        new connection<Timeout>(buffer_, std::move(*stream));
+      }
+      accept();
+    });
+  }
+
+  eddy::tcp_listener listener_;
+  std::vector<char> buffer_;
+};
+
+}  // namespace bench

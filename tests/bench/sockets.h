@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// TCP on the loopback interface, for the programs that have no sockets of their own.
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace bench {
+
+[[noreturn]] inline void fail(const char* what) {
+  std::fprintf(stderr, "%s: %s\n", what, std::strerror(errno));
+  std::exit(1);
+}
+
+inline constexpr int backlog = 4096;
+
+inline sockaddr_in loopback(std::uint16_t port, std::uint32_t host = INADDR_LOOPBACK) {
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  at.sin_addr.s_addr = htonl(host);
+  return at;
+}
+
+struct listener {
+  int socket;  // non-blocking
+  std::uint16_t port;
+};
+
+/// Listens on 127.0.0.1. Port 0 lets the system choose.
+inline listener listen_on(std::uint16_t port) {
+  const int one = 1;
+  const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (s < 0) fail("socket");
+  ::setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  sockaddr_in at = loopback(port);
+  socklen_t size = sizeof at;
+  auto* const generic = reinterpret_cast<sockaddr*>(&at);
+  if (::bind(s, generic, size) != 0) fail("bind");
+  if (::listen(s, backlog) != 0) fail("listen");
+  if (::getsockname(s, generic, &size) != 0) fail("getsockname");
+  return {s, ntohs(at.sin_port)};
+}
+
+inline void set_no_delay(int s) {
+  const int one = 1;
+  ::setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+/// The next connection, non-blocking. Negative if there is none.
+inline int accept_from(int listener) {
+  const int s = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (s >= 0) set_no_delay(s);
+  return s;
+}
+
+/// Connects a blocking socket to 127.0.0.1, from the address `host`.
+inline int connect_to(std::uint16_t port, std::uint32_t host = INADDR_LOOPBACK) {
+  const int one = 1;
+  const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (s < 0) fail("socket");
+  // Has connect choose the port, and not bind: only connect reuses one in TIME_WAIT.
+  ::setsockopt(s, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+  const sockaddr_in from = loopback(0, host);
+  if (::bind(s, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0) fail("bind");
+  const sockaddr_in to = loopback(port);
+  if (::connect(s, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail("connect");
+  set_no_delay(s);
+  return s;
+}
+
+}  // namespace bench
