@@ -105,6 +105,7 @@ private:
   static void go_on(ready_node& node) {
     auto& waiter = static_cast<frame&>(node);
     auto& self = static_cast<until_exit_wait&>(waiter.waiting_for());
+    if (self.watch_.gives_way(waiter)) return;
     self.end_ = self.watch_.reap();
     if (!self.end_) return self.watch_.wait(waiter);
     frame::resume_after(waiter);

@@ -112,6 +112,12 @@ struct child::state : ready_node {
     }
   }
 
+  bool gives_way(ready_node& node) noexcept {
+    if (std::exchange(gave_way, true)) return false;
+    loop.ready(node);
+    return true;
+  }
+
   /// How the process has ended; empty if it runs.
   std::optional<result<exit_status>> reap() {
     if (reaped) return std::exchange(reaped, std::nullopt);
@@ -129,6 +135,7 @@ struct child::state : ready_node {
 
   static void run(ready_node& node) {
     auto& self = static_cast<state&>(node);
+    if (self.gives_way(node)) return;
     const std::optional<result<exit_status>> end = self.reap();
     if (!end) return self.wait(self);
     auto on_end = std::exchange(self.on_end, nullptr);
@@ -137,6 +144,7 @@ struct child::state : ready_node {
 
   event_loop& loop;
   ::pid_t pid;
+  bool gave_way = false;
   std::optional<detail::descriptor> pidfd;
   std::optional<readiness> ended;     // absent if libev has reaped it
   std::optional<exit_status> reaped;  // and then its end, until somebody is told
@@ -164,6 +172,8 @@ void child::start(handler<void(result<exit_status>)> on_end) {
 }
 
 void child::wait(ready_node& node) { there().wait(node); }
+
+bool child::gives_way(ready_node& node) { return there().gives_way(node); }
 
 std::optional<result<exit_status>> child::reap() { return there().reap(); }
 

@@ -36,6 +36,9 @@ struct exit_status {
 /// no other: what other code has started is left alone. SIGCHLD has no part in
 /// it.
 ///
+/// Descriptors that are ready in the same turn have theirs first: so what the
+/// process has written is read before its end is told.
+///
 /// The process is reaped when the handler is called. One that nobody waits for
 /// when it ends stays a zombie, as ever, and may be waited for later.
 ///
@@ -68,6 +71,10 @@ public:
   /// somebody else has reaped it. `reap` then tells. Destroying the child, or the
   /// node, ends the wait.
   void wait(ready_node& node);
+
+  /// Of a node that was queued and now runs: queues it once more if the descriptors
+  /// of the same turn are to come first, and says so.
+  [[nodiscard]] bool gives_way(ready_node& node);
 
   /// Reaps the process, and says how it has ended; empty if it still runs.
   [[nodiscard]] std::optional<result<exit_status>> reap();

@@ -222,7 +222,9 @@ bool event_loop::time_is_over() noexcept {
   }
   looked_at_ = at;
   unlooked_ = unlooked_most_;
-  return at - *turn_began_ >= turn;
+  // A timer that has come due since the turn began need not wait for its end.
+  return at - *turn_began_ >= turn ||
+         (timers_.size() != 0 && *timers_.next() <= at && !queues_[timers].linked());
 }
 
 /// Runs entries of one queue until they have spent so much, and says how much.
@@ -310,8 +312,13 @@ bool event_loop::turn(bool may_wait) {
 
 void event_loop::adopted_turn() {
   const runs_here here(*this);
-  gather();
-  run_queues();
+  // libev looks at the descriptors before the next one, and would report again those
+  // that still wait for their turn.
+  int most = turns_without_look;
+  do {
+    gather();
+    run_queues();
+  } while (queues_[arrivals].linked() && halt_ == 0 && --most != 0);
   settle_delays();
   halt_ = 0;
 }
@@ -370,7 +377,7 @@ void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {
 
 void event_loop::raise(std::exception_ptr error) noexcept {
   check_thread();
-  if (auto* const more = new (std::nothrow) raised::one(std::move(error))) {
+  if (auto* const more = new (std::nothrow) raised::one(error)) {
     *std::exchange(raised_.end, &more->next) = more;
   } else if (raised_.spare == nullptr) {
     raised_.spare = std::move(error);
@@ -393,7 +400,7 @@ void event_loop::raised::run(ready_node& node) {
   std::rethrow_exception(error);
 }
 
-void event_loop::rethrow_raised(std::exception_ptr own) {
+void event_loop::rethrow_raised(const std::exception_ptr& own) {
   check_thread();
   raised_.withdraw();
   if (on_exception_.present()) {
@@ -421,8 +428,7 @@ void event_loop::drop_raised() noexcept {
     const std::exception_ptr error = raised_.take_first();
     try {
       if (on_exception_.present()) on_exception_.call(true, error);
-    } catch (...) {
-      // There is no run any more that it could leave.
+    } catch (...) {  // NOLINT(bugprone-empty-catch): there is no run that it could leave
     }
   }
 }

@@ -210,7 +210,7 @@ public:
 
   /// Gives what was raised and not told yet to `on_exception`; without one, throws
   /// it. `own`, if there is one, is thrown with it, as the first.
-  void rethrow_raised(std::exception_ptr own = nullptr);
+  void rethrow_raised(const std::exception_ptr& own = nullptr);
 
   /// What is alive on this loop.
   struct counts {
@@ -286,6 +286,8 @@ private:
            queues_[others].linked();
   }
 
+  // How many turns may run what has arrived before others on libev's loop are seen to.
+  static constexpr int turns_without_look = 16;
   static constexpr int most_unlooked = 16;
   static constexpr std::uint8_t stop_asked = 1;
   static constexpr std::uint8_t turn_ended = 2;

@@ -42,7 +42,7 @@ bool frame::wait_its_turn() noexcept {
 void frame::resume(frame& first) noexcept {
   activation& here = frames_here.top;
   if (here.current != nullptr) return resume_nested(first);
-  here.stack_end = static_cast<const char*>(__builtin_frame_address(0)) - stack_room;
+  here.stack_end = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) - stack_room;
   here.current = &first;
   do {
     here.current->waits_for_ = 0;

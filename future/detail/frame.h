@@ -103,15 +103,15 @@ private:
 
 /// What runs on this thread.
 struct activation {
-  frame* current = nullptr;         // which runs, or has come to its end; null if none does
-  const char* stack_end = nullptr;  // how far awaited coroutines may start on its stack:
-                                    // not at all, when what runs was dropped
-  frame* next = nullptr;            // goes on when it is off the stack
-  bool chores = false;              // whether there is something of these:
-  frame* retired = nullptr;         // has ended, and is to be destroyed when off the stack
-  future_core* ended = nullptr;     // the task behind it has ended
-  future_core* dropped = nullptr;   // those to destroy then
-  activation* outer = nullptr;      // there is one if a handler runs another loop
+  frame* current = nullptr;        // which runs, or has come to its end; null if none does
+  std::uintptr_t stack_end = 0;    // how far awaited coroutines may start on its stack:
+                                   // not at all, when what runs was dropped
+  frame* next = nullptr;           // goes on when it is off the stack
+  bool chores = false;             // whether there is something of these:
+  frame* retired = nullptr;        // has ended, and is to be destroyed when off the stack
+  future_core* ended = nullptr;    // the task behind it has ended
+  future_core* dropped = nullptr;  // those to destroy then
+  activation* outer = nullptr;     // there is one if a handler runs another loop
 };
 
 struct frames_of_thread {
@@ -308,7 +308,7 @@ inline child_owner::~child_owner() {
 
 inline bool frame::start(std::uintptr_t then) noexcept {
   then_ = then;
-  if (static_cast<const char*>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
+  if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
     return start_later();
   }
   then_ |= starting;

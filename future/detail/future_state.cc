@@ -83,7 +83,7 @@ void future_core::drop() noexcept {
   dropping_ = true;
   next_is_ = follower::dropped;
   loop().forbid_going_on();
-  holds->stack_end = reinterpret_cast<const char*>(UINTPTR_MAX);
+  holds->stack_end = UINTPTR_MAX;
   next_dropped_ = std::exchange(holds->dropped, this);
   holds->chores = true;
 }

@@ -376,19 +376,20 @@ bool engine::fail_closed() noexcept {
 // ---- Turns
 
 void engine::poll(bool may_wait) {
+  // What came earlier and still waits for its turn would come again. Others on the
+  // loop wait for that, but not for long.
+  backlog_ = loop_->queues_[event_loop::arrivals].linked();
+  unlooked_ = backlog_ ? unlooked_ + 1 : 0;
+  if (backlog_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
   // What `settle` has found has its turn first: it would be found again.
   const bool found = ev_pending_count(ev_) != 0 && has_pending(ev_);
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
-    // What came earlier and still waits for its turn would come again; and without
-    // a watch there is nothing to look for.
-    if (!may_wait &&
-        ((active_ == 0 && !observed_) || loop_->queues_[event_loop::arrivals].linked()))
-      return;
+    // Without a watch there is nothing to look for.
+    if (!may_wait && active_ == 0 && !observed_) return;
     set_endless(may_wait);
   }
   may_wait_ = may_wait;
-  backlog_ = loop_->queues_[event_loop::arrivals].linked();
   reflect_alive();
   struct collected {
     engine& self;

@@ -175,6 +175,7 @@ private:
   bool endless_ = false;          // libev waits without a limit
   bool backlog_ = false;          // what came in earlier rounds is not run yet
   bool due_ = false;              // the timer's descriptor is readable
+  int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
   unsigned forks_;
   int backend_ = -1;        // libev's epoll descriptor; negative: to be asked

@@ -50,16 +50,21 @@ int index_of_periodic(struct ev_loop* ev, double delay) noexcept {
 
 using index_function = int (*)(struct ev_loop*, double) noexcept;
 
-/// The root's index is that of a timer before all others; one after all others is
-/// there only if it is alone.
+/// The index of a heap's root: that of a timer before all others.
+int root_index(struct ev_loop* ev) noexcept {
+  static const int index = index_of_timer(ev, -endless);
+  return index;
+}
+
+/// One after all others is at the root only if it is alone.
 bool has_any(struct ev_loop* ev, index_function index_of) noexcept {
-  return index_of(ev, endless) != index_of(ev, -endless);
+  return index_of(ev, endless) != root_index(ev);
 }
 
 /// The longest delay, to a tenth of a millisecond, with which a timer would be
 /// the first.
 double first_delay(struct ev_loop* ev, index_function index_of) noexcept {
-  const int root = index_of(ev, -endless);
+  const int root = root_index(ev);
   if (index_of(ev, 0.) != root) return 0.;
   double before = 0.;
   double after = 1e-3;

@@ -20,7 +20,7 @@ constexpr auto writing = readiness::direction::write;
 
 // How many buffers one system call takes, and how many bytes: a reader that keeps up
 // can hold a single call for as long as there is something to write.
-constexpr std::size_t most_buffers = 64;
+constexpr std::size_t most_buffers = 512;
 constexpr std::size_t most_bytes = std::size_t{256} * 1024;
 
 /// The call again if a signal interrupted it.
@@ -123,6 +123,7 @@ std::optional<int> write_call::attempt_several(open_socket& socket) {
       if (n < 0) return error;
       skip(static_cast<std::size_t>(n));
     }
+    socket.loop().charge(count * 64);  // to look at a buffer costs about as many bytes
     if (left_ != 0 && (socket.exhausted(writing) || !socket.loop().may_go_on())) {
       return std::nullopt;
     }
