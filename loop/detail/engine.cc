@@ -219,8 +219,11 @@ void engine::forget_entry(int descriptor) noexcept {
   // libev leaves it to the close that is usually next. But there may be a copy of
   // the descriptor, in a child, say, and then the kernel would go on: libev would
   // have to begin anew with a set without that entry.
+  if (forked() || rebuilding_) return;
   epoll_event none{};
-  if (!forked() && !rebuilding_) ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
+  ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
+  // A library may go on to watch the descriptor.
+  forgot_entry(ev_, descriptor);
 }
 
 void engine::check(int descriptor) {

@@ -72,6 +72,18 @@ double first_delay(struct ev_loop* ev, index_function index_of) noexcept {
   return after;
 }
 
+/// A probe that was started and stopped.
+ev_io probe_io(struct ev_loop* ev, int descriptor, int events) noexcept {
+  ev_io probe;
+  ev_init(&probe, &nothing<ev_io>);
+  probe.fd = descriptor;
+  probe.events = events;
+  ev_io_start(ev, &probe);
+  const ev_io started = probe;
+  ev_io_stop(ev, &probe);
+  return started;
+}
+
 template <class Watcher>
 int count_of(struct ev_loop* ev, void (*start)(struct ev_loop*, Watcher*) noexcept,
              void (*stop)(struct ev_loop*, Watcher*) noexcept, int priority = 0) noexcept {
@@ -131,14 +143,12 @@ int backend_descriptor(struct ev_loop* ev) noexcept {
 
 ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept {
   // A new one is put before the others.
-  ev_io probe;
-  ev_init(&probe, &nothing<ev_io>);
-  probe.fd = descriptor;
-  probe.events = 0;
-  ev_io_start(ev, &probe);
-  auto* const first = reinterpret_cast<ev_io*>(probe.next);
-  ev_io_stop(ev, &probe);
-  return first;
+  return reinterpret_cast<ev_io*>(probe_io(ev, descriptor, 0).next);
+}
+
+void forgot_entry(struct ev_loop* ev, int descriptor) noexcept {
+  // As a watcher does that is started for the first time after its ev_io_set.
+  probe_io(ev, descriptor, EV__IOFDSET);
 }
 
 bool has_timers(struct ev_loop* ev) noexcept {

@@ -42,6 +42,10 @@ private:
 /// leads to the others. Null if there is none.
 [[nodiscard]] ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept;
 
+/// Tells libev that the kernel has no entry for `descriptor` any more: its next
+/// round makes one if somebody watches the descriptor then.
+void forgot_entry(struct ev_loop* ev, int descriptor) noexcept;
+
 /// Whether any `ev_timer` or `ev_periodic` is active.
 [[nodiscard]] bool has_timers(struct ev_loop* ev) noexcept;
 

@@ -318,6 +318,30 @@ TEST_CASE_FIXTURE(tidy, "libev's words for a failed system call stay the program
   }));
 }
 
+TEST_CASE_TEMPLATE("a library's watcher is told of a descriptor that eddy watched in between", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  struct ev_loop* const ev = on.loop.native();
+  journal note;
+  socket_pair pair;
+  library lib(note, pair.near());
+  ev_io_start(ev, &lib.io);
+  on.loop.run_ready();
+  ev_io_stop(ev, &lib.io);
+  {
+    eddy::readiness near(on.loop, pair.near());
+    near.wait_readable([](std::error_code) {});
+    on.loop.run_ready();
+  }
+  // Without ev_io_set: libraries set a watcher once, and start and stop it often.
+  ev_io_start(ev, &lib.io);
+  pair.send();
+  ::alarm(20);
+  on.run();
+  ::alarm(0);
+  CHECK(note == "library");
+}
+
 // ---- Adopting
 
 TEST_CASE_FIXTURE(program_loop, "two event loops on one ev_loop are refused with a sentence") {
