@@ -303,7 +303,7 @@ bool event_loop::turn(bool may_wait) {
     clock_->advance_to(timers_.first()->deadline());
     gather();
   }
-  if (wait && observer_ != nullptr && !has_work()) [[unlikely]]
+  if (wait && observer_ != nullptr && !has_work() && (alive() || engine_->others())) [[unlikely]]
     observer_->waited_in_vain();
   return run_queues();
 }
@@ -320,17 +320,18 @@ void event_loop::run() {
   const at_work now(*this);
   halt_ = std::exchange(stops_at_once_, false) ? stop_asked : 0;
   if (stopped()) return;
-  bool more = keeps_going();
+  bool more = may_wait();
   do {
-    turn(more);
-    more = keeps_going();
+    const bool ran = turn(more);
+    // A handler may have started a watcher of libev's: the next turn tells.
+    more = alive() || (engine_->shared() && (ran || engine_->others()));
   } while (more && !stopped());
 }
 
 void event_loop::run_once() {
   const at_work now(*this);
   halt_ = 0;
-  turn(keeps_going());
+  turn(may_wait());
 }
 
 bool event_loop::run_ready() {
@@ -352,9 +353,9 @@ detail::observer::~observer() { loop_.observer_ = nullptr; }
 
 void event_loop::unpark() noexcept { engine_->unpark(); }
 
-bool event_loop::keeps_going() {
-  // What is foreign may just have made something to do.
-  return alive() || engine_->foreign() || alive();
+bool event_loop::may_wait() const noexcept {
+  // libev does not wait where there is nothing to wait for.
+  return alive() || engine_->shared();
 }
 
 void event_loop::defer(handler<void()> function) {

@@ -266,8 +266,8 @@ private:
   [[nodiscard]] bool time_is_over() noexcept;
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
-  /// Whether `run` goes on: also for what somebody else has on libev's loop.
-  [[nodiscard]] bool keeps_going();
+  /// Whether a turn may wait: also for what somebody else has on libev's loop.
+  [[nodiscard]] bool may_wait() const noexcept;
   [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
   /// Has the delays that wait for a look at the clock count from now.

@@ -392,7 +392,6 @@ void engine::poll(bool may_wait) {
   }
   may_wait_ = may_wait;
   backlog_ = loop_->queues_[event_loop::arrivals].linked();
-  reflect_alive();
   struct collected {
     engine& self;
     explicit collected(engine& e) noexcept : self(e) { self.loop_->parked_ = self.shared_; }
@@ -405,8 +404,12 @@ void engine::poll(bool may_wait) {
   };
   const collected at_end(*this);
   const flagged now(in_poll_);
-  if (found) return ev_invoke_pending(ev_);
-  ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  if (found) {
+    others_ = true;  // perhaps: the next round tells
+    return ev_invoke_pending(ev_);
+  }
+  const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
   applied();
 }
 
@@ -415,14 +418,7 @@ void engine::applied() noexcept {
   if (std::exchange(rebuilding_, false)) backend_ = -1;
 }
 
-bool engine::foreign() {
-  if (!shared_) return false;
-  const flagged now(asking_);
-  return ev_run(ev_, EVRUN_NOWAIT) > int{holds_ref_};
-}
-
 void engine::reflect_alive() noexcept {
-  if (ev_.owned()) return;
   const bool alive = loop_->alive();
   if (alive == holds_ref_) return;
   holds_ref_ = alive;
@@ -434,7 +430,6 @@ void engine::reflect_alive() noexcept {
 }
 
 void engine::before_wait() noexcept {
-  if (asking_) return ev_break(ev_, EVBREAK_ONE);
   if (!in_poll_) {
     may_wait_ = true;
     backlog_ = loop_->queues_[event_loop::arrivals].linked();
@@ -443,13 +438,14 @@ void engine::before_wait() noexcept {
     } catch (...) {
       loop_->raise(std::current_exception());
     }
-    reflect_alive();
   }
+  reflect_alive();  // so that libev does not wait where nothing is left to wait for
   if (forked()) return unpark();
   flush();
   loop_->settle_delays();
   const bool work = come_.linked() || loop_->has_work() || !loop_->mailbox_->empty();
-  const bool wait = arm(may_wait_ && !work);
+  const bool stopped = in_poll_ && loop_->stopped();
+  const bool wait = arm(may_wait_ && !work && !stopped);
   if (may_wait_ && !wait) unpark();
   if (ev_.owned()) set_endless(wait && !has_timers(ev_));
 }
@@ -549,7 +545,7 @@ int engine::descriptor() {
 void engine::settle() noexcept {
   // Has libev show the kernel everything, also what others have just started, and
   // look at what is ready, but call nobody: that is for the next poll.
-  if (!ev_.owned() || in_poll_ || asking_ || !(shared_ || unapplied_)) return;
+  if (!ev_.owned() || in_poll_ || !(shared_ || unapplied_)) return;
   flush();
   if (due_) arm(false);
   ev_set_invoke_pending_cb(ev_, [](struct ev_loop*) {});

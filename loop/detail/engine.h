@@ -84,8 +84,11 @@ public:
   /// Errors: what a callback of somebody else on libev's loop throws.
   void poll(bool may_wait);
 
-  /// Whether somebody else has watchers on the loop that keep it running.
-  [[nodiscard]] bool foreign();
+  /// Whether somebody else may have watchers on the loop.
+  [[nodiscard]] bool shared() const noexcept { return shared_; }
+  /// Whether somebody else had watchers that keep the loop running when `poll`
+  /// returned.
+  [[nodiscard]] bool others() const noexcept { return others_; }
 
   // ---- Embedding
 
@@ -166,7 +169,7 @@ private:
   bool shared_;                   // others may have watchers on it
   bool in_poll_ = false;          // ev_run was called by `poll`, not by the program
   bool may_wait_ = false;         // in this round
-  bool asking_ = false;           // ev_run was called to hear who is active
+  bool others_ = false;           // others had watchers at the end of the last round
   bool in_adopted_turn_ = false;  // under the program's ev_run
   bool holds_ref_ = false;        // libev's count says that eddy's side is alive
   bool unapplied_ = true;         // libev has not told the kernel all that it knows

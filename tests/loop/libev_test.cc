@@ -147,6 +147,132 @@ TEST_CASE_FIXTURE(with_loop, "what a libev callback makes ready runs in the same
   }
 }
 
+namespace {
+
+/// A prepare and a check watcher, which note their calls: `p` and `c`. They do not
+/// keep the loop running.
+class pair_of_callbacks {
+public:
+  explicit pair_of_callbacks(struct ev_loop* ev) : ev_(ev) {
+    ev_prepare_init(&prepare_, [](struct ev_loop*, ev_prepare* w, int) {
+      static_cast<pair_of_callbacks*>(w->data)->calls_ += 'p';
+    });
+    ev_check_init(&check_, [](struct ev_loop*, ev_check* w, int) {
+      static_cast<pair_of_callbacks*>(w->data)->calls_ += 'c';
+    });
+    prepare_.data = check_.data = this;
+    ev_prepare_start(ev_, &prepare_);
+    ev_check_start(ev_, &check_);
+    for (int i = 0; i < 2; ++i) ev_unref(ev_);
+  }
+  pair_of_callbacks(const pair_of_callbacks&) = delete;
+  pair_of_callbacks& operator=(const pair_of_callbacks&) = delete;
+  ~pair_of_callbacks() {
+    for (int i = 0; i < 2; ++i) ev_ref(ev_);
+    ev_prepare_stop(ev_, &prepare_);
+    ev_check_stop(ev_, &check_);
+  }
+
+  /// Checks that both were called in turn: "pcpc".
+  void check_turns() const {
+    INFO(calls_);
+    CHECK(calls_.size() >= 4);
+    CHECK(calls_.size() % 2 == 0);
+    for (std::size_t i = 0; i < calls_.size(); ++i) CHECK(calls_[i] == "pc"[i % 2]);
+  }
+
+private:
+  struct ev_loop* ev_;
+  ev_prepare prepare_;
+  ev_check check_;
+  std::string calls_;
+};
+
+/// A libev timer that ticks three times.
+class three_ticks {
+public:
+  explicit three_ticks(struct ev_loop* ev) : ev_(ev) {
+    ev_timer_init(
+        &timer_,
+        [](struct ev_loop* on, ev_timer* w, int) {
+          if (++static_cast<three_ticks*>(w->data)->count_ == 3) ev_timer_stop(on, w);
+        },
+        0.001, 0.001);
+    timer_.data = this;
+    ev_timer_start(ev_, &timer_);
+  }
+  three_ticks(const three_ticks&) = delete;
+  three_ticks& operator=(const three_ticks&) = delete;
+  ~three_ticks() { ev_timer_stop(ev_, &timer_); }
+
+  [[nodiscard]] bool over() const { return count_ == 3; }
+
+private:
+  struct ev_loop* ev_;
+  ev_timer timer_;
+  int count_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a prepare and a check watcher are called in pairs around each wait", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  const pair_of_callbacks pairs(on.loop.native());
+  SUBCASE("while only libev's own watchers keep the loop running") {
+    const three_ticks ticks(on.loop.native());
+    on.run();
+    CHECK(ticks.over());
+  }
+  SUBCASE("while a timer of eddy's keeps the loop running") {
+    eddy::timer timer(on.loop);
+    timer.start(1ms, [] {});
+    on.run();
+    on.run();
+  }
+  pairs.check_turns();
+}
+
+TEST_CASE_TEMPLATE("stop in a libev callback before the wait ends run without that wait", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  struct ev_loop* const ev = on.loop.native();
+  ev_timer never;
+  ev_timer_init(&never, [](struct ev_loop*, ev_timer*, int) {}, 1000., 0.);
+  ev_timer_start(ev, &never);
+  ev_prepare prepare;
+  ev_prepare_init(&prepare, [](struct ev_loop*, ev_prepare* w, int) {
+    static_cast<eddy::event_loop*>(w->data)->stop();
+  });
+  prepare.data = &on.loop;
+  SUBCASE("a prepare callback") { ev_prepare_start(ev, &prepare); }
+  SUBCASE("an event that the program feeds") { ev_feed_event(ev, &prepare, EV_CUSTOM); }
+  ::alarm(20);
+  on.run();
+  ::alarm(0);
+  ev_prepare_stop(ev, &prepare);
+  ev_timer_stop(ev, &never);
+}
+
+TEST_CASE_TEMPLATE("a libev callback before the wait may end the last work of eddy's", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  struct ev_loop* const ev = on.loop.native();
+  eddy::timer timer(on.loop);
+  timer.start(1000s, [] {});
+  ev_prepare prepare;
+  ev_prepare_init(&prepare, [](struct ev_loop* running, ev_prepare* w, int) {
+    static_cast<eddy::timer*>(w->data)->stop();
+    ev_prepare_stop(running, w);
+  });
+  prepare.data = &timer;
+  ev_prepare_start(ev, &prepare);
+  ::alarm(20);
+  on.run();
+  ::alarm(0);
+  CHECK_FALSE(timer.active());
+}
+
 TEST_CASE_FIXTURE(with_loop, "a libev timer fires in time beside a descriptor that waits") {
   // While nobody has timers on libev's loop, that waits without a limit.
   socket_pair pair;
