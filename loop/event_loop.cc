@@ -303,7 +303,7 @@ bool event_loop::turn(bool may_wait) {
     clock_->advance_to(timers_.first()->deadline());
     gather();
   }
-  if (wait && observer_ != nullptr && !has_work() && (alive() || engine_->others())) [[unlikely]]
+  if (wait && observer_ != nullptr && engine_->due() && !has_work()) [[unlikely]]
     observer_->waited_in_vain();
   return run_queues();
 }

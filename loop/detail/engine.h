@@ -90,6 +90,9 @@ public:
   /// returned.
   [[nodiscard]] bool others() const noexcept { return others_; }
 
+  /// Whether the time has come that the last wait was set to.
+  [[nodiscard]] bool due() const noexcept { return due_; }
+
   // ---- Embedding
 
   /// A descriptor that is readable when `poll` would find something.
