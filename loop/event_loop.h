@@ -191,6 +191,11 @@ public:
   /// and stop watchers at any time, from handlers too. Watchers that are active
   /// keep `run` going. Their callbacks run inside libev, before eddy's handlers of
   /// the same turn.
+  ///
+  /// Only `run`, `run_once` and `run_ready` run the native loop of a loop that was
+  /// not adopted: `ev_run` on it stops the program. Callbacks of libev's are the
+  /// exception. While such a callback runs the loop, eddy's own work waits until
+  /// that `ev_run` returns.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// The loop that is running on this thread; null if none is.

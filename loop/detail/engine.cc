@@ -404,6 +404,7 @@ void engine::poll(bool may_wait) {
   };
   const collected at_end(*this);
   const flagged now(in_poll_);
+  depth_ = ev_depth(ev_) + (found ? 0 : 1);
   if (found) {
     others_ = true;  // perhaps: the next round tells
     return ev_invoke_pending(ev_);
@@ -431,6 +432,11 @@ void engine::reflect_alive() noexcept {
 
 void engine::before_wait() noexcept {
   if (!in_poll_) {
+    if (ev_.owned()) {
+      misuse(
+          "ev_run was called on the native loop of an event_loop, which runs only by run, run_once "
+          "and run_ready: call one of these, or have the event_loop adopt a loop of the program's");
+    }
     may_wait_ = true;
     backlog_ = loop_->queues_[event_loop::arrivals].linked();
     try {
@@ -446,7 +452,10 @@ void engine::before_wait() noexcept {
   const bool work = come_.linked() || loop_->has_work() || !loop_->mailbox_->empty();
   const bool stopped = in_poll_ && loop_->stopped();
   const bool wait = arm(may_wait_ && !work && !stopped);
-  if (may_wait_ && !wait) unpark();
+  // Where a callback runs the loop, eddy's work can't be done before that returns,
+  // and must not keep libev from waiting.
+  const bool nested = in_poll_ && ev_depth(ev_) != depth_;
+  if (may_wait_ && !wait && !nested) unpark();
   if (ev_.owned()) set_endless(wait && !has_timers(ev_));
 }
 

@@ -183,6 +183,7 @@ private:
   bool due_ = false;              // the timer's descriptor is readable
   std::optional<time_point> armed_for_;
   unsigned forks_;
+  unsigned depth_ = 0;      // of the ev_run that `poll` called
   int backend_ = -1;        // libev's epoll descriptor; negative: to be asked
   int highest_ = -1;        // of the descriptors that were watched
   std::size_t active_ = 0;  // watches that libev has

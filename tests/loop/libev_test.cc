@@ -273,6 +273,58 @@ TEST_CASE_TEMPLATE("a libev callback before the wait may end the last work of ed
   CHECK_FALSE(timer.active());
 }
 
+TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, and nothing spins",
+                   Loop, hosted_loop, adopted_loop) {
+  Loop on;
+  struct waits {
+    explicit waits(struct ev_loop* ev) {
+      ev_timer_init(
+          &end, [](struct ev_loop* e, ev_timer*, int) { ev_break(e, EVBREAK_ONE); }, 0.05, 0.);
+      ev_timer_init(
+          &outer,
+          [](struct ev_loop* e, ev_timer* w, int) {
+            auto& self = *static_cast<waits*>(w->data);
+            self.pair.send();
+            ev_timer_start(e, &self.end);
+            const unsigned before = ev_iteration(e);
+            ev_run(e, 0);
+            self.looks = ev_iteration(e) - before;
+            self.note("nested");
+          },
+          0.001, 0.);
+      outer.data = this;
+      ev_timer_start(ev, &outer);
+    }
+    socket_pair pair;
+    journal note;
+    unsigned looks = 0;
+    ev_timer end;
+    ev_timer outer;
+  } w(on.loop.native());
+  eddy::readiness near(on.loop, w.pair.near());
+  near.wait_readable([&](std::error_code) { w.note("readable"); });
+  eddy::timer timer(on.loop);
+  timer.start(10ms, [&] { w.note("timer"); });
+  on.loop.post([&] { w.note("posted"); });
+  on.run();
+  CHECK(w.looks > 0);
+  CHECK(w.looks < 20);
+  CHECK(w.note == "posted nested timer readable");
+}
+
+TEST_CASE_FIXTURE(tidy, "ev_run on the native loop of eddy's own is refused with a sentence") {
+  constexpr const char* sentence = "ev_run was called on the native loop";
+  dies_saying(sentence, [] {
+    eddy::event_loop loop;
+    ev_run(loop.native(), 0);
+  });
+  dies_saying(sentence, [] {
+    eddy::event_loop loop;
+    loop.defer([&] { ev_run(loop.native(), EVRUN_NOWAIT); });
+    loop.run();
+  });
+}
+
 TEST_CASE_FIXTURE(with_loop, "a libev timer fires in time beside a descriptor that waits") {
   // While nobody has timers on libev's loop, that waits without a limit.
   socket_pair pair;
