@@ -441,6 +441,7 @@ std::optional<duration> event_loop::next_run() {
   check_thread();
   if (has_work() || !mailbox_->empty()) return duration::zero();
   std::optional<duration> left = engine_->time_to_next();
+  if (has_work()) return duration::zero();  // a library's callback made some
   settle_delays();
   if (const timer_node* const first = timers_.first()) {
     const duration own =

@@ -181,6 +181,11 @@ public:
   /// `run_ready`. Ask again for both before each wait. Both know what others have
   /// on the native loop. On an adopted loop they know libev's timers, but not
   /// what the program has started there since the last turn.
+  ///
+  /// Where libraries have prepare and check watchers on the native loop, the first
+  /// call of either function calls the prepare callbacks, and `run_ready` the check
+  /// callbacks: the wait is in between. Watchers that are started after that first
+  /// call, and before `run_ready`, are looked at only from then on.
   [[nodiscard]] int descriptor();
 
   /// How long the loop may be left alone from now: zero if something is ready,

@@ -380,7 +380,7 @@ bool engine::fail_closed() noexcept {
 
 void engine::poll(bool may_wait) {
   // What `settle` has found has its turn first: it would be found again.
-  const bool found = ev_pending_count(ev_) != 0 && has_pending(ev_);
+  const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_, true));
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
     // What came earlier and still waits for its turn would come again; and without
@@ -406,6 +406,7 @@ void engine::poll(bool may_wait) {
   const flagged now(in_poll_);
   depth_ = ev_depth(ev_) + (found ? 0 : 1);
   if (found) {
+    open_ = false;
     others_ = true;  // perhaps: the next round tells
     return ev_invoke_pending(ev_);
   }
@@ -413,6 +414,9 @@ void engine::poll(bool may_wait) {
   others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
   applied();
 }
+
+/// For `ev_set_invoke_pending_cb`: what has come stays pending.
+void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
   unapplied_ = false;
@@ -431,6 +435,10 @@ void engine::reflect_alive() noexcept {
 }
 
 void engine::before_wait() noexcept {
+  if (opening_) {
+    flush();
+    return ev_set_invoke_pending_cb(ev_, &call_nobody);
+  }
   if (!in_poll_) {
     if (ev_.owned()) {
       misuse(
@@ -551,22 +559,33 @@ int engine::descriptor() {
   return backend();
 }
 
-void engine::settle() noexcept {
+void engine::settle() {
   // Has libev show the kernel everything, also what others have just started, and
   // look at what is ready, but call nobody: that is for the next poll.
-  if (!ev_.owned() || in_poll_ || !(shared_ || unapplied_)) return;
+  if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_)) return;
   flush();
   if (due_) arm(false);
-  ev_set_invoke_pending_cb(ev_, [](struct ev_loop*) {});
-  ev_run(ev_, EVRUN_NOWAIT);
+  if (!shared_ || !has_pairs(ev_)) {
+    ev_set_invoke_pending_cb(ev_, &call_nobody);
+    ev_run(ev_, EVRUN_NOWAIT);
+  } else if (ev_pending_count(ev_) != 0) {
+    unapplied_ = true;
+    return;
+  } else {
+    // The prepare watchers of others are called now, once; their check watchers, as
+    // all others, in the next poll. In between is the wait of whoever asks.
+    const flagged now(opening_);
+    ev_run(ev_, EVRUN_NOWAIT);
+    open_ = true;
+  }
   ev_set_invoke_pending_cb(ev_, &ev_invoke_pending);
   applied();
 }
 
-std::optional<duration> engine::time_to_next() noexcept {
+std::optional<duration> engine::time_to_next() {
   if (forked() || !changed_.empty()) return duration::zero();
   settle();
-  if (unapplied_ || has_pending(ev_)) return duration::zero();
+  if (unapplied_ || has_pending(ev_, !open_)) return duration::zero();
   return shared_ ? detail::time_to_next(ev_) : std::nullopt;
 }
 

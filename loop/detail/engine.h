@@ -99,7 +99,8 @@ public:
   [[nodiscard]] int descriptor();
   /// How long `poll` may be left alone, but for the loop's own timers: zero if
   /// it has something to do; empty if only the descriptor can bring work.
-  [[nodiscard]] std::optional<duration> time_to_next() noexcept;
+  /// Errors: as for `poll`.
+  [[nodiscard]] std::optional<duration> time_to_next();
 
   /// Before eddy's turns, and after them: then whoever brings work has to wake
   /// the program's ev_run.
@@ -158,7 +159,8 @@ private:
   [[nodiscard]] int backend() noexcept;
 
   void renew_now();
-  void settle() noexcept;
+  void settle();
+  static void call_nobody(struct ev_loop*) noexcept;
   /// libev has shown the kernel what it knows.
   void applied() noexcept;
   void reflect_alive() noexcept;
@@ -173,6 +175,8 @@ private:
   bool in_poll_ = false;          // ev_run was called by `poll`, not by the program
   bool may_wait_ = false;         // in this round
   bool others_ = false;           // others had watchers at the end of the last round
+  bool opening_ = false;          // ev_run was called to begin a round that `poll` ends
+  bool open_ = false;             // such a round has begun
   bool in_adopted_turn_ = false;  // under the program's ev_run
   bool holds_ref_ = false;        // libev's count says that eddy's side is alive
   bool unapplied_ = true;         // libev has not told the kernel all that it knows

@@ -96,6 +96,10 @@ int count_of(struct ev_loop* ev, void (*start)(struct ev_loop*, Watcher*) noexce
   return others;
 }
 
+int prepares(struct ev_loop* ev) noexcept {
+  return count_of<ev_prepare>(ev, &ev_prepare_start, &ev_prepare_stop);
+}
+
 bool has_idle(struct ev_loop* ev) noexcept {
   for (int priority = EV_MINPRI; priority <= EV_MAXPRI; ++priority) {
     if (count_of<ev_idle>(ev, &ev_idle_start, &ev_idle_stop, priority) != 0) return true;
@@ -169,10 +173,14 @@ std::optional<duration> time_to_next(struct ev_loop* ev) noexcept {
   return std::chrono::ceil<duration>(std::chrono::duration<double>(std::min(delay, most)));
 }
 
-bool has_pending(struct ev_loop* ev) noexcept {
-  const int always = count_of<ev_prepare>(ev, &ev_prepare_start, &ev_prepare_stop) +
-                     count_of<ev_check>(ev, &ev_check_start, &ev_check_stop);
+bool has_pending(struct ev_loop* ev, bool with_prepare) noexcept {
+  const int always =
+      count_of<ev_check>(ev, &ev_check_start, &ev_check_stop) + (with_prepare ? prepares(ev) : 0);
   return ev_pending_count(ev) > static_cast<unsigned>(always);
+}
+
+bool has_pairs(struct ev_loop* ev) noexcept {
+  return prepares(ev) > 1 || count_of<ev_check>(ev, &ev_check_start, &ev_check_stop) != 0;
 }
 
 }  // namespace eddy::detail

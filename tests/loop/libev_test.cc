@@ -2,9 +2,12 @@
 // What <eddy/loop/event_loop.h> promises to programs and libraries that use libev.
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -155,7 +158,9 @@ class pair_of_callbacks {
 public:
   explicit pair_of_callbacks(struct ev_loop* ev) : ev_(ev) {
     ev_prepare_init(&prepare_, [](struct ev_loop*, ev_prepare* w, int) {
-      static_cast<pair_of_callbacks*>(w->data)->calls_ += 'p';
+      auto& self = *static_cast<pair_of_callbacks*>(w->data);
+      self.calls_ += 'p';
+      if (const auto work = std::exchange(self.at_prepare, nullptr)) work();
     });
     ev_check_init(&check_, [](struct ev_loop*, ev_check* w, int) {
       static_cast<pair_of_callbacks*>(w->data)->calls_ += 'c';
@@ -172,6 +177,8 @@ public:
     ev_prepare_stop(ev_, &prepare_);
     ev_check_stop(ev_, &check_);
   }
+
+  std::function<void()> at_prepare;  // once
 
   /// Checks that both were called in turn: "pcpc".
   void check_turns() const {
@@ -231,6 +238,144 @@ TEST_CASE_TEMPLATE("a prepare and a check watcher are called in pairs around eac
     on.run();
   }
   pairs.check_turns();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in pairs, too") {
+  pair_of_callbacks pairs(loop.native());
+  const auto host = [&](auto more) {
+    for (int rounds = 0; more(); ++rounds) {
+      REQUIRE(rounds < 200);
+      struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+      const auto left = loop.next_run();
+      const auto limit = std::chrono::ceil<std::chrono::milliseconds>(left.value_or(20s));
+      const int woken = ::poll(&p, 1, static_cast<int>(limit.count()));
+      CHECK((woken == 1 || left));
+      loop.run_ready();
+    }
+  };
+  SUBCASE("beside timers, of libev and of eddy") {
+    const three_ticks ticks(loop.native());
+    eddy::timer timer(loop);
+    timer.start(5ms, [] {});
+    host([&] { return !ticks.over() || timer.active(); });
+  }
+  SUBCASE("beside descriptors, of a library and of eddy") {
+    journal note;
+    socket_pair theirs;
+    socket_pair ours;
+    library lib(note, theirs.near());
+    eddy::readiness near(loop, ours.near());
+    near.wait_readable([&](std::error_code) { note(ours.receive() + "eddy"); });
+    ev_io_start(loop.native(), &lib.io);
+    eddy::timer sender(loop);
+    sender.start(2ms, [&] { theirs.send(); });
+    host([&] { return note == ""; });
+    sender.start(2ms, [&] { ours.send(); });
+    host([&] { return note == "library"; });
+    CHECK(note == "library xeddy");
+    CHECK_FALSE(loop.next_run());
+    loop.run_ready();
+  }
+  SUBCASE("and what prepare defers is the next run") {
+    bool ran = false;
+    pairs.at_prepare = [&] { loop.defer([&] { ran = true; }); };
+    CHECK(loop.next_run() == eddy::duration::zero());
+    loop.run_ready();
+    CHECK(ran);
+    loop.run_ready();
+  }
+  SUBCASE("and may be run by run in turn") {
+    CHECK_FALSE(loop.next_run());
+    eddy::timer timer(loop);
+    timer.start(1ms, [] {});
+    loop.run();
+    CHECK_FALSE(loop.next_run());
+    loop.run();
+  }
+  SUBCASE("and an exception of prepare comes out") {
+    loop.run_ready();
+    pairs.at_prepare = [] { throw std::runtime_error("prepare"); };
+    CHECK_THROWS_WITH(static_cast<void>(loop.next_run()), "prepare");
+    const three_ticks ticks(loop.native());
+    host([&] { return !ticks.over(); });
+    return;  // this prepare had no check
+  }
+  pairs.check_turns();
+}
+
+namespace {
+
+/// What libev's manual shows for libraries with a wait of their own: their
+/// descriptor and their timeout are watched from prepare to check.
+class library_of_the_manual {
+public:
+  library_of_the_manual(struct ev_loop* ev, const socket_pair& pair) : ev_(ev), pair_(pair) {
+    ev_prepare_init(&prepare_, [](struct ev_loop* on, ev_prepare* w, int) {
+      auto& self = *static_cast<library_of_the_manual*>(w->data);
+      ev_timer_init(&self.timer_, [](struct ev_loop*, ev_timer*, int) {}, 10., 0.);
+      ev_timer_start(on, &self.timer_);
+      ev_io_init(&self.io_, [](struct ev_loop*, ev_io*, int) {}, self.pair_.near(), EV_READ);
+      ev_io_start(on, &self.io_);
+    });
+    ev_check_init(&check_, [](struct ev_loop* on, ev_check* w, int) {
+      auto& self = *static_cast<library_of_the_manual*>(w->data);
+      if ((ev_clear_pending(on, &self.io_) & EV_READ) != 0) self.bytes += self.pair_.receive();
+      ev_timer_stop(on, &self.timer_);
+      ev_io_stop(on, &self.io_);
+    });
+    prepare_.data = check_.data = this;
+    ev_prepare_start(ev_, &prepare_);
+    ev_check_start(ev_, &check_);
+  }
+  library_of_the_manual(const library_of_the_manual&) = delete;
+  library_of_the_manual& operator=(const library_of_the_manual&) = delete;
+  ~library_of_the_manual() {
+    ev_prepare_stop(ev_, &prepare_);
+    ev_check_stop(ev_, &check_);
+  }
+
+  std::string bytes;
+
+private:
+  struct ev_loop* ev_;
+  const socket_pair& pair_;
+  ev_prepare prepare_;
+  ev_check check_;
+  ev_timer timer_;
+  ev_io io_;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_loop, "a library that watches from prepare to check is at home") {
+  socket_pair pair;
+  library_of_the_manual lib(loop.native(), pair);
+  eddy::timer sender(loop);
+  int sent = 0;
+  sender.start_every(2ms, [&] {
+    pair.send();
+    if (++sent == 5) sender.stop();
+  });
+  ::alarm(20);
+  SUBCASE("when run runs the loop") {
+    while (lib.bytes.size() < 5) loop.run_once();
+  }
+  SUBCASE("when poll does") {
+    int rounds = 0;
+    for (; lib.bytes.size() < 5; ++rounds) {
+      struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+      const auto left = loop.next_run();
+      REQUIRE(left);  // the library's timeout
+      CHECK(*left <= 11s);
+      const auto limit = std::chrono::ceil<std::chrono::milliseconds>(*left);
+      ::poll(&p, 1, static_cast<int>(limit.count()));
+      loop.run_ready();
+    }
+    CHECK(rounds < 50);
+    loop.run_ready();
+  }
+  ::alarm(0);
+  CHECK(lib.bytes == "xxxxx");
 }
 
 TEST_CASE_TEMPLATE("stop in a libev callback before the wait ends run without that wait", Loop,
