@@ -186,6 +186,10 @@ public:
   /// call of either function calls the prepare callbacks, and `run_ready` the check
   /// callbacks: the wait is in between. Watchers that are started after that first
   /// call, and before `run_ready`, are looked at only from then on.
+  ///
+  /// `ev_async` and `ev_signal` watchers do not make the descriptor readable: libev
+  /// wakes only a thread that waits inside `ev_run`. Their callbacks run in the next
+  /// `run_ready`. `post` and `eddy::signal` do make it readable.
   [[nodiscard]] int descriptor();
 
   /// How long the loop may be left alone from now: zero if something is ready,
@@ -200,7 +204,7 @@ public:
   /// Only `run`, `run_once` and `run_ready` run the native loop of a loop that was
   /// not adopted: `ev_run` on it stops the program. Callbacks of libev's are the
   /// exception. While such a callback runs the loop, eddy's own work waits until
-  /// that `ev_run` returns.
+  /// that `ev_run` returns. `ev_break` ends a round of libev's, but not `run`.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// The loop that is running on this thread; null if none is.
