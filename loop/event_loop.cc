@@ -305,7 +305,7 @@ bool event_loop::turn(bool may_wait) {
     clock_->advance_to(timers_.first()->deadline());
     gather();
   }
-  if (wait && observer_ != nullptr && !has_work()) [[unlikely]]
+  if (wait && observer_ != nullptr && engine_->due() && !has_work()) [[unlikely]]
     observer_->waited_in_vain();
   return run_queues();
 }
@@ -327,17 +327,18 @@ void event_loop::run() {
   const at_work now(*this);
   halt_ = std::exchange(stops_at_once_, false) ? stop_asked : 0;
   if (stopped()) return;
-  bool more = keeps_going();
+  bool more = may_wait();
   do {
-    turn(more);
-    more = keeps_going();
+    const bool ran = turn(more);
+    // A handler may have started a watcher of libev's: the next turn tells.
+    more = alive() || (engine_->shared() && (ran || engine_->others()));
   } while (more && !stopped());
 }
 
 void event_loop::run_once() {
   const at_work now(*this);
   halt_ = 0;
-  turn(keeps_going());
+  turn(may_wait());
 }
 
 bool event_loop::run_ready() {
@@ -359,9 +360,9 @@ detail::observer::~observer() { loop_.observer_ = nullptr; }
 
 void event_loop::unpark() noexcept { engine_->unpark(); }
 
-bool event_loop::keeps_going() {
-  // What is foreign may just have made something to do.
-  return alive() || engine_->foreign() || alive();
+bool event_loop::may_wait() const noexcept {
+  // libev does not wait where there is nothing to wait for.
+  return alive() || engine_->shared();
 }
 
 void event_loop::defer(handler<void()> function) {
@@ -446,6 +447,7 @@ std::optional<duration> event_loop::next_run() {
   check_thread();
   if (has_work() || !mailbox_->empty()) return duration::zero();
   std::optional<duration> left = engine_->time_to_next();
+  if (has_work()) return duration::zero();  // a library's callback made some
   settle_delays();
   if (const timer_node* const first = timers_.first()) {
     const duration own =

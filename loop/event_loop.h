@@ -181,6 +181,15 @@ public:
   /// `run_ready`. Ask again for both before each wait. Both know what others have
   /// on the native loop. On an adopted loop they know libev's timers, but not
   /// what the program has started there since the last turn.
+  ///
+  /// Where libraries have prepare and check watchers on the native loop, the first
+  /// call of either function calls the prepare callbacks, and `run_ready` the check
+  /// callbacks: the wait is in between. Watchers that are started after that first
+  /// call, and before `run_ready`, are looked at only from then on.
+  ///
+  /// `ev_async` and `ev_signal` watchers do not make the descriptor readable: libev
+  /// wakes only a thread that waits inside `ev_run`. Their callbacks run in the next
+  /// `run_ready`. `post` and `eddy::signal` do make it readable.
   [[nodiscard]] int descriptor();
 
   /// How long the loop may be left alone from now: zero if something is ready,
@@ -191,6 +200,11 @@ public:
   /// and stop watchers at any time, from handlers too. Watchers that are active
   /// keep `run` going. Their callbacks run inside libev, before eddy's handlers of
   /// the same turn.
+  ///
+  /// Only `run`, `run_once` and `run_ready` run the native loop of a loop that was
+  /// not adopted: `ev_run` on it stops the program. Callbacks of libev's are the
+  /// exception. While such a callback runs the loop, eddy's own work waits until
+  /// that `ev_run` returns. `ev_break` ends a round of libev's, but not `run`.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// The loop that is running on this thread; null if none is.
@@ -266,8 +280,8 @@ private:
   [[nodiscard]] bool time_is_over() noexcept;
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
-  /// Whether `run` goes on: also for what somebody else has on libev's loop.
-  [[nodiscard]] bool keeps_going();
+  /// Whether a turn may wait: also for what somebody else has on libev's loop.
+  [[nodiscard]] bool may_wait() const noexcept;
   [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
   /// Has the delays that wait for a look at the clock count from now.

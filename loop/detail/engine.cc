@@ -219,8 +219,11 @@ void engine::forget_entry(int descriptor) noexcept {
   // libev leaves it to the close that is usually next. But there may be a copy of
   // the descriptor, in a child, say, and then the kernel would go on: libev would
   // have to begin anew with a set without that entry.
+  if (forked() || rebuilding_) return;
   epoll_event none{};
-  if (!forked() && !rebuilding_) ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
+  ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
+  // A library may go on to watch the descriptor.
+  forgot_entry(ev_, descriptor);
 }
 
 void engine::check(int descriptor) {
@@ -380,9 +383,9 @@ void engine::poll(bool may_wait) {
   // loop wait for that, but not for long.
   backlog_ = loop_->queues_[event_loop::arrivals].linked();
   unlooked_ = backlog_ ? unlooked_ + 1 : 0;
-  if (backlog_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
+  if (backlog_ && !open_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
   // What `settle` has found has its turn first: it would be found again.
-  const bool found = ev_pending_count(ev_) != 0 && has_pending(ev_);
+  const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_, true));
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
     // Without a watch there is nothing to look for.
@@ -390,7 +393,6 @@ void engine::poll(bool may_wait) {
     set_endless(may_wait);
   }
   may_wait_ = may_wait;
-  reflect_alive();
   struct collected {
     engine& self;
     explicit collected(engine& e) noexcept : self(e) { self.loop_->parked_ = self.shared_; }
@@ -403,24 +405,26 @@ void engine::poll(bool may_wait) {
   };
   const collected at_end(*this);
   const flagged now(in_poll_);
-  if (found) return ev_invoke_pending(ev_);
-  ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  depth_ = ev_depth(ev_) + (found ? 0 : 1);
+  if (found) {
+    open_ = false;
+    others_ = true;  // perhaps: the next round tells
+    return ev_invoke_pending(ev_);
+  }
+  const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
   applied();
 }
+
+/// For `ev_set_invoke_pending_cb`: what has come stays pending.
+void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
   unapplied_ = false;
   if (std::exchange(rebuilding_, false)) backend_ = -1;
 }
 
-bool engine::foreign() {
-  if (!shared_) return false;
-  const flagged now(asking_);
-  return ev_run(ev_, EVRUN_NOWAIT) > int{holds_ref_};
-}
-
 void engine::reflect_alive() noexcept {
-  if (ev_.owned()) return;
   const bool alive = loop_->alive();
   if (alive == holds_ref_) return;
   holds_ref_ = alive;
@@ -432,8 +436,16 @@ void engine::reflect_alive() noexcept {
 }
 
 void engine::before_wait() noexcept {
-  if (asking_) return ev_break(ev_, EVBREAK_ONE);
+  if (opening_) {
+    flush();
+    return ev_set_invoke_pending_cb(ev_, &call_nobody);
+  }
   if (!in_poll_) {
+    if (ev_.owned()) {
+      misuse(
+          "ev_run was called on the native loop of an event_loop, which runs only by run, run_once "
+          "and run_ready: call one of these, or have the event_loop adopt a loop of the program's");
+    }
     may_wait_ = true;
     backlog_ = loop_->queues_[event_loop::arrivals].linked();
     try {
@@ -441,14 +453,18 @@ void engine::before_wait() noexcept {
     } catch (...) {
       loop_->raise(std::current_exception());
     }
-    reflect_alive();
   }
+  reflect_alive();  // so that libev does not wait where nothing is left to wait for
   if (forked()) return unpark();
   flush();
   loop_->settle_delays();
   const bool work = come_.linked() || loop_->has_work() || !loop_->mailbox_->empty();
-  const bool wait = arm(may_wait_ && !work);
-  if (may_wait_ && !wait) unpark();
+  const bool stopped = in_poll_ && loop_->stopped();
+  const bool wait = arm(may_wait_ && !work && !stopped);
+  // Where a callback runs the loop, eddy's work can't be done before that returns,
+  // and must not keep libev from waiting.
+  const bool nested = in_poll_ && ev_depth(ev_) != depth_;
+  if (may_wait_ && !wait && !nested) unpark();
   if (ev_.owned()) set_endless(wait && !has_timers(ev_));
 }
 
@@ -544,22 +560,33 @@ int engine::descriptor() {
   return backend();
 }
 
-void engine::settle() noexcept {
+void engine::settle() {
   // Has libev show the kernel everything, also what others have just started, and
   // look at what is ready, but call nobody: that is for the next poll.
-  if (!ev_.owned() || in_poll_ || asking_ || !(shared_ || unapplied_)) return;
+  if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_)) return;
   flush();
   if (due_) arm(false);
-  ev_set_invoke_pending_cb(ev_, [](struct ev_loop*) {});
-  ev_run(ev_, EVRUN_NOWAIT);
+  if (!shared_ || !has_pairs(ev_)) {
+    ev_set_invoke_pending_cb(ev_, &call_nobody);
+    ev_run(ev_, EVRUN_NOWAIT);
+  } else if (ev_pending_count(ev_) != 0) {
+    unapplied_ = true;
+    return;
+  } else {
+    // The prepare watchers of others are called now, once; their check watchers, as
+    // all others, in the next poll. In between is the wait of whoever asks.
+    const flagged now(opening_);
+    ev_run(ev_, EVRUN_NOWAIT);
+    open_ = true;
+  }
   ev_set_invoke_pending_cb(ev_, &ev_invoke_pending);
   applied();
 }
 
-std::optional<duration> engine::time_to_next() noexcept {
+std::optional<duration> engine::time_to_next() {
   if (forked() || !changed_.empty()) return duration::zero();
   settle();
-  if (unapplied_ || has_pending(ev_)) return duration::zero();
+  if (unapplied_ || has_pending(ev_, !open_)) return duration::zero();
   return shared_ ? detail::time_to_next(ev_) : std::nullopt;
 }
 

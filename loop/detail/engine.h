@@ -84,8 +84,14 @@ public:
   /// Errors: what a callback of somebody else on libev's loop throws.
   void poll(bool may_wait);
 
-  /// Whether somebody else has watchers on the loop that keep it running.
-  [[nodiscard]] bool foreign();
+  /// Whether somebody else may have watchers on the loop.
+  [[nodiscard]] bool shared() const noexcept { return shared_; }
+  /// Whether somebody else had watchers that keep the loop running when `poll`
+  /// returned.
+  [[nodiscard]] bool others() const noexcept { return others_; }
+
+  /// Whether the time has come that the last wait was set to.
+  [[nodiscard]] bool due() const noexcept { return due_; }
 
   // ---- Embedding
 
@@ -93,7 +99,8 @@ public:
   [[nodiscard]] int descriptor();
   /// How long `poll` may be left alone, but for the loop's own timers: zero if
   /// it has something to do; empty if only the descriptor can bring work.
-  [[nodiscard]] std::optional<duration> time_to_next() noexcept;
+  /// Errors: as for `poll`.
+  [[nodiscard]] std::optional<duration> time_to_next();
 
   /// Before eddy's turns, and after them: then whoever brings work has to wake
   /// the program's ev_run.
@@ -152,7 +159,8 @@ private:
   [[nodiscard]] int backend() noexcept;
 
   void renew_now();
-  void settle() noexcept;
+  void settle();
+  static void call_nobody(struct ev_loop*) noexcept;
   /// libev has shown the kernel what it knows.
   void applied() noexcept;
   void reflect_alive() noexcept;
@@ -166,7 +174,9 @@ private:
   bool shared_;                   // others may have watchers on it
   bool in_poll_ = false;          // ev_run was called by `poll`, not by the program
   bool may_wait_ = false;         // in this round
-  bool asking_ = false;           // ev_run was called to hear who is active
+  bool others_ = false;           // others had watchers at the end of the last round
+  bool opening_ = false;          // ev_run was called to begin a round that `poll` ends
+  bool open_ = false;             // such a round has begun
   bool in_adopted_turn_ = false;  // under the program's ev_run
   bool holds_ref_ = false;        // libev's count says that eddy's side is alive
   bool unapplied_ = true;         // libev has not told the kernel all that it knows
@@ -178,6 +188,7 @@ private:
   int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
   unsigned forks_;
+  unsigned depth_ = 0;      // of the ev_run that `poll` called
   int backend_ = -1;        // libev's epoll descriptor; negative: to be asked
   int highest_ = -1;        // of the descriptors that were watched
   std::size_t active_ = 0;  // watches that libev has

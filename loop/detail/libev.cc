@@ -77,6 +77,18 @@ double first_delay(struct ev_loop* ev, index_function index_of) noexcept {
   return after;
 }
 
+/// A probe that was started and stopped.
+ev_io probe_io(struct ev_loop* ev, int descriptor, int events) noexcept {
+  ev_io probe;
+  ev_init(&probe, &nothing<ev_io>);
+  probe.fd = descriptor;
+  probe.events = events;
+  ev_io_start(ev, &probe);
+  const ev_io started = probe;
+  ev_io_stop(ev, &probe);
+  return started;
+}
+
 template <class Watcher>
 int count_of(struct ev_loop* ev, void (*start)(struct ev_loop*, Watcher*) noexcept,
              void (*stop)(struct ev_loop*, Watcher*) noexcept, int priority = 0) noexcept {
@@ -87,6 +99,10 @@ int count_of(struct ev_loop* ev, void (*start)(struct ev_loop*, Watcher*) noexce
   const int others = probe.active - 1;
   stop(ev, &probe);
   return others;
+}
+
+int prepares(struct ev_loop* ev) noexcept {
+  return count_of<ev_prepare>(ev, &ev_prepare_start, &ev_prepare_stop);
 }
 
 bool has_idle(struct ev_loop* ev) noexcept {
@@ -136,14 +152,12 @@ int backend_descriptor(struct ev_loop* ev) noexcept {
 
 ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept {
   // A new one is put before the others.
-  ev_io probe;
-  ev_init(&probe, &nothing<ev_io>);
-  probe.fd = descriptor;
-  probe.events = 0;
-  ev_io_start(ev, &probe);
-  auto* const first = reinterpret_cast<ev_io*>(probe.next);
-  ev_io_stop(ev, &probe);
-  return first;
+  return reinterpret_cast<ev_io*>(probe_io(ev, descriptor, 0).next);
+}
+
+void forgot_entry(struct ev_loop* ev, int descriptor) noexcept {
+  // As a watcher does that is started for the first time after its ev_io_set.
+  probe_io(ev, descriptor, EV__IOFDSET);
 }
 
 bool has_timers(struct ev_loop* ev) noexcept {
@@ -164,10 +178,14 @@ std::optional<duration> time_to_next(struct ev_loop* ev) noexcept {
   return std::chrono::ceil<duration>(std::chrono::duration<double>(std::min(delay, most)));
 }
 
-bool has_pending(struct ev_loop* ev) noexcept {
-  const int always = count_of<ev_prepare>(ev, &ev_prepare_start, &ev_prepare_stop) +
-                     count_of<ev_check>(ev, &ev_check_start, &ev_check_stop);
+bool has_pending(struct ev_loop* ev, bool with_prepare) noexcept {
+  const int always =
+      count_of<ev_check>(ev, &ev_check_start, &ev_check_stop) + (with_prepare ? prepares(ev) : 0);
   return ev_pending_count(ev) > static_cast<unsigned>(always);
+}
+
+bool has_pairs(struct ev_loop* ev) noexcept {
+  return prepares(ev) > 1 || count_of<ev_check>(ev, &ev_check_start, &ev_check_stop) != 0;
 }
 
 }  // namespace eddy::detail

@@ -42,6 +42,10 @@ private:
 /// leads to the others. Null if there is none.
 [[nodiscard]] ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept;
 
+/// Tells libev that the kernel has no entry for `descriptor` any more: its next
+/// round makes one if somebody watches the descriptor then.
+void forgot_entry(struct ev_loop* ev, int descriptor) noexcept;
+
 /// Whether any `ev_timer` or `ev_periodic` is active.
 [[nodiscard]] bool has_timers(struct ev_loop* ev) noexcept;
 
@@ -49,8 +53,11 @@ private:
 /// `ev_idle`: zero or more; empty if there is none.
 [[nodiscard]] std::optional<duration> time_to_next(struct ev_loop* ev) noexcept;
 
-/// How many events are pending, but for those of prepare and check watchers,
-/// which every round has.
-[[nodiscard]] bool has_pending(struct ev_loop* ev) noexcept;
+/// Whether events are pending, but for those of check watchers, and of prepare
+/// watchers unless these were called: every round has them.
+[[nodiscard]] bool has_pending(struct ev_loop* ev, bool with_prepare) noexcept;
+
+/// Whether there are prepare or check watchers, besides one prepare watcher.
+[[nodiscard]] bool has_pairs(struct ev_loop* ev) noexcept;
 
 }  // namespace eddy::detail

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <ev.h>
 #include <unistd.h>
 
+#include <eddy/future/adapt.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
@@ -83,6 +85,43 @@ task<> loses_a_task(trial& t) {
   auto found = std::move(leaked.back());
   leaked.pop_back();
   co_await std::move(found);
+}
+
+namespace {
+
+/// Two libev timers, one after the other: only the second completes the wait.
+class two_libev_timers {
+public:
+  two_libev_timers(struct ev_loop* ev, eddy::completer<void> done) : ev_(ev), done_(done) {
+    start([](struct ev_loop*, ev_timer* first, int) {
+      static_cast<two_libev_timers*>(first->data)->start([](struct ev_loop*, ev_timer* w, int) {
+        static_cast<two_libev_timers*>(w->data)->done_();
+      });
+    });
+  }
+  two_libev_timers(const two_libev_timers&) = delete;
+  two_libev_timers& operator=(const two_libev_timers&) = delete;
+  ~two_libev_timers() { ev_timer_stop(ev_, &timer_); }
+
+private:
+  void start(void (*on_time)(struct ev_loop*, ev_timer*, int)) {
+    ev_timer_init(&timer_, on_time, 0.001, 0.);
+    timer_.data = this;
+    ev_timer_start(ev_, &timer_);
+  }
+
+  struct ev_loop* ev_;
+  ev_timer timer_;
+  eddy::completer<void> done_;
+};
+
+}  // namespace
+
+SCENARIO_TEST("work that waits for a libev callback which comes later is no wait in vain") {
+  const auto start = [&](eddy::completer<void> done) {
+    return two_libev_timers(t.loop().native(), done);
+  };
+  co_await eddy::adapt(start);
 }
 
 TEST_CASE("a coroutine that outlives the work is told, and what it holds") {

@@ -2,9 +2,12 @@
 // What <eddy/loop/event_loop.h> promises to programs and libraries that use libev.
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -145,6 +148,326 @@ TEST_CASE_FIXTURE(with_loop, "what a libev callback makes ready runs in the same
     loop.run_once();
     CHECK(b.note == "deferred");
   }
+}
+
+namespace {
+
+/// A prepare and a check watcher, which note their calls: `p` and `c`. They do not
+/// keep the loop running.
+class pair_of_callbacks {
+public:
+  explicit pair_of_callbacks(struct ev_loop* ev) : ev_(ev) {
+    ev_prepare_init(&prepare_, [](struct ev_loop*, ev_prepare* w, int) {
+      auto& self = *static_cast<pair_of_callbacks*>(w->data);
+      self.calls_ += 'p';
+      if (const auto work = std::exchange(self.at_prepare, nullptr)) work();
+    });
+    ev_check_init(&check_, [](struct ev_loop*, ev_check* w, int) {
+      static_cast<pair_of_callbacks*>(w->data)->calls_ += 'c';
+    });
+    prepare_.data = check_.data = this;
+    ev_prepare_start(ev_, &prepare_);
+    ev_check_start(ev_, &check_);
+    for (int i = 0; i < 2; ++i) ev_unref(ev_);
+  }
+  pair_of_callbacks(const pair_of_callbacks&) = delete;
+  pair_of_callbacks& operator=(const pair_of_callbacks&) = delete;
+  ~pair_of_callbacks() {
+    for (int i = 0; i < 2; ++i) ev_ref(ev_);
+    ev_prepare_stop(ev_, &prepare_);
+    ev_check_stop(ev_, &check_);
+  }
+
+  std::function<void()> at_prepare;  // once
+
+  /// Checks that both were called in turn: "pcpc".
+  void check_turns() const {
+    INFO(calls_);
+    CHECK(calls_.size() >= 4);
+    CHECK(calls_.size() % 2 == 0);
+    for (std::size_t i = 0; i < calls_.size(); ++i) CHECK(calls_[i] == "pc"[i % 2]);
+  }
+
+private:
+  struct ev_loop* ev_;
+  ev_prepare prepare_;
+  ev_check check_;
+  std::string calls_;
+};
+
+/// A libev timer that ticks three times.
+class three_ticks {
+public:
+  explicit three_ticks(struct ev_loop* ev) : ev_(ev) {
+    ev_timer_init(
+        &timer_,
+        [](struct ev_loop* on, ev_timer* w, int) {
+          if (++static_cast<three_ticks*>(w->data)->count_ == 3) ev_timer_stop(on, w);
+        },
+        0.001, 0.001);
+    timer_.data = this;
+    ev_timer_start(ev_, &timer_);
+  }
+  three_ticks(const three_ticks&) = delete;
+  three_ticks& operator=(const three_ticks&) = delete;
+  ~three_ticks() { ev_timer_stop(ev_, &timer_); }
+
+  [[nodiscard]] bool over() const { return count_ == 3; }
+
+private:
+  struct ev_loop* ev_;
+  ev_timer timer_;
+  int count_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a prepare and a check watcher are called in pairs around each wait", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  const pair_of_callbacks pairs(on.loop.native());
+  SUBCASE("while only libev's own watchers keep the loop running") {
+    const three_ticks ticks(on.loop.native());
+    on.run();
+    CHECK(ticks.over());
+  }
+  SUBCASE("while a timer of eddy's keeps the loop running") {
+    eddy::timer timer(on.loop);
+    timer.start(1ms, [] {});
+    on.run();
+    on.run();
+  }
+  pairs.check_turns();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in pairs, too") {
+  pair_of_callbacks pairs(loop.native());
+  const auto host = [&](auto more) {
+    for (int rounds = 0; more(); ++rounds) {
+      REQUIRE(rounds < 200);
+      struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+      const auto left = loop.next_run();
+      const auto limit = std::chrono::ceil<std::chrono::milliseconds>(left.value_or(20s));
+      const int woken = ::poll(&p, 1, static_cast<int>(limit.count()));
+      CHECK((woken == 1 || left));
+      loop.run_ready();
+    }
+  };
+  SUBCASE("beside timers, of libev and of eddy") {
+    const three_ticks ticks(loop.native());
+    eddy::timer timer(loop);
+    timer.start(5ms, [] {});
+    host([&] { return !ticks.over() || timer.active(); });
+  }
+  SUBCASE("beside descriptors, of a library and of eddy") {
+    journal note;
+    socket_pair theirs;
+    socket_pair ours;
+    library lib(note, theirs.near());
+    eddy::readiness near(loop, ours.near());
+    near.wait_readable([&](std::error_code) { note(ours.receive() + "eddy"); });
+    ev_io_start(loop.native(), &lib.io);
+    eddy::timer sender(loop);
+    sender.start(2ms, [&] { theirs.send(); });
+    host([&] { return note == ""; });
+    sender.start(2ms, [&] { ours.send(); });
+    host([&] { return note == "library"; });
+    CHECK(note == "library xeddy");
+    CHECK_FALSE(loop.next_run());
+    loop.run_ready();
+  }
+  SUBCASE("and what prepare defers is the next run") {
+    bool ran = false;
+    pairs.at_prepare = [&] { loop.defer([&] { ran = true; }); };
+    CHECK(loop.next_run() == eddy::duration::zero());
+    loop.run_ready();
+    CHECK(ran);
+    loop.run_ready();
+  }
+  SUBCASE("and may be run by run in turn") {
+    CHECK_FALSE(loop.next_run());
+    eddy::timer timer(loop);
+    timer.start(1ms, [] {});
+    loop.run();
+    CHECK_FALSE(loop.next_run());
+    loop.run();
+  }
+  SUBCASE("and an exception of prepare comes out") {
+    loop.run_ready();
+    pairs.at_prepare = [] { throw std::runtime_error("prepare"); };
+    CHECK_THROWS_WITH(static_cast<void>(loop.next_run()), "prepare");
+    const three_ticks ticks(loop.native());
+    host([&] { return !ticks.over(); });
+    return;  // this prepare had no check
+  }
+  pairs.check_turns();
+}
+
+namespace {
+
+/// What libev's manual shows for libraries with a wait of their own: their
+/// descriptor and their timeout are watched from prepare to check.
+class library_of_the_manual {
+public:
+  library_of_the_manual(struct ev_loop* ev, const socket_pair& pair) : ev_(ev), pair_(pair) {
+    ev_prepare_init(&prepare_, [](struct ev_loop* on, ev_prepare* w, int) {
+      auto& self = *static_cast<library_of_the_manual*>(w->data);
+      ev_timer_init(&self.timer_, [](struct ev_loop*, ev_timer*, int) {}, 10., 0.);
+      ev_timer_start(on, &self.timer_);
+      ev_io_init(&self.io_, [](struct ev_loop*, ev_io*, int) {}, self.pair_.near(), EV_READ);
+      ev_io_start(on, &self.io_);
+    });
+    ev_check_init(&check_, [](struct ev_loop* on, ev_check* w, int) {
+      auto& self = *static_cast<library_of_the_manual*>(w->data);
+      if ((ev_clear_pending(on, &self.io_) & EV_READ) != 0) self.bytes += self.pair_.receive();
+      ev_timer_stop(on, &self.timer_);
+      ev_io_stop(on, &self.io_);
+    });
+    prepare_.data = check_.data = this;
+    ev_prepare_start(ev_, &prepare_);
+    ev_check_start(ev_, &check_);
+  }
+  library_of_the_manual(const library_of_the_manual&) = delete;
+  library_of_the_manual& operator=(const library_of_the_manual&) = delete;
+  ~library_of_the_manual() {
+    ev_prepare_stop(ev_, &prepare_);
+    ev_check_stop(ev_, &check_);
+  }
+
+  std::string bytes;
+
+private:
+  struct ev_loop* ev_;
+  const socket_pair& pair_;
+  ev_prepare prepare_;
+  ev_check check_;
+  ev_timer timer_;
+  ev_io io_;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_loop, "a library that watches from prepare to check is at home") {
+  socket_pair pair;
+  library_of_the_manual lib(loop.native(), pair);
+  eddy::timer sender(loop);
+  int sent = 0;
+  sender.start_every(2ms, [&] {
+    pair.send();
+    if (++sent == 5) sender.stop();
+  });
+  ::alarm(20);
+  SUBCASE("when run runs the loop") {
+    while (lib.bytes.size() < 5) loop.run_once();
+  }
+  SUBCASE("when poll does") {
+    int rounds = 0;
+    for (; lib.bytes.size() < 5; ++rounds) {
+      struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+      const auto left = loop.next_run();
+      REQUIRE(left);  // the library's timeout
+      CHECK(*left <= 11s);
+      const auto limit = std::chrono::ceil<std::chrono::milliseconds>(*left);
+      ::poll(&p, 1, static_cast<int>(limit.count()));
+      loop.run_ready();
+    }
+    CHECK(rounds < 50);
+    loop.run_ready();
+  }
+  ::alarm(0);
+  CHECK(lib.bytes == "xxxxx");
+}
+
+TEST_CASE_TEMPLATE("stop in a libev callback before the wait ends run without that wait", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  struct ev_loop* const ev = on.loop.native();
+  ev_timer never;
+  ev_timer_init(&never, [](struct ev_loop*, ev_timer*, int) {}, 1000., 0.);
+  ev_timer_start(ev, &never);
+  ev_prepare prepare;
+  ev_prepare_init(&prepare, [](struct ev_loop*, ev_prepare* w, int) {
+    static_cast<eddy::event_loop*>(w->data)->stop();
+  });
+  prepare.data = &on.loop;
+  SUBCASE("a prepare callback") { ev_prepare_start(ev, &prepare); }
+  SUBCASE("an event that the program feeds") { ev_feed_event(ev, &prepare, EV_CUSTOM); }
+  ::alarm(20);
+  on.run();
+  ::alarm(0);
+  ev_prepare_stop(ev, &prepare);
+  ev_timer_stop(ev, &never);
+}
+
+TEST_CASE_TEMPLATE("a libev callback before the wait may end the last work of eddy's", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  struct ev_loop* const ev = on.loop.native();
+  eddy::timer timer(on.loop);
+  timer.start(1000s, [] {});
+  ev_prepare prepare;
+  ev_prepare_init(&prepare, [](struct ev_loop* running, ev_prepare* w, int) {
+    static_cast<eddy::timer*>(w->data)->stop();
+    ev_prepare_stop(running, w);
+  });
+  prepare.data = &timer;
+  ev_prepare_start(ev, &prepare);
+  ::alarm(20);
+  on.run();
+  ::alarm(0);
+  CHECK_FALSE(timer.active());
+}
+
+TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, and nothing spins",
+                   Loop, hosted_loop, adopted_loop) {
+  Loop on;
+  struct waits {
+    explicit waits(struct ev_loop* ev) {
+      ev_timer_init(
+          &end, [](struct ev_loop* e, ev_timer*, int) { ev_break(e, EVBREAK_ONE); }, 0.05, 0.);
+      ev_timer_init(
+          &outer,
+          [](struct ev_loop* e, ev_timer* w, int) {
+            auto& self = *static_cast<waits*>(w->data);
+            self.pair.send();
+            ev_timer_start(e, &self.end);
+            const unsigned before = ev_iteration(e);
+            ev_run(e, 0);
+            self.looks = ev_iteration(e) - before;
+            self.note("nested");
+          },
+          0.001, 0.);
+      outer.data = this;
+      ev_timer_start(ev, &outer);
+    }
+    socket_pair pair;
+    journal note;
+    unsigned looks = 0;
+    ev_timer end;
+    ev_timer outer;
+  } w(on.loop.native());
+  eddy::readiness near(on.loop, w.pair.near());
+  near.wait_readable([&](std::error_code) { w.note("readable"); });
+  eddy::timer timer(on.loop);
+  timer.start(10ms, [&] { w.note("timer"); });
+  on.loop.post([&] { w.note("posted"); });
+  on.run();
+  CHECK(w.looks > 0);
+  CHECK(w.looks < 20);
+  CHECK(w.note == "posted nested timer readable");
+}
+
+TEST_CASE_FIXTURE(tidy, "ev_run on the native loop of eddy's own is refused with a sentence") {
+  constexpr const char* sentence = "ev_run was called on the native loop";
+  dies_saying(sentence, [] {
+    eddy::event_loop loop;
+    ev_run(loop.native(), 0);
+  });
+  dies_saying(sentence, [] {
+    eddy::event_loop loop;
+    loop.defer([&] { ev_run(loop.native(), EVRUN_NOWAIT); });
+    loop.run();
+  });
 }
 
 TEST_CASE_FIXTURE(with_loop, "a libev timer fires in time beside a descriptor that waits") {
@@ -316,6 +639,30 @@ TEST_CASE_FIXTURE(tidy, "libev's words for a failed system call stay the program
     loop.run();
     return false;  // the callback has ended the process
   }));
+}
+
+TEST_CASE_TEMPLATE("a library's watcher is told of a descriptor that eddy watched in between", Loop,
+                   hosted_loop, adopted_loop, program_run_loop) {
+  Loop on;
+  struct ev_loop* const ev = on.loop.native();
+  journal note;
+  socket_pair pair;
+  library lib(note, pair.near());
+  ev_io_start(ev, &lib.io);
+  on.loop.run_ready();
+  ev_io_stop(ev, &lib.io);
+  {
+    eddy::readiness near(on.loop, pair.near());
+    near.wait_readable([](std::error_code) {});
+    on.loop.run_ready();
+  }
+  // Without ev_io_set: libraries set a watcher once, and start and stop it often.
+  ev_io_start(ev, &lib.io);
+  pair.send();
+  ::alarm(20);
+  on.run();
+  ::alarm(0);
+  CHECK(note == "library");
 }
 
 // ---- Adopting
