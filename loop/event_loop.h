@@ -26,6 +26,7 @@ namespace eddy {
 namespace detail {
 class engine;
 class file_watch_hub;
+class loop_sockets;
 class mailbox;
 class observer;
 class signal_hub;
@@ -218,6 +219,7 @@ private:
   friend class detail::engine;
   friend struct detail::watch;
   friend class detail::file_watch_hub;
+  friend class detail::loop_sockets;
   friend class detail::mailbox;
   friend class detail::observer;
   friend class detail::signal_hub;
@@ -310,6 +312,7 @@ private:
   std::unique_ptr<detail::engine> engine_;
   std::unique_ptr<detail::optional_part> signals_;
   std::unique_ptr<detail::optional_part> files_;
+  std::unique_ptr<detail::optional_part> sockets_;
 };
 
 }  // namespace eddy

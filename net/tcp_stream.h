@@ -142,7 +142,7 @@ public:
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
   [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
 
-  /// How many streams are open on this thread.
+  /// How many streams are open in this process, on all loops. Threads: any.
   [[nodiscard]] static std::size_t count() noexcept { return detail::open_streams(); }
 
 private:

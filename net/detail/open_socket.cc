@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/open_socket.h>
 
+#include <atomic>
+
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -12,13 +14,16 @@ namespace eddy::detail {
 
 namespace {
 
-constinit thread_local std::size_t streams = 0;
-constinit thread_local std::size_t listeners = 0;
+// The process's: a socket may be closed on another thread than it was made on.
+constinit std::atomic<std::size_t> streams{0};
+constinit std::atomic<std::size_t> listeners{0};
+
+std::atomic<std::size_t>& count(bool listens) noexcept { return listens ? listeners : streams; }
 
 }  // namespace
 
-std::size_t open_streams() noexcept { return streams; }
-std::size_t open_listeners() noexcept { return listeners; }
+std::size_t open_streams() noexcept { return streams.load(std::memory_order_relaxed); }
+std::size_t open_listeners() noexcept { return listeners.load(std::memory_order_relaxed); }
 
 void expect_loop(const open_socket& socket) noexcept {
   if (event_loop::current() == &socket.loop()) return;
@@ -36,7 +41,7 @@ void operation::fail(const char* name) const {
 
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
     : watch_(loop, descriptor), name_(name), listens_(listens) {
-  ++(listens_ ? listeners : streams);
+  count(listens).fetch_add(1, std::memory_order_relaxed);
 }
 
 open_socket::~open_socket() = default;
@@ -81,8 +86,8 @@ void open_socket::close() noexcept {
   watch_.end();
   os().close(descriptor);
   if (listens_) static_cast<listening_socket*>(this)->refuse_accepted();
-  --(listens_ ? listeners : streams);
-  listening_socket::go_on();
+  count(listens_).fetch_sub(1, std::memory_order_relaxed);
+  listening_socket::go_on(loop());
   for (operation* const op : dropped) delete static_cast<called_back_base*>(op);
   release();
 }

@@ -147,8 +147,9 @@ private:
   open_socket* socket_ = nullptr;
 };
 
-/// How many streams are open on this thread.
+/// How many streams are open in this process. Threads: any.
 [[nodiscard]] std::size_t open_streams() noexcept;
+/// The same for listeners.
 [[nodiscard]] std::size_t open_listeners() noexcept;
 
 }  // namespace eddy::detail

@@ -400,7 +400,7 @@ TEST_CASE_FIXTURE(with_loop, "both ends know their addresses") {
   CHECK(pair.near.peer_address().is_loopback());
 }
 
-TEST_CASE_FIXTURE(with_loop, "the streams of a thread are counted") {
+TEST_CASE_FIXTURE(with_loop, "the streams of the process are counted") {
   CHECK(tcp_stream::count() == 0);
   {
     stream_pair pair(loop);
