@@ -91,9 +91,13 @@ public:
   void stop_reading() noexcept { socket().stop(readiness::direction::read); }
   void stop_writing() noexcept { socket().stop(readiness::direction::write); }
 
-  /// Tells the other side that nothing more will be sent, after all that was
-  /// written. Reading goes on. Of a connection that has failed, the next
-  /// operation tells.
+  /// Ends the sending side: the other side reads the end after all that was
+  /// written. Reading goes on.
+  ///
+  /// A write that waits is finished first, and the end follows it however the
+  /// write ends, also if it fails or is cancelled. A write that starts after
+  /// this call fails at once with `broken_pipe`, though an earlier one waits.
+  /// If the connection has failed, the next operation tells.
   void shutdown() noexcept;
 
   /// Reads what has come and then the end, whatever the other side still sends:

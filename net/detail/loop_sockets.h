@@ -25,7 +25,11 @@ public:
 
   void renew(event_loop& /*loop*/) override {}
 
+  /// The handlers that are to be told that their write came after a shutdown: a list of `refusal`.
+  [[nodiscard]] link& refusals() noexcept { return refusals_; }
+
 private:
+  link refusals_;
   link holding_;
 };
 

@@ -8,6 +8,7 @@
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/refusal.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
@@ -88,6 +89,7 @@ void open_socket::close() noexcept {
   if (listens_) static_cast<listening_socket*>(this)->refuse_accepted();
   count(listens_).fetch_sub(1, std::memory_order_relaxed);
   listening_socket::go_on(loop());
+  const refusals_of refused(this);
   for (operation* const op : dropped) delete static_cast<called_back_base*>(op);
   release();
 }
@@ -97,8 +99,9 @@ operation* open_socket::cancel(direction which) noexcept {
   if (op == nullptr) return nullptr;
   watch_.forget(which);
   op->active_ = false;
+  if (ending_ && which == direction::write) end_writing();
   if (op->owned_) return op;
-  op->cancelled_ = true;
+  op->settle(ECANCELED);
   if (!op->node().queued()) loop().ready(op->node());
   return nullptr;
 }
@@ -107,7 +110,20 @@ void open_socket::stop(direction which) noexcept {
   if (closed()) return;
   loop().check_thread();
   if (which == direction::read) end_hold();
+  const refusals_of refused(which == direction::write ? this : nullptr);
   delete static_cast<called_back_base*>(cancel(which));
+}
+
+void open_socket::shutdown_writing() noexcept {
+  if (ending_) return;
+  const operation* const op = current(direction::write);
+  ending_ = op != nullptr && op->active_ && op->tries_;
+  if (!ending_) end_writing();
+}
+
+void open_socket::end_writing() noexcept {
+  ending_ = false;
+  os().shutdown(descriptor(), SHUT_WR);
 }
 
 void open_socket::expect_free(direction which) const noexcept {
@@ -129,6 +145,7 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
   }
   place(which) = &op;
   op.active_ = true;
+  op.tries_ = tries;
   if (!tries) {
     watch_.wait(which, op.node());
   } else {
@@ -146,8 +163,11 @@ void open_socket::wait(direction which, operation& op) noexcept {
 }
 
 void open_socket::finish(direction which, operation& op) noexcept {
+  if (!op.active_) return;
   op.active_ = false;
-  if (!op.owned_ && current(which) == &op) place(which) = nullptr;
+  if (!op.owned_) place(which) = nullptr;
+  if (ending_ && which == direction::write) [[unlikely]]
+    end_writing();
 }
 
 void open_socket::abandon(direction which, operation& op) noexcept {

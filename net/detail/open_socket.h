@@ -85,6 +85,11 @@ public:
   /// Ends the one in this direction as `close` does.
   void stop(direction which) noexcept;
 
+  /// Ends the sending side: at once, or when the write that waits is over.
+  void shutdown_writing() noexcept;
+  /// Whether the sending side ends with the write that waits. No other may start.
+  [[nodiscard]] bool ending() const noexcept { return ending_; }
+
   /// The callback operation that is in this direction, or was: to use again.
   [[nodiscard]] operation* kept(direction which) const noexcept;
 
@@ -109,13 +114,15 @@ private:
   /// result; a callback's is given to the caller.
   [[nodiscard]] operation* cancel(direction which) noexcept;
   void end_hold() noexcept;
+  void end_writing() noexcept;
 
   watch watch_;
   address name_;
-  std::uint32_t holders_ : 29 = 1;
+  std::uint32_t holders_ : 28 = 1;
   bool listens_ : 1;
   bool read_exhausted_ : 1 = false;
   bool write_exhausted_ : 1 = false;
+  bool ending_ : 1 = false;
   // An awaiting coroutine's, or a callback's, which is owned and kept.
   std::array<operation*, 2> current_{};
 };
