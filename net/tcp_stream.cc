@@ -98,11 +98,9 @@ void tcp_stream::shutdown() noexcept {
   socket().shutdown_writing();
 }
 
-void tcp_stream::shutdown_read() noexcept { end(SHUT_RD); }
-
-void tcp_stream::end(int direction) noexcept {
+void tcp_stream::shutdown_read() noexcept {
   socket().loop().check_thread();
-  detail::os().shutdown(descriptor(), direction);
+  socket().shutdown_reading();
 }
 
 address tcp_stream::local_address() const { return detail::local_name(descriptor()); }

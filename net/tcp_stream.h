@@ -100,8 +100,9 @@ public:
   /// If the connection has failed, the next operation tells.
   void shutdown() noexcept;
 
-  /// Reads what has come and then the end, whatever the other side still sends:
-  /// so that who reads comes to an orderly stop.
+  /// Ends the receiving side, so that a reader can stop cleanly: reads give
+  /// what had come by this call, and from then on the end, whatever the other
+  /// side still sends. A read that waits ends. Writing goes on.
   void shutdown_read() noexcept;
 
   void close() noexcept { socket_.close(); }
@@ -159,7 +160,6 @@ private:
     return *socket_.get();
   }
   [[noreturn]] static void not_open() noexcept;
-  void end(int direction) noexcept;
 
   detail::socket_owner socket_;
 };

@@ -121,6 +121,21 @@ void open_socket::shutdown_writing() noexcept {
   if (!ending_) end_writing();
 }
 
+void open_socket::shutdown_reading() noexcept {
+  if (reading_ended_) return;
+  reading_ended_ = true;
+  set_exhausted(direction::read, false);
+  int bytes = 0;
+  // Where the kernel can't say, as of some families, all is read that is there then. An urgent
+  // byte hides what follows it.
+  unread_ = os().unread(descriptor(), &bytes) == 0 ? static_cast<std::uint32_t>(bytes) : UINT32_MAX;
+  os().shutdown(descriptor(), SHUT_RD);
+  operation* const op = current(direction::read);
+  if (op == nullptr || !op->active_ || op->node().queued()) return;
+  watch_.forget(direction::read);
+  loop().ready(op->node());
+}
+
 void open_socket::end_writing() noexcept {
   ending_ = false;
   os().shutdown(descriptor(), SHUT_WR);

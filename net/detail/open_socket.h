@@ -90,6 +90,13 @@ public:
   /// Whether the sending side ends with the write that waits. No other may start.
   [[nodiscard]] bool ending() const noexcept { return ending_; }
 
+  /// Ends the receiving side: what has come by now may be read, and then there is the end. Whoever
+  /// reads goes on.
+  void shutdown_reading() noexcept;
+  [[nodiscard]] bool reading_ended() const noexcept { return reading_ended_; }
+  /// How many more bytes may be read from one whose receiving side has ended.
+  [[nodiscard]] std::uint32_t& unread() noexcept { return unread_; }
+
   /// The callback operation that is in this direction, or was: to use again.
   [[nodiscard]] operation* kept(direction which) const noexcept;
 
@@ -118,11 +125,13 @@ private:
 
   watch watch_;
   address name_;
-  std::uint32_t holders_ : 28 = 1;
+  std::uint32_t holders_ : 27 = 1;
   bool listens_ : 1;
   bool read_exhausted_ : 1 = false;
   bool write_exhausted_ : 1 = false;
   bool ending_ : 1 = false;
+  bool reading_ended_ : 1 = false;
+  std::uint32_t unread_ = 0;
   // An awaiting coroutine's, or a callback's, which is owned and kept.
   std::array<operation*, 2> current_{};
 };

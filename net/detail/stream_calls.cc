@@ -50,6 +50,8 @@ read_call::read_call(mutable_buffer into) noexcept : data_(into.data()), size_(i
 
 std::optional<int> read_call::attempt(open_socket& socket) {
   size_ = std::min(size_, most_bytes);
+  if (socket.reading_ended()) [[unlikely]]
+    return attempt_rest(socket);
   const ssize_t n = uninterrupted([&] { return os().read(socket.descriptor(), data_, size_); });
   if (n < 0) {
     if (!would_block()) return errno;
@@ -61,6 +63,24 @@ std::optional<int> read_call::attempt(open_socket& socket) {
   socket.set_exhausted(reading, n != 0 && count < size_);
   socket.loop().charge(count);
   size_ = count;
+  return 0;
+}
+
+/// The kernel itself goes on to give what comes after the end of reading, if it is TCP.
+std::optional<int> read_call::attempt_rest(open_socket& socket) {
+  const std::size_t wanted = std::min(size_, std::size_t{socket.unread()});
+  ssize_t n = 0;
+  if (wanted != 0) {
+    n = uninterrupted([&] { return os().read(socket.descriptor(), data_, wanted); });
+    if (n < 0 && !would_block()) return errno;
+  }
+  if (n <= 0) {
+    size_ = socket.unread() = 0;
+    return 0;
+  }
+  size_ = static_cast<std::size_t>(n);
+  socket.unread() -= static_cast<std::uint32_t>(n);
+  socket.loop().charge(size_);
   return 0;
 }
 

@@ -29,6 +29,8 @@ public:
   [[nodiscard]] value take() const noexcept { return size_; }
 
 private:
+  std::optional<int> attempt_rest(open_socket& socket);
+
   std::byte* data_;
   std::size_t size_;  // of the buffer; then of what was read
 };

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace eddy::detail {
@@ -47,6 +48,8 @@ ssize_t system::send_message(int descriptor, const msghdr* message, int flags) {
 }
 
 int system::shutdown(int descriptor, int how) { return ::shutdown(descriptor, how); }
+
+int system::unread(int descriptor, int* bytes) { return ::ioctl(descriptor, FIONREAD, bytes); }
 
 int system::close(int descriptor) { return ::close(descriptor); }
 

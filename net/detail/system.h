@@ -32,6 +32,8 @@ public:
   virtual ssize_t send(int descriptor, const void* data, std::size_t size, int flags);
   virtual ssize_t send_message(int descriptor, const msghdr* message, int flags);
   virtual int shutdown(int descriptor, int how);
+  /// How many bytes there are to read: FIONREAD.
+  virtual int unread(int descriptor, int* bytes);
   virtual int close(int descriptor);
   virtual int get_option(int descriptor, int level, int name, void* value, socklen_t* size);
   virtual int set_option(int descriptor, int level, int name, const void* value, socklen_t size);

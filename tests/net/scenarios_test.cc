@@ -238,6 +238,22 @@ struct echoes : connected {
   }
 };
 
+struct stops_hearing : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(read_all(ends.near), stop());
+    const auto [all, nothing] = co_await std::move(both);
+    CHECK(all == "early");
+  }
+  task<> stop() {
+    co_await ends.far.write(std::string_view("early"));
+    co_await sleep(1s);
+    ends.near.shutdown_read();
+    co_await ends.far.write(std::string_view("late"));
+  }
+};
+
 struct stops_reading : connected {
   using connected::connected;
   task<> work() {
@@ -372,6 +388,7 @@ SCENARIO_OBJECT_TEST(waits_for_room, "wait_writable: room that comes later")
 SCENARIO_OBJECT_TEST(reads_until_the_end, "shutdown: what was written comes before the end")
 SCENARIO_OBJECT_TEST(shuts_down_behind_a_write, "shutdown: while a write waits")
 SCENARIO_OBJECT_TEST(echoes, "read and write: two rounds of ping")
+SCENARIO_OBJECT_TEST(stops_hearing, "shutdown_read: the reader comes to the end")
 SCENARIO_OBJECT_TEST(stops_reading, "stop_reading: the reader goes on")
 SCENARIO_OBJECT_TEST(reads_both_ways, "read: both ends at once")
 SCENARIO_OBJECT_TEST(reads_in_time, "read: too late, and then in time")

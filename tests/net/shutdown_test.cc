@@ -24,6 +24,7 @@
 #include "support/counted.h"
 #include "support/failing_system.h"
 #include "support/journal.h"
+#include "support/socket_pair.h"
 #include "support/stream_pair.h"
 
 using namespace std::chrono_literals;
@@ -65,6 +66,32 @@ eddy::task<std::error_code> wait_for_room(tcp_stream& to) {
   const auto r = co_await eddy::as_result(to.wait_writable());
   co_return r ? std::error_code() : r.error();
 }
+
+eddy::task<std::string> read_words(tcp_stream& from) {
+  std::string all;
+  std::array<char, 4> buffer;
+  for (;;) {
+    const std::size_t n = co_await from.read(buffer);
+    if (n == 0) co_return all;
+    all.append(buffer.data(), n);
+  }
+}
+
+struct two_of_tcp : stream_pair {
+  using stream_pair::stream_pair;
+  static constexpr bool hears_late = true;  // after shutdown_read
+};
+
+struct two_of_a_pair {
+  explicit two_of_a_pair(eddy::event_loop& loop) {
+    const socket_pair pair;
+    near = tcp_stream(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
+    far = tcp_stream(loop, ::fcntl(pair.far(), F_DUPFD_CLOEXEC, 0));
+  }
+  static constexpr bool hears_late = false;  // the writer is told
+  tcp_stream near;
+  tcp_stream far;
+};
 
 /// Reads all that the other side sends, and runs the loop for that; how much it was.
 std::size_t read_to_end(eddy::event_loop& loop, tcp_stream& from) {
@@ -345,4 +372,134 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown does not wait for who waits for room") 
   loop.run();
   CHECK(room);
   CHECK(pair.near.try_write("x")->error() == std::errc::broken_pipe);
+}
+
+TEST_CASE_TEMPLATE("after shutdown_read a reader gets what had come, and then the end", two_ends,
+                   two_of_tcp, two_of_a_pair) {
+  with_loop fixture;
+  eddy::event_loop& loop = fixture.loop;
+  two_ends ends(loop);
+  send(ends.far, "last words");
+  ends.near.shutdown_read();
+  CHECK(ends.far.try_write("later")->has_value() == two_ends::hears_late);
+  ends.near.shutdown_read();  // once more gives no more
+  static_cast<void>(ends.far.try_write("and later"));
+
+  SUBCASE("a coroutine") {
+    auto reading = eddy::spawn(loop, read_words(ends.near));
+    loop.run();
+    CHECK(std::move(reading).take().value() == "last words");
+  }
+  SUBCASE("a handler") {
+    std::array<char, 100> buffer;
+    std::string first;
+    std::size_t second = 1;
+    ends.near.read(buffer, [&](result<std::size_t> n) {
+      first.assign(buffer.data(), n.value());
+      ends.near.read(buffer, [&](result<std::size_t> m) { second = m.value(); });
+    });
+    loop.run();
+    CHECK(first == "last words");
+    CHECK(second == 0);
+  }
+  SUBCASE("a try") { CHECK(take(ends.near) == "last words"); }
+
+  std::array<char, 100> buffer;
+  for (int i = 0; i < 3; ++i) {
+    static_cast<void>(ends.far.try_write("and later"));
+    CHECK(ends.near.try_read(buffer)->value() == 0);
+    std::size_t size = 1;
+    ends.near.read(buffer, [&](result<std::size_t> n) { size = n.value(); });
+    bool readable = false;
+    loop.run();
+    CHECK(size == 0);
+    ends.near.wait_readable([&](result<void> r) { readable = r.has_value(); });
+    loop.run();
+    CHECK(readable);
+  }
+  send(ends.near, "bye");
+  CHECK(take(ends.far) == "bye");
+}
+
+TEST_CASE_TEMPLATE("shutdown_read ends a read that waits", two_ends, two_of_tcp, two_of_a_pair) {
+  with_loop fixture;
+  eddy::event_loop& loop = fixture.loop;
+  two_ends ends(loop);
+  std::array<char, 100> buffer;
+  std::string words = "none";
+
+  SUBCASE("a coroutine") {
+    auto reading = eddy::spawn(loop, read_words(ends.near));
+    loop.run_ready();
+    ends.near.shutdown_read();
+    loop.run();
+    CHECK(std::move(reading).take().value().empty());
+  }
+  SUBCASE("a handler") {
+    ends.near.read(buffer, [&](result<std::size_t> n) { words.assign(buffer.data(), n.value()); });
+    SUBCASE("that waits") { loop.run_ready(); }
+    SUBCASE("that has not begun") {}
+    ends.near.shutdown_read();
+    CHECK(words == "none");
+    loop.run();
+    CHECK(words.empty());
+  }
+  SUBCASE("for which there is something that it was not told of") {
+    ends.near.read(buffer, [&](result<std::size_t> n) { words.assign(buffer.data(), n.value()); });
+    loop.run_ready();
+    send(ends.far, "just now");
+    ends.near.shutdown_read();
+    static_cast<void>(ends.far.try_write("later"));
+    loop.run();
+    CHECK(words == "just now");
+    CHECK(ends.near.try_read(buffer)->value() == 0);
+  }
+  SUBCASE("for something to read") {
+    bool readable = false;
+    ends.near.wait_readable([&](result<void> r) { readable = r.has_value(); });
+    loop.run_ready();
+    CHECK(!readable);
+    ends.near.shutdown_read();
+    loop.run();
+    CHECK(readable);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "after shutdown_read a side that never stops sending is not heard") {
+  stream_pair pair(loop);
+  std::string piece(10'000, 'x');
+  send(pair.far, piece);
+  pair.near.shutdown_read();
+  std::function<void()> more = [&] {
+    pair.far.write(piece, [&](result<void> r) {
+      if (r) more();
+    });
+  };
+  more();
+  CHECK(read_to_end(loop, pair.near) == piece.size());
+  pair.far.stop_writing();
+}
+
+TEST_CASE_FIXTURE(with_loop, "after shutdown_read a reset is the end, too") {
+  stream_pair pair(loop);
+  pair.near.shutdown_read();
+  pair.far.set_linger(0s);
+  pair.far.close();
+  std::array<char, 100> buffer;
+  CHECK(pair.near.try_read(buffer)->value() == 0);
+  CHECK(pair.near.try_write("x")->error() == std::errc::connection_reset);
+}
+
+TEST_CASE_FIXTURE(with_loop, "where the system can't say how much has come, all is read") {
+  stream_pair pair(loop);
+  send(pair.far, "last words");
+  {
+    failing_system system;
+    system.fail(call::unread, ENOTTY);
+    pair.near.shutdown_read();
+  }
+  CHECK(take(pair.near) == "last words");
+  send(pair.far, "later");
+  std::array<char, 100> buffer;
+  CHECK(pair.near.try_read(buffer)->value() == 0);
 }
