@@ -37,6 +37,13 @@ struct stream_access;
 /// handler; a coroutine that awaits goes on with `operation_canceled`.
 /// Cancelling: dropping what awaits ends the operation. Of a read nothing is
 /// lost: the next one gets it. Of a write an unknown part has been sent.
+///
+/// A program that has the kernel report time stamps or the ends of zero-copy
+/// sends reads them from the socket's error queue, in the handler of a
+/// `readiness` of its own on `descriptor()`. While the queue holds something,
+/// the kernel reports the socket as ready without end. A read or a write that
+/// waits therefore drops what is still in the queue after that handler had its
+/// turn. Errors of the connection are told as ever.
 class tcp_stream {
 public:
   /// Not open.

@@ -25,6 +25,11 @@ public:
 
   void renew(event_loop& /*loop*/) override {}
 
+  /// Has `loop` run `node` behind all descriptors that were ready in this turn.
+  static void run_behind_arrivals(event_loop& loop, ready_node& node) noexcept {
+    loop.arrive(node);
+  }
+
   /// The handlers that are to be told that their write came after a shutdown: a list of `refusal`.
   [[nodiscard]] link& refusals() noexcept { return refusals_; }
 

@@ -7,6 +7,7 @@
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/listening_socket.h>
+#include <eddy/net/detail/loop_sockets.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/refusal.h>
 #include <eddy/net/detail/system.h>
@@ -20,6 +21,22 @@ constinit std::atomic<std::size_t> streams{0};
 constinit std::atomic<std::size_t> listeners{0};
 
 std::atomic<std::size_t>& count(bool listens) noexcept { return listens ? listeners : streams; }
+
+/// Takes what is in a socket's error queue. False if nothing was.
+bool drop_error_queue(int descriptor) noexcept {
+  int family = AF_UNIX;
+  socklen_t size = sizeof family;
+  // A Unix socket has no such queue: it would give what there is to read.
+  if (os().get_option(descriptor, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0 || family == AF_UNIX) {
+    return false;
+  }
+  constexpr int most = 64;  // should there be more, it is called again
+  for (int i = 0; i < most; ++i) {
+    msghdr message{};
+    if (os().receive_message(descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return i != 0;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -161,6 +178,7 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
   place(which) = &op;
   op.active_ = true;
   op.tries_ = tries;
+  op.looked_again_ = false;
   if (!tries) {
     watch_.wait(which, op.node());
   } else {
@@ -174,6 +192,22 @@ void open_socket::wait(direction which, operation& op) noexcept {
     watch_.wait(which, op.node());
   } else {
     loop().ready(op.node());
+  }
+}
+
+void open_socket::woken_in_vain(direction which, operation& op) noexcept {
+  if (listens_) return wait(which, op);  // another process has taken the connection
+  if (!op.looked_again_) {
+    op.looked_again_ = true;
+    return loop_sockets::run_behind_arrivals(loop(), op.node());
+  }
+  op.looked_again_ = false;
+  suspected_ = false;
+  const bool dropped = drop_error_queue(descriptor());
+  if (op.tries_ || dropped) {
+    watch_.wait(which, op.node());
+  } else {
+    loop().ready(op.node());  // what it has found was something else
   }
 }
 

@@ -81,8 +81,16 @@ protected:
   /// is no longer the socket's.
   template <socket_call Call>
   bool go_on(Call& call) {
+    // If so, the loop has said that the socket is ready.
+    const bool woken = !Call::tries || socket_->exhausted(Call::which);
+    socket_->set_moved(false);
     if (!attempt(call)) {
-      socket_->wait(Call::which, *this);
+      const bool nothing = !Call::tries || socket_->exhausted(Call::which);
+      if (woken && nothing && !socket_->moved()) [[unlikely]] {
+        socket_->woken_in_vain(Call::which, *this);
+      } else {
+        socket_->wait(Call::which, *this);
+      }
       return false;
     }
     socket_->finish(Call::which, *this);
@@ -116,10 +124,11 @@ protected:
 private:
   friend class open_socket;
 
-  bool owned_ : 1;            // by the socket: a callback's
-  bool active_ : 1 = false;   // the socket's one in its direction
-  bool settled_ : 1 = false;  // it has its result, but was not told
-  bool tries_ : 1 = false;    // it moves bytes, and does not only wait
+  bool owned_ : 1;                 // by the socket: a callback's
+  bool active_ : 1 = false;        // the socket's one in its direction
+  bool settled_ : 1 = false;       // it has its result, but was not told
+  bool tries_ : 1 = false;         // it moves bytes, and does not only wait
+  bool looked_again_ : 1 = false;  // after it was woken in vain
 };
 
 /// The await style: lies in the frame of the coroutine that waits.

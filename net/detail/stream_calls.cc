@@ -36,9 +36,14 @@ bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 /// After a write of `wanted` bytes that gave `written`.
 std::optional<int> judge(open_socket& socket, ssize_t written, std::size_t wanted) noexcept {
-  if (written < 0 && !would_block()) return errno;
-  socket.set_exhausted(writing, written < 0 || static_cast<std::size_t>(written) < wanted);
-  if (written > 0) socket.loop().charge(static_cast<std::size_t>(written));
+  if (written < 0) {
+    if (!would_block()) return errno;
+    socket.found_nothing(writing);
+    return std::nullopt;
+  }
+  socket.set_moved(true);
+  socket.set_exhausted(writing, static_cast<std::size_t>(written) < wanted);
+  socket.loop().charge(static_cast<std::size_t>(written));
   return std::nullopt;
 }
 
@@ -55,7 +60,7 @@ std::optional<int> read_call::attempt(open_socket& socket) {
   const ssize_t n = uninterrupted([&] { return os().read(socket.descriptor(), data_, size_); });
   if (n < 0) {
     if (!would_block()) return errno;
-    socket.set_exhausted(reading, true);
+    socket.found_nothing(reading);
     return std::nullopt;
   }
   // At the end there is nothing to wait for.

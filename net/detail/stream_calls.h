@@ -76,7 +76,9 @@ public:
   static constexpr int after_shutdown = 0;  // a write would not wait, but fail
 
   std::optional<int> attempt(open_socket& socket) noexcept {
-    socket.set_exhausted(which, false);
+    if (socket.suspected()) [[unlikely]]
+      return std::nullopt;
+    socket.set_told(which);
     return 0;
   }
   void take() const noexcept {}

@@ -47,6 +47,10 @@ ssize_t system::send_message(int descriptor, const msghdr* message, int flags) {
   return ::sendmsg(descriptor, message, flags);
 }
 
+ssize_t system::receive_message(int descriptor, msghdr* message, int flags) {
+  return ::recvmsg(descriptor, message, flags);
+}
+
 int system::shutdown(int descriptor, int how) { return ::shutdown(descriptor, how); }
 
 int system::unread(int descriptor, int* bytes) { return ::ioctl(descriptor, FIONREAD, bytes); }

@@ -31,6 +31,7 @@ public:
   virtual ssize_t read(int descriptor, void* data, std::size_t size);
   virtual ssize_t send(int descriptor, const void* data, std::size_t size, int flags);
   virtual ssize_t send_message(int descriptor, const msghdr* message, int flags);
+  virtual ssize_t receive_message(int descriptor, msghdr* message, int flags);
   virtual int shutdown(int descriptor, int how);
   /// How many bytes there are to read: FIONREAD.
   virtual int unread(int descriptor, int* bytes);

@@ -26,6 +26,7 @@ enum class call {
   peer_name,
   set_non_blocking,
   unread,
+  receive_message,
   kinds,  // how many there are
 };
 
@@ -107,6 +108,9 @@ public:
   }
   int set_non_blocking(int descriptor) override {
     return fails(call::set_non_blocking) ? -1 : system::set_non_blocking(descriptor);
+  }
+  ssize_t receive_message(int descriptor, msghdr* message, int flags) override {
+    return fails(call::receive_message) ? -1 : system::receive_message(descriptor, message, flags);
   }
   int unread(int descriptor, int* bytes) override {
     return fails(call::unread) ? -1 : system::unread(descriptor, bytes);
