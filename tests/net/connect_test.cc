@@ -27,6 +27,7 @@
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/error_words.h"
 #include "support/name_server.h"
 #include "support/stream_pair.h"
 
@@ -264,6 +265,38 @@ ASYNC_TEST("a connect to a listener on this machine is no meeting, whatever its 
     const tcp_listener listener(loop, where);
     const tcp_stream s = co_await connect(listener.local_address());
     CHECK(s.open());
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {
+  class interrupted : public failing_system {
+  public:
+    int connect(int descriptor, const sockaddr* to, socklen_t size) override {
+      system::connect(descriptor, to, size);
+      errno = EINTR;
+      return -1;
+    }
+  };
+  tcp_listener listener(loop, address::loopback_v4(0));
+  const address refusing = nobody(loop);
+  interrupted system;
+  SUBCASE("await") {
+    auto connecting = eddy::spawn(loop, connect(listener.local_address()));
+    auto refused = eddy::spawn(loop, connect(refusing));
+    loop.run();
+    CHECK(std::move(connecting).take().value().peer_address() == listener.local_address());
+    CHECK(words_of(std::move(refused).take().error()).contains("Connection refused"));
+  }
+  SUBCASE("a handler") {
+    std::vector<result<tcp_stream>> ended;
+    const auto note = [&](result<tcp_stream> s) { ended.push_back(std::move(s)); };
+    const pending first = connect(loop, listener.local_address(), note);
+    loop.run();
+    const pending second = connect(loop, refusing, note);
+    loop.run();
+    REQUIRE(ended.size() == 2);
+    CHECK(ended[0].value().peer_address() == listener.local_address());
+    CHECK(ended[1].error() == std::errc::connection_refused);
   }
 }
 
