@@ -14,6 +14,7 @@
 #include <eddy/loop/detail/link.h>
 #include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/detail/own_handler.h>
+#include <eddy/loop/detail/signal_mask.h>
 #include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
@@ -33,6 +34,7 @@ class signal_hub;
 struct watch;
 }  // namespace detail
 
+class blocking_job;
 class child;
 class inspectable;
 
@@ -224,6 +226,7 @@ private:
   friend class detail::observer;
   friend class detail::signal_hub;
   friend class inspectable;
+  friend class blocking_job;
   friend class child;
   friend class keep_alive;
   friend class readiness;
@@ -304,6 +307,7 @@ private:
   std::size_t inspectables_ = 0;
   detail::link inspected_;
   manual_clock* clock_;
+  detail::signal_mask program_mask_ = detail::signal_mask::current();  // the maker's
   detail::observer* observer_ = nullptr;
   std::atomic<const void*> thread_{nullptr};  // that runs the loop; null while none does
   std::shared_ptr<detail::mailbox> mailbox_;

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include <netdb.h>
 
 #include <eddy/future/run_blocking.h>
+#include <eddy/loop/detail/worker_pool.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy {
@@ -49,6 +51,11 @@ std::error_code as_error(int answer, int error) noexcept {
   }
 }
 
+// Of the system's look-ups, which can hang for as long as no name server answers.
+constinit detail::process_pool workers({.at_once = 16,
+                                        .threads = 64,
+                                        .idle = std::chrono::seconds(10)});
+
 /// On a worker thread.
 result<std::vector<address>> look_up(const std::string& host, std::uint16_t port,
                                      detail::system& system) {
@@ -86,9 +93,11 @@ task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string h
   if (host.find('\0') != std::string::npos) {
     co_return std::unexpected(failure(resolve_error::not_found, std::move(doing)));
   }
-  auto looking = run_blocking([](const std::string& name, std::uint16_t p,
-                                 detail::system* system) { return look_up(name, p, *system); },
-                              std::move(host), port, &os());
+  const auto look = [](const std::string& name, std::uint16_t p, detail::system* system) {
+    return look_up(name, p, *system);
+  };
+  auto looking =
+      detail::run_on(&workers, "the look-up of a name", look, std::move(host), port, &os());
   result<std::vector<address>> found = co_await std::move(looking);
   if (!found) co_return std::unexpected(failure(found.error(), std::move(doing)));
   co_return std::move(*found);

@@ -3,14 +3,19 @@
 #include <eddy/net/resolve.h>
 
 #include <atomic>
+#include <chrono>
 #include <optional>
+#include <semaphore>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <netdb.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/run_blocking.h>
 #include <eddy/future/spawn.h>
 #include <eddy/net/pending.h>
 
@@ -18,12 +23,49 @@
 #include "support/counted.h"
 #include "support/name_server.h"
 
+using namespace std::chrono_literals;
 using eddy::address;
 using eddy::pending;
 using eddy::resolve;
 using eddy::resolve_error;
 using eddy::result;
 using addresses = std::vector<address>;
+
+namespace {
+
+/// A resolver that never answers for the names that begin with "slow", until it goes.
+class slow_server : public name_server {
+public:
+  slow_server() { knows = {"10.0.0.1:0"}; }
+  ~slow_server() override {
+    go_.release(begun);
+    while (ended_ != begun) std::this_thread::yield();
+  }
+
+  int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+    if (!std::string_view(host).starts_with("slow")) {
+      return name_server::look_up(host, hints, found);
+    }
+    ++begun;
+    go_.acquire();
+    ++ended_;
+    return EAI_AGAIN;
+  }
+
+  std::atomic<int> begun = 0;
+
+private:
+  std::atomic<int> ended_ = 0;
+  std::counting_semaphore<> go_{0};
+};
+
+eddy::task<int> one() {
+  const auto job = [] { return 1; };
+  const int n = co_await eddy::run_blocking(job);
+  co_return n;
+}
+
+}  // namespace
 
 ASYNC_TEST("a literal address is itself, and asks nobody") {
   name_server server;
@@ -159,4 +201,33 @@ TEST_CASE_FIXTURE(with_loop, "an exception that leaves such a handler leaves run
                       [](const result<addresses>&) { throw std::runtime_error("mine"); });
   CHECK_THROWS_WITH_AS(loop.run(), "mine", std::runtime_error);
   CHECK(!p.active());
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(with_loop, "look-ups that hang keep neither names nor jobs waiting for ever") {
+    slow_server server;
+    std::vector<eddy::future<addresses>> hung;
+    for (int i = 0; i < 20; ++i) {
+      hung.push_back(eddy::spawn(loop, resolve("slow" + std::to_string(i), 80)));
+    }
+    while (server.begun != 16) loop.run_ready();
+    auto job = eddy::spawn(loop, one());
+    while (!job.ready()) loop.run_once();
+    CHECK(std::move(job).take().value() == 1);
+
+    hung.clear();  // four of them have not begun
+    auto quick = eddy::spawn(loop, resolve("quick", 80));
+    loop.run();
+    CHECK(std::move(quick).take().value().size() == 1);
+    CHECK(server.begun == 16);
+    CHECK(server.asked == 1);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a look-up is told as what it is") {
+    slow_server server;
+    const auto hung = eddy::spawn(loop, resolve("slow", 80));
+    loop.run_ready();
+    CHECK(loop.dump().contains("the look-up of a name"));
+    while (server.begun == 0) std::this_thread::yield();
+  }
 }
