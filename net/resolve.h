@@ -43,6 +43,12 @@ enum class resolve_error : std::uint8_t {
 ///
 ///     const std::vector<address> all = co_await resolve("example.org", 80);
 ///
+/// `localhost`, `localhost.` and names below them give addresses of loopback on
+/// every machine: those that the system's resolver has for `localhost`, or else
+/// 127.0.0.1 and ::1. Names that are loopback in /etc/hosts give the addresses
+/// that stand there, of both families. A machine that has no IPv6 address is told
+/// no IPv6 addresses of other names, and one without IPv4 no IPv4 addresses.
+///
 /// These workers do nothing else, so that name servers which don't answer delay
 /// no `run_blocking`. At most 16 look-ups for which somebody waits run at a time;
 /// the others wait in their order. A look-up whose waiter has gone is dropped if

@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <eddy/net/detail/loopback_names.h>
+
 namespace eddy::detail {
 
 constinit system kernel;
@@ -82,6 +84,8 @@ int system::set_non_blocking(int descriptor) {
 unsigned system::interface_index(const char* name) { return ::if_nametoindex(name); }
 
 char* system::interface_name(unsigned index, char* name) { return ::if_indextoname(index, name); }
+
+bool system::is_loopback_name(const char* host) { return file_gives_loopback("/etc/hosts", host); }
 
 int system::look_up(const char* host, const addrinfo* hints, addrinfo** found) {
   return ::getaddrinfo(host, nullptr, hints, found);

@@ -46,7 +46,9 @@ public:
   virtual unsigned interface_index(const char* name);
   virtual char* interface_name(unsigned index, char* name);
 
-  /// Threads: this one is called on a worker thread.
+  /// Whether /etc/hosts gives `host` an address of loopback.
+  /// Threads: this one and `look_up` are called on a worker thread.
+  virtual bool is_loopback_name(const char* host);
   virtual int look_up(const char* host, const addrinfo* hints, addrinfo** found);
   virtual void forget(addrinfo* found);
 };

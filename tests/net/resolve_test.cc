@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <optional>
 #include <semaphore>
 #include <string>
@@ -17,11 +18,13 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/run_blocking.h>
 #include <eddy/future/spawn.h>
+#include <eddy/net/detail/loopback_names.h>
 #include <eddy/net/pending.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
 #include "support/name_server.h"
+#include "support/temporary_directory.h"
 
 using namespace std::chrono_literals;
 using eddy::address;
@@ -94,6 +97,71 @@ ASYNC_TEST("a name with several addresses gives all, in order and once each") {
   CHECK(all == addresses{*address::parse("[2001:db8::1]:443"), *address::parse("10.0.0.1:443")});
   CHECK(server.last_name == "host.example");
   CHECK(server.kept == 0);
+}
+
+ASYNC_TEST("localhost is loopback on every machine, whatever the resolver says") {
+  for (const char* const name :
+       {"localhost", "LocalHost", "localhost.", "www.localhost", "a.b.LOCALHOST."}) {
+    INFO(name);
+    name_server server;
+    server.knows = {"[::1]:0", "127.0.0.1:0", "192.0.2.1:0"};
+    const addresses known = co_await resolve(name, 80);
+    CHECK(known == addresses{address::loopback_v6(80), address::loopback_v4(80)});
+    CHECK(server.last_name == "localhost");
+    CHECK((server.last_flags & AI_ADDRCONFIG) == 0);
+
+    const addresses both = {address::loopback_v4(80), address::loopback_v6(80)};
+    server.knows = {"192.0.2.1:0"};
+    const addresses wrong = co_await resolve(name, 80);
+    CHECK(wrong == both);
+    server.answer = EAI_NONAME;
+    const addresses unknown = co_await resolve(name, 80);
+    CHECK(unknown == both);
+  }
+}
+
+ASYNC_TEST("a name of loopback in /etc/hosts is asked for in both families") {
+  name_server server;
+  server.in_hosts = {"here"};
+  server.knows = {"[::1]:0"};
+  const addresses here = co_await resolve("here", 80);
+  CHECK(here == addresses{address::loopback_v6(80)});
+  CHECK(server.last_flags == 0);
+
+  for (const char* const name : {"there", "localhost.example", "notlocalhost", ".localhost"}) {
+    INFO(name);
+    co_await resolve(name, 80);
+    CHECK(server.last_name == name);
+    CHECK(server.last_flags == AI_ADDRCONFIG);
+  }
+}
+
+TEST_CASE("lines of /etc/hosts tell which names are loopback") {
+  using eddy::detail::gives_loopback;
+  CHECK(gives_loopback("127.0.0.1 localhost", "localhost"));
+  CHECK(gives_loopback("127.0.1.1\thost.example\thost\n", "host"));
+  CHECK(gives_loopback("  ::1 \t ip6-localhost ip6-loopback # both\r\n", "IP6-Loopback"));
+  CHECK(!gives_loopback("127.0.0.1 localhost", "local"));
+  CHECK(!gives_loopback("127.0.0.1 localhost", "127.0.0.1"));
+  CHECK(!gives_loopback("192.0.2.1 host", "host"));
+  CHECK(!gives_loopback("127.0.0.1 other # host", "host"));
+  CHECK(!gives_loopback("# 127.0.0.1 host", "host"));
+  CHECK(!gives_loopback("nonsense host", "host"));
+  CHECK(!gives_loopback("127.0.0.1", ""));
+  CHECK(!gives_loopback("", "host"));
+}
+
+TEST_CASE("a hosts file of any length is read, and one that is not there knows no name") {
+  const temporary_directory directory;
+  const std::string path = directory / "hosts";
+  {
+    std::ofstream file(path);
+    for (int i = 0; i < 10'000; ++i) file << "192.0.2.1 a" << i << '\n';
+    file << "::1 " << std::string(100'000, 'x') << " last";
+  }
+  CHECK(eddy::detail::file_gives_loopback(path.c_str(), "last"));
+  CHECK(!eddy::detail::file_gives_loopback(path.c_str(), "a9999"));
+  CHECK(!eddy::detail::file_gives_loopback((path + "2").c_str(), "last"));
 }
 
 ASYNC_TEST("a name that can't be resolved is an error that names it") {
