@@ -15,6 +15,12 @@
 
 namespace eddy {
 
+namespace detail {
+template <class Function, class... Arguments>
+[[nodiscard]] auto run_on(process_pool* pool, const char* description, Function function,
+                          Arguments... arguments);
+}
+
 /// `co_await run_blocking(function, arguments…)` calls it on a worker thread
 /// and gives what it returns: for what would freeze the loop. The function and
 /// the arguments are moved along; name a lambda that captures first:
@@ -29,6 +35,15 @@ namespace eddy {
 template <class Function, class... Arguments>
   requires std::invocable<Function&, Arguments...>
 [[nodiscard]] auto run_blocking(Function function, Arguments... arguments) {
+  return detail::run_on(nullptr, "a blocking job", std::move(function), std::move(arguments)...);
+}
+
+// implementation
+
+/// On workers of `pool`; null: on those that `blocking_job` has.
+template <class Function, class... Arguments>
+[[nodiscard]] auto detail::run_on(process_pool* pool, const char* description, Function function,
+                                  Arguments... arguments) {
   using value = std::invoke_result_t<Function&, Arguments...>;
 
   struct job {
@@ -44,14 +59,22 @@ template <class Function, class... Arguments>
 
   struct start {
     blocking_job operator()(completer<value> done) const {
-      return blocking_job(
-          *event_loop::current(), [w = work] { w->run(); },
-          [w = work, done] { done.complete(std::move(*w->result)); });
+      auto begin = [w = work] { w->run(); };
+      auto end = [w = work, done] { done.complete(std::move(*w->result)); };
+      event_loop& loop = *event_loop::current();
+      return pool == nullptr ? blocking_job(loop, std::move(begin), std::move(end))
+                             : blocking_job(loop, *pool, std::move(begin), std::move(end));
     }
-    void describe(std::string& out) const { out += "a blocking job\n"; }
+    void describe(std::string& out) const {
+      out += words;
+      out += '\n';
+    }
+    process_pool* pool;
+    const char* words;
     std::shared_ptr<job> work;
   };
-  return adapt<value>(start{std::make_shared<job>(std::move(function), std::move(arguments)...)});
+  return adapt<value>(start{pool, description,
+                            std::make_shared<job>(std::move(function), std::move(arguments)...)});
 }
 
 }  // namespace eddy

@@ -8,18 +8,29 @@
 
 namespace eddy {
 
+namespace detail {
+class process_pool;
+}
+
 /// Runs a function that blocks on a worker thread, and then a handler on the loop.
 ///
-/// Worker threads are the process's: they start when there is work, at most 16
-/// at a time, and end when there was none for ten seconds. What finds all of
-/// them busy waits its turn.
+/// The process has at most 16 workers for all its loops. They start when there is
+/// work, and end when they had none for ten seconds. A job that finds all of them
+/// busy waits until one is free. Looking up names has workers of its own: see
+/// `resolve`.
+///
+/// `work` runs with the signal mask of the thread that made the loop, and so does
+/// a program that it starts. Signals that tell of a fault, such as SIGSEGV, are
+/// never blocked. Between jobs a worker blocks the signals that are sent to the
+/// process, so that they reach the program's own threads.
 ///
 /// Fork: the child starts with no worker and gets its own. A job of before the
 /// fork ends in the parent; the child's copy of it never does: destroy it.
 ///
 /// Lifetime: the loop outlives it.
-/// Cancelling: destroying it takes work back that has not begun. Work that has
-/// can't be stopped: it runs to its end, unseen; it must own what it uses.
+/// Cancelling: destroying it takes back work that has not begun. Work that has
+/// begun can't be stopped: it runs to its end, unseen, and its worker is busy until
+/// then; it must own what it uses.
 /// Threads: `work` runs on another thread; everything else is the loop's.
 class [[nodiscard]] blocking_job {
 public:
@@ -27,6 +38,9 @@ public:
   /// `on_done` on the loop.
   /// Errors: `std::system_error` if no thread can be started; `std::bad_alloc`.
   blocking_job(event_loop& loop, handler<void()> work, handler<void()> on_done);
+  /// The same on workers of `pool`.
+  blocking_job(event_loop& loop, detail::process_pool& pool, handler<void()> work,
+               handler<void()> on_done);
   blocking_job(blocking_job&&) noexcept;
   blocking_job& operator=(blocking_job&&) = delete;
   ~blocking_job();

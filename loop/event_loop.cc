@@ -121,6 +121,7 @@ event_loop::~event_loop() {
   signals_.reset();
   files_.reset();
   drop_raised();
+  sockets_.reset();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
     const std::string sentence =
         detail::text({"a loop was destroyed before what is on it, which must go first:\n", dump()});

@@ -14,6 +14,7 @@
 #include <eddy/loop/detail/link.h>
 #include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/detail/own_handler.h>
+#include <eddy/loop/detail/signal_mask.h>
 #include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
@@ -26,6 +27,7 @@ namespace eddy {
 namespace detail {
 class engine;
 class file_watch_hub;
+class loop_sockets;
 class mailbox;
 class observer;
 class post_sheet;
@@ -34,6 +36,7 @@ struct task_values;
 struct watch;
 }  // namespace detail
 
+class blocking_job;
 class child;
 class inspectable;
 
@@ -250,11 +253,13 @@ private:
   friend class detail::engine;
   friend struct detail::watch;
   friend class detail::file_watch_hub;
+  friend class detail::loop_sockets;
   friend class detail::mailbox;
   friend class detail::post_sheet;
   friend class detail::observer;
   friend class detail::signal_hub;
   friend class inspectable;
+  friend class blocking_job;
   friend class child;
   friend class keep_alive;
   friend class readiness;
@@ -349,6 +354,7 @@ private:
   std::size_t inspectables_ = 0;
   detail::link inspected_;
   manual_clock* clock_;
+  detail::signal_mask program_mask_ = detail::signal_mask::current();  // the maker's
   detail::observer* observer_ = nullptr;
   std::atomic<const void*> thread_{nullptr};  // that runs the loop; null while none does
   std::shared_ptr<detail::mailbox> mailbox_;
@@ -358,6 +364,7 @@ private:
   std::unique_ptr<detail::optional_part> signals_;
   std::unique_ptr<detail::optional_part> files_;
   std::unique_ptr<detail::optional_part> task_values_;  // of task_locals
+  std::unique_ptr<detail::optional_part> sockets_;
 };
 
 }  // namespace eddy

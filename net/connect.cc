@@ -55,15 +55,22 @@ result<attempt> begin(event_loop& loop, const address& to) {
   return a;
 }
 
-/// A port of this machine that nobody listens at can get a connection to
-/// itself, if it is the one that the kernel chose for this end.
+/// Whether a socket is connected to itself. That happens to a connect to a port of this machine at
+/// which nobody listens, when the kernel chooses that port for this end, too.
 bool met_itself(const detail::open_socket& socket) {
-  if (!socket.name().is_loopback()) return false;
   try {
-    return detail::local_name(socket.descriptor()) == socket.name();
+    const address own = detail::local_name(socket.descriptor());
+    // The kernel has an address of its own for 0.0.0.0 and its like, but not for the port.
+    return own.port() == socket.name().port() && own == detail::peer_name(socket.descriptor());
   } catch (const std::system_error&) {
     return false;
   }
+}
+
+/// Has a socket free its port as soon as it is closed, and not keep it for a minute.
+void leave_port(const detail::open_socket& socket) noexcept {
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  os().set_option(socket.descriptor(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 }
 
 task<connection> connect_to(address to) {
@@ -76,6 +83,7 @@ task<connection> connect_to(address to) {
     if (!ended) co_return std::unexpected(failure(ended.error(), "connect to " + to.to_string()));
   }
   if (met_itself(socket)) {
+    leave_port(socket);
     co_return std::unexpected(failure(std::make_error_code(std::errc::connection_refused),
                                       "connect to " + to.to_string()));
   }

@@ -20,7 +20,9 @@ class event_loop;
 ///     tcp_stream stream = co_await connect(address::loopback_v4(80));
 ///
 /// Errors: what refused it; `std::system_error` names the address. There is no
-/// limit in time but the system's of some minutes: see `timeout`.
+/// limit in time but the system's of some minutes: see `timeout`. A connect to a
+/// port of this machine at which nobody listens is refused also where the kernel
+/// would connect the socket to itself.
 /// Cancelling: the attempt is given up, and its socket closed.
 [[nodiscard]] detail::steps_operation<tcp_stream> connect(const address& to);
 

@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include <netdb.h>
 
 #include <eddy/future/run_blocking.h>
+#include <eddy/loop/detail/worker_pool.h>
+#include <eddy/net/detail/loopback_names.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy {
@@ -49,14 +52,30 @@ std::error_code as_error(int answer, int error) noexcept {
   }
 }
 
+// Of the system's look-ups, which can hang for as long as no name server answers.
+constinit detail::process_pool workers({.at_once = 16,
+                                        .threads = 64,
+                                        .idle = std::chrono::seconds(10)});
+
+/// What `localhost` is though the system's resolver does not know it.
+std::vector<address> loopback(std::uint16_t port) {
+  return {address::loopback_v4(port), address::loopback_v6(port)};
+}
+
 /// On a worker thread.
 result<std::vector<address>> look_up(const std::string& host, std::uint16_t port,
                                      detail::system& system) {
+  // AI_ADDRCONFIG spares queries for a family of which this machine has no address. It does not
+  // count loopback, and so would also hide the loopback addresses of that family, or, for glibc,
+  // turn ::1 into 127.0.0.1.
+  const bool local = detail::is_localhost(host);
+  const char* const name = local ? "localhost" : host.c_str();
   addrinfo wanted{};
   wanted.ai_socktype = SOCK_STREAM;
-  wanted.ai_flags = AI_ADDRCONFIG;
+  wanted.ai_flags = local || system.is_loopback_name(name) ? 0 : AI_ADDRCONFIG;
   addrinfo* first = nullptr;
-  const int answer = system.look_up(host.c_str(), &wanted, &first);
+  const int answer = system.look_up(name, &wanted, &first);
+  if (answer != 0 && local) return loopback(port);
   if (answer != 0) return std::unexpected(as_error(answer, errno));
   const auto forget = [&system](addrinfo* all) { system.forget(all); };
   const std::unique_ptr<addrinfo, decltype(forget)> found(first, forget);
@@ -67,6 +86,8 @@ result<std::vector<address>> look_up(const std::string& host, std::uint16_t port
       all.push_back(one);
     }
   }
+  if (local) std::erase_if(all, [](const address& a) { return !a.is_loopback(); });
+  if (all.empty() && local) return loopback(port);
   if (all.empty()) return std::unexpected(make_error_code(resolve_error::no_address));
   return all;
 }
@@ -86,9 +107,11 @@ task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string h
   if (host.find('\0') != std::string::npos) {
     co_return std::unexpected(failure(resolve_error::not_found, std::move(doing)));
   }
-  auto looking = run_blocking([](const std::string& name, std::uint16_t p,
-                                 detail::system* system) { return look_up(name, p, *system); },
-                              std::move(host), port, &os());
+  const auto look = [](const std::string& name, std::uint16_t p, detail::system* system) {
+    return look_up(name, p, *system);
+  };
+  auto looking =
+      detail::run_on(&workers, "the look-up of a name", look, std::move(host), port, &os());
   result<std::vector<address>> found = co_await std::move(looking);
   if (!found) co_return std::unexpected(failure(found.error(), std::move(doing)));
   co_return std::move(*found);

@@ -37,13 +37,26 @@ enum class resolve_error : std::uint8_t {
 /// Finds the addresses of `host`, with `port` in each, in the order in which
 /// they should be tried; at least one. A literal address is itself.
 ///
-/// The system's resolver does it on a worker thread, with all that the machine
-/// is set up for: /etc/hosts, DNS, and so on. Nothing happens until it is awaited.
+/// The system's resolver looks names up on worker threads, with all that the
+/// machine is set up for: /etc/hosts, DNS, and so on. Nothing happens until it is
+/// awaited.
 ///
 ///     const std::vector<address> all = co_await resolve("example.org", 80);
 ///
+/// `localhost`, `localhost.` and names below them give addresses of loopback on
+/// every machine: those that the system's resolver has for `localhost`, or else
+/// 127.0.0.1 and ::1. Names that are loopback in /etc/hosts give the addresses
+/// that stand there, of both families. A machine that has no IPv6 address is told
+/// no IPv6 addresses of other names, and one without IPv4 no IPv4 addresses.
+///
+/// These workers do nothing else, so that name servers which don't answer delay
+/// no `run_blocking`. At most 16 look-ups for which somebody waits run at a time;
+/// the others wait in their order. A look-up whose waiter has gone is dropped if
+/// it has not begun, and else no longer counts: others take its place, with up to
+/// 64 threads in all.
+///
 /// Errors: `resolve_error`, or the system's.
-/// Cancelling: what the worker has begun goes on to its end, unseen.
+/// Cancelling: what a worker has begun goes on to its end, unseen.
 [[nodiscard]] detail::steps_operation<std::vector<address>> resolve(std::string host,
                                                                     std::uint16_t port);
 

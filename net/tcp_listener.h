@@ -20,7 +20,7 @@ namespace eddy {
 /// A connection that failed before it was accepted is passed over. When the
 /// system has no descriptor or no memory free, the listener holds: the connections
 /// stay in the kernel's queue, and accepting goes on as soon as a stream of this
-/// thread is closed, or a little later than anything else frees a descriptor. When
+/// loop is closed, or a little later than anything else frees a descriptor. When
 /// the program has no memory for a connection, that is an error,
 /// `not_enough_memory`, and the next accept gets the connection.
 ///
@@ -81,7 +81,7 @@ public:
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
   [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
 
-  /// How many listeners are open on this thread.
+  /// How many listeners are open in this process, on all loops. Threads: any.
   [[nodiscard]] static std::size_t count() noexcept { return detail::open_listeners(); }
 
 private:

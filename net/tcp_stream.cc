@@ -23,6 +23,10 @@ using detail::set_option;
 template <class Call>
 std::optional<result<typename Call::value>> once(detail::open_socket& socket, Call call) {
   socket.loop().check_thread();
+  if constexpr (Call::which == readiness::direction::write) {
+    if (socket.ending())
+      return std::unexpected(std::error_code(Call::after_shutdown, std::generic_category()));
+  }
   socket.expect_free(Call::which);
   const std::optional<int> outcome = call.attempt(socket);
   if (!outcome) return std::nullopt;
@@ -89,13 +93,14 @@ void tcp_stream::wait_writable(handler<void(result<void>)> on_writable) {
   called_back<call>::start(socket(), call(), std::move(on_writable));
 }
 
-void tcp_stream::shutdown() noexcept { end(SHUT_WR); }
-
-void tcp_stream::shutdown_read() noexcept { end(SHUT_RD); }
-
-void tcp_stream::end(int direction) noexcept {
+void tcp_stream::shutdown() noexcept {
   socket().loop().check_thread();
-  detail::os().shutdown(descriptor(), direction);
+  socket().shutdown_writing();
+}
+
+void tcp_stream::shutdown_read() noexcept {
+  socket().loop().check_thread();
+  socket().shutdown_reading();
 }
 
 address tcp_stream::local_address() const { return detail::local_name(descriptor()); }

@@ -37,6 +37,13 @@ struct stream_access;
 /// handler; a coroutine that awaits goes on with `operation_canceled`.
 /// Cancelling: dropping what awaits ends the operation. Of a read nothing is
 /// lost: the next one gets it. Of a write an unknown part has been sent.
+///
+/// A program that has the kernel report time stamps or the ends of zero-copy
+/// sends reads them from the socket's error queue, in the handler of a
+/// `readiness` of its own on `descriptor()`. While the queue holds something,
+/// the kernel reports the socket as ready without end. A read or a write that
+/// waits therefore drops what is still in the queue after that handler had its
+/// turn. Errors of the connection are told as ever.
 class tcp_stream {
 public:
   /// Not open.
@@ -91,13 +98,18 @@ public:
   void stop_reading() noexcept { socket().stop(readiness::direction::read); }
   void stop_writing() noexcept { socket().stop(readiness::direction::write); }
 
-  /// Tells the other side that nothing more will be sent, after all that was
-  /// written. Reading goes on. Of a connection that has failed, the next
-  /// operation tells.
+  /// Ends the sending side: the other side reads the end after all that was
+  /// written. Reading goes on.
+  ///
+  /// A write that waits is finished first, and the end follows it however the
+  /// write ends, also if it fails or is cancelled. A write that starts after
+  /// this call fails at once with `broken_pipe`, though an earlier one waits.
+  /// If the connection has failed, the next operation tells.
   void shutdown() noexcept;
 
-  /// Reads what has come and then the end, whatever the other side still sends:
-  /// so that who reads comes to an orderly stop.
+  /// Ends the receiving side, so that a reader can stop cleanly: reads give
+  /// what had come by this call, and from then on the end, whatever the other
+  /// side still sends. A read that waits ends. Writing goes on.
   void shutdown_read() noexcept;
 
   void close() noexcept { socket_.close(); }
@@ -142,7 +154,7 @@ public:
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
   [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
 
-  /// How many streams are open on this thread.
+  /// How many streams are open in this process, on all loops. Threads: any.
   [[nodiscard]] static std::size_t count() noexcept { return detail::open_streams(); }
 
 private:
@@ -155,7 +167,6 @@ private:
     return *socket_.get();
   }
   [[noreturn]] static void not_open() noexcept;
-  void end(int direction) noexcept;
 
   detail::socket_owner socket_;
 };

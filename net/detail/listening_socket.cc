@@ -4,29 +4,22 @@
 #include <new>
 #include <utility>
 
+#include <eddy/net/detail/loop_sockets.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
 
-namespace {
-
-// Asked first, because the list is made at its first use.
-constinit thread_local std::size_t holding = 0;
-
-link& held() noexcept {
-  thread_local link list;
-  return list;
-}
-
-}  // namespace
-
-listening_socket::listening_socket(event_loop& loop, int descriptor, const address& name)
-    : open_socket(loop, descriptor, name, true), timer_(*this, loop), place_(*this) {}
+listening_socket::listening_socket(event_loop& loop, loop_sockets& shared, int descriptor,
+                                   const address& name)
+    : open_socket(loop, descriptor, name, true),
+      shared_(shared),
+      timer_(*this, loop),
+      place_(*this) {}
 
 open_socket* listening_socket::make(event_loop& loop, int descriptor, const address& name) {
   try {
-    return new listening_socket(loop, descriptor, name);
+    return new listening_socket(loop, loop_sockets::of(loop), descriptor, name);
   } catch (...) {
     os().close(descriptor);
     throw;
@@ -39,17 +32,12 @@ bool listening_socket::hold() noexcept {
   } catch (const std::bad_alloc&) {
     return false;
   }
-  if (!place_.linked()) {
-    ++holding;
-    held().push_back(place_);
-  }
+  if (!place_.linked()) shared_.holding().push_back(place_);
   return true;
 }
 
 void listening_socket::end_hold() noexcept {
   timer_.clear();
-  if (!place_.linked()) return;
-  --holding;
   place_.unlink();
 }
 
@@ -64,8 +52,11 @@ void listening_socket::try_again() noexcept {
   }
 }
 
-void listening_socket::go_on() noexcept {
-  while (holding != 0) static_cast<place&>(*held().next).socket.try_again();
+void listening_socket::go_on(const event_loop& loop) noexcept {
+  loop_sockets* const shared = loop_sockets::find(loop);
+  if (shared == nullptr) return;
+  link& all = shared->holding();
+  while (all.linked()) static_cast<place&>(*all.next).socket.try_again();
 }
 
 }  // namespace eddy::detail

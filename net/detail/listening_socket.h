@@ -10,6 +10,8 @@
 
 namespace eddy::detail {
 
+class loop_sockets;
+
 /// A listener's socket, which can hold: while no descriptor is free, the kernel
 /// goes on to report connections that can't be accepted.
 class listening_socket final : public open_socket {
@@ -21,14 +23,14 @@ public:
   [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& name);
 
   /// Has the accept that waits, or is about to, try again after a while, or as
-  /// soon as a socket of this thread's is closed; until then nothing is watched.
+  /// soon as a socket of this loop is closed; until then nothing is watched.
   /// False if memory is short.
   [[nodiscard]] bool hold() noexcept;
   [[nodiscard]] bool holds() const noexcept { return timer_.pending(); }
   void end_hold() noexcept;
 
-  /// A descriptor is free: goes on with all that hold on this thread.
-  static void go_on() noexcept;
+  /// A descriptor is free: goes on with all that hold on this loop.
+  static void go_on(const event_loop& loop) noexcept;
 
   /// A connection that the kernel has given away, and for which there was no
   /// memory: it is the next one.
@@ -53,11 +55,12 @@ private:
     listening_socket& socket;
   };
 
-  listening_socket(event_loop& loop, int descriptor, const address& name);
+  listening_socket(event_loop& loop, loop_sockets& shared, int descriptor, const address& name);
   ~listening_socket() { end_hold(); }
 
   void try_again() noexcept;
 
+  loop_sockets& shared_;
   timer timer_;
   place place_;  // among those that hold
   connection accepted_;

@@ -1,24 +1,47 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/open_socket.h>
 
+#include <atomic>
+
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/listening_socket.h>
+#include <eddy/net/detail/loop_sockets.h>
 #include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/refusal.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
 
 namespace {
 
-constinit thread_local std::size_t streams = 0;
-constinit thread_local std::size_t listeners = 0;
+// The process's: a socket may be closed on another thread than it was made on.
+constinit std::atomic<std::size_t> streams{0};
+constinit std::atomic<std::size_t> listeners{0};
+
+std::atomic<std::size_t>& count(bool listens) noexcept { return listens ? listeners : streams; }
+
+/// Takes what is in a socket's error queue. False if nothing was.
+bool drop_error_queue(int descriptor) noexcept {
+  int family = AF_UNIX;
+  socklen_t size = sizeof family;
+  // A Unix socket has no such queue: it would give what there is to read.
+  if (os().get_option(descriptor, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0 || family == AF_UNIX) {
+    return false;
+  }
+  constexpr int most = 64;  // should there be more, it is called again
+  for (int i = 0; i < most; ++i) {
+    msghdr message{};
+    if (os().receive_message(descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return i != 0;
+  }
+  return true;
+}
 
 }  // namespace
 
-std::size_t open_streams() noexcept { return streams; }
-std::size_t open_listeners() noexcept { return listeners; }
+std::size_t open_streams() noexcept { return streams.load(std::memory_order_relaxed); }
+std::size_t open_listeners() noexcept { return listeners.load(std::memory_order_relaxed); }
 
 void expect_loop(const open_socket& socket) noexcept {
   if (event_loop::current() == &socket.loop()) return;
@@ -36,7 +59,7 @@ void operation::fail(const char* name) const {
 
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
     : watch_(loop, descriptor), name_(name), listens_(listens) {
-  ++(listens_ ? listeners : streams);
+  count(listens).fetch_add(1, std::memory_order_relaxed);
 }
 
 open_socket::~open_socket() = default;
@@ -81,8 +104,9 @@ void open_socket::close() noexcept {
   watch_.end();
   os().close(descriptor);
   if (listens_) static_cast<listening_socket*>(this)->refuse_accepted();
-  --(listens_ ? listeners : streams);
-  listening_socket::go_on();
+  count(listens_).fetch_sub(1, std::memory_order_relaxed);
+  listening_socket::go_on(loop());
+  const refusals_of refused(this);
   for (operation* const op : dropped) delete static_cast<called_back_base*>(op);
   release();
 }
@@ -92,8 +116,9 @@ operation* open_socket::cancel(direction which) noexcept {
   if (op == nullptr) return nullptr;
   watch_.forget(which);
   op->active_ = false;
+  if (ending_ && which == direction::write) end_writing();
   if (op->owned_) return op;
-  op->cancelled_ = true;
+  op->settle(ECANCELED);
   if (!op->node().queued()) loop().ready(op->node());
   return nullptr;
 }
@@ -102,7 +127,35 @@ void open_socket::stop(direction which) noexcept {
   if (closed()) return;
   loop().check_thread();
   if (which == direction::read) end_hold();
+  const refusals_of refused(which == direction::write ? this : nullptr);
   delete static_cast<called_back_base*>(cancel(which));
+}
+
+void open_socket::shutdown_writing() noexcept {
+  if (ending_) return;
+  const operation* const op = current(direction::write);
+  ending_ = op != nullptr && op->active_ && op->tries_;
+  if (!ending_) end_writing();
+}
+
+void open_socket::shutdown_reading() noexcept {
+  if (reading_ended_) return;
+  reading_ended_ = true;
+  set_exhausted(direction::read, false);
+  int bytes = 0;
+  // Where the kernel can't say, as of some families, all is read that is there then. An urgent
+  // byte hides what follows it.
+  unread_ = os().unread(descriptor(), &bytes) == 0 ? static_cast<std::uint32_t>(bytes) : UINT32_MAX;
+  os().shutdown(descriptor(), SHUT_RD);
+  operation* const op = current(direction::read);
+  if (op == nullptr || !op->active_ || op->node().queued()) return;
+  watch_.forget(direction::read);
+  loop().ready(op->node());
+}
+
+void open_socket::end_writing() noexcept {
+  ending_ = false;
+  os().shutdown(descriptor(), SHUT_WR);
 }
 
 void open_socket::expect_free(direction which) const noexcept {
@@ -124,6 +177,8 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
   }
   place(which) = &op;
   op.active_ = true;
+  op.tries_ = tries;
+  op.looked_again_ = false;
   if (!tries) {
     watch_.wait(which, op.node());
   } else {
@@ -140,9 +195,28 @@ void open_socket::wait(direction which, operation& op) noexcept {
   }
 }
 
+void open_socket::woken_in_vain(direction which, operation& op) noexcept {
+  if (listens_) return wait(which, op);  // another process has taken the connection
+  if (!op.looked_again_) {
+    op.looked_again_ = true;
+    return loop_sockets::run_behind_arrivals(loop(), op.node());
+  }
+  op.looked_again_ = false;
+  suspected_ = false;
+  const bool dropped = drop_error_queue(descriptor());
+  if (op.tries_ || dropped) {
+    watch_.wait(which, op.node());
+  } else {
+    loop().ready(op.node());  // what it has found was something else
+  }
+}
+
 void open_socket::finish(direction which, operation& op) noexcept {
+  if (!op.active_) return;
   op.active_ = false;
-  if (!op.owned_ && current(which) == &op) place(which) = nullptr;
+  if (!op.owned_) place(which) = nullptr;
+  if (ending_ && which == direction::write) [[unlikely]]
+    end_writing();
 }
 
 void open_socket::abandon(direction which, operation& op) noexcept {

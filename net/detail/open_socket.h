@@ -19,7 +19,7 @@ class operation;
 /// An open socket: its descriptor, its readiness, and who reads and who writes.
 ///
 /// It is owned by a stream or a listener, and held by the operations on it,
-/// which find it closed when that one has gone. A stream's takes 88 bytes, and a
+/// which find it closed when that one has gone. A stream's takes 120 bytes, and a
 /// thread has many thousands: think before you add a member.
 class open_socket {
 public:
@@ -64,10 +64,41 @@ public:
   void set_exhausted(direction which, bool on) noexcept {
     if (which == direction::read) {
       read_exhausted_ = on;
+      read_told_ = false;
     } else {
       write_exhausted_ = on;
+      write_told_ = false;
     }
   }
+
+  // A level that no call of ours ends. The kernel reports a socket as ready, in both directions and
+  // again and again, while there is something in its error queue: the time stamp of what was sent,
+  // the end of a zero-copy send. Whoever is woken by that finds nothing.
+
+  /// Somebody is told that it is ready, and will try.
+  void set_told(direction which) noexcept {
+    set_exhausted(which, false);
+    if (which == direction::read) {
+      read_told_ = true;
+    } else {
+      write_told_ = true;
+    }
+  }
+  /// A call has found nothing. After somebody was told, the error queue is suspected.
+  void found_nothing(direction which) noexcept {
+    if (which == direction::read ? read_told_ : write_told_) suspected_ = true;
+    set_exhausted(which, true);
+  }
+  [[nodiscard]] bool suspected() const noexcept { return suspected_; }
+
+  /// Whether the call that is being made has moved anything.
+  [[nodiscard]] bool moved() const noexcept { return moved_; }
+  void set_moved(bool on) noexcept { moved_ = on; }
+
+  /// The loop has said that it is ready, and `op` has found nothing. It tries again behind all that
+  /// have come in this turn, so that the program can read the error queue first. If it finds
+  /// nothing then either, what is left in the error queue is dropped.
+  void woken_in_vain(direction which, operation& op) noexcept;
 
   /// Stops the program if somebody reads, or writes, already.
   void expect_free(direction which) const noexcept;
@@ -84,6 +115,18 @@ public:
   void abandon(direction which, operation& op) noexcept;
   /// Ends the one in this direction as `close` does.
   void stop(direction which) noexcept;
+
+  /// Ends the sending side: at once, or when the write that waits is over.
+  void shutdown_writing() noexcept;
+  /// Whether the sending side ends with the write that waits. No other may start.
+  [[nodiscard]] bool ending() const noexcept { return ending_; }
+
+  /// Ends the receiving side: what has come by now may be read, and then there is the end. Whoever
+  /// reads goes on.
+  void shutdown_reading() noexcept;
+  [[nodiscard]] bool reading_ended() const noexcept { return reading_ended_; }
+  /// How many more bytes may be read from one whose receiving side has ended.
+  [[nodiscard]] std::uint32_t& unread() noexcept { return unread_; }
 
   /// The callback operation that is in this direction, or was: to use again.
   [[nodiscard]] operation* kept(direction which) const noexcept;
@@ -109,13 +152,21 @@ private:
   /// result; a callback's is given to the caller.
   [[nodiscard]] operation* cancel(direction which) noexcept;
   void end_hold() noexcept;
+  void end_writing() noexcept;
 
   watch watch_;
-  address name_;
-  std::uint32_t holders_ : 29 = 1;
+  [[no_unique_address]] address name_;  // the flags lie in its padding
   bool listens_ : 1;
   bool read_exhausted_ : 1 = false;
   bool write_exhausted_ : 1 = false;
+  bool ending_ : 1 = false;
+  bool reading_ended_ : 1 = false;
+  bool read_told_ : 1 = false;
+  bool write_told_ : 1 = false;
+  bool suspected_ : 1 = false;
+  std::uint32_t holders_ : 31 = 1;
+  bool moved_ : 1 = false;
+  std::uint32_t unread_ = 0;
   // An awaiting coroutine's, or a callback's, which is owned and kept.
   std::array<operation*, 2> current_{};
 };
@@ -147,8 +198,9 @@ private:
   open_socket* socket_ = nullptr;
 };
 
-/// How many streams are open on this thread.
+/// How many streams are open in this process. Threads: any.
 [[nodiscard]] std::size_t open_streams() noexcept;
+/// The same for listeners.
 [[nodiscard]] std::size_t open_listeners() noexcept;
 
 }  // namespace eddy::detail

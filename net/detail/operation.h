@@ -37,6 +37,11 @@ concept socket_call = std::move_constructible<Call> && requires(Call& call, open
 /// Stops the program if another loop than the socket's runs.
 void expect_loop(const open_socket& socket) noexcept;
 
+/// Has the loop call `on_done` with `error`, or without one if that is zero. The socket owns the
+/// handler, as it does one that waits, but it takes no place from the write that waits.
+/// Errors: `std::bad_alloc`.
+void refuse(open_socket& socket, int error, handler<void(result<void>)> on_done);
+
 /// One operation on a socket. The loop runs it: it makes its system call, and
 /// either waits again or delivers the result there and then. So nothing is
 /// taken from the kernel that is not delivered.
@@ -58,7 +63,8 @@ protected:
   /// Makes the call. True if that gave a result, which may be an error.
   template <socket_call Call>
   bool attempt(Call& call) {
-    if (cancelled_ || socket_->closed()) {
+    if (settled_) return true;
+    if (socket_->closed()) {
       error_ = ECANCELED;
       return true;
     }
@@ -75,13 +81,28 @@ protected:
   /// is no longer the socket's.
   template <socket_call Call>
   bool go_on(Call& call) {
+    // If so, the loop has said that the socket is ready.
+    const bool woken = !Call::tries || socket_->exhausted(Call::which);
+    socket_->set_moved(false);
     if (!attempt(call)) {
-      socket_->wait(Call::which, *this);
+      const bool nothing = !Call::tries || socket_->exhausted(Call::which);
+      if (woken && nothing && !socket_->moved()) [[unlikely]] {
+        socket_->woken_in_vain(Call::which, *this);
+      } else {
+        socket_->wait(Call::which, *this);
+      }
       return false;
     }
     socket_->finish(Call::which, *this);
     return true;
   }
+
+  /// It ends with `error` and makes no call; zero is a success.
+  void settle(int error) noexcept {
+    error_ = error;
+    settled_ = true;
+  }
+  [[nodiscard]] bool settled() const noexcept { return settled_; }
 
   [[gnu::cold]] void add_words(std::string& out, const char* name) const;
   [[noreturn, gnu::cold]] void fail(const char* name) const;
@@ -103,9 +124,11 @@ protected:
 private:
   friend class open_socket;
 
-  bool owned_;           // by the socket: a callback's
-  bool active_ = false;  // the socket's one in its direction
-  bool cancelled_ = false;
+  bool owned_ : 1;                 // by the socket: a callback's
+  bool active_ : 1 = false;        // the socket's one in its direction
+  bool settled_ : 1 = false;       // it has its result, but was not told
+  bool tries_ : 1 = false;         // it moves bytes, and does not only wait
+  bool looked_again_ : 1 = false;  // after it was woken in vain
 };
 
 /// The await style: lies in the frame of the coroutine that waits.
@@ -125,6 +148,12 @@ public:
   [[nodiscard]] bool await_ready() {
     if (socket_->closed()) return attempt(call_);
     expect_loop(*socket_);
+    if constexpr (Call::which == open_socket::direction::write) {
+      if (socket_->ending()) [[unlikely]] {
+        settle(Call::after_shutdown);
+        return frame::may_go_on();
+      }
+    }
     socket_->expect_free(Call::which);
     if (!Call::tries || socket_->exhausted(Call::which) || !frame::may_go_on()) return false;
     return attempt(call_);
@@ -135,7 +164,11 @@ public:
     frame& waiter = by.promise();
     waiter.waits_for(*this, &run);
     node_ = &waiter;
-    socket_->start(Call::which, *this, Call::tries);
+    if (settled()) [[unlikely]] {
+      socket_->loop().ready(waiter);
+    } else {
+      socket_->start(Call::which, *this, Call::tries);
+    }
   }
 
   result<value> await_result() { return take(call_); }
@@ -206,6 +239,10 @@ public:
   /// Errors: `std::bad_alloc`.
   static void start(open_socket& socket, Call call, handler<void(result<value>)> on_done) {
     socket.loop().check_thread();
+    if constexpr (Call::which == open_socket::direction::write) {
+      if (socket.ending()) [[unlikely]]
+        return refuse(socket, Call::after_shutdown, std::move(on_done));
+    }
     socket.expect_free(Call::which);
     auto* self = static_cast<called_back_base*>(socket.kept(Call::which));
     if (self == nullptr || !self->runs(&run)) self = new called_back(socket);

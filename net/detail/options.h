@@ -32,4 +32,13 @@ void set_option(int descriptor, int level, int name, const Value& value, const c
   return address::from(generic, size);
 }
 
+/// The address that a socket is connected to.
+[[nodiscard]] inline address peer_name(int descriptor) {
+  sockaddr_storage name;
+  socklen_t size = sizeof name;
+  auto* const generic = reinterpret_cast<sockaddr*>(&name);
+  if (os().peer_name(descriptor, generic, &size) < 0) throw_errno("asking for a peer's address");
+  return address::from(generic, size);
+}
+
 }  // namespace eddy::detail

@@ -36,9 +36,14 @@ bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 /// After a write of `wanted` bytes that gave `written`.
 std::optional<int> judge(open_socket& socket, ssize_t written, std::size_t wanted) noexcept {
-  if (written < 0 && !would_block()) return errno;
-  socket.set_exhausted(writing, written < 0 || static_cast<std::size_t>(written) < wanted);
-  if (written > 0) socket.loop().charge(static_cast<std::size_t>(written));
+  if (written < 0) {
+    if (!would_block()) return errno;
+    socket.found_nothing(writing);
+    return std::nullopt;
+  }
+  socket.set_moved(true);
+  socket.set_exhausted(writing, static_cast<std::size_t>(written) < wanted);
+  socket.loop().charge(static_cast<std::size_t>(written));
   return std::nullopt;
 }
 
@@ -50,10 +55,12 @@ read_call::read_call(mutable_buffer into) noexcept : data_(into.data()), size_(i
 
 std::optional<int> read_call::attempt(open_socket& socket) {
   size_ = std::min(size_, most_bytes);
+  if (socket.reading_ended()) [[unlikely]]
+    return attempt_rest(socket);
   const ssize_t n = uninterrupted([&] { return os().read(socket.descriptor(), data_, size_); });
   if (n < 0) {
     if (!would_block()) return errno;
-    socket.set_exhausted(reading, true);
+    socket.found_nothing(reading);
     return std::nullopt;
   }
   // At the end there is nothing to wait for.
@@ -61,6 +68,24 @@ std::optional<int> read_call::attempt(open_socket& socket) {
   socket.set_exhausted(reading, n != 0 && count < size_);
   socket.loop().charge(count);
   size_ = count;
+  return 0;
+}
+
+/// The kernel itself goes on to give what comes after the end of reading, if it is TCP.
+std::optional<int> read_call::attempt_rest(open_socket& socket) {
+  const std::size_t wanted = std::min(size_, std::size_t{socket.unread()});
+  ssize_t n = 0;
+  if (wanted != 0) {
+    n = uninterrupted([&] { return os().read(socket.descriptor(), data_, wanted); });
+    if (n < 0 && !would_block()) return errno;
+  }
+  if (n <= 0) {
+    size_ = socket.unread() = 0;
+    return 0;
+  }
+  size_ = static_cast<std::size_t>(n);
+  socket.unread() -= static_cast<std::uint32_t>(n);
+  socket.loop().charge(size_);
   return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,7 +13,8 @@
 
 namespace eddy::detail {
 
-// What can be done with a stream: each is a `socket_call`.
+// What can be done with a stream: each is a `socket_call`. Those that write say what they end with
+// when they start after a shutdown: `after_shutdown`, an `errno` or zero.
 
 /// Reads what is there.
 class read_call {
@@ -27,6 +29,8 @@ public:
   [[nodiscard]] value take() const noexcept { return size_; }
 
 private:
+  std::optional<int> attempt_rest(open_socket& socket);
+
   std::byte* data_;
   std::size_t size_;  // of the buffer; then of what was read
 };
@@ -38,6 +42,7 @@ public:
   static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "write to";
   static constexpr bool tries = true;
+  static constexpr int after_shutdown = EPIPE;
 
   explicit write_call(const_buffer all) noexcept
       : first_(all.data()), left_(all.size()), begun_(one_buffer) {}
@@ -68,9 +73,12 @@ public:
   static constexpr const char* name =
       Which == readiness::direction::read ? "wait to read from" : "wait to write to";
   static constexpr bool tries = false;
+  static constexpr int after_shutdown = 0;  // a write would not wait, but fail
 
   std::optional<int> attempt(open_socket& socket) noexcept {
-    socket.set_exhausted(which, false);
+    if (socket.suspected()) [[unlikely]]
+      return std::nullopt;
+    socket.set_told(which);
     return 0;
   }
   void take() const noexcept {}
@@ -83,6 +91,7 @@ public:
   static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "connect to";
   static constexpr bool tries = false;
+  static constexpr int after_shutdown = 0;
 
   std::optional<int> attempt(open_socket& socket);
   void take() const noexcept {}
@@ -93,6 +102,7 @@ class write_some_call {
 public:
   using value = std::size_t;
   static constexpr auto which = readiness::direction::write;
+  static constexpr int after_shutdown = EPIPE;
 
   explicit write_some_call(const_buffer all) noexcept : data_(all.data()), size_(all.size()) {}
   std::optional<int> attempt(open_socket& socket);

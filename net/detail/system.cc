@@ -6,7 +6,10 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <eddy/net/detail/loopback_names.h>
 
 namespace eddy::detail {
 
@@ -46,7 +49,13 @@ ssize_t system::send_message(int descriptor, const msghdr* message, int flags) {
   return ::sendmsg(descriptor, message, flags);
 }
 
+ssize_t system::receive_message(int descriptor, msghdr* message, int flags) {
+  return ::recvmsg(descriptor, message, flags);
+}
+
 int system::shutdown(int descriptor, int how) { return ::shutdown(descriptor, how); }
+
+int system::unread(int descriptor, int* bytes) { return ::ioctl(descriptor, FIONREAD, bytes); }
 
 int system::close(int descriptor) { return ::close(descriptor); }
 
@@ -75,6 +84,8 @@ int system::set_non_blocking(int descriptor) {
 unsigned system::interface_index(const char* name) { return ::if_nametoindex(name); }
 
 char* system::interface_name(unsigned index, char* name) { return ::if_indextoname(index, name); }
+
+bool system::is_loopback_name(const char* host) { return file_gives_loopback("/etc/hosts", host); }
 
 int system::look_up(const char* host, const addrinfo* hints, addrinfo** found) {
   return ::getaddrinfo(host, nullptr, hints, found);

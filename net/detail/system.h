@@ -31,7 +31,10 @@ public:
   virtual ssize_t read(int descriptor, void* data, std::size_t size);
   virtual ssize_t send(int descriptor, const void* data, std::size_t size, int flags);
   virtual ssize_t send_message(int descriptor, const msghdr* message, int flags);
+  virtual ssize_t receive_message(int descriptor, msghdr* message, int flags);
   virtual int shutdown(int descriptor, int how);
+  /// How many bytes there are to read: FIONREAD.
+  virtual int unread(int descriptor, int* bytes);
   virtual int close(int descriptor);
   virtual int get_option(int descriptor, int level, int name, void* value, socklen_t* size);
   virtual int set_option(int descriptor, int level, int name, const void* value, socklen_t size);
@@ -43,7 +46,9 @@ public:
   virtual unsigned interface_index(const char* name);
   virtual char* interface_name(unsigned index, char* name);
 
-  /// Threads: this one is called on a worker thread.
+  /// Whether /etc/hosts gives `host` an address of loopback.
+  /// Threads: this one and `look_up` are called on a worker thread.
+  virtual bool is_loopback_name(const char* host);
   virtual int look_up(const char* host, const addrinfo* hints, addrinfo** found);
   virtual void forget(addrinfo* found);
 };

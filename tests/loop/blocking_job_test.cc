@@ -16,6 +16,8 @@
 
 #include <doctest/doctest.h>
 #include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
 
@@ -157,17 +159,64 @@ TEST_SUITE("threads") {
     CHECK_THROWS_AS(loop.run(), int);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "workers leave the program's signals alone") {
-    sigset_t there;
-    sigemptyset(&there);
+  TEST_CASE_FIXTURE(tidy, "a job runs with the signal mask of the thread that made the loop") {
+    std::thread([] {
+      sigset_t mine;
+      sigemptyset(&mine);
+      sigaddset(&mine, SIGUSR1);
+      ::pthread_sigmask(SIG_SETMASK, &mine, nullptr);
+      eddy::event_loop loop;
+      sigaddset(&mine, SIGUSR2);  // what it blocks later is its own affair
+      ::pthread_sigmask(SIG_SETMASK, &mine, nullptr);
+
+      sigset_t there;
+      sigemptyset(&there);
+      const eddy::blocking_job job(
+          loop, [&] { ::pthread_sigmask(SIG_SETMASK, nullptr, &there); }, [] {});
+      loop.run();
+      CHECK(sigismember(&there, SIGUSR1) == 1);
+      for (int number = 1; number <= SIGRTMAX; ++number) {
+        INFO(number);
+        if (number != SIGUSR1) CHECK(sigismember(&there, number) <= 0);
+      }
+      sigset_t here;
+      ::pthread_sigmask(SIG_SETMASK, nullptr, &here);
+      CHECK(sigismember(&here, SIGTERM) == 0);
+      CHECK(sigismember(&here, SIGUSR2) == 1);
+    }).join();
+  }
+
+  TEST_CASE("a crash handler of the program works in a job") {
+    const auto crash = [](bool blocked) {
+      std::signal(SIGSEGV, [](int) { ::_exit(3); });
+      sigset_t all;
+      sigfillset(&all);
+      if (blocked) ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+      eddy::event_loop loop;
+      const eddy::blocking_job job(loop, [] { ::raise(SIGSEGV); }, [] {});
+      loop.run();
+      return true;
+    };
+    CHECK(end_of(start_forked([&] { return crash(false); })) == 3);
+    CHECK(end_of(start_forked([&] { return crash(true); })) == 3);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a process that a job starts blocks no more than the program") {
+    int end = -1;
     const eddy::blocking_job job(
-        loop, [&] { ::pthread_sigmask(SIG_SETMASK, nullptr, &there); }, [] {});
+        loop,
+        [&end] {
+          const ::pid_t pid = ::fork();
+          if (pid == 0) {
+            sigset_t blocked;
+            ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+            ::_exit(sigismember(&blocked, SIGTERM) + sigismember(&blocked, SIGINT));
+          }
+          end = end_of(pid);
+        },
+        [] {});
     loop.run();
-    CHECK(sigismember(&there, SIGTERM) == 1);
-    CHECK(sigismember(&there, SIGCHLD) == 1);
-    sigset_t here;
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &here);
-    CHECK(sigismember(&here, SIGTERM) == 0);
+    CHECK(end == 0);
   }
 
   TEST_CASE_FIXTURE(with_loop, "the child of a fork runs jobs on workers of its own") {

@@ -11,7 +11,10 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
@@ -24,6 +27,7 @@
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/error_words.h"
 #include "support/name_server.h"
 #include "support/stream_pair.h"
 
@@ -40,6 +44,30 @@ namespace {
 /// An address where nobody listens.
 address nobody(eddy::event_loop& loop) {
   return tcp_listener(loop, address::loopback_v4(0)).local_address();
+}
+
+/// The addresses of this machine, by all names that the kernel has for them.
+std::vector<address> own_addresses() {
+  std::vector<address> all = {
+      address::any_v4(0),
+      address::any_v6(0),
+      address::loopback_v4(0),
+      address::loopback_v6(0),
+      *address::parse("127.1.2.3", 0),
+      *address::parse("::ffff:0.0.0.0", 0),
+      *address::parse("::ffff:127.0.0.1", 0),
+  };
+  ifaddrs* first = nullptr;
+  REQUIRE(::getifaddrs(&first) == 0);
+  for (const ifaddrs* i = first; i != nullptr; i = i->ifa_next) {
+    if (i->ifa_addr == nullptr || (i->ifa_flags & IFF_UP) == 0) continue;
+    const int family = i->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    const std::size_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    all.push_back(address::from(i->ifa_addr, size));
+  }
+  ::freeifaddrs(first);
+  return all;
 }
 
 /// A listener whose queue is full: a connection to it is never made.
@@ -206,18 +234,70 @@ ASYNC_TEST("who does not answer can be given up") {
   CHECK(tcp_stream::count() == 0);
 }
 
-ASYNC_TEST("a connection that a port would make to itself is a refusal") {
-  class mirror : public failing_system {
+ASYNC_TEST("a connect never meets itself, at whichever address of this machine") {
+  // The kernel gives a socket the port that it connects to, which it does at random else.
+  class same_port : public failing_system {
   public:
-    int local_name(int descriptor, sockaddr* name, socklen_t* size) override {
-      return system::peer_name(descriptor, name, size);
+    int connect(int descriptor, const sockaddr* to, socklen_t size) override {
+      CHECK(system::bind(descriptor, to, size) == 0);
+      return system::connect(descriptor, to, size);
+    }
+  };
+  for (const address& where : own_addresses()) {
+    INFO(where.to_string());
+    const address to = where.with_port(nobody(loop).port());
+    {
+      same_port system;
+      const auto r = co_await eddy::as_result(connect(to));
+      REQUIRE(!r);
+      CHECK(r.error() == std::errc::connection_refused);
+      CHECK(system.count(call::peer_name) == 1);
+    }
+    // The port is free at once, also for who would not take over one that lingers.
+    const tcp_listener listener(loop, to, {.reuse_address = false});
+    CHECK(listener.open());
+  }
+}
+
+ASYNC_TEST("a connect to a listener on this machine is no meeting, whatever its name") {
+  for (const address& where : own_addresses()) {
+    INFO(where.to_string());
+    const tcp_listener listener(loop, where);
+    const tcp_stream s = co_await connect(listener.local_address());
+    CHECK(s.open());
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {
+  class interrupted : public failing_system {
+  public:
+    int connect(int descriptor, const sockaddr* to, socklen_t size) override {
+      system::connect(descriptor, to, size);
+      errno = EINTR;
+      return -1;
     }
   };
   tcp_listener listener(loop, address::loopback_v4(0));
-  mirror system;
-  const auto r = co_await eddy::as_result(connect(listener.local_address()));
-  REQUIRE(!r);
-  CHECK(r.error() == std::errc::connection_refused);
+  const address refusing = nobody(loop);
+  interrupted system;
+  SUBCASE("await") {
+    auto connecting = eddy::spawn(loop, connect(listener.local_address()));
+    auto refused = eddy::spawn(loop, connect(refusing));
+    loop.run();
+    CHECK(std::move(connecting).take().value().peer_address() == listener.local_address());
+    CHECK(words_of(std::move(refused).take().error()).contains("Connection refused"));
+  }
+  SUBCASE("a handler") {
+    std::vector<result<tcp_stream>> ended;
+    const auto note = [&](result<tcp_stream> s) { ended.push_back(std::move(s)); };
+    const pending first = connect(loop, listener.local_address(), note);
+    loop.run();
+    const pending second = connect(loop, refusing, note);
+    loop.run();
+    REQUIRE(ended.size() == 2);
+    CHECK(ended[0].value().peer_address() == listener.local_address());
+    CHECK(ended[1].error() == std::errc::connection_refused);
+  }
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop,

@@ -3,27 +3,72 @@
 #include <eddy/net/resolve.h>
 
 #include <atomic>
+#include <chrono>
+#include <fstream>
 #include <optional>
+#include <semaphore>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <netdb.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/run_blocking.h>
 #include <eddy/future/spawn.h>
+#include <eddy/net/detail/loopback_names.h>
 #include <eddy/net/pending.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
 #include "support/name_server.h"
+#include "support/temporary_directory.h"
 
+using namespace std::chrono_literals;
 using eddy::address;
 using eddy::pending;
 using eddy::resolve;
 using eddy::resolve_error;
 using eddy::result;
 using addresses = std::vector<address>;
+
+namespace {
+
+/// A resolver that never answers for the names that begin with "slow", until it goes.
+class slow_server : public name_server {
+public:
+  slow_server() { knows = {"10.0.0.1:0"}; }
+  ~slow_server() override {
+    go_.release(begun);
+    while (ended_ != begun) std::this_thread::yield();
+  }
+
+  int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+    if (!std::string_view(host).starts_with("slow")) {
+      return name_server::look_up(host, hints, found);
+    }
+    ++begun;
+    go_.acquire();
+    ++ended_;
+    return EAI_AGAIN;
+  }
+
+  std::atomic<int> begun = 0;
+
+private:
+  std::atomic<int> ended_ = 0;
+  std::counting_semaphore<> go_{0};
+};
+
+eddy::task<int> one() {
+  const auto job = [] { return 1; };
+  const int n = co_await eddy::run_blocking(job);
+  co_return n;
+}
+
+}  // namespace
 
 ASYNC_TEST("a literal address is itself, and asks nobody") {
   name_server server;
@@ -52,6 +97,71 @@ ASYNC_TEST("a name with several addresses gives all, in order and once each") {
   CHECK(all == addresses{*address::parse("[2001:db8::1]:443"), *address::parse("10.0.0.1:443")});
   CHECK(server.last_name == "host.example");
   CHECK(server.kept == 0);
+}
+
+ASYNC_TEST("localhost is loopback on every machine, whatever the resolver says") {
+  for (const char* const name :
+       {"localhost", "LocalHost", "localhost.", "www.localhost", "a.b.LOCALHOST."}) {
+    INFO(name);
+    name_server server;
+    server.knows = {"[::1]:0", "127.0.0.1:0", "192.0.2.1:0"};
+    const addresses known = co_await resolve(name, 80);
+    CHECK(known == addresses{address::loopback_v6(80), address::loopback_v4(80)});
+    CHECK(server.last_name == "localhost");
+    CHECK((server.last_flags & AI_ADDRCONFIG) == 0);
+
+    const addresses both = {address::loopback_v4(80), address::loopback_v6(80)};
+    server.knows = {"192.0.2.1:0"};
+    const addresses wrong = co_await resolve(name, 80);
+    CHECK(wrong == both);
+    server.answer = EAI_NONAME;
+    const addresses unknown = co_await resolve(name, 80);
+    CHECK(unknown == both);
+  }
+}
+
+ASYNC_TEST("a name of loopback in /etc/hosts is asked for in both families") {
+  name_server server;
+  server.in_hosts = {"here"};
+  server.knows = {"[::1]:0"};
+  const addresses here = co_await resolve("here", 80);
+  CHECK(here == addresses{address::loopback_v6(80)});
+  CHECK(server.last_flags == 0);
+
+  for (const char* const name : {"there", "localhost.example", "notlocalhost", ".localhost"}) {
+    INFO(name);
+    co_await resolve(name, 80);
+    CHECK(server.last_name == name);
+    CHECK(server.last_flags == AI_ADDRCONFIG);
+  }
+}
+
+TEST_CASE("lines of /etc/hosts tell which names are loopback") {
+  using eddy::detail::gives_loopback;
+  CHECK(gives_loopback("127.0.0.1 localhost", "localhost"));
+  CHECK(gives_loopback("127.0.1.1\thost.example\thost\n", "host"));
+  CHECK(gives_loopback("  ::1 \t ip6-localhost ip6-loopback # both\r\n", "IP6-Loopback"));
+  CHECK(!gives_loopback("127.0.0.1 localhost", "local"));
+  CHECK(!gives_loopback("127.0.0.1 localhost", "127.0.0.1"));
+  CHECK(!gives_loopback("192.0.2.1 host", "host"));
+  CHECK(!gives_loopback("127.0.0.1 other # host", "host"));
+  CHECK(!gives_loopback("# 127.0.0.1 host", "host"));
+  CHECK(!gives_loopback("nonsense host", "host"));
+  CHECK(!gives_loopback("127.0.0.1", ""));
+  CHECK(!gives_loopback("", "host"));
+}
+
+TEST_CASE("a hosts file of any length is read, and one that is not there knows no name") {
+  const temporary_directory directory;
+  const std::string path = directory / "hosts";
+  {
+    std::ofstream file(path);
+    for (int i = 0; i < 10'000; ++i) file << "192.0.2.1 a" << i << '\n';
+    file << "::1 " << std::string(100'000, 'x') << " last";
+  }
+  CHECK(eddy::detail::file_gives_loopback(path.c_str(), "last"));
+  CHECK(!eddy::detail::file_gives_loopback(path.c_str(), "a9999"));
+  CHECK(!eddy::detail::file_gives_loopback((path + "2").c_str(), "last"));
 }
 
 ASYNC_TEST("a name that can't be resolved is an error that names it") {
@@ -159,4 +269,33 @@ TEST_CASE_FIXTURE(with_loop, "an exception that leaves such a handler leaves run
                       [](const result<addresses>&) { throw std::runtime_error("mine"); });
   CHECK_THROWS_WITH_AS(loop.run(), "mine", std::runtime_error);
   CHECK(!p.active());
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(with_loop, "look-ups that hang keep neither names nor jobs waiting for ever") {
+    slow_server server;
+    std::vector<eddy::future<addresses>> hung;
+    for (int i = 0; i < 20; ++i) {
+      hung.push_back(eddy::spawn(loop, resolve("slow" + std::to_string(i), 80)));
+    }
+    while (server.begun != 16) loop.run_ready();
+    auto job = eddy::spawn(loop, one());
+    while (!job.ready()) loop.run_once();
+    CHECK(std::move(job).take().value() == 1);
+
+    hung.clear();  // four of them have not begun
+    auto quick = eddy::spawn(loop, resolve("quick", 80));
+    loop.run();
+    CHECK(std::move(quick).take().value().size() == 1);
+    CHECK(server.begun == 16);
+    CHECK(server.asked == 1);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "a look-up is told as what it is") {
+    slow_server server;
+    const auto hung = eddy::spawn(loop, resolve("slow", 80));
+    loop.run_ready();
+    CHECK(loop.dump().contains("the look-up of a name"));
+    while (server.begun == 0) std::this_thread::yield();
+  }
 }

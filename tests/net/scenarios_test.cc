@@ -186,6 +186,34 @@ struct reads_until_the_end : connected {
   }
 };
 
+struct shuts_down_behind_a_write : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto all = join(send(), shut_down(), read());
+    co_await std::move(all);
+  }
+  task<> send() {
+    const std::string much(4'000'000, 'm');
+    co_await ends.near.write(much);
+  }
+  task<> shut_down() {
+    ends.near.shutdown();
+    const auto late = co_await eddy::as_result(ends.near.write(std::string_view("late")));
+    CHECK(!late);
+  }
+  task<> read() {
+    std::vector<char> large(1'000'000);
+    for (;;) {
+      const std::size_t n = co_await ends.far.read(std::span(large));
+      if (n == 0) break;
+      got += n;
+    }
+  }
+  std::string check(bool whole) const { return !whole || got == 4'000'000 ? "" : "bytes are lost"; }
+  std::size_t got = 0;
+};
+
 struct echoes : connected {
   using connected::connected;
   task<> work() {
@@ -207,6 +235,22 @@ struct echoes : connected {
       if (some.empty()) break;
       co_await ends.far.write(some);
     }
+  }
+};
+
+struct stops_hearing : connected {
+  using connected::connected;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(read_all(ends.near), stop());
+    const auto [all, nothing] = co_await std::move(both);
+    CHECK(all == "early");
+  }
+  task<> stop() {
+    co_await ends.far.write(std::string_view("early"));
+    co_await sleep(1s);
+    ends.near.shutdown_read();
+    co_await ends.far.write(std::string_view("late"));
   }
 };
 
@@ -342,7 +386,9 @@ SCENARIO_OBJECT_TEST(writes_much, "write: more than the kernel takes at once")
 SCENARIO_OBJECT_TEST(writes_without_room, "write: with a time limit and nobody who reads")
 SCENARIO_OBJECT_TEST(waits_for_room, "wait_writable: room that comes later")
 SCENARIO_OBJECT_TEST(reads_until_the_end, "shutdown: what was written comes before the end")
+SCENARIO_OBJECT_TEST(shuts_down_behind_a_write, "shutdown: while a write waits")
 SCENARIO_OBJECT_TEST(echoes, "read and write: two rounds of ping")
+SCENARIO_OBJECT_TEST(stops_hearing, "shutdown_read: the reader comes to the end")
 SCENARIO_OBJECT_TEST(stops_reading, "stop_reading: the reader goes on")
 SCENARIO_OBJECT_TEST(reads_both_ways, "read: both ends at once")
 SCENARIO_OBJECT_TEST(reads_in_time, "read: too late, and then in time")

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -407,6 +408,51 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a thousand connections one after the other
   }
   CHECK(tcp_stream::count() == 0);
   CHECK(eddy::frame_count() == 1);
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(tidy, "a loop that another thread ran may go on, or end, on this one") {
+    eddy::event_loop loop;
+    std::optional<tcp_listener> listener(std::in_place, loop, here);
+    tcp_stream client(loop, plain_connection(listener->local_address()));
+    tcp_stream other(loop, plain_connection(listener->local_address()));
+    bool accepted = false;
+    listener->accept([&](const result<tcp_stream>& s) { accepted = s.has_value(); });
+    std::thread([&] {
+      failing_system system;
+      system.fail(call::accept, EMFILE, 1, true);
+      loop.run_ready();
+    }).join();
+    CHECK(loop.count().timers == 1);  // it holds
+
+    SUBCASE("the listener is destroyed, and then a stream is closed") {
+      listener.reset();
+      other.close();
+      loop.run_ready();
+      CHECK(!accepted);
+    }
+    SUBCASE("a stream is closed, and the listener goes on") {
+      other.close();
+      loop.run_ready();
+      CHECK(accepted);
+    }
+    CHECK(loop.count().timers == 0);
+  }
+
+  TEST_CASE_FIXTURE(tidy, "streams and listeners are counted though they go on another thread") {
+    eddy::event_loop loop;
+    std::optional<tcp_listener> listener(std::in_place, loop, here);
+    std::optional<tcp_stream> client(std::in_place, loop,
+                                     plain_connection(listener->local_address()));
+    std::thread([&] {
+      CHECK(tcp_listener::count() == 1);
+      CHECK(tcp_stream::count() == 1);
+      client.reset();
+      listener.reset();
+    }).join();
+    CHECK(tcp_listener::count() == 0);
+    CHECK(tcp_stream::count() == 0);
+  }
 }
 
 TEST_CASE("wrong use of a listener stops the program with a sentence") {

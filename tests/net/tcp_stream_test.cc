@@ -281,19 +281,6 @@ ASYNC_TEST("one side can end while the other goes on") {
   CHECK(late.error() == std::errc::broken_pipe);
 }
 
-ASYNC_TEST("who reads comes to an end when reading is shut down") {
-  stream_pair pair(loop);
-  send(pair.far, "last words");
-  auto reading = eddy::spawn(loop, read_to_end(pair.near));
-  co_await eddy::sleep(1ms);
-  CHECK(!reading.ready());
-  pair.near.shutdown_read();
-  const std::string words = co_await std::move(reading);
-  CHECK(words == "last words");
-  co_await pair.near.write("bye");
-  CHECK(take(pair.far) == "bye");
-}
-
 ASYNC_TEST("a reset is an error that names the peer") {
   stream_pair pair(loop);
   const std::string name = pair.near.peer_address().to_string();
@@ -400,7 +387,7 @@ TEST_CASE_FIXTURE(with_loop, "both ends know their addresses") {
   CHECK(pair.near.peer_address().is_loopback());
 }
 
-TEST_CASE_FIXTURE(with_loop, "the streams of a thread are counted") {
+TEST_CASE_FIXTURE(with_loop, "the streams of the process are counted") {
   CHECK(tcp_stream::count() == 0);
   {
     stream_pair pair(loop);

@@ -25,6 +25,9 @@ enum class call {
   local_name,
   peer_name,
   set_non_blocking,
+  unread,
+  receive_message,
+  kinds,  // how many there are
 };
 
 /// The kernel, on a bad day: it counts calls, fails those it is told to, and
@@ -106,6 +109,12 @@ public:
   int set_non_blocking(int descriptor) override {
     return fails(call::set_non_blocking) ? -1 : system::set_non_blocking(descriptor);
   }
+  ssize_t receive_message(int descriptor, msghdr* message, int flags) override {
+    return fails(call::receive_message) ? -1 : system::receive_message(descriptor, message, flags);
+  }
+  int unread(int descriptor, int* bytes) override {
+    return fails(call::unread) ? -1 : system::unread(descriptor, bytes);
+  }
 
 private:
   static constexpr std::size_t no_limit = static_cast<std::size_t>(-1);
@@ -132,7 +141,7 @@ private:
     return true;
   }
 
-  std::array<plan, 15> plans_{};
+  std::array<plan, static_cast<std::size_t>(call::kinds)> plans_{};
   std::size_t total_ = 0;
   int any_error_ = 0;
   std::size_t any_at_ = 0;

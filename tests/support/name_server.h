@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <string>
@@ -24,16 +25,23 @@ public:
   std::atomic<int> asked = 0;
   std::atomic<int> kept = 0;  // answers that were not given back
   std::string last_name;
+  int last_flags = 0;
+  std::vector<std::string> in_hosts;  // names of loopback
 
   /// No worker thread uses this any more.
   void wait_for_workers() const {
     while (busy_ != 0 || kept != 0) std::this_thread::yield();
   }
 
-  int look_up(const char* host, const addrinfo*, addrinfo** found) override {
+  bool is_loopback_name(const char* host) override {
+    return std::ranges::find(in_hosts, host) != in_hosts.end();
+  }
+
+  int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
     ++busy_;
     ++asked;
     last_name = host;
+    last_flags = hints->ai_flags;
     const int error = answer;
     if (error == 0) {
       *found = nullptr;

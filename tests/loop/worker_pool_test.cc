@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/loop/detail/worker_pool.h, and the masks of eddy/loop/detail/signal_mask.h
+#include <eddy/loop/detail/worker_pool.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "support/counted.h"
+#include "support/forked.h"
+
+using namespace std::chrono_literals;
+using eddy::detail::signal_mask;
+using eddy::detail::worker_pool;
+
+namespace {
+
+struct job final : worker_pool::job {
+  explicit job(std::function<void()> w, signal_mask mask = signal_mask::current())
+      : worker_pool::job(mask), work(std::move(w)) {}
+  void run() noexcept override { work(); }
+  std::function<void()> work;
+};
+
+/// Work that hangs until it is let go.
+struct hanging {
+  std::shared_ptr<job> work = std::make_shared<job>([this] {
+    begun.release();
+    go.acquire();
+  });
+  std::binary_semaphore begun{0};
+  std::binary_semaphore go{0};
+};
+
+/// Waits until other threads have come so far.
+template <class Condition>
+void until(Condition condition) {
+  while (!condition()) std::this_thread::yield();
+}
+
+/// Time that idle threads see only when the test moves it.
+class held_time : public worker_pool::clock {
+public:
+  eddy::time_point now() override { return now_.load(); }
+
+  void wait_until(std::condition_variable& arrived, std::unique_lock<std::mutex>& lock,
+                  eddy::time_point) override {
+    mutex_ = lock.mutex();
+    arrived_ = &arrived;
+    ++waits_;
+    arrived.wait(lock);
+  }
+
+  /// How often a thread has begun to wait.
+  [[nodiscard]] int waits() const { return waits_; }
+
+  /// Moves the time under the thread that waits, which looks at it.
+  void advance(eddy::duration by) {
+    const std::lock_guard lock(*mutex_);
+    now_ = now_.load() + by;
+    arrived_->notify_all();
+  }
+
+private:
+  std::atomic<eddy::time_point> now_{eddy::time_point(1h)};
+  std::atomic<int> waits_{0};
+  std::mutex* mutex_ = nullptr;
+  std::condition_variable* arrived_ = nullptr;
+};
+
+/// Which signals a thread of this process blocks, as the kernel has it.
+std::uint64_t blocked_by(::pid_t thread) {
+  std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("SigBlk:")) return std::stoull(line.substr(7), nullptr, 16);
+  }
+  return 0;
+}
+
+bool has(std::uint64_t mask, int number) { return (mask >> (number - 1) & 1) != 0; }
+
+}  // namespace
+
+TEST_SUITE("threads") {
+  TEST_CASE("no more jobs run than may run at once, and each does") {
+    std::atomic<int> now{0};
+    std::atomic<int> most{0};
+    std::atomic<int> done{0};
+    worker_pool pool({.at_once = 3, .threads = 10, .idle = 1s});
+    for (int i = 0; i < 100; ++i) {
+      pool.put(std::make_shared<job>([&] {
+        const int n = ++now;
+        for (int m = most; m < n && !most.compare_exchange_weak(m, n);) {
+        }
+        std::this_thread::yield();
+        --now;
+        ++done;
+      }));
+    }
+    until([&] { return done == 100; });
+    CHECK(most <= 3);
+    CHECK(pool.threads() <= 3);
+  }
+
+  TEST_CASE("a thread that is idle takes the next job") {
+    worker_pool pool({.at_once = 3, .threads = 3, .idle = 1h});
+    for (int i = 0; i < 10; ++i) {
+      std::binary_semaphore ended(0);
+      pool.put(std::make_shared<job>([&] { ended.release(); }));
+      ended.acquire();
+      until([&] { return pool.idle() == 1; });
+    }
+    CHECK(pool.threads() == 1);
+  }
+
+  TEST_CASE("jobs that hang and are given up make way for others, while there are threads") {
+    worker_pool pool({.at_once = 2, .threads = 4, .idle = 1s});
+    std::vector<hanging> hung(4);
+    std::atomic<bool> ran{false};
+    for (hanging& h : hung) pool.put(h.work);
+    hung[0].begun.acquire();
+    hung[1].begun.acquire();
+    CHECK(pool.threads() == 2);
+
+    CHECK(!pool.give_up(*hung[0].work));
+    hung[2].begun.acquire();
+    CHECK(!pool.give_up(*hung[1].work));
+    hung[3].begun.acquire();
+    CHECK(pool.threads() == 4);
+
+    // There are no more threads: the next waits until any has come back.
+    CHECK(!pool.give_up(*hung[2].work));
+    CHECK(!pool.give_up(*hung[3].work));
+    pool.put(std::make_shared<job>([&] { ran = true; }));
+    CHECK(pool.threads() == 4);
+    CHECK(!ran);
+    hung[1].go.release();
+    until([&] { return ran.load(); });
+    for (const int i : {0, 2, 3}) hung[static_cast<std::size_t>(i)].go.release();
+  }
+
+  TEST_CASE("threads that come back from jobs that were given up don't count twice") {
+    worker_pool pool({.at_once = 1, .threads = 4, .idle = 1h});
+    std::vector<hanging> hung(3);
+    for (hanging& h : hung) {
+      pool.put(h.work);
+      h.begun.acquire();
+      pool.give_up(*h.work);
+    }
+    for (hanging& h : hung) h.go.release();
+    until([&] { return pool.idle() == 3; });
+
+    hanging one;
+    hanging two;
+    pool.put(one.work);
+    pool.put(two.work);
+    one.begun.acquire();
+    CHECK(!two.begun.try_acquire());
+    one.go.release();
+    two.begun.acquire();
+    two.go.release();
+  }
+
+  TEST_CASE("a job that has not begun is dropped when it is given up") {
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1s});
+    hanging first;
+    int alive = 0;
+    pool.put(first.work);
+    first.begun.acquire();
+    auto second = std::make_shared<job>([c = counted(alive)] { FAIL("it was given up"); });
+    pool.put(second);
+    CHECK(pool.give_up(*second));
+    CHECK(second.use_count() == 1);
+    second.reset();
+    CHECK(alive == 0);
+    first.go.release();
+  }
+
+  TEST_CASE("a job that has ended can't be given up") {
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1s});
+    auto work = std::make_shared<job>([] {});
+    pool.put(work);
+    until([&] { return work.use_count() == 1; });
+    CHECK(!pool.give_up(*work));
+    std::binary_semaphore ended(0);
+    pool.put(std::make_shared<job>([&] { ended.release(); }));
+    ended.acquire();
+  }
+
+  TEST_CASE("a thread ends when it had no job for as long as it may, and not before") {
+    held_time time;
+    worker_pool pool({.at_once = 2, .threads = 2, .idle = 10s}, time);
+    const auto run_a_job = [&] {
+      const int before = time.waits();
+      pool.put(std::make_shared<job>([] {}));
+      until([&] { return time.waits() > before && pool.idle() == 1; });
+    };
+    const auto let_pass = [&](eddy::duration by) {
+      const int before = time.waits();
+      time.advance(by);
+      until([&] { return time.waits() > before || pool.threads() == 0; });
+      return pool.threads();
+    };
+    run_a_job();
+    CHECK(let_pass(10s - 1ns) == 1);
+    run_a_job();  // a new beginning
+    CHECK(let_pass(10s - 1ns) == 1);
+    CHECK(let_pass(1ns) == 0);
+
+    run_a_job();  // on a new thread
+    CHECK(pool.threads() == 1);
+    CHECK(let_pass(10s) == 0);
+  }
+
+  TEST_CASE("a thread without a job blocks what is sent to the process, and no fault") {
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
+    std::atomic<::pid_t> thread{0};
+    pool.put(std::make_shared<job>([&] { thread = ::gettid(); }));
+    until([&] { return thread != 0 && pool.idle() == 1; });
+    const std::uint64_t idle = blocked_by(thread);
+    for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCHLD,
+                             SIGWINCH, SIGIO, SIGRTMIN, SIGRTMAX}) {
+      INFO(number);
+      CHECK(has(idle, number));
+    }
+    for (const int number :
+         {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF, SIGPIPE, SIGXFSZ}) {
+      INFO(number);
+      CHECK(!has(idle, number));
+    }
+  }
+
+  TEST_CASE("a job runs with its own mask, and leaves nothing of it") {
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
+    const signal_mask before = signal_mask::current();
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
+    const signal_mask mine = signal_mask::current();
+    CHECK(!(mine == before));
+    std::atomic<bool> same{false};
+    std::atomic<::pid_t> thread{0};
+    pool.put(std::make_shared<job>(
+        [&] {
+          same = signal_mask::current() == mine;
+          thread = ::gettid();
+          sigset_t all;
+          sigfillset(&all);
+          ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+        },
+        mine));
+    CHECK(signal_mask::current() == mine);  // putting it changes nothing here
+    before.install();
+    CHECK(signal_mask::current() == before);
+    until([&] { return thread != 0 && pool.idle() == 1; });
+    CHECK(same);
+    CHECK(!has(blocked_by(thread), SIGSEGV));
+    CHECK(has(blocked_by(thread), SIGTERM));
+  }
+}

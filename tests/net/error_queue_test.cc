@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Sockets with something in their error queue, which the kernel reports as ready again and again.
+#include <array>
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <doctest/doctest.h>
+#include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/spawn.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "support/async_test.h"
+#include "support/failing_system.h"
+#include "support/stream_pair.h"
+
+using namespace std::chrono_literals;
+using eddy::result;
+using eddy::tcp_stream;
+
+namespace {
+
+/// Has the kernel put a time stamp into the error queue for each thing that is sent.
+void ask_for_stamps(tcp_stream& of) {
+  const int wanted = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+                     SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
+  REQUIRE(::setsockopt(of.descriptor(), SOL_SOCKET, SO_TIMESTAMPING, &wanted, sizeof wanted) == 0);
+}
+
+bool has_error(const tcp_stream& of, int patience) {
+  pollfd about{.fd = of.descriptor(), .events = 0, .revents = 0};
+  return ::poll(&about, 1, patience) == 1 && (about.revents & POLLERR) != 0;
+}
+
+/// Sends from `from`, which puts something into its error queue, to `to`.
+void send_with_stamp(tcp_stream& from, tcp_stream& to) {
+  send(from, "x");
+  REQUIRE(has_error(from, 10'000));
+  pollfd about{.fd = to.descriptor(), .events = POLLIN, .revents = 0};
+  ::poll(&about, 1, 10'000);
+  CHECK(take(to) == "x");
+}
+
+/// Reads the whole error queue, as a program may; how much was in it.
+int read_error_queue(const tcp_stream& of) {
+  int count = 0;
+  std::array<char, 512> control;
+  for (;; ++count) {
+    msghdr message{};
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    if (::recvmsg(of.descriptor(), &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return count;
+  }
+}
+
+/// Runs the loop until it would sleep; whether that was soon.
+bool sleeps_soon(eddy::event_loop& loop) {
+  int turns = 0;
+  while (turns < 20 && loop.run_ready()) ++turns;
+  return turns < 20;
+}
+
+eddy::task<std::string> read_some(tcp_stream& from) {
+  std::array<char, 64> buffer;
+  const std::size_t n = co_await from.read(buffer);
+  co_return std::string(buffer.data(), n);
+}
+
+eddy::task<std::error_code> read_error(tcp_stream& from) {
+  std::array<char, 64> buffer;
+  const auto r = co_await eddy::as_result(from.read(buffer));
+  co_return r ? std::error_code() : r.error();
+}
+
+eddy::task<std::string> wait_and_try(tcp_stream& from) {
+  std::array<char, 64> buffer;
+  for (;;) {
+    co_await from.wait_readable();
+    const auto n = from.try_read(buffer);
+    if (n) co_return std::string(buffer.data(), n->value());
+  }
+}
+
+eddy::task<> write_all(tcp_stream& to, std::string_view text) { co_await to.write(text); }
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_loop, "a reader sleeps though something is in the error queue") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  send_with_stamp(pair.near, pair.far);
+
+  SUBCASE("a coroutine") {
+    auto reading = eddy::spawn(loop, read_some(pair.near));
+    CHECK(sleeps_soon(loop));
+    send_with_stamp(pair.near, pair.far);
+    CHECK(sleeps_soon(loop));
+    CHECK(!reading.ready());
+    send(pair.far, "data");
+    loop.run();
+    CHECK(std::move(reading).take().value() == "data");
+  }
+  SUBCASE("a handler") {
+    std::array<char, 64> buffer;
+    std::size_t size = 0;
+    pair.near.read(buffer, [&](result<std::size_t> n) { size = n.value(); });
+    CHECK(sleeps_soon(loop));
+    CHECK(size == 0);
+    send(pair.far, "data");
+    loop.run();
+    CHECK(size == 4);
+  }
+  SUBCASE("that waits without a buffer, and then tries") {
+    auto reading = eddy::spawn(loop, wait_and_try(pair.near));
+    CHECK(sleeps_soon(loop));
+    send_with_stamp(pair.near, pair.far);
+    CHECK(sleeps_soon(loop));
+    CHECK(!reading.ready());
+    send(pair.far, "data");
+    loop.run();
+    CHECK(std::move(reading).take().value() == "data");
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a writer without room sleeps though something is in the error queue") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  send_with_stamp(pair.near, pair.far);
+  const std::string much(8'000'000, 'm');
+  auto writing = eddy::spawn(loop, write_all(pair.near, much));
+  CHECK(sleeps_soon(loop));
+  CHECK(!writing.ready());
+  std::size_t size = 0;
+  while (size < much.size()) {
+    size += take(pair.far).size();
+    loop.run_ready();
+  }
+  loop.run();
+  CHECK(writing.ready());
+}
+
+TEST_CASE_FIXTURE(with_loop, "a zero-copy send lets readers sleep") {
+  stream_pair pair(loop);
+  const int on = 1;
+  constexpr int zero_copy = 0x4000000;  // MSG_ZEROCOPY
+  REQUIRE(::setsockopt(pair.near.descriptor(), SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on) == 0);
+  auto reading = eddy::spawn(loop, read_some(pair.near));
+  REQUIRE(::send(pair.near.descriptor(), "hello", 5, zero_copy) == 5);
+  REQUIRE(has_error(pair.near, 10'000));
+  CHECK(sleeps_soon(loop));
+  send(pair.far, "data");
+  loop.run();
+  CHECK(std::move(reading).take().value() == "data");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a reset is told though something is, or was, in the error queue") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  send_with_stamp(pair.near, pair.far);
+  auto reading = eddy::spawn(loop, read_error(pair.near));
+  SUBCASE("while the reader sleeps") { CHECK(sleeps_soon(loop)); }
+  SUBCASE("before the loop has seen either") {}
+  SUBCASE("between the reader's two looks") { loop.run_once(); }
+  pair.far.set_linger(0s);
+  pair.far.close();
+  loop.run();
+  CHECK(std::move(reading).take().value() == std::errc::connection_reset);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets all of it") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  eddy::readiness own(loop, pair.near.descriptor());
+  own.background(true);
+  int stamps = 0;
+  std::function<void()> more = [&] {
+    own.wait_readable([&](std::error_code) {
+      stamps += read_error_queue(pair.near);
+      more();
+    });
+  };
+  more();
+
+  constexpr int count = 100;
+  std::optional<eddy::future<std::string>> reading;
+  SUBCASE("beside a reader that waits") { reading = eddy::spawn(loop, read_some(pair.near)); }
+  SUBCASE("beside a reader that waits and tries") {
+    reading = eddy::spawn(loop, wait_and_try(pair.near));
+  }
+  for (int i = 0; i < count; ++i) {
+    send_with_stamp(pair.near, pair.far);
+    CHECK(sleeps_soon(loop));
+  }
+  CHECK(stamps == count);
+  CHECK(!reading->ready());
+  own.stop();
+  send(pair.far, "data");
+  loop.run();
+  CHECK(std::move(*reading).take().value() == "data");
+}
+
+TEST_CASE_FIXTURE(with_loop, "of an error queue that nobody reads nothing is kept") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  for (int i = 0; i < 200; ++i) send_with_stamp(pair.near, pair.far);
+  auto reading = eddy::spawn(loop, read_some(pair.near));
+  CHECK(sleeps_soon(loop));
+  CHECK(!has_error(pair.near, 0));
+  CHECK(read_error_queue(pair.near) == 0);
+  send(pair.far, "data");
+  loop.run();
+  CHECK(reading.ready());
+}
+
+TEST_CASE_FIXTURE(with_loop, "without a reader the error queue is left alone") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  send_with_stamp(pair.near, pair.far);
+  std::array<char, 64> buffer;
+  for (int i = 0; i < 3; ++i) CHECK(!pair.near.try_read(buffer));
+  auto done = eddy::spawn(loop, write_all(pair.near, "y"));
+  loop.run();
+  CHECK(read_error_queue(pair.near) >= 1);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a reader that was woken in vain loses nothing") {
+  stream_pair pair(loop);
+  auto reading = eddy::spawn(loop, read_some(pair.near));
+  loop.run_ready();
+  send(pair.far, "data");
+  failing_system system;
+  SUBCASE("once") { system.fail(call::read, EAGAIN); }
+  SUBCASE("again and again") {
+    system.fail(call::read, EAGAIN, 1, true);
+    for (int i = 0; i < 5; ++i) loop.run_ready();
+    CHECK(!reading.ready());
+    system.stop_failing(call::read);
+  }
+  loop.run();
+  CHECK(std::move(reading).take().value() == "data");
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a listener whose connection another process took looks for no errors") {
+  eddy::tcp_listener listener(loop, eddy::address::loopback_v4(0));
+  listener.accept([](const result<tcp_stream>&) {});
+  loop.run_ready();
+  const tcp_stream client(loop, plain_connection(listener.local_address()));
+  failing_system system;
+  system.fail(call::accept, EAGAIN, 1, true);
+  for (int i = 0; i < 5; ++i) loop.run_once();
+  CHECK(system.count(call::receive_message) == 0);
+  listener.stop_accepting();
+}
