@@ -86,7 +86,7 @@ private:
 
 /// One of several errors that were raised.
 struct event_loop::raised::one {
-  explicit one(std::exception_ptr&& e) noexcept : error(std::move(e)) {}
+  explicit one(const std::exception_ptr& e) noexcept : error(e) {}
   std::exception_ptr error;
   one* next = nullptr;
 };

@@ -118,7 +118,7 @@ std::shared_ptr<worker_pool::job> worker_pool::take_first() noexcept {
 }
 
 bool worker_pool::wait_for_job(std::unique_lock<std::mutex>& lock) {
-  const time_point until = later(clock_.now(), most_.idle);
+  const time_point until = detail::plus(clock_.now(), most_.idle);
   while (!ending_ && !may_begin() && clock_.now() < until) {
     clock_.wait_until(arrived_, lock, until);
   }
