@@ -94,7 +94,8 @@ bool only_that_connection(int error) noexcept {
 }  // namespace
 
 std::optional<int> detail::accept_call::attempt_without_hold(open_socket& socket) {
-  listening_socket::connection& next = static_cast<listening_socket&>(socket).accepted();
+  auto& listener = static_cast<listening_socket&>(socket);
+  listening_socket::connection& next = listener.accepted();
   if (next.descriptor < 0) {
     sockaddr_storage storage;
     socklen_t size = sizeof storage;
@@ -102,12 +103,19 @@ std::optional<int> detail::accept_call::attempt_without_hold(open_socket& socket
     const int descriptor =
         os().accept(socket.descriptor(), peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0) {
+      const int error = errno;
       socket.set_exhausted(which, true);
+      if (error == EAGAIN) {
+        listener.none_waits();
+        return std::nullopt;
+      }
       // After a connection that failed, the loop tells whether there is another.
-      if (errno == EAGAIN || only_that_connection(errno)) return std::nullopt;
-      return errno;
+      if (!only_that_connection(error)) return error;
+      listener.connection_failed();
+      return std::nullopt;
     }
     socket.set_exhausted(which, false);
+    listener.connection_came(descriptor);
     next = {descriptor, address::from(peer, size)};
   }
   try {
@@ -122,6 +130,9 @@ std::optional<int> detail::accept_call::attempt_without_hold(open_socket& socket
 
 std::optional<int> detail::accept_call::attempt(open_socket& socket) {
   auto& listener = static_cast<listening_socket&>(socket);
+  if (listener.accepted().descriptor < 0 && !listener.may_accept() && listener.hold()) {
+    return std::nullopt;
+  }
   const std::optional<int> outcome = attempt_without_hold(socket);
   const bool kernels = listener.accepted().descriptor < 0;
   if (outcome && kernels && system_is_short(*outcome) && listener.hold()) return std::nullopt;

@@ -17,11 +17,19 @@ namespace eddy {
 
 /// Takes the connections that others make to an address.
 ///
-/// A connection that failed before it was accepted is passed over. When the
-/// system has no descriptor or no memory free, the listener holds: the connections
-/// stay in the kernel's queue, and accepting goes on as soon as a stream of this
-/// loop is closed, or a little later than anything else frees a descriptor. When
-/// the program has no memory for a connection, that is an error,
+/// A connection that failed before it was accepted is passed over. After 32 of
+/// them in a row the listener pauses for 50 ms, because some errors, such as that
+/// of a firewall, come again and again.
+///
+/// When the system has no descriptor or no memory free, the listener holds: the
+/// connections stay in the kernel's queue, and accepting goes on as soon as a
+/// stream of this loop is closed, or at most 50 ms after anything else has freed a
+/// descriptor. It also holds when few descriptors are left, so that the program can
+/// still open files, resolve names and start programs: a sixteenth of
+/// RLIMIT_NOFILE, but at least 4 and at most 16. The limit is asked for each
+/// connection. While no stream is open at all, the listener takes one even then.
+///
+/// When the program has no memory for a connection, that is an error,
 /// `not_enough_memory`, and the next accept gets the connection.
 ///
 /// Lifetime: the loop outlives it. It may be moved while an accept waits.
@@ -64,8 +72,8 @@ public:
     return {socket(), detail::accept_call()};
   }
   void accept(handler<void(result<tcp_stream>)> on_accepted);
-  /// Empty if there is none. It does not hold: `too_many_files_open` and the
-  /// like are told.
+  /// Empty if there is none. It does not hold: it takes the last descriptors, too,
+  /// and `too_many_files_open` and the like are told.
   [[nodiscard]] std::optional<result<tcp_stream>> try_accept();
 
   /// Ends the accept that waits, as `close` does.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/listening_socket.h>
 
+#include <atomic>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -26,7 +28,47 @@ open_socket* listening_socket::make(event_loop& loop, int descriptor, const addr
   }
 }
 
+namespace {
+
+// How many streams were open when a connection took the last descriptor before the
+// reserve. With fewer of them there is no need to ask. It is the process's, like the
+// descriptors.
+constinit std::atomic<std::size_t> streams_at_reserve{SIZE_MAX};
+
+}  // namespace
+
+void listening_socket::connection_came(int descriptor) noexcept {
+  failures_ = 0;
+  const std::size_t limit = os().descriptor_limit();
+  if (static_cast<std::size_t>(descriptor) + 1 + reserve(limit) >= limit) note_shortage();
+}
+
+void listening_socket::note_shortage() noexcept {
+  const std::size_t open = open_streams();
+  if (open < streams_at_reserve.load()) streams_at_reserve.store(open);
+}
+
+bool listening_socket::may_accept() const noexcept {
+  const std::size_t open = open_streams();
+  if (open == 0 || open < streams_at_reserve.load()) return true;
+  const std::size_t limit = os().descriptor_limit();
+  const int next = os().next_descriptor(descriptor());
+  if (next < 0 || static_cast<std::size_t>(next) + reserve(limit) >= limit) return false;
+  streams_at_reserve.store(open + 1);
+  return true;
+}
+
+void listening_socket::connection_failed() noexcept {
+  if (++failures_ < most_failures) return;
+  failures_ = 0;
+  try {
+    timer_.set(loop().after(pause));
+  } catch (const std::bad_alloc&) {  // then it goes on
+  }
+}
+
 bool listening_socket::hold() noexcept {
+  note_shortage();
   try {
     timer_.set(loop().after(pause));
   } catch (const std::bad_alloc&) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 
 #include <eddy/loop/detail/link.h>
 #include <eddy/loop/timer_node.h>
@@ -12,12 +14,21 @@ namespace eddy::detail {
 
 class loop_sockets;
 
-/// A listener's socket, which can hold: while no descriptor is free, the kernel
-/// goes on to report connections that can't be accepted.
+/// A listener's socket, which can hold: while connections wait that can't be
+/// accepted, the kernel goes on to report them.
 class listening_socket final : public open_socket {
 public:
   /// How long it holds if no socket of eddy's is closed meanwhile.
   static constexpr std::chrono::milliseconds pause{50};
+
+  /// How many connections in a row may fail until it holds for a while. Fewer
+  /// would let a client that resets its connections delay those of others.
+  static constexpr int most_failures = 32;
+
+  /// How many of `limit` descriptors are left to the rest of the program.
+  static constexpr std::size_t reserve(std::size_t limit) noexcept {
+    return std::clamp<std::size_t>(limit / 16, 4, 16);
+  }
 
   /// As `open_socket::make`.
   [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& name);
@@ -26,6 +37,16 @@ public:
   /// soon as a socket of this loop is closed; until then nothing is watched.
   /// False if memory is short.
   [[nodiscard]] bool hold() noexcept;
+  /// Notes that a connection has failed. After too many in a row it holds, and no
+  /// socket that is closed ends that.
+  void connection_failed() noexcept;
+  /// Notes that a connection has come, with this descriptor.
+  void connection_came(int descriptor) noexcept;
+  /// Notes that no connection waits.
+  void none_waits() noexcept { failures_ = 0; }
+  /// Whether the next connection would leave the reserve whole. While no stream is
+  /// open, one is worth more than the reserve.
+  [[nodiscard]] bool may_accept() const noexcept;
   [[nodiscard]] bool holds() const noexcept { return timer_.pending(); }
   void end_hold() noexcept;
 
@@ -59,11 +80,13 @@ private:
   ~listening_socket() { end_hold(); }
 
   void try_again() noexcept;
+  static void note_shortage() noexcept;
 
   loop_sockets& shared_;
   timer timer_;
   place place_;  // among those that hold
   connection accepted_;
+  int failures_ = 0;  // in a row
 };
 
 }  // namespace eddy::detail

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/system.h>
 
+#include <cstdint>
 #include <utility>
 
 #include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <eddy/net/detail/loopback_names.h>
@@ -79,6 +81,17 @@ int system::set_non_blocking(int descriptor) {
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
   return ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+}
+
+std::size_t system::descriptor_limit() {
+  struct rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : SIZE_MAX;
+}
+
+int system::next_descriptor(int descriptor) {
+  const int number = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (number >= 0) ::close(number);
+  return number;
 }
 
 unsigned system::interface_index(const char* name) { return ::if_nametoindex(name); }

@@ -43,6 +43,12 @@ public:
   /// Sets O_NONBLOCK and FD_CLOEXEC.
   virtual int set_non_blocking(int descriptor);
 
+  /// How many descriptors the process may have: RLIMIT_NOFILE.
+  virtual std::size_t descriptor_limit();
+  /// The number that the next descriptor would get, the least that is free; negative if none is.
+  /// It is asked by a copy of `descriptor`.
+  virtual int next_descriptor(int descriptor);
+
   virtual unsigned interface_index(const char* name);
   virtual char* interface_name(unsigned index, char* name);
 

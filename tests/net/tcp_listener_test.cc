@@ -64,25 +64,33 @@ private:
   int number_;
 };
 
-/// Lets this process open no more descriptors than it has now.
-class no_descriptor_free {
+/// Lets this process open so many more descriptors than it has now.
+class few_descriptors_free {
 public:
-  no_descriptor_free() {
+  explicit few_descriptors_free(rlim_t count) {
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const int next = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
     ::close(next);
     // Below this one all are in use.
-    const rlimit now{.rlim_cur = static_cast<rlim_t>(next), .rlim_max = before_.rlim_max};
+    const rlimit now{.rlim_cur = static_cast<rlim_t>(next) + count, .rlim_max = before_.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &now);
   }
-  no_descriptor_free(const no_descriptor_free&) = delete;
-  no_descriptor_free& operator=(const no_descriptor_free&) = delete;
-  ~no_descriptor_free() { end(); }
+  few_descriptors_free(const few_descriptors_free&) = delete;
+  few_descriptors_free& operator=(const few_descriptors_free&) = delete;
+  ~few_descriptors_free() { end(); }
   void end() { ::setrlimit(RLIMIT_NOFILE, &before_); }
 
 private:
   rlimit before_{};
 };
+
+eddy::task<> accept_all(tcp_listener& listener, std::vector<tcp_stream>& accepted) {
+  for (;;) {
+    auto s = co_await eddy::as_result(listener.accept());
+    if (!s) co_return;
+    accepted.push_back(std::move(*s));
+  }
+}
 
 }  // namespace
 
@@ -208,9 +216,10 @@ TEST_CASE_FIXTURE(with_loop,
     const tcp_stream client(loop, plain_connection(listener.local_address()));
     tcp_stream spare(loop, plain_connection(listener.local_address()));
     const tcp_stream other_end = next_of(listener);
-    descriptor file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    std::vector<descriptor> files;
+    for (int i = 0; i < 5; ++i) files.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     failing_system system;
-    no_descriptor_free limit;
+    few_descriptors_free limit(0);
 
     std::optional<eddy::future<tcp_stream>> awaiting;
     tcp_stream by_handler;
@@ -228,14 +237,18 @@ TEST_CASE_FIXTURE(with_loop,
     for (; t.active(); ++turns) loop.run_once();
     CHECK(!accepted());
     CHECK(turns < 15);
-    CHECK(system.count(call::accept) >= 3);
     CHECK(system.count(call::accept) < 8);
+
+    // Four are not for connections.
+    while (files.size() > 1) files.pop_back();
+    for (t.start(60ms, [] {}); t.active();) loop.run_once();
+    CHECK(!accepted());
 
     if (stream_closes) {
       spare.close();
       loop.run_ready();
     } else {
-      file.close();
+      files.clear();
       while (!accepted()) loop.run_once();
     }
     CHECK(accepted());
@@ -247,6 +260,141 @@ TEST_CASE_FIXTURE(with_loop,
   SUBCASE("await, and the program closes something else") { hold(true, false); }
   SUBCASE("a handler, and a stream is closed") { hold(false, true); }
   SUBCASE("a handler, and the program closes something else") { hold(false, false); }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "errors of accept that come again and again are tried rarely") {
+  tcp_listener listener(loop, here);
+  const descriptor client(plain_connection(listener.local_address()));
+  tcp_stream other(loop, plain_connection(listener.local_address()));
+  failing_system system;
+  for (const int error : {EPERM, ECONNABORTED, ENETDOWN, EPROTO, EHOSTUNREACH}) {
+    INFO(error);
+    std::optional<eddy::future<tcp_stream>> awaiting;
+    bool by_handler = false;
+    SUBCASE("await") { awaiting = eddy::spawn(loop, accept_one(listener)); }
+    SUBCASE("a handler") {
+      listener.accept([&](const result<tcp_stream>& s) { by_handler = s.has_value(); });
+    }
+    system.fail(call::accept, error, 1, true);
+    const std::size_t before = system.count(call::accept);
+    constexpr std::size_t most = 32;
+    for (std::size_t i = 0; i < 3 * most; ++i) loop.run_ready();
+    CHECK(system.count(call::accept) - before == most);
+    CHECK(loop.count().timers == 1);
+
+    clock.advance(50ms - 1ns);
+    for (std::size_t i = 0; i < most; ++i) loop.run_ready();
+    CHECK(system.count(call::accept) - before == most);
+    clock.advance(1ns);
+    for (std::size_t i = 0; i < 3 * most; ++i) loop.run_ready();
+    CHECK(system.count(call::accept) - before == 2 * most);
+
+    // A connection that is good is accepted after the pause, and the count begins anew.
+    system.stop_failing(call::accept);
+    const descriptor good(plain_connection(listener.local_address()));
+    clock.advance(50ms);
+    loop.run_ready();
+    CHECK((by_handler || (awaiting && awaiting->ready())));
+  }
+  other.close();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a few connections that fail delay no other") {
+  tcp_listener listener(loop, here);
+  const descriptor client(plain_connection(listener.local_address()));
+  failing_system system;
+  for (int i = 0; i < 10; ++i) {
+    for (std::size_t k = 1; k < 32; ++k) {
+      system.fail(call::accept, ECONNABORTED);
+      CHECK(!listener.try_accept());
+    }
+    CHECK(listener.try_accept()->has_value());
+    CHECK(loop.count().timers == 0);
+    const descriptor next(plain_connection(listener.local_address()));
+    if (i == 9) CHECK(listener.try_accept()->has_value());
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to work with") {
+  const auto fill = [this](bool by_await) {
+    tcp_listener listener(loop, here);
+    std::vector<descriptor> clients;
+    for (int i = 0; i < 20; ++i) clients.emplace_back(plain_connection(listener.local_address()));
+    const few_descriptors_free limit(10);  // four of which are not for connections
+
+    std::vector<tcp_stream> accepted;
+    std::optional<eddy::future<>> awaiting;
+    std::function<void()> more = [&] {
+      listener.accept([&](result<tcp_stream> s) {
+        accepted.push_back(std::move(s.value()));
+        more();
+      });
+    };
+    if (by_await) {
+      awaiting = eddy::spawn(loop, accept_all(listener, accepted));
+    } else {
+      more();
+    }
+    const auto run = [&] {
+      int turns = 0;
+      while (turns < 100 && loop.run_ready()) ++turns;
+      CHECK(turns < 100);
+    };
+    run();
+    CHECK(accepted.size() == 6);
+    const auto open_four = [] {
+      std::vector<descriptor> files;
+      for (int i = 0; i < 4; ++i) {
+        const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+        CHECK(file >= 0);
+        files.emplace_back(file);
+      }
+      return files;
+    };
+    {
+      // With these it holds still, and goes on to.
+      const std::vector<descriptor> files = open_four();
+      clock.advance(50ms);
+      run();
+      CHECK(accepted.size() == 6);
+    }
+    clock.advance(50ms);
+    run();
+    CHECK(accepted.size() == 6);
+
+    // Of a stream that is closed, the next connection has the descriptor.
+    accepted.erase(accepted.begin());
+    run();
+    CHECK(accepted.size() == 6);
+    open_four();
+
+    // And of anything else after the pause.
+    clients.pop_back();
+    run();
+    CHECK(accepted.size() == 6);
+    clock.advance(50ms);
+    run();
+    CHECK(accepted.size() == 7);
+    listener.stop_accepting();
+    if (awaiting) loop.run();
+  };
+  SUBCASE("await") { fill(true); }
+  SUBCASE("a handler") { fill(false); }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a listener without any stream takes one though few are left") {
+  tcp_listener listener(loop, here);
+  std::vector<descriptor> clients;
+  for (int i = 0; i < 3; ++i) clients.emplace_back(plain_connection(listener.local_address()));
+  const few_descriptors_free limit(2);
+  std::vector<tcp_stream> accepted;
+  const auto serving = eddy::spawn(loop, accept_all(listener, accepted));
+  for (int i = 0; i < 3; ++i) {
+    while (loop.run_ready()) {
+    }
+    CHECK(accepted.size() == 1);
+    accepted.clear();
+  }
 }
 
 TEST_CASE_FIXTURE(with_loop, "an accept that holds can be dropped") {
