@@ -70,6 +70,7 @@ void scope::fail(std::exception_ptr&& error) noexcept {
 bool* scope::tell_when_destroyed(bool* told) noexcept { return std::exchange(destroyed_, told); }
 
 void scope::cancel() noexcept {
+  loop().check_thread();
   // What a child's locals do when they go may destroy the scope, or cancel it.
   bool destroyed = false;
   bool* const outer = tell_when_destroyed(&destroyed);

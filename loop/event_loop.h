@@ -123,7 +123,10 @@ public:
 
   /// Has the next turn begin when the handler that is running returns: for one
   /// that has taken its time.
-  void end_turn() noexcept { halt_ |= turn_ended; }
+  void end_turn() noexcept {
+    check_thread();
+    halt_ |= turn_ended;
+  }
 
   /// Counts an operation of the handler or coroutine that runs. False if it has
   /// had its share and should let others run: a coroutine by `yield`, a handler by

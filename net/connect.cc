@@ -9,6 +9,7 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/options.h>
@@ -121,11 +122,13 @@ detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port
 
 pending connect(event_loop& loop, const address& to,
                 handler<void(result<tcp_stream>)> on_connected) {
+  detail::expect_handler(on_connected, "connect");
   return detail::delivery<tcp_stream>::start(loop, connect_to(to), std::move(on_connected));
 }
 
 pending connect(event_loop& loop, std::string host, std::uint16_t port,
                 handler<void(result<tcp_stream>)> on_connected) {
+  detail::expect_handler(on_connected, "connect");
   return detail::delivery<tcp_stream>::start(loop, connect_by_name(std::move(host), port),
                                              std::move(on_connected));
 }

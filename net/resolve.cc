@@ -10,6 +10,7 @@
 #include <netdb.h>
 
 #include <eddy/future/run_blocking.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/worker_pool.h>
 #include <eddy/net/detail/loopback_names.h>
 #include <eddy/net/detail/system.h>
@@ -123,6 +124,7 @@ detail::steps_operation<std::vector<address>> resolve(std::string host, std::uin
 
 pending resolve(event_loop& loop, std::string host, std::uint16_t port,
                 handler<void(result<std::vector<address>>)> on_resolved) {
+  detail::expect_handler(on_resolved, "resolve");
   return detail::delivery<std::vector<address>>::start(
       loop, detail::resolve_steps(std::move(host), port), std::move(on_resolved));
 }

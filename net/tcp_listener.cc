@@ -150,6 +150,7 @@ void tcp_listener::not_open() noexcept {
 }
 
 void tcp_listener::accept(handler<void(result<tcp_stream>)> on_accepted) {
+  detail::expect_handler(on_accepted, "tcp_listener::accept");
   detail::called_back<detail::accept_call>::start(socket(), detail::accept_call(),
                                                   std::move(on_accepted));
 }

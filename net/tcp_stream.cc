@@ -61,6 +61,7 @@ void tcp_stream::not_open() noexcept {
 }
 
 void tcp_stream::read(mutable_buffer into, handler<void(result<std::size_t>)> on_read) {
+  detail::expect_handler(on_read, "tcp_stream::read");
   called_back<detail::read_call>::start(socket(), detail::read_call(into), std::move(on_read));
 }
 
@@ -69,17 +70,20 @@ std::optional<result<std::size_t>> tcp_stream::try_read(mutable_buffer into) {
 }
 
 void tcp_stream::wait_readable(handler<void(result<void>)> on_readable) {
+  detail::expect_handler(on_readable, "tcp_stream::wait_readable");
   using call = detail::wait_call<readiness::direction::read>;
   called_back<call>::start(socket(), call(), std::move(on_readable));
 }
 
 void tcp_stream::write(const_buffer bytes, handler<void(result<void>)> on_written) {
+  detail::expect_handler(on_written, "tcp_stream::write");
   called_back<detail::write_call>::start(socket(), detail::write_call(bytes),
                                          std::move(on_written));
 }
 
 void tcp_stream::write(std::span<const const_buffer> buffers,
                        handler<void(result<void>)> on_written) {
+  detail::expect_handler(on_written, "tcp_stream::write");
   called_back<detail::write_call>::start(socket(), detail::write_call(buffers),
                                          std::move(on_written));
 }
@@ -89,6 +93,7 @@ std::optional<result<std::size_t>> tcp_stream::try_write(const_buffer bytes) {
 }
 
 void tcp_stream::wait_writable(handler<void(result<void>)> on_writable) {
+  detail::expect_handler(on_writable, "tcp_stream::wait_writable");
   using call = detail::wait_call<readiness::direction::write>;
   called_back<call>::start(socket(), call(), std::move(on_writable));
 }

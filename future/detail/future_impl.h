@@ -240,6 +240,7 @@ template <class Function>
 auto future<T>::then(
     Function function) && -> future<typename detail::then_result<T, Function>::type> {
   if (state_ == nullptr) detail::misuse("future::then was called on a future that is taken");
+  state_->loop().check_thread();
   return detail::future_access::make<typename detail::then_result<T, Function>::type>(
       new detail::then_state<T, Function>(std::move(*this), std::move(function)));
 }

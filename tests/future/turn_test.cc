@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What README promises of a turn of the loop, for coroutines: one whose awaits never
+// have to wait keeps no timer, post or other task waiting.
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/concurrent.h>
+#include <eddy/future/finally.h>
+#include <eddy/future/future.h>
+#include <eddy/future/interval.h>
+#include <eddy/future/join.h>
+#include <eddy/future/join_settled.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/race_ok.h>
+#include <eddy/future/retry.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/select.h>
+#include <eddy/future/shared.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/stop_token.h>
+#include <eddy/future/task.h>
+#include <eddy/future/task_local.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+#include <eddy/loop/timer.h>
+
+#include "support/async_test.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+using eddy::task;
+
+namespace {
+
+std::size_t rounds = 0;
+
+task<int> one() { co_return 1; }
+task<> none() { co_return; }
+task<> none_of(int) { co_return; }
+
+task<> awaits_tasks() {
+  for (;; ++rounds) co_await one();
+}
+task<> awaits_tasks_in_tasks() {
+  for (;; ++rounds) {
+    task<> inner = [](task<int> t) -> task<> { co_await std::move(t); }(one());
+    co_await std::move(inner);
+  }
+}
+task<> awaits_futures() {
+  for (;; ++rounds) {
+    eddy::promise<int> p;
+    eddy::future<int> f = p.get_future();
+    p.set_value(1);
+    co_await std::move(f);
+  }
+}
+task<> awaits_a_shared() {
+  const eddy::shared<int> s(one());
+  for (;; ++rounds) co_await s;
+}
+task<> joins() {
+  for (;; ++rounds) co_await eddy::join(one(), one());
+}
+task<> joins_none() {
+  for (;; ++rounds) {
+    std::vector<task<int>> empty;
+    co_await eddy::join(std::move(empty));
+  }
+}
+task<> joins_settled() {
+  for (;; ++rounds) co_await eddy::join_settled(one());
+}
+task<> selects() {
+  for (;; ++rounds) co_await eddy::select(one(), one());
+}
+task<> races() {
+  for (;; ++rounds) co_await eddy::race_ok(one(), one());
+}
+task<> goes_through_ranges() {
+  const std::vector<int> ten(10);
+  for (;; ++rounds) co_await eddy::for_each_concurrent(ten, 2, &none_of);
+}
+task<> goes_through_one_long_range() {
+  const std::vector<int> many(100'000);
+  for (;; ++rounds) co_await eddy::for_each_concurrent(many, 2, &none_of);
+}
+task<> joins_scopes() {
+  for (;; ++rounds) {
+    eddy::scope s;
+    s.spawn(none());
+    co_await s.join();
+  }
+}
+task<> joins_empty_scopes() {
+  for (;; ++rounds) {
+    eddy::scope s;
+    co_await s.join();
+  }
+}
+task<> finishes() {
+  eddy::scope s;
+  for (;; ++rounds) co_await s.finish(one());
+}
+task<> limits() {
+  for (;; ++rounds) co_await eddy::timeout(1h, one());
+}
+task<> limits_of_no_time() {
+  for (;; ++rounds) co_await eddy::as_result(eddy::timeout(0s, one()));
+}
+task<> has_locals() {
+  static const eddy::task_local<int> local;
+  for (;; ++rounds) co_await local.with(1, one());
+}
+task<> tries_again() {
+  const eddy::retry_policy policy{.attempts = eddy::retry_policy::forever, .first_delay = 0s};
+  co_await eddy::retry(policy, []() -> task<> {
+    ++rounds;
+    throw std::system_error(std::make_error_code(std::errc::connection_refused));
+    co_return;
+  });
+}
+task<> sleeps_no_time() {
+  for (;; ++rounds) co_await eddy::sleep(0s);
+}
+task<> sleeps_until_long_ago() {
+  for (;; ++rounds) co_await eddy::sleep_until(eddy::time_point::min());
+}
+task<> ticks() {
+  eddy::interval tick(1ns, eddy::missed_ticks::burst);
+  for (;; ++rounds) co_await tick.next();
+}
+task<> is_told_to_stop() {
+  eddy::stop_source source;
+  source.request_stop();
+  for (;; ++rounds) {
+    eddy::stop_token token = source.token();
+    co_await token;
+  }
+}
+task<> yields() {
+  for (;; ++rounds) co_await eddy::yield();
+}
+
+using flood = task<> (*)();
+constexpr std::pair<const char*, flood> floods[] = {
+    {"tasks", &awaits_tasks},
+    {"tasks in tasks", &awaits_tasks_in_tasks},
+    {"futures", &awaits_futures},
+    {"a shared", &awaits_a_shared},
+    {"join", &joins},
+    {"join of none", &joins_none},
+    {"join_settled", &joins_settled},
+    {"select", &selects},
+    {"race_ok", &races},
+    {"ranges", &goes_through_ranges},
+    {"one long range", &goes_through_one_long_range},
+    {"scopes", &joins_scopes},
+    {"empty scopes", &joins_empty_scopes},
+    {"finish", &finishes},
+    {"timeout", &limits},
+    {"timeout of no time", &limits_of_no_time},
+    {"task_local", &has_locals},
+    {"retry", &tries_again},
+    {"sleep of no time", &sleeps_no_time},
+    {"sleep until long ago", &sleeps_until_long_ago},
+    {"interval", &ticks},
+    {"stop_token", &is_told_to_stop},
+    {"yield", &yields},
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nobody waiting") {
+  for (const auto& [what, start] : floods) {
+    INFO(std::string(what));
+    clock.advance(1s);
+    eddy::future<> all = eddy::spawn(loop, start());
+    for (int turn = 0; turn < 10; ++turn) {
+      const std::size_t before = rounds;
+      bool timer_came = false;
+      bool post_came = false;
+      eddy::timer timer(loop);
+      timer.start(0s, [&] { timer_came = true; });
+      loop.post([&] { post_came = true; });
+      eddy::future<> other = eddy::spawn(loop, none());
+      loop.run_ready();
+      CHECK(timer_came);
+      CHECK(post_came);
+      CHECK(other.ready());
+      CHECK(rounds - before <= 1100);  // what is awaited counts as work of the turn
+    }
+    all = {};
+    while (loop.run_ready()) {
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a thousand coroutines that never have to wait share each turn") {
+  std::size_t done[1000] = {};
+  std::vector<eddy::future<>> all;
+  for (std::size_t& mine : done) {
+    all.push_back(eddy::spawn(loop, [](std::size_t& count) -> task<> {
+      for (;; ++count) co_await one();
+    }(mine)));
+  }
+  for (int turn = 0; turn < 200; ++turn) loop.run_ready();
+  const auto [least, most] = std::ranges::minmax(done);
+  CHECK(least > 0);
+  CHECK(most - least <= 64);
+  all.clear();
+}
+
+ASYNC_TEST("a timer that is started anew in every round of selects wins when it is due") {
+  // A select of a queue that never runs dry and a sleep: time passes only when work is done.
+  std::size_t messages = 0;
+  std::size_t ticks = 0;
+  const eddy::time_point end = loop.now() + 100ms;
+  while (clock.now() < end) {
+    auto r = co_await eddy::select(eddy::sleep_until(loop.now()), one());
+    ++(r.index() == 0 ? ticks : messages);
+    clock.advance(1ms);
+  }
+  // At times the turn is at its end, and then what can go on without the loop wins.
+  CHECK(ticks >= 80);
+  CHECK(messages <= 20);
+}
