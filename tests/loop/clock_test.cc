@@ -3,6 +3,11 @@
 #include <eddy/loop/clock.h>
 
 #include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <deque>
+#include <ratio>
+#include <string>
 
 #include <doctest/doctest.h>
 
@@ -138,4 +143,95 @@ TEST_CASE_FIXTURE(with_jumping_loop, "no jump happens while work from keep_alive
   }
   loop.run();
   CHECK(note == "work timer");
+}
+
+// ---- Times at their edges
+
+namespace {
+
+using eddy::duration;
+using eddy::instant;
+using eddy::time_point;
+using eddy::time_span;
+
+constexpr duration longest = duration::max();
+constexpr duration shortest = duration::min();
+
+// In the unit of each: what is too long is the longest, and never wraps around.
+static_assert(duration(time_span(std::chrono::nanoseconds(5))) == 5ns);
+static_assert(duration(time_span(std::chrono::hours::max())) == longest);
+static_assert(duration(time_span(std::chrono::hours::min())) == shortest);
+static_assert(duration(time_span(std::chrono::seconds::max())) == longest);
+static_assert(duration(time_span(std::chrono::milliseconds::min())) == shortest);
+static_assert(duration(time_span(std::chrono::nanoseconds::max())) == longest);
+static_assert(duration(time_span(std::chrono::duration<int, std::pico>(1999))) == 1ns);
+static_assert(duration(time_span(std::chrono::duration<unsigned long, std::giga>(~0UL))) ==
+              longest);
+static_assert(duration(time_span(std::chrono::duration<double>(0.5))) == 500ms);
+static_assert(duration(time_span(std::chrono::duration<double>(1e300))) == longest);
+static_assert(duration(time_span(std::chrono::duration<double>(-1e300))) == shortest);
+static_assert(duration(time_span(std::chrono::duration<float>(INFINITY))) == longest);
+static_assert(duration(time_span(std::chrono::duration<float>(-INFINITY))) == shortest);
+static_assert(duration(time_span(std::chrono::duration<float>(NAN))) == 0ns);
+
+using of_seconds = std::chrono::time_point<std::chrono::steady_clock, std::chrono::seconds>;
+static_assert(time_point(instant(of_seconds(3s))) == time_point(3s));
+static_assert(time_point(instant(of_seconds::max())) == time_point::max());
+static_assert(time_point(instant(of_seconds::min())) == time_point::min());
+
+static_assert(eddy::detail::plus(time_point::max(), 1ns) == time_point::max());
+static_assert(eddy::detail::plus(time_point::min(), -1ns) == time_point::min());
+static_assert(eddy::detail::plus(time_point(1ns), longest) == time_point::max());
+static_assert(eddy::detail::between(time_point::min(), time_point::max()) == longest);
+static_assert(eddy::detail::between(time_point::max(), time_point::min()) == shortest);
+static_assert(eddy::detail::between(time_point(1s), time_point(3s)) == 2s);
+static_assert(eddy::detail::times(1s, UINT64_MAX) == longest);
+static_assert(eddy::detail::times(-1s, UINT64_MAX) == shortest);
+static_assert(eddy::detail::times(3s, 2) == 6s);
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop, "a clock that is moved too far stops at the end of time") {
+  clock.advance(std::chrono::hours::min());
+  CHECK(clock.now() == time_point(1h));
+  clock.advance(std::chrono::hours::max());
+  CHECK(clock.now() == time_point::max());
+  clock.advance(1ns);
+  CHECK(clock.now() == time_point::max());
+  CHECK(loop.now() == time_point::max());
+  CHECK(loop.after(1s) == time_point::max());
+  CHECK(loop.after(std::chrono::hours::min()) == time_point::max());
+}
+
+TEST_CASE_TEMPLATE("a timer takes any time: what has passed is due, what is far waits", Loop,
+                   with_loop, with_still_loop) {
+  Loop on;
+  journal note;
+  std::deque<eddy::timer> all;
+  const auto add = [&](std::string name) -> eddy::timer& {
+    eddy::timer& t = all.emplace_back(on.loop);
+    t.start(1h, [&note, name] { note(name); });
+    return t;
+  };
+  add("min").restart(duration::min());
+  add("zero").restart(0s);
+  add("negative").restart(-1h);
+  add("far").restart(duration::max());
+  add("hours").restart(std::chrono::hours::max());
+  add("two hundred years").restart(std::chrono::years(200));
+  add("nothing").restart(std::chrono::duration<double>(NAN));
+  const auto at = [&](std::string name, auto when) {
+    all.emplace_back(on.loop).start_at(when, [&note, name] { note(name); });
+  };
+  at("before time", time_point::min());
+  at("epoch", time_point());
+  at("end of time", time_point::max());
+  at("end of seconds", of_seconds::max());
+
+  while (on.loop.run_ready()) {
+  }
+  // By deadline, and then in the order in which they were started.
+  CHECK(note == "before time epoch min zero negative nothing");
+  CHECK(on.loop.count().timers == 5);
+  CHECK(*on.loop.next_run() > 24h * 365);
 }

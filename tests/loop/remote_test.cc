@@ -2,6 +2,7 @@
 // What <eddy/loop/remote.h> promises.
 #include <eddy/loop/remote.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -278,4 +279,69 @@ TEST_CASE_FIXTURE(tidy, "posting works when no descriptor is free") {
     loop.run();
     return ran == 2;
   }));
+}
+
+TEST_CASE_TEMPLATE("a reserved post runs as others do, in their order", Loop, ANY_LOOP) {
+  Loop on;
+  journal note;
+  eddy::reserved_post reserved(on.loop.remote(), [&] { note("reserved"); });
+  on.loop.post([&] { note("one"); });
+  CHECK(reserved.post());
+  on.loop.post([&] { note("two"); });
+  CHECK_FALSE(reserved.post());  // once
+  on.run();
+  CHECK(note == "one reserved two");
+}
+
+TEST_CASE_FIXTURE(tidy, "a reserved post drops its function unless a loop runs it") {
+  int alive = 0;
+  std::optional<eddy::event_loop> loop(std::in_place);
+  {
+    const eddy::reserved_post unused(loop->remote(), [c = counted(alive)] {});
+    CHECK(alive == 1);
+  }
+  CHECK(alive == 0);
+
+  eddy::reserved_post waits(loop->remote(), [c = counted(alive)] {});
+  eddy::reserved_post late(loop->remote(), [c = counted(alive)] {});
+  CHECK(waits.post());
+  loop.reset();
+  CHECK(alive == 1);
+  CHECK_FALSE(late.post());
+  CHECK(alive == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "the backlog is what is posted and has not run") {
+  const eddy::remote to = loop.remote();
+  CHECK(to.backlog() == 0);
+  std::size_t seen = 0;
+  for (int i = 0; i < 100; ++i) to.post([&] { ++seen; });
+  CHECK(to.backlog() == 100);
+  while (loop.run_ready()) {
+  }
+  CHECK(seen == 100);
+  CHECK(to.backlog() == 0);
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(with_loop, "who posts faster than the loop runs can hold back by the backlog") {
+    constexpr std::size_t most = 100;
+    std::size_t worst = 0;
+    std::size_t seen = 0;
+    std::optional<eddy::keep_alive> kept(loop);
+    std::thread poster([&, to = loop.remote()] {
+      for (int i = 0; i < 20'000; ++i) {
+        while (to.backlog() >= most) std::this_thread::yield();
+        to.post([&] {
+          ++seen;
+          worst = std::max(worst, loop.remote().backlog());
+        });
+      }
+      to.post([&] { kept.reset(); });
+    });
+    loop.run();
+    poster.join();
+    CHECK(seen == 20'000);
+    CHECK(worst <= most + 1);
+  }
 }
