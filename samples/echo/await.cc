@@ -7,13 +7,16 @@
 //   nc 127.0.0.1 7000
 
 #include <array>
-#include <cstdio>
 #include <exception>
+#include <new>
+#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/scope.h>
+#include <eddy/future/sleep.h>
 #include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
@@ -47,26 +50,57 @@ public:
 private:
   eddy::task<> accept_all() {
     for (;;) {
-      eddy::tcp_stream stream = co_await listener_.accept();
-      connections_.spawn(echo(std::move(stream)));
+      try {
+        eddy::tcp_stream stream = co_await listener_.accept();
+        connections_.spawn(echo(std::move(stream)));
+        continue;
+      } catch (const std::exception& e) {
+        print_error("echo: a connection could not be taken: %s", e.what());
+      }
+      try {
+        co_await eddy::sleep(accept_pause);
+      } catch (const std::bad_alloc& e) {
+        print_error("echo: there is no pause: %s", e.what());
+      }
     }
   }
 
-  /// Until the client has sent everything, or has gone without a word.
+  /// Until the client has sent everything, or has gone without a word. An error of
+  /// one connection, such as a lack of memory, ends no other.
   eddy::task<> echo(eddy::tcp_stream stream) {
-    const eddy::stop_callback on_stop(stop_.token(), [&stream] { stream.shutdown_read(); });
-    std::array<char, 4096> buffer;
-    for (;;) {
-      const auto size = co_await eddy::as_result(stream.read(buffer));
-      if (!size || *size == 0) co_return;
-      buffered_ += *size;
-      const auto sent = co_await eddy::as_result(stream.write(std::span(buffer).first(*size)));
-      buffered_ -= *size;
-      if (!sent) co_return;
+    try {
+      const eddy::stop_callback on_stop(stop_.token(), [&stream] { stream.shutdown_read(); });
+      for (;;) {
+        co_await stream.wait_readable();
+        const auto rest = send_back(stream);
+        if (!rest) co_return;
+        if (rest->empty()) continue;
+        buffered_ += rest->size();
+        const auto sent = co_await eddy::as_result(stream.write(std::span(*rest)));
+        buffered_ -= rest->size();
+        if (!sent) co_return;
+      }
+    } catch (const std::exception& e) {
+      print_error("echo: a connection has failed: %s", e.what());
     }
+  }
+
+  /// Reads what has come and sends it back at once, so that all connections share
+  /// one buffer. Returns the bytes that the kernel did not take, or nothing when the
+  /// connection is over.
+  std::optional<std::vector<char>> send_back(eddy::tcp_stream& stream) {
+    const auto size = stream.try_read(std::span(buffer_));
+    if (!size) return std::vector<char>();
+    if (!*size || **size == 0) return std::nullopt;
+    const auto bytes = std::span(buffer_).first(**size);
+    const auto sent = stream.try_write(bytes);
+    if (sent && !*sent) return std::nullopt;
+    const auto rest = bytes.subspan(sent ? **sent : 0);
+    return std::vector<char>(rest.begin(), rest.end());
   }
 
   eddy::tcp_listener listener_;
+  std::array<char, 16384> buffer_;
   std::size_t buffered_ = 0;
   eddy::stop_source stop_;
   eddy::scope connections_;
@@ -76,6 +110,7 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) try {
+  prepare_process();
   const eddy::address at = listen_address(argc, argv);
   eddy::event_loop loop;
   echo_server server(loop, at);
@@ -84,6 +119,6 @@ int main(int argc, char** argv) try {
   print_ready(server.address());
   loop.run();
 } catch (const std::exception& e) {
-  std::fprintf(stderr, "echo: %s\n", e.what());
+  print_error("echo: %s", e.what());
   return 1;
 }

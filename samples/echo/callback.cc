@@ -7,13 +7,17 @@
 //   nc 127.0.0.1 7000
 
 #include <array>
-#include <cstdio>
 #include <exception>
 #include <list>
+#include <new>
+#include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/timer.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
@@ -23,7 +27,7 @@ namespace {
 
 class echo_server {
 public:
-  echo_server(eddy::event_loop& loop, const eddy::address& at) : listener_(loop, at) {
+  echo_server(eddy::event_loop& loop, const eddy::address& at) : listener_(loop, at), pause_(loop) {
     accept_all();
   }
 
@@ -31,6 +35,7 @@ public:
 
   /// Accepts no more; the connections end when they have sent what has come.
   void stop() {
+    pause_.stop();
     listener_.close();
     for (connection& c : connections_) c.stream.shutdown_read();
   }
@@ -41,43 +46,95 @@ private:
   struct connection {
     explicit connection(eddy::tcp_stream s) : stream(std::move(s)) {}
     eddy::tcp_stream stream;
-    std::array<char, 4096> buffer;
+    std::vector<char> rest;  // of what has come, while the kernel takes no more
   };
   using place = std::list<connection>::iterator;
 
   void accept_all() {
     listener_.accept([this](eddy::result<eddy::tcp_stream> stream) {
-      if (!stream) throw std::system_error(stream.error(), "accept");
-      echo(connections_.emplace(connections_.end(), std::move(*stream)));
-      accept_all();
-    });
-  }
-
-  /// Until the client has sent everything, or has gone without a word.
-  void echo(place here) {
-    here->stream.read(here->buffer, [this, here](eddy::result<std::size_t> size) {
-      if (!size || *size == 0) {
-        connections_.erase(here);
-      } else {
-        buffered_ += *size;
-        send_back(here, *size);
+      try {
+        if (!stream) throw std::system_error(stream.error(), "accept");
+        echo(connections_.emplace(connections_.end(), std::move(*stream)));
+        accept_all();
+      } catch (const std::exception& e) {
+        print_error("echo: a connection could not be taken: %s", e.what());
+        accept_later();
       }
     });
   }
 
-  void send_back(place here, std::size_t size) {
-    const auto bytes = std::span(here->buffer).first(size);
-    here->stream.write(bytes, [this, here, size](eddy::result<void> sent) {
-      buffered_ -= size;
+  void accept_later() {
+    try {
+      pause_.start(accept_pause, [this] { accept_all(); });
+    } catch (const std::bad_alloc& e) {
+      print_error("echo: there is no pause: %s", e.what());
+      accept_all();
+    }
+  }
+
+  /// Until the client has sent everything, or has gone without a word.
+  void echo(place here) {
+    attempt(here, [&] {
+      here->stream.wait_readable(
+          [this, here](eddy::result<void> readable) { go_on(here, readable); });
+    });
+  }
+
+  void go_on(place here, eddy::result<void> readable) {
+    attempt(here, [&] {
+      if (!readable) throw std::system_error(readable.error(), "wait to read");
+      std::optional<std::vector<char>> rest = send_back(here->stream);
+      if (!rest) {
+        connections_.erase(here);
+      } else if (rest->empty()) {
+        echo(here);
+      } else {
+        here->rest = *std::move(rest);
+        send_rest(here);
+      }
+    });
+  }
+
+  void send_rest(place here) {
+    here->stream.write(std::span(here->rest), [this, here](eddy::result<void> sent) {
+      buffered_ -= here->rest.size();
+      here->rest = std::vector<char>();
       if (sent) {
         echo(here);
       } else {
         connections_.erase(here);
       }
     });
+    buffered_ += here->rest.size();
+  }
+
+  /// An error of one connection, such as a lack of memory, ends no other.
+  void attempt(place here, auto step) {
+    try {
+      step();
+    } catch (const std::exception& e) {
+      print_error("echo: a connection has failed: %s", e.what());
+      connections_.erase(here);
+    }
+  }
+
+  /// Reads what has come and sends it back at once, so that all connections share
+  /// one buffer. Returns the bytes that the kernel did not take, or nothing when the
+  /// connection is over.
+  std::optional<std::vector<char>> send_back(eddy::tcp_stream& stream) {
+    const auto size = stream.try_read(std::span(buffer_));
+    if (!size) return std::vector<char>();
+    if (!*size || **size == 0) return std::nullopt;
+    const auto bytes = std::span(buffer_).first(**size);
+    const auto sent = stream.try_write(bytes);
+    if (sent && !*sent) return std::nullopt;
+    const auto rest = bytes.subspan(sent ? **sent : 0);
+    return std::vector<char>(rest.begin(), rest.end());
   }
 
   eddy::tcp_listener listener_;
+  eddy::timer pause_;
+  std::array<char, 16384> buffer_;
   std::size_t buffered_ = 0;
   std::list<connection> connections_;
 };
@@ -85,6 +142,7 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) try {
+  prepare_process();
   const eddy::address at = listen_address(argc, argv);
   eddy::event_loop loop;
   echo_server server(loop, at);
@@ -93,6 +151,6 @@ int main(int argc, char** argv) try {
   print_ready(server.address());
   loop.run();
 } catch (const std::exception& e) {
-  std::fprintf(stderr, "echo: %s\n", e.what());
+  print_error("echo: %s", e.what());
   return 1;
 }

@@ -1,23 +1,44 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // What every server of the samples does besides serving: its address from the
-// command line, an orderly end on SIGTERM and SIGINT, and a line that counts
-// what is alive on SIGUSR1.
+// command line, lines that never hold it up, an orderly end on SIGTERM and
+// SIGINT, and a line that counts what is alive on SIGUSR1.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <memory>
+
+#include <dirent.h>
 
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/signal.h>
 #include <eddy/net/address.h>
 
+/// Has the process outlive its terminal and the readers of its output. SIGHUP is
+/// ignored, because there is no configuration to read again, and so is SIGPIPE.
+/// A standard stream that is closed becomes /dev/null, so that no connection gets
+/// its number, and with it the lines that are printed. Call it first.
+void prepare_process();
+
 /// The address after `--listen`; 127.0.0.1:7000 if there is none. Prints what
 /// is wrong with the command line and ends the program.
 eddy::address listen_address(int argc, char** argv);
 
+/// Writes a line to stdout, as `printf` does, but neither waits nor allocates. If
+/// the line does not fit, because nobody reads the pipe, it is dropped and counted.
+[[gnu::format(printf, 1, 2)]] void print_line(const char* format, ...) noexcept;
+/// The same to stderr, at most ten a second, with the number of lines that were
+/// dropped so far.
+[[gnu::format(printf, 1, 2)]] void print_error(const char* format, ...) noexcept;
+
 /// Says that the server accepts connections at `address`.
 void print_ready(const eddy::address& address);
+
+/// How long a server waits after a connection that it could not take, as when it
+/// is short of memory: the next attempt would most likely fail, too.
+inline constexpr std::chrono::milliseconds accept_pause(100);
 
 /// What a server has of its own to count.
 struct census {
@@ -34,14 +55,21 @@ public:
                  eddy::handler<void()> on_kill, eddy::handler<census()> count);
 
 private:
+  struct closer {
+    void operator()(DIR* d) const noexcept { ::closedir(d); }
+  };
+
   void stop();
   void print_alive();
+  [[nodiscard]] int count_descriptors() const noexcept;
 
   eddy::event_loop& loop_;
   eddy::handler<void()> on_stop_;
   eddy::handler<void()> on_kill_;
   eddy::handler<census()> count_;
   bool stopping_ = false;
+  // Open from the start: there may be no descriptor and no memory left to open it.
+  std::unique_ptr<DIR, closer> descriptors_;
   eddy::signal terminate_;
   eddy::signal interrupt_;
   eddy::signal user_;

@@ -10,8 +10,8 @@
 
 #include <array>
 #include <csignal>
-#include <cstdio>
 #include <exception>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -38,29 +38,55 @@ struct tally {
   std::size_t answered = 0;
 };
 
-/// One request after the other, until the client is gone or stop is requested.
+/// A request that is under way as long as this lives.
+class request {
+public:
+  explicit request(tally& t) : tally_(t) { ++tally_.under_way; }
+  request(const request&) = delete;
+  request& operator=(const request&) = delete;
+  ~request() { --tally_.under_way; }
+
+private:
+  tally& tally_;
+};
+
+/// One request after the other, until the client is gone or stop is requested. An
+/// error of one connection, such as a lack of memory, ends no other.
 eddy::task<> converse(eddy::tcp_stream stream, eddy::stop_token stop, tally& requests) {
-  std::array<char, 64> buffer;
-  while (!stop.stop_requested()) {
-    auto first =
-        co_await eddy::select(eddy::as_result(stream.read(buffer)), eddy::stop_token(stop));
-    if (first.index() == 1) co_return;
-    const eddy::result<std::size_t> size = std::get<0>(first);
-    if (!size || *size == 0) co_return;
-    ++requests.under_way;
-    co_await eddy::sleep(*size * 100ms);
-    const auto sent = co_await eddy::as_result(stream.write(std::span(buffer).first(*size)));
-    --requests.under_way;
-    if (!sent) co_return;
-    ++requests.answered;
+  try {
+    std::array<char, 64> buffer;
+    while (!stop.stop_requested()) {
+      auto first =
+          co_await eddy::select(eddy::as_result(stream.read(buffer)), eddy::stop_token(stop));
+      if (first.index() == 1) co_return;
+      const eddy::result<std::size_t> size = std::get<0>(first);
+      if (!size || *size == 0) co_return;
+      const request under_way(requests);
+      co_await eddy::sleep(*size * 100ms);
+      const auto sent = co_await eddy::as_result(stream.write(std::span(buffer).first(*size)));
+      if (!sent) co_return;
+      ++requests.answered;
+    }
+  } catch (const std::exception& e) {
+    print_error("shutdown: a connection has failed: %s", e.what());
   }
 }
 
 eddy::task<> accept_all(eddy::tcp_listener& listener, eddy::scope& connections,
                         eddy::stop_token stop, tally& requests) {
   for (;;) {
-    eddy::tcp_stream stream = co_await listener.accept();
-    connections.spawn(converse(std::move(stream), stop, requests));
+    try {
+      eddy::tcp_stream stream = co_await listener.accept();
+      connections.spawn(converse(std::move(stream), stop, requests));
+      continue;
+    } catch (const std::exception& e) {
+      print_error("shutdown: a connection could not be taken: %s", e.what());
+    }
+    try {
+      co_await eddy::sleep(accept_pause);
+    } catch (const std::bad_alloc& e) {
+      print_error("shutdown: there is no pause: %s", e.what());
+    }
   }
 }
 
@@ -93,20 +119,20 @@ eddy::task<> serve(eddy::address at) {
                         told.end.token());
 
   listener.close();
-  std::printf("stopping, %zu requests under way\n", requests.under_way);
-  std::fflush(stdout);
+  print_line("stopping, %zu requests under way", requests.under_way);
   co_await eddy::select(connections.join(), eddy::sleep(2s), told.end_at_once.token());
 
   const std::size_t cancelled = requests.under_way;
   connections.cancel();
-  std::printf("%zu answered, %zu cancelled\n", requests.answered, cancelled);
+  print_line("%zu answered, %zu cancelled", requests.answered, cancelled);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
+  prepare_process();
   eddy::block_on(serve(listen_address(argc, argv)));
 } catch (const std::exception& e) {
-  std::fprintf(stderr, "shutdown: %s\n", e.what());
+  print_error("shutdown: %s", e.what());
   return 1;
 }

@@ -10,10 +10,10 @@
 
 #include <array>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <iterator>
 #include <list>
+#include <new>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -35,6 +35,7 @@ public:
   server(eddy::event_loop& loop, const eddy::address& at)
       : loop_(loop),
         listener_(loop, at),
+        pause_(loop),
         limit_(loop),
         signals_{{{loop, SIGTERM}, {loop, SIGINT}}} {
     for (eddy::signal& s : signals_) {
@@ -45,7 +46,7 @@ public:
     print_ready(listener_.local_address());
   }
 
-  void print_end() const { std::printf("%zu answered, %zu cancelled\n", answered_, cancelled_); }
+  void print_end() const { print_line("%zu answered, %zu cancelled", answered_, cancelled_); }
 
 private:
   struct connection {
@@ -59,43 +60,77 @@ private:
 
   void accept_all() {
     listener_.accept([this](eddy::result<eddy::tcp_stream> stream) {
-      if (!stream) throw std::system_error(stream.error(), "accept");
-      read(connections_.emplace(connections_.end(), loop_, std::move(*stream)));
-      accept_all();
+      try {
+        if (!stream) throw std::system_error(stream.error(), "accept");
+        read(connections_.emplace(connections_.end(), loop_, std::move(*stream)));
+        accept_all();
+      } catch (const std::exception& e) {
+        print_error("shutdown: a connection could not be taken: %s", e.what());
+        accept_later();
+      }
     });
+  }
+
+  void accept_later() {
+    try {
+      pause_.start(accept_pause, [this] { accept_all(); });
+    } catch (const std::bad_alloc& e) {
+      print_error("shutdown: there is no pause: %s", e.what());
+      accept_all();
+    }
   }
 
   /// One request after the other, until the client is gone or the server stops.
   void read(place here) {
-    here->stream.read(here->buffer, [this, here](eddy::result<std::size_t> size) {
-      if (!size || *size == 0) return end(here);
-      ++under_way_;
-      here->busy = true;
-      here->work.start(*size * 100ms, [this, here, n = *size] { answer(here, n); });
+    attempt(here, [&] {
+      here->stream.read(here->buffer, [this, here](eddy::result<std::size_t> size) {
+        if (!size || *size == 0) return end(here);
+        begin(here, *size);
+      });
     });
+  }
+
+  void begin(place here, std::size_t size) {
+    ++under_way_;
+    here->busy = true;
+    attempt(here,
+            [&] { here->work.start(size * 100ms, [this, here, size] { answer(here, size); }); });
   }
 
   void answer(place here, std::size_t size) {
-    const auto bytes = std::span(here->buffer).first(size);
-    here->stream.write(bytes, [this, here](eddy::result<void> sent) {
-      --under_way_;
-      here->busy = false;
-      if (sent) ++answered_;
-      sent && !stopping_ ? read(here) : end(here);
+    attempt(here, [&] {
+      const auto bytes = std::span(here->buffer).first(size);
+      here->stream.write(bytes, [this, here](eddy::result<void> sent) {
+        --under_way_;
+        here->busy = false;
+        if (sent) ++answered_;
+        sent && !stopping_ ? read(here) : end(here);
+      });
     });
   }
 
+  /// An error of one connection, such as a lack of memory, ends no other.
+  void attempt(place here, auto step) {
+    try {
+      step();
+    } catch (const std::exception& e) {
+      print_error("shutdown: a connection has failed: %s", e.what());
+      end(here);
+    }
+  }
+
   void end(place here) {
+    if (here->busy) --under_way_;
     connections_.erase(here);
     if (connections_.empty()) limit_.stop();
   }
 
   void stop() {
     if (std::exchange(stopping_, true)) return cancel();
+    pause_.stop();
     listener_.close();
     connections_.remove_if([](const connection& c) { return !c.busy; });
-    std::printf("stopping, %zu requests under way\n", under_way_);
-    std::fflush(stdout);
+    print_line("stopping, %zu requests under way", under_way_);
     if (!connections_.empty()) limit_.start(2s, [this] { cancel(); });
   }
 
@@ -107,6 +142,7 @@ private:
 
   eddy::event_loop& loop_;
   eddy::tcp_listener listener_;
+  eddy::timer pause_;
   eddy::timer limit_;
   std::array<eddy::signal, 2> signals_;
   std::list<connection> connections_;
@@ -119,12 +155,13 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) try {
+  prepare_process();
   const eddy::address at = listen_address(argc, argv);
   eddy::event_loop loop;
   const server s(loop, at);
   loop.run();
   s.print_end();
 } catch (const std::exception& e) {
-  std::fprintf(stderr, "shutdown: %s\n", e.what());
+  print_error("shutdown: %s", e.what());
   return 1;
 }
