@@ -192,6 +192,8 @@ post_sheet* mailbox::reserve(handler<void()>&& function) {
 }
 
 bool mailbox::put_reserved(post_sheet& reserved) noexcept {
+  // What this thread posts from now on comes after it.
+  if (pen::mine.box == this) pen::mine.leave();
   const bool open = push(reserved);
   if (!open) drop(reserved);
   return open;

@@ -311,12 +311,16 @@ TEST_CASE_FIXTURE(tidy, "a reserved post drops its function unless a loop runs i
   CHECK(alive == 0);
 }
 
+// The backlog is counted in sheets of so many functions.
+constexpr std::size_t sheet = 16;
+
 TEST_CASE_FIXTURE(with_loop, "the backlog is what is posted and has not run") {
   const eddy::remote to = loop.remote();
   CHECK(to.backlog() == 0);
   std::size_t seen = 0;
   for (int i = 0; i < 100; ++i) to.post([&] { ++seen; });
-  CHECK(to.backlog() == 100);
+  CHECK(to.backlog() >= 100);
+  CHECK(to.backlog() < 100 + sheet);
   while (loop.run_ready()) {
   }
   CHECK(seen == 100);
@@ -342,6 +346,6 @@ TEST_SUITE("threads") {
     loop.run();
     poster.join();
     CHECK(seen == 20'000);
-    CHECK(worst <= most + 1);
+    CHECK(worst <= most + 2 * sheet);
   }
 }
