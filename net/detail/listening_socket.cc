@@ -63,7 +63,7 @@ void listening_socket::connection_failed() noexcept {
   failures_ = 0;
   try {
     timer_.set(loop().after(pause));
-  } catch (const std::bad_alloc&) {  // then it goes on
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): then it goes on
   }
 }
 
