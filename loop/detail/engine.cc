@@ -188,14 +188,11 @@ void engine::for_each_on(int descriptor, Function function) noexcept {
 }
 
 void engine::attach(watch& w) {
-  // libev stops the program when its tables can't grow: so memory is asked for
-  // here. They are as long as the descriptors, or as the watches, are many.
-  const auto size = static_cast<std::size_t>(w.io.fd) + loop_->watches_;
-  if (size >= probed_) {
-    constexpr std::size_t entries = 64;  // bytes, of all its tables together
-    const std::size_t most = 2 * std::bit_ceil(size + entries);
-    ::operator delete(::operator new(most * entries));
-    probed_ = most / 2;
+  // libev's tables are as long as the descriptors, or as the watches, are many.
+  const std::size_t size = std::max(static_cast<std::size_t>(w.io.fd), loop_->watches_) + 1;
+  if (size > room_) {
+    const std::size_t more = std::bit_ceil(size + 16);
+    if (grow_tables(ev_, more)) room_ = more;
   }
   w.io.callback = reinterpret_cast<void (*)()>(&on_event);
 }

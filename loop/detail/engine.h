@@ -192,7 +192,7 @@ private:
   int backend_ = -1;        // libev's epoll descriptor; negative: to be asked
   int highest_ = -1;        // of the descriptors that were watched
   std::size_t active_ = 0;  // watches that libev has
-  std::size_t probed_ = 0;  // the size of libev's tables for which there is memory
+  std::size_t room_ = 0;    // in libev's tables
   std::vector<watch*> changed_;
   link come_;  // the nodes of what this round has found
   detail::descriptor timer_descriptor_;

@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <memory>
 #include <mutex>
+#include <new>
+#include <span>
 #include <system_error>
 #include <vector>
 
@@ -153,6 +157,37 @@ int backend_descriptor(struct ev_loop* ev) noexcept {
 ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept {
   // A new one is put before the others.
   return reinterpret_cast<ev_io*>(probe_io(ev, descriptor, 0).next);
+}
+
+bool grow_tables(struct ev_loop* ev, std::size_t size) {
+  // Bytes an entry, of all tables together, and twice that while one is copied.
+  constexpr std::size_t entry = 64;
+  // libev takes so many from epoll in a round; some may be fed by others.
+  const std::size_t pending = std::clamp<std::size_t>(size, 4, 128);
+  const auto events = std::make_unique<ev_prepare[]>(pending);
+  ::operator delete(::operator new(2 * size * entry));
+
+  // The first of them makes the table of descriptors as long as all need it.
+  for (std::size_t number = size; number != 0; --number) {
+    static_cast<void>(first_watcher(ev, static_cast<int>(number - 1)));
+  }
+
+  // What the other probes need.
+  static_cast<void>(time_to_next(ev));
+  static_cast<void>(has_pairs(ev));
+
+  if (ev_pending_count(ev) != 0) return false;
+  for (const int priority : {0, EV_MINPRI}) {
+    const std::span<ev_prepare> some(events.get(), priority == 0 ? pending : 4);
+    for (ev_prepare& event : some) {
+      ev_init(&event, &nothing<ev_prepare>);
+      ev_set_priority(&event, priority);
+      ev_feed_event(ev, &event, EV_CUSTOM);
+    }
+    for (ev_prepare& event : some) ev_clear_pending(ev, &event);
+  }
+  ev_invoke_pending(ev);  // of events that were cleared: it calls nobody
+  return true;
 }
 
 void forgot_entry(struct ev_loop* ev, int descriptor) noexcept {

@@ -8,6 +8,7 @@
 // watcher's index among its kind into `active`, which ev.h documents; from that
 // a probe learns how many others there are, and which timer is the first.
 
+#include <cstddef>
 #include <optional>
 
 #include <ev.h>
@@ -41,6 +42,13 @@ private:
 /// The first of the I/O watchers on `descriptor`, whoever started it; `next`
 /// leads to the others. Null if there is none.
 [[nodiscard]] ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept;
+
+/// Makes libev's tables long enough for `size` descriptors and as many changes, and
+/// for the pending events of a round: libev ends the program when one of them
+/// can't grow later. The tables of events remain: they grow when 64 or more come in
+/// one round. False if the table of pending events is in use and stays as it is.
+/// Errors: `std::bad_alloc`.
+[[nodiscard]] bool grow_tables(struct ev_loop* ev, std::size_t size);
 
 /// Tells libev that the kernel has no entry for `descriptor` any more: its next
 /// round makes one if somebody watches the descriptor then.

@@ -12,8 +12,10 @@
 
 #include <doctest/doctest.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +27,7 @@
 #include "support/any_loop.h"
 #include "support/forked.h"
 #include "support/journal.h"
+#include "support/sanitized.h"
 #include "support/socket_pair.h"
 #include "support/tidy.h"
 
@@ -829,4 +832,33 @@ TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may go", Loop, ANY
   reader.reset();
   on.run();
   CHECK(note == "told");
+}
+
+TEST_CASE_TEMPLATE("libev finds what memory it needs when none is left", Loop, ANY_LOOP) {
+  // libev ends the program when a table of its own can't grow. A sanitizer's malloc does, too.
+  if (SANITIZED != 0) return;
+  CHECK(holds_in_child([] {
+    auto& on = *new Loop;
+    constexpr int count = 40;  // ready in one round
+    static std::optional<socket_pair> pairs[count];
+    static std::optional<eddy::readiness> waits[count];
+    static int told = 0;
+    for (int i = 0; i < count; ++i) {
+      pairs[i].emplace();
+      const int high = ::fcntl(pairs[i]->near(), F_DUPFD_CLOEXEC, 900 - 7 * i);
+      waits[i].emplace(on.loop, high);
+      waits[i]->wait_readable([](std::error_code e) { told += e ? 0 : 1; });
+    }
+    const rlimit none{1, 1};
+    ::setrlimit(RLIMIT_AS, &none);
+    for (std::size_t size = 1 << 20; size >= 16; size /= 2) {
+      while (std::malloc(size) != nullptr) {
+      }
+    }
+    for (int i = 0; i < count; ++i) pairs[i]->send();
+    on.run();
+    for (int i = 0; i < count; ++i) waits[i].reset();
+    ::_exit(told == count ? 0 : 1);
+    return true;
+  }));
 }
