@@ -106,8 +106,8 @@ public:
   adapted() noexcept : loop_(&current_loop("adapt")) {}
 
   void complete(outcome<T>&& o) {
-    if (result_) misuse("what adapt waits for was completed twice");
     loop_->check_thread();
+    if (result_) misuse("what adapt waits for was completed twice");
     result_.emplace(std::move(o));
     if (waiter_ != nullptr) loop_->ready(*waiter_);
   }

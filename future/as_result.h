@@ -3,7 +3,9 @@
 
 #include <coroutine>
 #include <expected>
+#include <optional>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <eddy/future/awaitable.h>
@@ -18,32 +20,58 @@ class as_result_wait {
 public:
   using value = await_result_t<Awaitable>;
 
-  explicit as_result_wait(Awaitable&& a) : inner_(own_awaiter(std::move(a))) {
-    if constexpr (requires { inner_.be_quiet(); }) inner_.be_quiet();
+  explicit as_result_wait(Awaitable&& a) {
+    try {
+      inner_.emplace(made{a});
+      if constexpr (requires { inner_->be_quiet(); }) inner_->be_quiet();
+    } catch (const std::system_error& e) {
+      error_ = e.code();
+    }
   }
   as_result_wait(const as_result_wait&) = delete;
   as_result_wait& operator=(const as_result_wait&) = delete;
 
-  [[nodiscard]] bool await_ready() { return inner_.await_ready(); }
+  [[nodiscard]] bool await_ready() { return !inner_ || inner_->await_ready(); }
 
   template <class Promise>
   auto await_suspend(std::coroutine_handle<Promise> by) {
-    return inner_.await_suspend(by);
+    using answer = decltype(inner_->await_suspend(by));
+    using handle = std::coroutine_handle<>;
+    constexpr bool gives_handle = std::is_convertible_v<answer, handle>;
+    try {
+      if constexpr (gives_handle) {
+        return handle(inner_->await_suspend(by));
+      } else if constexpr (std::is_void_v<answer>) {
+        inner_->await_suspend(by);
+        return true;
+      } else {
+        return inner_->await_suspend(by);
+      }
+    } catch (const std::system_error& e) {
+      inner_.reset();
+      error_ = e.code();
+      if constexpr (gives_handle) {
+        return handle(by);
+      } else {
+        return false;
+      }
+    }
   }
 
   result<value> await_resume() {
-    if constexpr (requires { inner_.await_result(); }) {
-      return inner_.await_result();
+    if (!inner_) return std::unexpected(error_);
+    if constexpr (requires { inner_->await_result(); }) {
+      return inner_->await_result();
     } else {
-      if constexpr (requires { inner_.quiet_error(); }) {
-        if (const std::error_code e = inner_.quiet_error()) return std::unexpected(e);
+      if constexpr (requires { inner_->quiet_error(); }) {
+        if (const std::error_code e = inner_->quiet_error()) return std::unexpected(e);
       }
       try {
         if constexpr (std::is_void_v<value>) {
-          inner_.await_resume();
+          inner_->await_resume();
           return {};
         } else {
-          return inner_.await_resume();
+          return inner_->await_resume();
         }
       } catch (const std::system_error& e) {
         return std::unexpected(e.code());
@@ -52,7 +80,16 @@ public:
   }
 
 private:
-  decltype(own_awaiter(std::declval<Awaitable>())) inner_;
+  using inner = std::remove_cvref_t<decltype(own_awaiter(std::declval<Awaitable>()))>;
+
+  // So that it is made in its place: it can't be moved.
+  struct made {
+    Awaitable& from;
+    operator inner() { return own_awaiter(std::move(from)); }
+  };
+
+  std::optional<inner> inner_;
+  std::error_code error_;  // if there is none: it could not be begun
 };
 
 template <class Awaitable>
@@ -74,7 +111,8 @@ private:
 
 /// `co_await as_result(operation)` gives a `result` where `co_await operation`
 /// gives a value or throws `std::system_error`. For an operation on a socket, and
-/// for a timeout that is over, nothing is thrown on the way. Any other exception still comes out.
+/// for a timeout that is over, nothing is thrown on the way. An operation that can't
+/// even begin gives its error, too. Any other exception still comes out.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 [[nodiscard]] detail::as_result_operation<Awaitable> as_result(Awaitable&& operation) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -63,7 +64,13 @@ outcome<await_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work
   using value = await_result_t<Awaitable>;
   auto work_ended = future_access::make<value>(
       new blocked_on<value>(loop, as_task(std::forward<Awaitable>(work))));
-  run_until_ready(future_access::state(work_ended));
+  try {
+    run_until_ready(future_access::state(work_ended));
+  } catch (...) {
+    // What the work leaves when it is dropped comes out with it.
+    work_ended = {};
+    loop.rethrow_raised(std::current_exception());
+  }
   outcome<value> end = std::move(work_ended).take();
   loop.rethrow_raised(end ? nullptr : end.error());
   return end;

@@ -136,6 +136,7 @@ detail::frame* scope::joiner() const noexcept {
 }
 
 std::string scope::dump() const {
+  loop().check_thread();
   std::string out;
   describe(out, 0);
   return out;

@@ -7,7 +7,8 @@ namespace eddy::detail {
 
 sleep_wait::sleep_wait(time_point until, resolution exactness)
     : timer_node(current_loop("sleep"), &go_on) {
-  if (until > loop().now()) set(until, exactness);
+  // The turn's time is older than that by which a program finds that a time has come.
+  if (until > loop().now() && until > loop().after(duration::zero())) set(until, exactness);
 }
 
 void sleep_wait::describe(std::string& out, int) const {

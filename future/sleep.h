@@ -69,19 +69,25 @@ inline sleep_wait operator co_await(const exact_sleep_operation& o) {
   return {o.until(), o.exactness()};
 }
 
+/// The earliest of times for a delay that is over at once.
+[[nodiscard]] inline time_point end_of_sleep(duration delay) {
+  const event_loop& loop = current_loop("sleep");
+  return delay > duration::zero() ? loop.after(delay) : time_point::min();
+}
+
 }  // namespace detail
 
 /// `co_await sleep(1s)` goes on when that time has passed since the call. A delay
 /// of zero or less is over at once, as is a time that has come.
 template <class Rep, class Period>
 [[nodiscard]] detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
-  const time_point until = detail::current_loop("sleep").after(delay);
+  const time_point until = detail::end_of_sleep(time_span(delay));
   return detail::sleep_operation(until.time_since_epoch().count());
 }
 template <class Rep, class Period>
 [[nodiscard]] detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
                                                   resolution exactness) {
-  return {detail::current_loop("sleep").after(delay), exactness};
+  return {detail::end_of_sleep(time_span(delay)), exactness};
 }
 
 /// `co_await sleep_until(when)` goes on at that time of the loop's clock.

@@ -10,6 +10,14 @@
 
 namespace eddy {
 
+void detail::stop_state::check_thread() const noexcept { loop_->check_thread(); }
+
+void detail::stop_state::retain() noexcept { ++owners_; }
+
+void detail::stop_state::release() noexcept {
+  if (--owners_ == 0) delete this;
+}
+
 stop_source::stop_source() : stop_source(detail::current_loop("stop_source")) {}
 
 stop_source::stop_source(event_loop& loop) : state_(new detail::stop_state(loop)) {}
@@ -19,6 +27,10 @@ stop_callback::stop_callback(const stop_token& token, handler<void()> on_stop)
   detail::expect_handler(on_stop, "stop_callback");
   handler_.swap(on_stop);
   state_->wait(place_, *this);
+}
+
+stop_callback::~stop_callback() {
+  if (place_.linked() || queued()) state_->check_thread();
 }
 
 void stop_callback::run(ready_node& node) {

@@ -31,6 +31,8 @@ public:
   /// Stops the program if another loop runs.
   void expect_own_loop() const noexcept;
 
+  void check_thread() const noexcept;
+
   /// A place among those to be queued when stop is requested.
   class waiter : public link {
   public:
@@ -48,14 +50,12 @@ public:
   class owner {
   public:
     explicit owner(stop_state* s) noexcept : state_(s) {}
-    owner(const owner& other) noexcept : state_(other.state_) { ++state_->owners_; }
+    owner(const owner& other) noexcept : state_(other.state_) { state_->retain(); }
     owner& operator=(const owner& other) noexcept {
       owner(other).swap(*this);
       return *this;
     }
-    ~owner() {
-      if (--state_->owners_ == 0) delete state_;
-    }
+    ~owner() { state_->release(); }
     stop_state* operator->() const noexcept { return state_; }
 
   private:
@@ -65,6 +65,10 @@ public:
   };
 
 private:
+  // Out of line, because g++ 14 takes the counter for uninitialized in coroutines.
+  void retain() noexcept;
+  void release() noexcept;
+
   event_loop* loop_;
   link waiters_;
   std::size_t owners_ = 1;
@@ -130,6 +134,7 @@ private:
 class stop_callback : private ready_node {
 public:
   stop_callback(const stop_token& token, handler<void()> on_stop);
+  ~stop_callback();
 
 private:
   static void run(ready_node& node);

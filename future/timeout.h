@@ -2,6 +2,7 @@
 #pragma once
 
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -51,6 +52,10 @@ private:
 /// one ends its own work earlier. If the work has ended when the time is over, its
 /// result counts. Work under a limit that is over already begins, and has to end
 /// without waiting.
+///
+/// When the loop is more than 10 ms late, because the process was stopped or a
+/// handler took long, descriptors that are ready come before the limit: bytes that
+/// arrived in time are not lost. A `timer` has no such exception.
 ///
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.
@@ -119,6 +124,7 @@ public:
     waiter_ = &by.promise();
     if (!this->begin(*waiter_)) return false;
     if (!over || child_->done()) return true;
+    timer_node::clear();
     expire();
     return waiter_->waits_its_turn();
   }
@@ -144,17 +150,27 @@ private:
   static void come(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
     if (self.child_->done()) return;  // and the waiter is on its way
+    if (self.gave_way_ != 2 && self.late(very_late)) return self.let_others_first();
     // The waiter goes on when the work is gone, and not at all if that drops it.
     self.timer_node::loop().ready(*self.waiter_);
     self.expire();
+  }
+  /// Descriptors that are ready, and then what their callbacks have made ready.
+  void let_others_first() noexcept {
+    if (++gave_way_ == 1) return timer_node::give_way();
+    timer_node::loop().ready(*this);
   }
   void expire() noexcept {
     if (!quiet_) error_ = timed_out_of(*waiter_, *child_, limit_.length());
     this->cancel();
   }
 
+  // A turn is a twentieth of that: the process was stopped, or a handler took long.
+  static constexpr std::chrono::milliseconds very_late{10};
+
   time_limit limit_;
   bool quiet_ = false;
+  std::uint8_t gave_way_ = 0;  // so often
   frame* waiter_ = nullptr;
   std::exception_ptr error_;  // when the time is over
 };

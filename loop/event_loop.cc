@@ -179,7 +179,9 @@ bool event_loop::alive() const noexcept {
   if (waits_ != 0 || keepers_ != 0 || queued() || arrived_.linked() || !mailbox_->empty())
     return true;
   if (timers_.foreground() == 0) return false;
-  if (clock_ == nullptr || clock_->when_idle() == manual_clock::idle::jump) return true;
+  if (clock_ == nullptr) return true;
+  // A timer at the end of time never comes.
+  if (clock_->when_idle() == manual_clock::idle::jump) return *timers_.next() < time_point::max();
   return *timers_.next() <= clock_->now();
 }
 
@@ -293,9 +295,10 @@ bool event_loop::turn(bool may_wait) {
   bool wait = may_wait && !has_work();
   bool jump = false;
   if (wait && clock_ != nullptr && timers_.size() != 0) {
-    const bool due = *timers_.next() <= clock_->now();
+    const time_point first = timers_.first()->deadline();
+    const bool due = first <= clock_->now();
     jump = !due && clock_->when_idle() == manual_clock::idle::jump && keepers_ == 0 &&
-           (timers_.foreground() != 0 || waits_ != 0);
+           first != time_point::max() && (timers_.foreground() != 0 || waits_ != 0);
     wait = !due && !jump;
   }
   if (wait) settle_delays();

@@ -140,7 +140,10 @@ public:
   void charge(std::size_t bytes) noexcept { left_ -= static_cast<int>(bytes >> 11); }
 
   /// Whether the last run ended with `stop`.
-  [[nodiscard]] bool stopped() const noexcept { return (halt_ & stop_asked) != 0; }
+  [[nodiscard]] bool stopped() const noexcept {
+    check_thread();
+    return (halt_ & stop_asked) != 0;
+  }
 
   /// Has an adopted loop belong to the calling thread from now on. The program
   /// synchronises with the thread that it belonged to.
@@ -210,7 +213,10 @@ public:
   /// Only `run`, `run_once` and `run_ready` run the native loop of a loop that was
   /// not adopted: `ev_run` on it stops the program. Callbacks of libev's are the
   /// exception. While such a callback runs the loop, eddy's own work waits until
-  /// that `ev_run` returns. `ev_break` ends a round of libev's, but not `run`.
+  /// that `ev_run` returns. A descriptor that a library watches as well as eddy must
+  /// not be closed in the turn in which the library stops to watch it, before eddy's
+  /// wait has ended: libev would end the program. `ev_break` ends a round of libev's, but not
+  /// `run`.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// The loop that is running on this thread; null if none is.

@@ -19,11 +19,7 @@ public:
   }
   keep_alive(keep_alive&& other) noexcept : loop_(std::exchange(other.loop_, nullptr)) {}
   keep_alive& operator=(keep_alive&&) = delete;
-  ~keep_alive() {
-    if (loop_ == nullptr) return;
-    loop_->check_thread();
-    --loop_->keepers_;
-  }
+  ~keep_alive();
 
 private:
   event_loop* loop_;

@@ -99,7 +99,8 @@ void readiness::wait(direction which, ready_node& node) {
 
 bool readiness::waiting(direction which) const noexcept {
   loop().check_thread();
-  return watch_->waiter(which) != nullptr;
+  const auto& place = which == direction::read ? on_readable_ : on_writable_;
+  return watch_->waiter(which) != nullptr || (place && place->queued());
 }
 
 handler<void(std::error_code)> readiness::take(direction which) noexcept {

@@ -18,6 +18,12 @@ void timer_node::set(instant deadline, resolution exactness) {
   loop_->timers_.set(*this, deadline, exactness);
 }
 
+bool timer_node::late(duration by) const noexcept {
+  return detail::between(deadline_, loop_->now()) > by;
+}
+
+void timer_node::give_way() noexcept { loop_->arrive(*this); }
+
 void timer_node::set_after(time_span delay, resolution exactness) {
   event_loop* const here = event_loop::current();
   if (loop_ != here || exactness == resolution::fine || here->clock_ != nullptr) {

@@ -61,6 +61,13 @@ public:
   /// Whether it is due, and in the ready queue.
   [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
 
+  /// For one that runs: whether it is later than its deadline by more than `by`.
+  [[nodiscard]] bool late(duration by) const noexcept;
+
+  /// For one that runs: has it run once more, after the descriptors that were ready
+  /// in this turn.
+  void give_way() noexcept;
+
   /// The time it was last set to. In the turn that set it to a delay, this makes
   /// the loop look at the clock.
   [[nodiscard]] time_point deadline() const noexcept;

@@ -140,18 +140,32 @@ frame* frame::child() const noexcept {
   return waits_for_ == 0 ? nullptr : pointer_in<wait>(waits_for_)->child();
 }
 
-ambient frame::ambient_here() noexcept {
-  ambient all;
-  if (frames_here.top.current == nullptr) return all;
+/// Adds to `all` what holds for the coroutine that runs, from the inside out, until
+/// `enough` of it.
+template <class Enough>
+void frame::look_up(ambient& all, Enough enough) noexcept {
   const frame* f = frames_here.top.current;
-  for (;;) {
+  while (f != nullptr) {
     if ((f->then_ & for_future) != 0) pointer_in<future_core>(f->then_)->add_to(all);
+    if (enough()) return;
     f = f->above();
-    if (f == nullptr) return all;
-    if (f->waits_for_ != 0 && (f->waits_for_ & for_child) == 0) {
+    if (f != nullptr && f->waits_for_ != 0 && (f->waits_for_ & for_child) == 0) {
       pointer_in<wait>(f->waits_for_)->add_to(all);
+      if (enough()) return;
     }
   }
+}
+
+ambient frame::ambient_here() noexcept {
+  ambient all;
+  look_up(all, [] { return false; });
+  return all;
+}
+
+local_values frame::locals_here() noexcept {
+  ambient all;
+  look_up(all, [&all] { return all.locals != nullptr; });
+  return all.values();
 }
 
 void frame::end() noexcept {

@@ -176,6 +176,10 @@ public:
 
   /// What holds for the one that runs.
   [[nodiscard]] static ambient ambient_here() noexcept;
+  /// The nearest values alone: it looks no farther than it has to.
+  [[nodiscard]] static local_values locals_here() noexcept;
+  template <class Enough>
+  static void look_up(ambient& all, Enough enough) noexcept;
 
   /// The coroutines that exist in this process.
   static std::size_t count() noexcept { return frames_of_process(); }

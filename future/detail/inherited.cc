@@ -53,7 +53,7 @@ local_values::~local_values() {
   }
 }
 
-local_values local_values::here() noexcept { return frame::ambient_here().values(); }
+local_values local_values::here() noexcept { return frame::locals_here(); }
 
 const local_base* local_values::find(const void* name) const noexcept {
   const local_base* b = newest_;

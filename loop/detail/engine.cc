@@ -198,6 +198,8 @@ void engine::attach(watch& w) {
 }
 
 void engine::detach(watch& w) noexcept {
+  // Whether libev has changes of the number to apply, or applied some.
+  const bool touched = w.entered || w.changed != 0 || w.io.active != 0;
   if (w.changed != 0) {
     watch& last = *changed_.back();
     changed_[w.changed - 1] = &last;
@@ -205,9 +207,12 @@ void engine::detach(watch& w) noexcept {
     changed_.pop_back();
   }
   stop(w);
-  if (!w.entered) return;
+  if (!touched) return;
   ev_io* const others = first_watcher(ev_, w.io.fd);
-  if (others == nullptr) return forget_entry(w.io.fd);
+  if (others == nullptr) {
+    if (w.entered) forget_entry(w.io.fd);
+    return;
+  }
   // What libev now wants of the kernel for the others must not fail.
   if (watch* const other = own_from(others)) check_later(*other);
 }
@@ -246,7 +251,9 @@ int engine::probe(int descriptor, bool shown) noexcept {
     struct stat about;
     if (::fstat(descriptor, &about) != 0) return errno;
     // Only a set of descriptors can be refused, and that has no file type.
-    if ((about.st_mode & S_IFMT) != 0) return 0;
+    const auto type = about.st_mode & S_IFMT;
+    files_ = files_ || (type != 0 && type != S_IFSOCK && type != S_IFIFO);
+    if (type != 0) return 0;
     if (descriptor == backend()) return EINVAL;
     if (rebuilding_) return 0;
   }
@@ -560,7 +567,8 @@ int engine::descriptor() {
 void engine::settle() {
   // Has libev show the kernel everything, also what others have just started, and
   // look at what is ready, but call nobody: that is for the next poll.
-  if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_)) return;
+  // The kernel's set tells nothing of files: libev has a list of those.
+  if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_ || files_)) return;
   flush();
   if (due_) arm(false);
   if (!shared_ || !has_pairs(ev_)) {

@@ -185,6 +185,7 @@ private:
   bool endless_ = false;          // libev waits without a limit
   bool backlog_ = false;          // what came in earlier rounds is not run yet
   bool due_ = false;              // the timer's descriptor is readable
+  bool files_ = false;            // there were watches of files and the like
   int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
   unsigned forks_;

@@ -91,7 +91,8 @@ private:
 struct mailbox::pen {
   mailbox* box = nullptr;
   post_sheet* at = nullptr;
-  bool dropped = false;  // at the thread's end
+  bool seen_to = false;  // that it is dropped at the thread's end
+  bool dropped = false;
 
   /// Of this thread. It is trivial, so that it outlives every other
   /// thread_local object's destructor.
@@ -157,8 +158,13 @@ post_sheet& mailbox::pen::turn(mailbox& to) {
       mine.dropped = true;
     }
   };
-  thread_local const at_thread_end cleaner;
-  static_cast<void>(&cleaner);
+  if (!seen_to) {
+    // The C library ends the program when it finds no memory for this.
+    ::operator delete(::operator new(sizeof(post_sheet)));
+    thread_local const at_thread_end cleaner;
+    static_cast<void>(&cleaner);
+    seen_to = true;
+  }
 
   if (at != nullptr && at->leave()) {
     at->clean();

@@ -67,6 +67,10 @@ void begin() noexcept {
   if (ended) return;
   pool* const mine = take_pool();
   if (mine == nullptr) return;
+  // The C library ends the program when it finds no memory for this.
+  void* const room = ::operator new(sizeof(pool), std::nothrow);
+  if (room == nullptr) return mine->taken.store(false, std::memory_order_release);
+  ::operator delete(room);
   thread_local const at_thread_end cleaner;
   static_cast<void>(&cleaner);
   mine->room = failing == nullptr ? kept_bytes : 0;

@@ -2,6 +2,8 @@
 // What <eddy/future/as_result.h> promises.
 #include <eddy/future/as_result.h>
 
+#include <csignal>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -10,10 +12,12 @@
 
 #include <doctest/doctest.h>
 
+#include <eddy/future/adapt.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/until.h>
 
 #include "support/async_test.h"
 
@@ -83,4 +87,39 @@ TEST_CASE_FIXTURE(async_fixture, "what is awaited as a result is dropped and tol
   CHECK(tree.contains("sleep, 3600000 ms left"));
   f = {};
   CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("what can't even begin gives its error, too") {
+  const eddy::result<void> readable = co_await eddy::as_result(eddy::until_readable(999));
+  CHECK(readable.error() == std::errc::bad_file_descriptor);
+  const eddy::result<void> writable = co_await eddy::as_result(eddy::until_writable(-1));
+  CHECK(writable.error() == std::errc::bad_file_descriptor);
+  const eddy::result<eddy::exit_status> end = co_await eddy::as_result(eddy::until_exit(1));
+  CHECK(end.error() == std::errc::no_child_process);
+  const eddy::result<void> signal = co_await eddy::as_result(eddy::until_signal(SIGKILL));
+  CHECK(signal.error() == std::errc::invalid_argument);
+  const auto refuse = [](eddy::completer<>) -> std::function<void()> {
+    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+  };
+  const eddy::result<void> adapted = co_await eddy::as_result(eddy::adapt(refuse));
+  CHECK(adapted.error() == std::errc::resource_unavailable_try_again);
+  const auto mistake = [](eddy::completer<>) -> std::function<void()> {
+    throw std::logic_error("a mistake");
+  };
+  std::string what;
+  try {
+    co_await eddy::as_result(eddy::adapt(mistake));
+  } catch (const std::logic_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "a mistake");
+}
+
+ASYNC_TEST("a hundred thousand that can't begin grow no stack") {
+  int failed = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    const eddy::result<void> r = co_await eddy::as_result(eddy::until_readable(-1));
+    if (!r) ++failed;
+  }
+  CHECK(failed == 100'000);
 }

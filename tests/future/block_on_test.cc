@@ -2,6 +2,7 @@
 // What <eddy/future/block_on.h> promises.
 #include <eddy/future/block_on.h>
 
+#include <chrono>
 #include <memory>
 #include <source_location>
 #include <stdexcept>
@@ -245,4 +246,52 @@ TEST_CASE("block_on within a loop that runs stops the program") {
     loop.defer([&] { eddy::block_on(loop, eddy::yield()); });
     loop.run();
   });
+}
+
+TEST_CASE_FIXTURE(tidy, "an error that the work leaves comes out, however block_on ends") {
+  struct program {
+    static eddy::task<> fails() {
+      co_await eddy::yield();
+      throw std::runtime_error("disk full");
+    }
+    static eddy::task<> stops(bool holds) {
+      eddy::future<> failed = eddy::spawn(fails());
+      co_await eddy::yield();
+      co_await eddy::yield();
+      if (!holds) failed = {};
+      eddy::event_loop::current()->stop();
+      co_await eddy::yield();
+    }
+    static eddy::task<> hangs() {
+      const eddy::future<> failed = eddy::spawn(fails());
+      eddy::promise<> never;
+      eddy::future<> end = never.get_future();
+      co_await std::move(end);
+    }
+    static eddy::task<> is_interrupted() {
+      const eddy::future<> failed = eddy::spawn(fails());
+      eddy::event_loop::current()->defer(
+          [] { eddy::event_loop::current()->defer([] { throw std::logic_error("too bad"); }); });
+      co_await eddy::sleep(1h);
+    }
+  };
+  const auto words_of = [](auto work) -> std::string {
+    try {
+      eddy::block_on(std::move(work));
+    } catch (const std::exception& e) {
+      return e.what();
+    }
+    return "";
+  };
+  for (const bool holds : {false, true}) {
+    const std::string words = words_of(program::stops(holds));
+    CHECK(words.contains("disk full"));
+    CHECK(words.contains("the loop was stopped"));
+  }
+  const std::string hung = words_of(program::hangs());
+  CHECK(hung.contains("disk full"));
+  CHECK(hung.contains("block_on waits for what nothing on the loop can end"));
+  const std::string interrupted = words_of(program::is_interrupted());
+  CHECK(interrupted.contains("disk full"));
+  CHECK(interrupted.contains("too bad"));
 }

@@ -9,7 +9,10 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/select.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
+#include <eddy/future/yield.h>
 
 #include "support/async_test.h"
 #include "support/forked.h"
@@ -106,4 +109,24 @@ TEST_CASE("a sleep in real time is not early") {
 TEST_CASE("a sleep outside a loop stops the program") {
   dies_saying("sleep was called while no loop runs on this thread",
               [] { static_cast<void>(eddy::sleep(1s)); });
+}
+
+TEST_CASE("a sleep until a time that has come wins, however late the loop's look at the clock") {
+  // In a turn that has begun a while ago.
+  struct program {
+    static eddy::task<int> at_once() { co_return 1; }
+    static eddy::task<> run() {
+      for (int i = 0; i < 20; ++i) {
+        const auto now = std::chrono::steady_clock::now();
+        const auto a = co_await eddy::select(eddy::sleep_until(now), at_once());
+        CHECK(a.index() == 0);
+        const auto b = co_await eddy::select(eddy::sleep(-1s), at_once());
+        CHECK(b.index() == 0);
+        const auto c = co_await eddy::select(eddy::sleep(0s, eddy::resolution::fine), at_once());
+        CHECK(c.index() == 0);
+        co_await eddy::yield();
+      }
+    }
+  };
+  eddy::block_on(program::run());
 }

@@ -19,12 +19,15 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/until.h>
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
 #include "support/counted.h"
 #include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/tidy.h"
 
 using namespace std::chrono_literals;
 
@@ -261,4 +264,80 @@ ASYNC_TEST("a limit is seen through join, and through the future of a task that 
 
 TEST_CASE_FIXTURE(tidy, "where no coroutine runs there is no deadline") {
   CHECK_FALSE(eddy::current_deadline());
+}
+
+// ---- Limits at their edges
+
+namespace {
+
+eddy::task<> ready_task() { co_return; }
+
+/// Uses up so many of the operations that a coroutine may do before others run.
+eddy::task<> pad(int count) {
+  for (int i = 0; i < count; ++i) co_await ready_task();
+}
+
+}  // namespace
+
+ASYNC_TEST("a limit that is over already ends the work, wherever the turn is") {
+  for (int padding = 0; padding < 80; ++padding) {
+    for (const auto limit : {-1h, 0h}) {
+      co_await pad(padding);
+      const auto late = co_await eddy::as_result(eddy::timeout(limit, eddy::sleep(1h)));
+      CHECK(late.error() == std::errc::timed_out);
+      co_await pad(padding);
+      bool thrown = false;
+      try {
+        co_await eddy::timeout_at(eddy::time_point::min(), eddy::sleep(1h));
+      } catch (const eddy::timed_out&) {
+        thrown = true;
+      }
+      CHECK(thrown);
+      co_await pad(padding);
+      auto nested = eddy::timeout(1h, eddy::timeout(limit, eddy::sleep(1h)));
+      const auto inner = co_await eddy::as_result(std::move(nested));
+      CHECK(inner.error() == std::errc::timed_out);
+    }
+  }
+}
+
+ASYNC_TEST("one deadline for many steps ends those that come after it") {
+  const eddy::time_point deadline = loop.now() + 55ms;
+  int done = 0;
+  int late = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto step = co_await eddy::as_result(eddy::timeout_at(deadline, eddy::sleep(10ms)));
+    ++(step ? done : late);
+  }
+  CHECK(done == 5);
+  CHECK(late == 95);
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "after a loop was late, what came in time comes before the limit") {
+  socket_pair pair;
+  std::string end;
+  const auto wait = [](int descriptor, std::string& how) -> eddy::task<> {
+    const auto r = co_await eddy::as_result(eddy::timeout(1s, eddy::until_readable(descriptor)));
+    how = r ? "readable" : r.error().message();
+  };
+  for (const bool very : {true, false}) {
+    eddy::future<> waiting = eddy::spawn(loop, wait(pair.near(), end));
+    loop.run_ready();
+    pair.send();
+    clock.advance(very ? 1s + 11ms : 1s);
+    while (loop.run_ready()) {
+    }
+    CHECK(waiting.ready());
+    CHECK(end == (very ? "readable" : "Connection timed out"));
+    CHECK(pair.receive() == "x");
+  }
+  // And a limit under which nothing came is over all the same.
+  eddy::future<> waiting = eddy::spawn(loop, wait(pair.near(), end));
+  loop.run_ready();
+  clock.advance(1h);
+  while (loop.run_ready()) {
+  }
+  CHECK(waiting.ready());
+  CHECK(end == "Connection timed out");
 }

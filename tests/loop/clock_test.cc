@@ -235,3 +235,19 @@ TEST_CASE_TEMPLATE("a timer takes any time: what has passed is due, what is far 
   CHECK(on.loop.count().timers == 5);
   CHECK(*on.loop.next_run() > 24h * 365);
 }
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a clock that jumps never jumps to what never comes") {
+  const eddy::time_point start = clock.now();
+  eddy::timer never(loop);
+  never.start(eddy::duration::max(), [] { FAIL("it came"); });
+  eddy::timer moved(loop);
+  moved.start(1h, [] { FAIL("it came"); });
+  moved.restart(std::chrono::hours::max());
+  eddy::timer seldom(loop);
+  int ticks = 0;
+  seldom.start_every(std::chrono::years(100), [&] { ++ticks; });
+  loop.run();
+  CHECK(ticks <= 3);
+  CHECK(clock.now() < eddy::time_point::max());
+  CHECK(clock.now() > start);
+}

@@ -3,6 +3,7 @@
 #include <eddy/loop/readiness.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -14,11 +15,13 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/watch.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer.h>
 
@@ -546,4 +549,86 @@ TEST_CASE_FIXTURE(tidy, "many descriptors can be watched, and what comes is told
   loop.run();
   CHECK(told == 400);
   watched.clear();
+}
+
+TEST_CASE_TEMPLATE("a wait is there until its handler runs", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair a;
+  socket_pair b;
+  eddy::readiness first(on.loop, a.near());
+  eddy::readiness second(on.loop, b.near());
+  int calls = 0;
+  std::function<void(eddy::readiness&, eddy::readiness&)> wait = [&](eddy::readiness& mine,
+                                                                     eddy::readiness& other) {
+    mine.wait_readable([&](std::error_code) {
+      ++calls;
+      CHECK(!mine.waiting(eddy::readiness::direction::read));
+      // Of the two that are ready in one turn, one has not run yet.
+      CHECK(other.waiting(eddy::readiness::direction::read) == (calls == 1));
+    });
+  };
+  wait(first, second);
+  wait(second, first);
+  a.send();
+  b.send();
+  on.run();
+  CHECK(calls == 2);
+}
+
+TEST_CASE_TEMPLATE("a number that was used again, and is closed again, harms nobody", Loop,
+                   ANY_LOOP) {
+  // The first wait is left behind; what uses the number next has not even been shown to
+  // libev when it is closed.
+  for (const int turns : {0, 1, 2}) {
+    INFO(turns);
+    Loop on;
+    std::optional<socket_pair> old(std::in_place);
+    const int number = old->near();
+    journal note;
+    eddy::readiness first(on.loop, number);
+    first.wait_readable([&](std::error_code e) { note(e ? "told" : "wrong"); });
+    on.loop.run_ready();
+    old.reset();
+    {
+      const socket_pair fresh;
+      REQUIRE((fresh.near() == number || fresh.far() == number));
+      eddy::detail::watch second(on.loop, number);
+      struct nobody : eddy::ready_node {
+        nobody() noexcept : ready_node([](ready_node&) {}) {}
+      } node;
+      for (int i = 0; i < turns; ++i) on.loop.run_ready();
+      second.wait(eddy::readiness::direction::read, node);
+      for (int i = 0; i < turns; ++i) on.loop.run_ready();
+    }
+    on.run();
+    CHECK(note == "told");
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a foreign loop is told of what is always ready, again and again") {
+  for (const char* const path : {"/dev/null", "/etc/passwd", "/"}) {
+    INFO(std::string(path));
+    const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+    eddy::readiness ready(loop, file);
+    int told = 0;
+    std::function<void()> wait = [&] {
+      ready.wait_readable([&](std::error_code) {
+        if (++told < 5) wait();
+      });
+    };
+    wait();
+    int turns = 0;
+    while (told < 5 && turns < 50) {
+      pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+      const bool at_once = loop.next_run() == 0ns;
+      CHECK((at_once || ::poll(&p, 1, 0) == 1));
+      loop.run_ready();
+      ++turns;
+    }
+    CHECK(told == 5);
+    // And nothing spins when nobody waits.
+    for (int more = 0; more < 3; ++more) loop.run_ready();
+    CHECK(!loop.next_run());
+    ::close(file);
+  }
 }

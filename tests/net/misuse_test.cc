@@ -63,7 +63,9 @@ struct everything {
         streams(l),
         promise(std::in_place, l),
         future(promise->get_future()),
-        scope(std::in_place, l) {
+        scope(std::in_place, l),
+        source(l),
+        on_stop(std::in_place, source.token(), [] {}) {
     running_timer.start(1h, [] {});
     watched_signal.start([] {});
     waiting->wait_readable([](std::error_code) {});
@@ -88,6 +90,8 @@ struct everything {
   std::optional<eddy::promise<>> promise;
   std::optional<eddy::future<>> future;
   std::optional<eddy::scope> scope;
+  eddy::stop_source source;
+  std::optional<eddy::stop_callback> on_stop;
 };
 
 ::pid_t a_child() {
@@ -163,6 +167,9 @@ constexpr use uses[] = {
     {"future's end", [](everything& e) { e.future.reset(); }},
     {"spawn", [](everything& e) { eddy::spawn(e.loop, nothing()).detach(); }},
     {"scope::spawn", [](everything& e) { e.scope->spawn(nothing()); }},
+    {"scope::dump", [](everything& e) { static_cast<void>(e.scope->dump()); }},
+    {"stopped", [](everything& e) { static_cast<void>(e.loop.stopped()); }},
+    {"stop_callback's end", [](everything& e) { e.on_stop.reset(); }},
     {"scope::cancel", [](everything& e) { e.scope->cancel(); }},
 };
 
