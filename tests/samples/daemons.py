@@ -55,6 +55,11 @@ class server:
         with self.connect() as other:
             self.serves(other)
 
+    def settles(self):
+        """Comes back when it waits for what is next."""
+        while open(f"/proc/{self.process.pid}/stat").read().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.001)
+
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -138,6 +143,7 @@ def survives_a_lack_of_memory(program):
     s = server(program)
     reset = struct.pack("ii", 1, 0)
     for spared in range(12):
+        s.settles()  # or it would be the first client that is unlucky
         s.signal(signal.SIGRTMIN + 1 + spared)
         if s.sample == "echo":
             assert s.alive()["connections"] >= 1
