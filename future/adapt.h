@@ -73,11 +73,15 @@ private:
 /// memory is allocated. A cancel that does not keep the callback away from the
 /// completer is a use after free: prove one with `every_point`, under ASan.
 ///
-///     co_await adapt([&](completer<void> done) {
+///     const auto start = [&loop](completer<void> done) {
 ///       timer t(loop);
 ///       t.start(1s, [done] { done(); });
 ///       return t;
-///     });
+///     };
+///     co_await adapt(start);
+///
+/// A lambda with captures needs a name, as here: g++ 12 destroys one that is written
+/// inside a `co_await` expression twice.
 ///
 /// `start` may have a `void describe(std::string& out) const`, which adds a line
 /// that says what is waited for: `event_loop::dump` asks it.

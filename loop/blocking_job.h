@@ -25,7 +25,8 @@ class process_pool;
 /// process, so that they reach the program's own threads.
 ///
 /// Fork: the child starts with no worker and gets its own. A job of before the
-/// fork ends in the parent; the child's copy of it never does: destroy it.
+/// fork ends in the parent. The child's copy of it never does, and keeps the child's
+/// loop running: destroy it.
 ///
 /// Lifetime: the loop outlives it.
 /// Cancelling: destroying it takes back work that has not begun. Work that has

@@ -453,7 +453,8 @@ std::optional<duration> event_loop::next_run() {
   std::optional<duration> left = engine_->time_to_next();
   if (has_work()) return duration::zero();  // a library's callback made some
   settle_delays();
-  if (const timer_node* const first = timers_.first()) {
+  const timer_node* const first = timers_.first();
+  if (first != nullptr && first->deadline() != time_point::max()) {
     const duration own =
         std::max(detail::between(read_clock(), first->deadline()), duration::zero());
     left = left ? std::min(*left, own) : own;

@@ -183,11 +183,12 @@ public:
   /// A timer that is given the delay itself spares that: see `timer`.
   [[nodiscard]] time_point after(time_span delay) const noexcept;
 
-  /// A descriptor that is readable when `run_ready` has something to do, so
-  /// that this loop can live inside another. It stays the loop's own.
+  /// A descriptor that becomes readable when a descriptor, a signal, a child, a file
+  /// or a post brings work, so that this loop can live inside another. It stays the
+  /// loop's own.
   ///
-  /// It knows nothing of timers: wait no longer than `next_run` says, then call
-  /// `run_ready`. Ask again for both before each wait. Both know what others have
+  /// It knows nothing of timers, nor of what is queued already: wait no longer than
+  /// `next_run` says, then call `run_ready`. Ask again for both before each wait. Both know what others have
   /// on the native loop. On an adopted loop they know libev's timers, but not
   /// what the program has started there since the last turn.
   ///
@@ -202,7 +203,8 @@ public:
   [[nodiscard]] int descriptor();
 
   /// How long the loop may be left alone from now: zero if something is ready,
-  /// empty if only its descriptor can bring work.
+  /// empty if only its descriptor can bring work. Round it up to the unit of the
+  /// program's wait: rounded down, the last part of it would be spent spinning.
   [[nodiscard]] std::optional<duration> next_run();
 
   /// libev's loop, for C libraries that have an adapter for it. They may start

@@ -41,6 +41,9 @@ inline void* must_new(std::size_t size, std::size_t alignment) {
   return block;
 }
 
+// A call, so that the compiler does not take `free` for the wrong counterpart of `new`.
+[[gnu::noinline]] inline void give_back(void* block) noexcept { std::free(block); }
+
 }  // namespace eddy::detail
 
 void* operator new(std::size_t size) { return eddy::detail::must_new(size, 0); }
@@ -53,13 +56,17 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
 void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   return eddy::detail::try_new(size, static_cast<std::size_t>(alignment));
 }
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t) noexcept { std::free(block); }
-void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
-void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block) noexcept { eddy::detail::give_back(block); }
+void operator delete(void* block, std::size_t) noexcept { eddy::detail::give_back(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept {
+  eddy::detail::give_back(block);
+}
+void operator delete(void* block, std::align_val_t) noexcept { eddy::detail::give_back(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept {
+  eddy::detail::give_back(block);
+}
 void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  std::free(block);
+  eddy::detail::give_back(block);
 }
 
 // A sanitizer has arrays of its own, too.
@@ -73,12 +80,16 @@ void* operator new[](std::size_t size, std::align_val_t alignment) {
 void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   return eddy::detail::try_new(size, static_cast<std::size_t>(alignment));
 }
-void operator delete[](void* block) noexcept { std::free(block); }
-void operator delete[](void* block, std::size_t) noexcept { std::free(block); }
-void operator delete[](void* block, const std::nothrow_t&) noexcept { std::free(block); }
-void operator delete[](void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete[](void* block) noexcept { eddy::detail::give_back(block); }
+void operator delete[](void* block, std::size_t) noexcept { eddy::detail::give_back(block); }
+void operator delete[](void* block, const std::nothrow_t&) noexcept {
+  eddy::detail::give_back(block);
+}
+void operator delete[](void* block, std::align_val_t) noexcept { eddy::detail::give_back(block); }
+void operator delete[](void* block, std::size_t, std::align_val_t) noexcept {
+  eddy::detail::give_back(block);
+}
 void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  std::free(block);
+  eddy::detail::give_back(block);
 }
 #endif

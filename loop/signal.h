@@ -22,7 +22,9 @@ class signal_hub;
 /// numbers.
 ///
 /// While a signal is watched, what the program had installed for it is not
-/// called; when the last watcher goes, it is there again. System calls that the
+/// called; when the last watcher goes, it is there again. The other way round, what
+/// the program installs while a signal is watched, such as an `ev_signal`, keeps it
+/// from the watchers. System calls that the
 /// signal interrupts are restarted. A signal that every thread blocks does not
 /// come.
 ///

@@ -58,7 +58,8 @@ public:
   ~tcp_stream() = default;
 
   /// Reads what is there, at least a byte; 0 is the end of what the other side
-  /// sends. Waits if nothing is there.
+  /// sends. Waits if nothing is there. An empty buffer stops the program, because its
+  /// 0 bytes would look like the end.
   [[nodiscard]] detail::to_await<detail::read_call> read(mutable_buffer into) {
     return {socket(), detail::read_call(into)};
   }
