@@ -5,8 +5,8 @@
     forbidden.py FOLDER...    looks at *.h, *.cc, and the C++ blocks of *.md
     forbidden.py --self-test  shows that it knows each form, and no right one
 
-The rule for users in one sentence: await into a named variable, as a statement
-of its own, with named arguments. README and tests/forms/forms_right_test.cc
+The rule for users in one sentence: make each co_await a statement of its own, and
+name what it needs first. README and tests/forms/forms_right_test.cc
 have what is right.
 """
 import pathlib
@@ -19,6 +19,8 @@ CAPTURE = "A3: a lambda with captures by value within the statement of a co_awai
 CHOICE = "A7: co_await of a parenthesis that chooses"
 BRACES = "A8: a braced list as an argument in a co_await"
 STATEMENT = "A9: a statement expression that awaits or returns"
+MEMBER = "A10: co_await within the braces that make an object"
+THROW = "A11: co_await in a throw"
 
 # What a plain scalar initialiser may say, since it was measured right, is left
 # out for simplicity: write an if.
@@ -103,13 +105,28 @@ def without_heads(statement):
 
 def owning_capture(expression):
     """A lambda that captures by value what may have a destructor: by its name,
-    by [=], or with an initialiser. One of references, this, or pointers and
-    numbers that are called so in `trivial` is safe."""
+    by [=], or with an initialiser. One that captures references, or this, is safe."""
     for m in re.finditer(r"(?<![\w\])])\s*\[([^\[\]]*)\]\s*(?=[({]|mutable)", expression):
         captures = [c.strip() for c in m.group(1).split(",") if c.strip()]
-        if any("=" in c and c != "=" and not c.startswith("&") for c in captures):
+        if any(not c.startswith("&") and c not in ("this", "*this") for c in captures):
             return m.start(1)
     return None
+
+
+def in_initializer(text, at):
+    """Whether braces that make an object enclose the place: a block has statements."""
+    depth = 0
+    for i in range(at - 1, -1, -1):
+        if text[i] in ")]}":
+            depth += 1
+        elif text[i] in "([{":
+            if depth > 0:
+                depth -= 1
+            elif text[i] == "{":
+                return ";" not in without_bodies(text[i + 1:closing(text, i)])
+        elif text[i] == ";" and depth == 0:
+            return False
+    return False
 
 
 def findings(text):
@@ -136,6 +153,10 @@ def findings(text):
             yield m.start(), CHOICE
         if re.match(r"\s*[\w:.<>\->]*[\w>]\s*\((?:.*[(,])?\s*\{", after, re.S):
             yield m.start(), BRACES
+        if in_initializer(text, m.start()):
+            yield m.start(), MEMBER
+        if re.match(r"\s*throw\b", before):
+            yield m.start(), THROW
         if owning_capture(text[start:m.start()]) is not None or owning_capture(after) is not None:
             yield m.start(), CAPTURE
 
@@ -157,9 +178,16 @@ WRONG = {
              "bool b = a || co_await f();"],
     CAPTURE: ["co_await run([s = std::move(s)] { return s; });",
               "co_await run([&, s = name]() mutable { return s; });",
-              "const int n = co_await run(1, [p = std::move(p)](int) { return 1; });"],
+              "const int n = co_await run(1, [p = std::move(p)](int) { return 1; });",
+              "co_await run([path] { return path.size(); });",
+              "co_await run([&, path] { return path.size(); });",
+              "co_await run([=] { return path.size(); });"],
     CHOICE: ["co_await (c ? f() : g());"],
     BRACES: ["co_await f({1, 2, 3});", "co_await a.f(x, {.host = name});", "co_await f(g({1}));"],
+    MEMBER: ["{ request r{co_await f(), 3}; }", "{ request r = {co_await f(), 3}; }",
+             "{ all.push_back(header{name, co_await f()}); }", "{ co_return request{co_await f()}; }",
+             "{ g({1, h(co_await f())}); }"],
+    THROW: ["{ throw error(co_await f()); }"],
     STATEMENT: ["auto x = ({ auto r = f(); if (!r) co_return r.error(); *r; });"],
 }
 RIGHT = [
@@ -167,7 +195,11 @@ RIGHT = [
     "if (auto o = co_await f()) g();",
     "auto job = [s = std::move(s)] {}; co_await run(std::move(job));",
     "co_await [&] { return run([s = std::move(s)] {}); }();",
-    "co_await run([&s, n] { return s; });",
+    "co_await run([&s, this] { return s; });",
+    "task<> f() { co_await g(); }",
+    "auto f = []() -> task<> { co_await g(); };",
+    "try { co_await f(); } catch (...) { g(); }",
+    "switch (n) { case 1: co_await f(); break; }",
     "int r = 5; if (c && d) r = co_await f(); else if (c ? d : e) co_await g();",
     "for (int i = 0; i < 9 && more; ++i) co_await f();",
     "for (auto& x : co_await f()) g(x ? 1 : 2);",

@@ -43,14 +43,15 @@ struct c_api {
 };
 
 eddy::task<int> value_of(c_api* api, journal* note) {
-  const int n = co_await eddy::adapt<int>([=](eddy::completer<int> done) {
+  const auto start = [=](eddy::completer<int> done) {
     api->begin([](void* user, int value) { eddy::completer<int>::from(user)(value); },
                done.pointer());
     return [=] {
       api->cancel();
       (*note)("cancelled");
     };
-  });
+  };
+  const int n = co_await eddy::adapt<int>(start);
   (*note)(n);
   co_return n;
 }
@@ -116,10 +117,11 @@ TEST_CASE_FIXTURE(async_fixture, "a wait that is dropped is cancelled, once") {
 TEST_CASE_FIXTURE(async_fixture, "an API that calls back when it is cancelled may do so") {
   struct program {
     static eddy::task<> wait(std::function<void()>* end, journal* note) {
-      const int n = co_await eddy::adapt<int>([=](eddy::completer<int> done) {
+      const auto start = [=](eddy::completer<int> done) {
         *end = [done] { done(-1); };
         return [=] { (*end)(); };
-      });
+      };
+      const int n = co_await eddy::adapt<int>(start);
       (*note)(n);
     }
   };

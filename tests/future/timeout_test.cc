@@ -125,10 +125,11 @@ TEST_CASE_FIXTURE(async_fixture, "the end of the work may drop who waits for it"
   eddy::future<> waiter;
   struct program {
     static eddy::task<> wait(eddy::future<>* self, journal* to) {
-      co_await eddy::timeout(5s, hold(at_end([=] {
-                               (*to)("dropped");
-                               *self = {};
-                             })));
+      const auto drop = [=] {
+        (*to)("dropped");
+        *self = {};
+      };
+      co_await eddy::timeout(5s, hold(at_end(drop)));
       (*to)("never");
     }
   };
@@ -141,8 +142,8 @@ TEST_CASE_FIXTURE(async_fixture, "a time limit may be looked at at any time") {
   struct program {
     static eddy::task<> wait(eddy::event_loop* on) {
       try {
-        co_await eddy::timeout(
-            5s, hold(at_end([=] { CHECK(on->dump().contains("wait at timeout")); })));
+        const auto look = [=] { CHECK(on->dump().contains("wait at timeout")); };
+        co_await eddy::timeout(5s, hold(at_end(look)));
       } catch (const std::system_error&) {
       }
       CHECK(on->dump().contains("running"));
