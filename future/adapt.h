@@ -109,10 +109,13 @@ class adapted : public wait {
 public:
   adapted() noexcept : loop_(&current_loop("adapt")) {}
 
-  void complete(outcome<T>&& o) {
+  // The outcome is made in its place: g++ warns of a member that is uninitialized where
+  // one that is known to be a value is moved.
+  template <class... Arguments>
+  void complete(Arguments&&... of_outcome) {
     loop_->check_thread();
     if (result_) misuse("what adapt waits for was completed twice");
-    result_.emplace(std::move(o));
+    result_.emplace(std::forward<Arguments>(of_outcome)...);
     if (waiter_ != nullptr) loop_->ready(*waiter_);
   }
 
@@ -213,7 +216,7 @@ template <class T>
 template <class... Arguments>
   requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
 void completer<T>::operator()(Arguments&&... arguments) const {
-  adapted_->complete(outcome<T>(std::in_place, std::forward<Arguments>(arguments)...));
+  adapted_->complete(std::in_place, std::forward<Arguments>(arguments)...);
 }
 
 template <class T>
@@ -236,7 +239,7 @@ void completer<T>::complete(outcome<T> o) const {
 
 template <class T>
 void completer<T>::fail(std::exception_ptr error) const {
-  adapted_->complete(outcome<T>(std::unexpect, std::move(error)));
+  adapted_->complete(std::unexpect, std::move(error));
 }
 
 template <class T>

@@ -37,7 +37,8 @@ struct job final : worker_pool::job {
   std::function<void()> work;
 };
 
-/// Work that hangs until it is let go.
+/// Work that hangs until it is let go. It is made before the pool, which waits for its threads when
+/// it is destroyed.
 struct hanging {
   std::shared_ptr<job> work = std::make_shared<job>([this] {
     begun.release();
@@ -129,9 +130,9 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE("jobs that hang and are given up make way for others, while there are threads") {
-    worker_pool pool({.at_once = 2, .threads = 4, .idle = 1s});
     std::vector<hanging> hung(4);
     std::atomic<bool> ran{false};
+    worker_pool pool({.at_once = 2, .threads = 4, .idle = 1s});
     for (hanging& h : hung) pool.put(h.work);
     hung[0].begun.acquire();
     hung[1].begun.acquire();
@@ -155,8 +156,10 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE("threads that come back from jobs that were given up don't count twice") {
-    worker_pool pool({.at_once = 1, .threads = 4, .idle = 1h});
     std::vector<hanging> hung(3);
+    hanging one;
+    hanging two;
+    worker_pool pool({.at_once = 1, .threads = 4, .idle = 1h});
     for (hanging& h : hung) {
       pool.put(h.work);
       h.begun.acquire();
@@ -165,8 +168,6 @@ TEST_SUITE("threads") {
     for (hanging& h : hung) h.go.release();
     until([&] { return pool.idle() == 3; });
 
-    hanging one;
-    hanging two;
     pool.put(one.work);
     pool.put(two.work);
     one.begun.acquire();
@@ -177,8 +178,8 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE("a job that has not begun is dropped when it is given up") {
-    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1s});
     hanging first;
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1s});
     int alive = 0;
     pool.put(first.work);
     first.begun.acquire();

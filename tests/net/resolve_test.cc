@@ -283,7 +283,7 @@ TEST_SUITE("threads") {
     while (!job.ready()) loop.run_once();
     CHECK(std::move(job).take().value() == 1);
 
-    hung.clear();  // four of them have not begun
+    while (!hung.empty()) hung.pop_back();  // the last four have not begun
     auto quick = eddy::spawn(loop, resolve("quick", 80));
     loop.run();
     CHECK(std::move(quick).take().value().size() == 1);
