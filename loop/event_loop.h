@@ -188,9 +188,9 @@ public:
   /// loop's own.
   ///
   /// It knows nothing of timers, nor of what is queued already: wait no longer than
-  /// `next_run` says, then call `run_ready`. Ask again for both before each wait. Both know what others have
-  /// on the native loop. On an adopted loop they know libev's timers, but not
-  /// what the program has started there since the last turn.
+  /// `next_run` says, then call `run_ready`. Ask again for both before each wait. Both know what
+  /// others have on the native loop. On an adopted loop they know libev's timers, but not what the
+  /// program has started there since the last turn.
   ///
   /// Where libraries have prepare and check watchers on the native loop, the first
   /// call of either function calls the prepare callbacks, and `run_ready` the check

@@ -852,7 +852,10 @@ TEST_CASE_TEMPLATE("libev finds what memory it needs when none is left", Loop, A
     const rlimit none{1, 1};
     ::setrlimit(RLIMIT_AS, &none);
     for (std::size_t size = 1 << 20; size >= 16; size /= 2) {
-      while (std::malloc(size) != nullptr) {
+      for (bool more = true; more;) {
+        void* const block = std::malloc(size);
+        asm volatile("" : : "r"(block));  // or clang would not call malloc at all
+        more = block != nullptr;
       }
     }
     for (int i = 0; i < count; ++i) pairs[i]->send();
