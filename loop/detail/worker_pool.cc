@@ -58,7 +58,7 @@ bool worker_pool::give_up(job& work) noexcept {
       --wanted_;
       try {
         find_thread();
-      } catch (...) {  // no thread for it now: whichever comes back takes the job
+      } catch (...) {  // NOLINT(bugprone-empty-catch): a thread that comes back takes the job
       }
       return false;
     default: return false;
