@@ -21,6 +21,7 @@
 
 #include <eddy/loop/event_loop.h>
 
+#include "support/asleep.h"
 #include "support/forked.h"
 #include "support/tidy.h"
 
@@ -44,15 +45,21 @@ TEST_SUITE("threads") {
 
   TEST_CASE_FIXTURE(with_loop, "a job keeps the loop running until its handler has run") {
     bool done = false;
-    const eddy::blocking_job job(
-        loop, [] { std::this_thread::sleep_for(5ms); }, [&] { done = true; });
+    std::binary_semaphore go(0);
+    const eddy::blocking_job job(loop, [&] { go.acquire(); }, [&] { done = true; });
+    std::thread releaser([&, runner = ::gettid()] {
+      wait_until_asleep(runner);
+      go.release();
+    });
     loop.run();
+    releaser.join();
     CHECK(done);
   }
 
   TEST_CASE_FIXTURE(with_loop, "jobs run side by side, at most sixteen at a time") {
     std::atomic<int> now{0};
     std::atomic<int> most{0};
+    std::atomic<bool> go{false};
     int done = 0;
     std::vector<eddy::blocking_job> jobs;
     for (int i = 0; i < 40; ++i) {
@@ -62,33 +69,36 @@ TEST_SUITE("threads") {
             const int n = ++now;
             for (int m = most; m < n && !most.compare_exchange_weak(m, n);) {
             }
-            std::this_thread::sleep_for(5ms);
+            while (!go) std::this_thread::yield();
             --now;
           },
           [&] { ++done; });
     }
+    while (now != 16) std::this_thread::yield();
+    go = true;
     loop.run();
     CHECK(done == 40);
-    CHECK(most > 1);
-    CHECK(most <= 16);
+    CHECK(most == 16);
   }
 
   TEST_CASE_FIXTURE(with_loop, "a job that is dropped while it runs goes on, unseen") {
+    auto go = std::make_shared<std::binary_semaphore>(0);
     auto ended = std::make_shared<std::binary_semaphore>(0);
     std::binary_semaphore begun(0);
     bool told = false;
     {
       const eddy::blocking_job job(
           loop,
-          [&begun, ended] {
+          [&begun, go, ended] {
             begun.release();
-            std::this_thread::sleep_for(5ms);
+            go->acquire();
             ended->release();
           },
           [&] { told = true; });
       begun.acquire();
     }
     loop.run();
+    go->release();
     ended->acquire();
     loop.run();
     CHECK_FALSE(told);
@@ -131,20 +141,22 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE_FIXTURE(tidy, "a job may run on when its loop is gone") {
+    auto go = std::make_shared<std::binary_semaphore>(0);
     auto ended = std::make_shared<std::binary_semaphore>(0);
     std::binary_semaphore begun(0);
     {
       eddy::event_loop loop;
       const eddy::blocking_job job(
           loop,
-          [&begun, ended] {
+          [&begun, go, ended] {
             begun.release();
-            std::this_thread::sleep_for(5ms);
+            go->acquire();
             ended->release();
           },
           [] {});
       begun.acquire();
     }
+    go->release();
     ended->acquire();
   }
 

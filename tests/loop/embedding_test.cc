@@ -5,7 +5,6 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
-#include <thread>
 
 #include <doctest/doctest.h>
 #include <ev.h>
@@ -169,7 +168,6 @@ TEST_CASE_FIXTURE(program_loop, "a loop may be let go by a callback of the progr
       [](struct ev_loop* running, ev_timer* w, int) {
         auto& q = *static_cast<program*>(w->data);
         // Eddy's timer and descriptor are due, too, and libev has noted both.
-        std::this_thread::sleep_for(3ms);
         q.near.reset();
         q.timer.reset();
         q.loop.reset();
@@ -180,7 +178,9 @@ TEST_CASE_FIXTURE(program_loop, "a loop may be let go by a callback of the progr
   ev_set_priority(&own, EV_MAXPRI);
   ev_timer_start(ev, &own);
   p.pair.send();
-  std::this_thread::sleep_for(3ms);
+  const eddy::time_point both_due = p.timer->deadline();
+  while (std::chrono::steady_clock::now() < both_due) {
+  }
   ev_run(ev, 0);
   CHECK(p.ticks == 3);
 }

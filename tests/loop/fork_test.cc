@@ -15,6 +15,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/asleep.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
@@ -99,8 +100,8 @@ TEST_CASE_FIXTURE(tidy, "a child of a fork that destroys its copy leaves the par
   tick->start(1ms, [] {}, eddy::resolution::fine);
   while (tick->active()) loop->run_once();
   // The timer descriptor is armed for the other one, once the loop waits again.
-  std::thread waker([remote = loop->remote()] {
-    std::this_thread::sleep_for(2ms);
+  std::thread waker([remote = loop->remote(), runner = ::gettid()] {
+    wait_until_asleep(runner);
     remote.post([] {});
   });
   loop->run_once();

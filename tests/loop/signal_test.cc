@@ -23,6 +23,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/asleep.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/tidy.h"
@@ -300,11 +301,12 @@ TEST_CASE_FIXTURE(with_loop, "a signal changes no errno, and restarts what it in
 
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
-  const ::pid_t writer = start_forked([&] {
-    std::this_thread::sleep_for(10ms);
+  const ::pid_t writer = start_forked([&, reader = ::getpid()] {
+    wait_until_asleep(reader);
+    ::kill(reader, SIGALRM);
+    wait_until_asleep(reader);  // in its read again
     return ::write(ends[1], "x", 1) == 1;
   });
-  ::ualarm(1000, 0);
   char one = 0;
   CHECK(::read(ends[0], &one, 1) == 1);
   CHECK(end_of(writer) == 0);
