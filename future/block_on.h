@@ -67,7 +67,7 @@ outcome<await_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work
   try {
     run_until_ready(future_access::state(work_ended));
   } catch (...) {
-    // What the work leaves when it is dropped comes out with it.
+    // Errors that the work leaves behind when it is dropped come out with this one.
     work_ended = {};
     loop.rethrow_raised(std::current_exception());
   }

@@ -72,8 +72,8 @@ public:
   /// node, ends the wait.
   void wait(ready_node& node);
 
-  /// Of a node that was queued and now runs: queues it once more if the descriptors
-  /// of the same turn are to come first, and says so.
+  /// Called by a queued node when it runs. Queues the node once more, and returns true,
+  /// if the descriptors of the same turn have to come first.
   [[nodiscard]] bool gives_way(ready_node& node);
 
   /// Reaps the process, and says how it has ended; empty if it still runs.

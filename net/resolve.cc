@@ -53,7 +53,7 @@ std::error_code as_error(int answer, int error) noexcept {
   }
 }
 
-// Of the system's look-ups, which can hang for as long as no name server answers.
+// The system's look-ups run on these. They can hang for as long as no name server answers.
 constinit detail::process_pool workers({.at_once = 16,
                                         .threads = 64,
                                         .idle = std::chrono::seconds(10)});

@@ -383,8 +383,8 @@ bool engine::fail_closed() noexcept {
 // ---- Turns
 
 void engine::poll(bool may_wait) {
-  // What came earlier and still waits for its turn would come again. Others on the
-  // loop wait for that, but not for long.
+  // epoll would report again the descriptors that came earlier and still wait for
+  // their turn. Other libraries on the loop wait for these, but not for long.
   backlog_ = loop_->queues_[event_loop::arrivals].linked();
   unlooked_ = backlog_ ? unlooked_ + 1 : 0;
   if (backlog_ && !open_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;

@@ -172,7 +172,7 @@ bool grow_tables(struct ev_loop* ev, std::size_t size) {
     static_cast<void>(first_watcher(ev, static_cast<int>(number - 1)));
   }
 
-  // What the other probes need.
+  // Tables that the other probes need.
   static_cast<void>(time_to_next(ev));
   static_cast<void>(has_pairs(ev));
 

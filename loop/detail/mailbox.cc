@@ -198,7 +198,7 @@ post_sheet* mailbox::reserve(handler<void()>&& function) {
 }
 
 bool mailbox::put_reserved(post_sheet& reserved) noexcept {
-  // What this thread posts from now on comes after it.
+  // Functions that this thread posts from now on come after it.
   if (pen::mine.box == this) pen::mine.leave();
   const bool open = push(reserved);
   if (!open) drop(reserved);

@@ -8,12 +8,12 @@ namespace eddy::detail {
 /// The signals that a thread blocks.
 class signal_mask {
 public:
-  /// Those of this thread.
+  /// The mask of this thread.
   [[nodiscard]] static signal_mask current() noexcept;
 
-  /// Those that a worker blocks while it has no job: the signals that the kernel
-  /// sends to a process, for which it chooses one of its threads. None that tells
-  /// a thread of what it has done itself, and not SIGPROF, by which profilers see
+  /// The mask of a worker without a job. It blocks the signals that are sent to the
+  /// process, for which the kernel chooses one of its threads. It does not block a
+  /// signal that tells a thread of its own fault, nor SIGPROF, by which profilers see
   /// all threads.
   [[nodiscard]] static signal_mask of_idle_worker() noexcept;
 

@@ -74,7 +74,7 @@ public:
   worker_pool(limits most, clock& time) noexcept : most_(most), clock_(time) {}
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
-  /// Waits for its threads. What was not begun is dropped.
+  /// Waits for its threads. Jobs that have not begun are dropped.
   ~worker_pool();
 
   /// Has a thread run `work`.

@@ -7,8 +7,8 @@
 
 namespace eddy::detail {
 
-/// What the sockets of one loop share. It is the loop's, not the thread's, because a loop may be
-/// run on one thread and destroyed on another.
+/// State that the sockets of one loop share. It belongs to the loop, not to the thread, because a
+/// loop may be run on one thread and destroyed on another.
 class loop_sockets final : public optional_part {
 public:
   /// The one of `loop`, which is made at the first call.

@@ -71,9 +71,9 @@ public:
     }
   }
 
-  // A level that no call of ours ends. The kernel reports a socket as ready, in both directions and
-  // again and again, while there is something in its error queue: the time stamp of what was sent,
-  // the end of a zero-copy send. Whoever is woken by that finds nothing.
+  // The kernel reports a socket as ready, in both directions and again and again, while there is
+  // something in its error queue, such as a time stamp or the end of a zero-copy send. An operation
+  // that is woken by that finds nothing, and none of its calls ends the report.
 
   /// Somebody is told that it is ready, and will try.
   void set_told(direction which) noexcept {

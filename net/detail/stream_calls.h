@@ -13,8 +13,8 @@
 
 namespace eddy::detail {
 
-// What can be done with a stream: each is a `socket_call`. Those that write say what they end with
-// when they start after a shutdown: `after_shutdown`, an `errno` or zero.
+// The calls on a stream: each is a `socket_call`. `after_shutdown` is the `errno`, or zero, with
+// which a call that writes ends if it starts after a shutdown.
 
 /// Reads what is there.
 class read_call {
