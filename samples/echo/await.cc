@@ -24,6 +24,7 @@
 #include <eddy/net/tcp_stream.h>
 
 #include "daemon.h"
+#include "send_back.h"
 
 namespace {
 
@@ -72,7 +73,7 @@ private:
       const eddy::stop_callback on_stop(stop_.token(), [&stream] { stream.shutdown_read(); });
       for (;;) {
         co_await stream.wait_readable();
-        const auto rest = send_back(stream);
+        const auto rest = send_back(stream, buffer_);
         if (!rest) co_return;
         if (rest->empty()) continue;
         buffered_ += rest->size();
@@ -85,22 +86,8 @@ private:
     }
   }
 
-  /// Reads what has come and sends it back at once, so that all connections share
-  /// one buffer. Returns the bytes that the kernel did not take, or nothing when the
-  /// connection is over.
-  std::optional<std::vector<char>> send_back(eddy::tcp_stream& stream) {
-    const auto size = stream.try_read(std::span(buffer_));
-    if (!size) return std::vector<char>();
-    if (!*size || **size == 0) return std::nullopt;
-    const auto bytes = std::span(buffer_).first(**size);
-    const auto sent = stream.try_write(bytes);
-    if (sent && !*sent) return std::nullopt;
-    const auto rest = bytes.subspan(sent ? **sent : 0);
-    return std::vector<char>(rest.begin(), rest.end());
-  }
-
   eddy::tcp_listener listener_;
-  std::array<char, 16384> buffer_;
+  std::array<char, 16384> buffer_;  // of all connections
   std::size_t buffered_ = 0;
   eddy::stop_source stop_;
   eddy::scope connections_;

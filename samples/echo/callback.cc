@@ -22,6 +22,7 @@
 #include <eddy/net/tcp_stream.h>
 
 #include "daemon.h"
+#include "send_back.h"
 
 namespace {
 
@@ -83,7 +84,7 @@ private:
   void go_on(place here, eddy::result<void> readable) {
     attempt(here, [&] {
       if (!readable) throw std::system_error(readable.error(), "wait to read");
-      std::optional<std::vector<char>> rest = send_back(here->stream);
+      std::optional<std::vector<char>> rest = send_back(here->stream, buffer_);
       if (!rest) {
         connections_.erase(here);
       } else if (rest->empty()) {
@@ -118,23 +119,9 @@ private:
     }
   }
 
-  /// Reads what has come and sends it back at once, so that all connections share
-  /// one buffer. Returns the bytes that the kernel did not take, or nothing when the
-  /// connection is over.
-  std::optional<std::vector<char>> send_back(eddy::tcp_stream& stream) {
-    const auto size = stream.try_read(std::span(buffer_));
-    if (!size) return std::vector<char>();
-    if (!*size || **size == 0) return std::nullopt;
-    const auto bytes = std::span(buffer_).first(**size);
-    const auto sent = stream.try_write(bytes);
-    if (sent && !*sent) return std::nullopt;
-    const auto rest = bytes.subspan(sent ? **sent : 0);
-    return std::vector<char>(rest.begin(), rest.end());
-  }
-
   eddy::tcp_listener listener_;
   eddy::timer pause_;
-  std::array<char, 16384> buffer_;
+  std::array<char, 16384> buffer_;  // of all connections
   std::size_t buffered_ = 0;
   std::list<connection> connections_;
 };

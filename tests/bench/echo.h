@@ -42,6 +42,24 @@ inline echo_arguments echo_main(int count, char** words,
   return {static_cast<std::uint16_t>(port), static_cast<std::size_t>(buffer), variant};
 }
 
+using echo_server_of = void (*)(const echo_arguments&);
+
+/// `main` of a server with these variants.
+inline int echo_variants_main(int count, char** words, echo_server_of idle, echo_server_of adopted,
+                              echo_server_of native) {
+  const echo_arguments arguments = echo_main(count, words, {"idle", "adopted", "native"});
+  if (arguments.variant == "adopted") {
+    adopted(arguments);
+  } else if (arguments.variant == "native") {
+    native(arguments);
+  } else if (arguments.variant == "idle") {
+    idle(arguments);
+  } else {
+    return 64;
+  }
+  return 0;
+}
+
 inline void tell_ready(unsigned port) {
   std::printf("ready %u\n", port);
   std::fflush(stdout);

@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <map>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -50,6 +52,24 @@ std::thread start_other(Function function) {
   std::thread other(std::move(function));
   keep_on(other_cpu, other.native_handle());
   return other;
+}
+
+using flood = void (*)(const numbers&);
+
+/// The floods of one subject: each has all of them.
+struct floods {
+  flood nothing, writers, tasks, timers, reads, posts, awaits, pieces;
+};
+
+/// `main` of both programs.
+inline int lateness_main(int count, char** words, const floods& of) {
+  keep_on(loop_cpu, ::pthread_self());
+  const std::map<std::string_view, workload> known = {
+      {"nothing", {2, of.nothing}}, {"writers", {2, of.writers}}, {"tasks", {2, of.tasks}},
+      {"timers", {2, of.timers}},   {"reads", {2, of.reads}},     {"posts", {2, of.posts}},
+      {"awaits", {2, of.awaits}},   {"pieces", {2, of.pieces}},
+  };
+  return main(count, words, known);
 }
 
 /// How late each tick of a timer was.

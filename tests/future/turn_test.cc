@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What README promises of a turn of the loop, for coroutines: one whose awaits never
-// have to wait keeps no timer, post or other task waiting.
+// README's promise of a turn of the loop, for coroutines: a coroutine whose awaits
+// never have to wait keeps no timer, post or other task waiting.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>

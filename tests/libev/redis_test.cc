@@ -41,6 +41,7 @@
 #include "support/every_point.h"
 #include "support/journal.h"
 #include "support/redis_server.h"
+#include "support/run_listener.h"
 #include "support/stream_pair.h"
 #include "support/tidy.h"
 
@@ -49,8 +50,8 @@ using namespace std::chrono_literals;
 namespace {
 
 /// Meson takes 77 for "skipped".
-struct needs_a_server : doctest::IReporter {
-  explicit needs_a_server(const doctest::ContextOptions& /*options*/) {}
+struct needs_a_server : run_listener {
+  using run_listener::run_listener;
 
   void test_run_start() override {
     std::signal(SIGPIPE, SIG_IGN);  // hiredis 0.14 writes to connections that are gone
@@ -58,18 +59,6 @@ struct needs_a_server : doctest::IReporter {
     std::cout << "skipped: there is no redis-server" << std::endl;
     std::_Exit(77);
   }
-
-  void report_query(const doctest::QueryData& /*query*/) override {}
-  void test_run_end(const doctest::TestRunStats& /*stats*/) override {}
-  void test_case_start(const doctest::TestCaseData& /*test*/) override {}
-  void test_case_reenter(const doctest::TestCaseData& /*test*/) override {}
-  void test_case_end(const doctest::CurrentTestCaseStats& /*stats*/) override {}
-  void test_case_exception(const doctest::TestCaseException& /*error*/) override {}
-  void subcase_start(const doctest::SubcaseSignature& /*subcase*/) override {}
-  void subcase_end() override {}
-  void log_assert(const doctest::AssertData& /*assertion*/) override {}
-  void log_message(const doctest::MessageData& /*message*/) override {}
-  void test_case_skipped(const doctest::TestCaseData& /*test*/) override {}
 };
 
 REGISTER_LISTENER("needs_a_server", 1, needs_a_server);

@@ -308,8 +308,8 @@ TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in p
 
 namespace {
 
-/// What libev's manual shows for libraries with a wait of their own: their
-/// descriptor and their timeout are watched from prepare to check.
+/// The example of libev's manual for libraries with a wait of their own: it watches
+/// their descriptor and their timeout from prepare to check.
 class library_of_the_manual {
 public:
   library_of_the_manual(struct ev_loop* ev, const socket_pair& pair) : ev_(ev), pair_(pair) {

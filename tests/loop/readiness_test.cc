@@ -563,7 +563,7 @@ TEST_CASE_TEMPLATE("a wait is there until its handler runs", Loop, ANY_LOOP) {
     mine.wait_readable([&](std::error_code) {
       ++calls;
       CHECK(!mine.waiting(eddy::readiness::direction::read));
-      // Of the two that are ready in one turn, one has not run yet.
+      // Both are ready in one turn, and the second has not run yet.
       CHECK(other.waiting(eddy::readiness::direction::read) == (calls == 1));
     });
   };

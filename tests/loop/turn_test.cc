@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What README promises of a turn of the loop: it is bounded, and no kind of work
-// keeps another kind waiting.
+// README's promises of a turn of the loop: it is bounded, and no kind of work keeps
+// another kind waiting.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -189,8 +189,8 @@ TEST_CASE_FIXTURE(with_still_loop,
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "a timer that is due comes before those that are due later") {
-  // Of a backlog of timers, those that are left wait in the order of their deadlines,
-  // together with what is started meanwhile.
+  // The timers that a turn leaves wait in the order of their deadlines, together with
+  // timers that are started meanwhile.
   std::deque<eddy::timer> all;
   for (int i = 0; i < 2000; ++i) all.emplace_back(loop).start(2ms, [] {});
   clock.advance(1s);

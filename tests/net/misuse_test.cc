@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the programmer does wrong with any object stops the program with a sentence:
+// Mistakes of the programmer stop the program with a sentence, whatever the object:
 // use from another thread, handlers that are null, objects that were moved from.
 #include <array>
 #include <chrono>

@@ -27,26 +27,13 @@
 #include "support/journal.h"
 #include "support/malloc_count.h"
 #include "support/stream_pair.h"
+#include "support/stream_tasks.h"
 
 using namespace std::chrono_literals;
 using eddy::result;
 using eddy::tcp_stream;
 
 namespace {
-
-eddy::task<std::string> read_some(tcp_stream& from) {
-  std::array<char, 64> buffer;
-  const std::size_t n = co_await from.read(buffer);
-  co_return std::string(buffer.data(), n);
-}
-
-eddy::task<std::error_code> read_error(tcp_stream& from) {
-  std::array<char, 64> buffer;
-  const auto r = co_await eddy::as_result(from.read(buffer));
-  co_return r ? std::error_code() : r.error();
-}
-
-eddy::task<> write_all(tcp_stream& to, std::string text) { co_await to.write(text); }
 
 eddy::task<> echo(tcp_stream& s) {
   std::array<char, 64> buffer;
@@ -294,7 +281,7 @@ TEST_CASE_FIXTURE(with_loop, "an operation tells what it waits for") {
                                " (descriptor " + std::to_string(pair.near.descriptor()) + ")";
   INFO(loop.dump());
   CHECK(loop.dump().contains(expected));
-  CHECK(loop.dump().contains("read_some at operation_test.cc:"));
+  CHECK(loop.dump().contains("read_some at stream_tasks.h:"));
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop, "a flooding connection lets the others have their turn") {

@@ -24,6 +24,7 @@
 
 #include "support/every_point.h"
 #include "support/stream_pair.h"
+#include "support/stream_tasks.h"
 
 using namespace std::chrono_literals;
 using eddy::join;
@@ -43,23 +44,6 @@ using eddy::trial;
 
 namespace {
 
-task<std::string> read_some(tcp_stream& from) {
-  char some[4096];
-  const std::size_t n = co_await from.read(std::span(some));
-  co_return std::string(some, n);
-}
-
-task<std::string> read_all(tcp_stream& from) {
-  std::string all;
-  for (;;) {
-    const std::string some = co_await read_some(from);
-    if (some.empty()) co_return all;
-    all += some;
-  }
-}
-
-task<> write(tcp_stream& to, std::string bytes) { co_await to.write(bytes); }
-
 task<> send_later(tcp_stream& to, std::string bytes) {
   co_await sleep(1s);
   co_await to.write(bytes);
@@ -68,6 +52,15 @@ task<> send_later(tcp_stream& to, std::string bytes) {
 /// Two ends of a connection that outlive the work.
 struct connected {
   explicit connected(trial& t) : of(t), ends(t.loop()) {}
+
+  /// Reads until the end, beside `other`.
+  task<> hear(std::string_view expected, task<> other) {
+    const trial::part held(of);
+    auto both = join(read_all(ends.near), std::move(other));
+    const auto [all, nothing] = co_await std::move(both);
+    CHECK(all == expected);
+  }
+
   trial& of;
   stream_pair ends;
 };
@@ -144,7 +137,7 @@ struct writes_without_room : connected {
   using connected::connected;
   task<> work() {
     const trial::part held(of);
-    auto limited = timeout(1s, write(ends.near, std::string(8'000'000, 'm')));
+    auto limited = timeout(1s, write_all(ends.near, std::string(8'000'000, 'm')));
     const auto r = co_await eddy::as_result(std::move(limited));
     CHECK(!r);
   }
@@ -172,12 +165,7 @@ struct waits_for_room : connected {
 
 struct reads_until_the_end : connected {
   using connected::connected;
-  task<> work() {
-    const trial::part held(of);
-    auto both = join(read_all(ends.near), send());
-    const auto [all, nothing] = co_await std::move(both);
-    CHECK(all == "first second");
-  }
+  task<> work() { co_await hear("first second", send()); }
   task<> send() {
     co_await ends.far.write(std::string_view("first "));
     co_await sleep(1s);
@@ -240,12 +228,7 @@ struct echoes : connected {
 
 struct stops_hearing : connected {
   using connected::connected;
-  task<> work() {
-    const trial::part held(of);
-    auto both = join(read_all(ends.near), stop());
-    const auto [all, nothing] = co_await std::move(both);
-    CHECK(all == "early");
-  }
+  task<> work() { co_await hear("early", stop()); }
   task<> stop() {
     co_await ends.far.write(std::string_view("early"));
     co_await sleep(1s);

@@ -362,7 +362,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to
     run();
     CHECK(accepted.size() == 6);
 
-    // Of a stream that is closed, the next connection has the descriptor.
+    // The next connection gets the descriptor of a stream that is closed.
     accepted.erase(accepted.begin());
     run();
     CHECK(accepted.size() == 6);

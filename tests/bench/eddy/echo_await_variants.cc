@@ -53,14 +53,6 @@ void serve_with_timeouts(const bench::echo_arguments& arguments) {
 }  // namespace
 
 int main(int count, char** words) {
-  const auto arguments = bench::echo_main(count, words, {"idle", "adopted", "native"});
-  if (arguments.variant == "adopted") {
-    serve_on_adopted(arguments);
-  } else if (arguments.variant == "native") {
-    serve_with_library(arguments);
-  } else if (arguments.variant == "idle") {
-    serve_with_timeouts(arguments);
-  } else {
-    return 64;
-  }
+  return bench::echo_variants_main(count, words, &serve_with_timeouts, &serve_on_adopted,
+                                   &serve_with_library);
 }

@@ -297,16 +297,13 @@ void pieces(const numbers& n) {
 }  // namespace
 
 int main(int count, char** words) {
-  bench::keep_on(bench::loop_cpu, ::pthread_self());
-  return bench::main(count, words,
-                     {
-                         {"nothing", {2, nothing}},
-                         {"writers", {2, writers}},
-                         {"tasks", {2, tasks}},
-                         {"timers", {2, timers}},
-                         {"reads", {2, reads}},
-                         {"posts", {2, posts}},
-                         {"awaits", {2, awaits}},
-                         {"pieces", {2, pieces}},
-                     });
+  return bench::lateness_main(count, words,
+                              {.nothing = nothing,
+                               .writers = writers,
+                               .tasks = tasks,
+                               .timers = timers,
+                               .reads = reads,
+                               .posts = posts,
+                               .awaits = awaits,
+                               .pieces = pieces});
 }

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <system_error>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/task.h>
+#include <eddy/net/tcp_stream.h>
+
+/// What one read gives; empty at the end.
+inline eddy::task<std::string> read_some(eddy::tcp_stream& from) {
+  std::array<char, 4096> buffer;
+  const std::size_t n = co_await from.read(buffer);
+  co_return std::string(buffer.data(), n);
+}
+
+/// What is read until the end.
+inline eddy::task<std::string> read_all(eddy::tcp_stream& from) {
+  std::string all;
+  for (;;) {
+    const std::string some = co_await read_some(from);
+    if (some.empty()) co_return all;
+    all += some;
+  }
+}
+
+/// How one read fails; zero if it does not.
+inline eddy::task<std::error_code> read_error(eddy::tcp_stream& from) {
+  std::array<char, 64> buffer;
+  const auto r = co_await eddy::as_result(from.read(buffer));
+  co_return r ? std::error_code() : r.error();
+}
+
+/// `text` is copied, so that it lives as long as the write.
+inline eddy::task<> write_all(eddy::tcp_stream& to, std::string text) { co_await to.write(text); }
