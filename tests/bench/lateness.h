@@ -101,9 +101,9 @@ public:
   [[nodiscard]] double seconds() const { return nanoseconds(end_ - begin_) / 1e9; }
 
   /// `work` is the amount in a second.
-  void tell(const char* flood, double work, const char* unit) {
+  void tell(const char* name, double work, const char* unit) {
     std::ranges::sort(late_);
-    std::printf("%s median %.1f worst %.1f work %.4f %s\n", flood,
+    std::printf("%s median %.1f worst %.1f work %.4f %s\n", name,
                 nanoseconds(late_[late_.size() / 2]) / 1e3, nanoseconds(late_.back()) / 1e3,
                 work / 1e6, unit);
   }
