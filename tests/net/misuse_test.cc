@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -180,6 +181,18 @@ void use_elsewhere(eddy::event_loop& loop, const use& one) {
   loop.run_once();
 }
 
+/// Checks that each of them stops the program with its name and this sentence.
+void expect_deaths(std::span<const use> all, std::string_view sentence) {
+  for (const use& one : all) {
+    INFO(std::string(one.what));
+    dies_saying(one.what + std::string(sentence), [&] {
+      eddy::event_loop loop;
+      everything e(loop);
+      one.of(e);
+    });
+  }
+}
+
 }  // namespace
 
 TEST_CASE("nothing of a loop that runs may be used from another thread") {
@@ -258,14 +271,7 @@ TEST_CASE("a handler that is null is refused where it is given") {
       {"resolve",
        [](everything& e) { static_cast<void>(eddy::resolve(e.loop, "localhost", 1, nullptr)); }},
   };
-  for (const use& one : nulls) {
-    INFO(std::string(one.what));
-    dies_saying(std::string(one.what) + " was given a handler that is null", [&] {
-      eddy::event_loop loop;
-      everything e(loop);
-      one.of(e);
-    });
-  }
+  expect_deaths(nulls, " was given a handler that is null");
 }
 
 TEST_CASE("what was moved from is refused where it is used") {
@@ -298,12 +304,5 @@ TEST_CASE("what was moved from is refused where it is used") {
          static_cast<void>(e.listener.try_accept());
        }},
   };
-  for (const use& one : moved) {
-    INFO(std::string(one.what));
-    dies_saying(std::string(one.what) + " was used that", [&] {
-      eddy::event_loop loop;
-      everything e(loop);
-      one.of(e);
-    });
-  }
+  expect_deaths(moved, " was used that");
 }
