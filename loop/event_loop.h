@@ -162,7 +162,7 @@ public:
   /// Puts `node`, which is in no queue, at the end of the ready queue.
   void ready(ready_node& node) noexcept {
     check_thread();
-    if (parked_) unpark();
+    revive();
     queues_[others].push_back(node);
   }
 
@@ -303,6 +303,11 @@ private:
   /// Has the delays that wait for a look at the clock count from now.
   void settle_delays() noexcept;
   void unpark() noexcept;
+  /// Something keeps the loop alive from now on: a program's `ev_run` that is about to
+  /// end goes on.
+  void revive() noexcept {
+    if (parked_) unpark();
+  }
   void drop_queue() noexcept;
   void drop_raised() noexcept;
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;

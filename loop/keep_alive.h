@@ -16,6 +16,7 @@ public:
   explicit keep_alive(event_loop& loop) noexcept : loop_(&loop) {
     loop.check_thread();
     ++loop.keepers_;
+    loop.revive();
   }
   keep_alive(keep_alive&& other) noexcept : loop_(std::exchange(other.loop_, nullptr)) {}
   keep_alive& operator=(keep_alive&&) = delete;

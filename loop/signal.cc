@@ -81,6 +81,7 @@ void signal::watch() {
   detail::signal_hub::of(*loop_).add(number_, place_);
   ++loop_->watches_;
   if (!background_) ++loop_->waits_;
+  loop_->revive();
 }
 
 void signal::stop() noexcept {

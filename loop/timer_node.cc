@@ -16,6 +16,7 @@ void timer_node::set(instant deadline, resolution exactness) {
   loop_->check_thread();
   withdraw();
   loop_->timers_.set(*this, deadline, exactness);
+  loop_->revive();
 }
 
 bool timer_node::late(duration by) const noexcept {

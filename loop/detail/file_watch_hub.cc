@@ -100,6 +100,7 @@ void file_watch_hub::add(file_watch& watch) {
   watch.since_ = base_ + read_.size() + later_.size();
   ++loop_->watches_;
   if (!watch.background_) ++loop_->waits_;
+  loop_->revive();
   if (later_.empty()) {
     wait();
   } else if (!queued()) {

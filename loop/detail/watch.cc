@@ -36,7 +36,10 @@ void watch::wait(direction which, ready_node& node) noexcept {
     return;
   }
   waiter(which) = &node;
-  if (!background) ++on.waits_;
+  if (!background) {
+    ++on.waits_;
+    on.revive();
+  }
   io.data->want(*this, which);
 }
 

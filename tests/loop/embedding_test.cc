@@ -11,6 +11,7 @@
 #include <poll.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
 
@@ -334,4 +335,56 @@ TEST_CASE_FIXTURE(with_loop, "a loop lives inside another") {
   loop.defer(host{inner, works, deadline});
   loop.run();
   CHECK(note == "timer readable");
+}
+
+TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a nested ev_run") {
+  // The nested one has seen to everything of eddy's; then the callback starts more.
+  struct program {
+    explicit program(struct ev_loop* ev) : loop(ev), timer(loop), ready(loop, pair.near()) {}
+    eddy::event_loop loop;
+    socket_pair pair;
+    eddy::timer timer;
+    eddy::readiness ready;
+    std::optional<eddy::keep_alive> kept;
+    void (*begin)(program&) = nullptr;
+    int told = 0;
+  };
+  constexpr std::pair<const char*, void (*)(program&)> starts[] = {
+      {"timer", [](program& p) { p.timer.start(1ms, [&p] { ++p.told; }); }},
+      {"descriptor",
+       [](program& p) {
+         p.ready.wait_readable([&p](std::error_code) { ++p.told; });
+         p.pair.send();
+       }},
+      {"deferred", [](program& p) { p.loop.defer([&p] { ++p.told; }); }},
+      {"keep_alive",
+       [](program& p) {
+         p.kept.emplace(p.loop);
+         p.loop.post([&p] {
+           ++p.told;
+           p.kept.reset();
+         });
+       }},
+  };
+  for (const auto& [what, begin] : starts) {
+    INFO(std::string(what));
+    program p(ev);
+    p.begin = begin;
+    ev_timer outer;
+    ev_timer_init(
+        &outer,
+        [](struct ev_loop* running, ev_timer* w, int) {
+          ev_timer inner;
+          ev_timer_init(&inner, [](struct ev_loop*, ev_timer*, int) {}, 0.001, 0.);
+          ev_timer_start(running, &inner);
+          while (ev_is_active(&inner)) ev_run(running, EVRUN_ONCE);
+          auto& p = *static_cast<program*>(w->data);
+          p.begin(p);
+        },
+        0.001, 0.);
+    outer.data = &p;
+    ev_timer_start(ev, &outer);
+    ev_run(ev, 0);
+    CHECK(p.told == 1);
+  }
 }
