@@ -378,8 +378,8 @@ TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a 
           ev_timer_init(&inner, [](struct ev_loop*, ev_timer*, int) {}, 0.001, 0.);
           ev_timer_start(running, &inner);
           while (ev_is_active(&inner)) ev_run(running, EVRUN_ONCE);
-          auto& p = *static_cast<program*>(w->data);
-          p.begin(p);
+          auto& own = *static_cast<program*>(w->data);
+          own.begin(own);
         },
         0.001, 0.);
     outer.data = &p;
