@@ -500,8 +500,11 @@ std::string event_loop::dump_json() const {
 
 std::string event_loop::describe_tasks() const {
   std::string out;
+  std::string lines;
   for (const detail::link* l = inspected_.next; l != &inspected_; l = l->next) {
-    static_cast<const inspectable*>(l)->describe(out);
+    lines.clear();
+    static_cast<const inspectable*>(l)->describe(lines);
+    detail::add_indented(out, lines, 2);
   }
   return out;
 }

@@ -16,7 +16,8 @@ public:
   inspectable(const inspectable&) = delete;
   inspectable& operator=(const inspectable&) = delete;
 
-  /// Adds lines to `out`, each ending in a line feed.
+  /// Adds lines to `out`, each ending in a line feed. What is indented by two spaces
+  /// more is below the line before; how far the first is does not matter.
   virtual void describe(std::string& out) const = 0;
 
 protected:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/json.h>
 
+#include <algorithm>
 #include <cstddef>
 
 namespace eddy::detail {
@@ -53,6 +54,7 @@ void add_place(std::string& out, std::string_view& words) {
 std::string json_of_tree(std::string_view lines) {
   std::string out = "[";
   std::size_t depth = 0;  // of the object that is open, from 1 on
+  const std::size_t root = std::min(lines.find_first_not_of(' '), lines.size());
   while (!lines.empty()) {
     const std::size_t end = lines.find('\n');
     std::string_view words = lines.substr(0, end);
@@ -60,7 +62,7 @@ std::string json_of_tree(std::string_view lines) {
     const std::size_t indent = words.find_first_not_of(' ');
     if (indent == std::string_view::npos) continue;
     words.remove_prefix(indent);
-    const std::size_t level = indent / 2 + 1;
+    const std::size_t level = (indent - std::min(indent, root)) / 2 + 1;
     if (level > depth && depth != 0) {
       out += ",\"below\":[";
       ++depth;

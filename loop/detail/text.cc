@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/text.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -15,6 +16,17 @@ void add_text(std::string& to, std::initializer_list<piece> pieces) {
     std::array<char, 24> digits;
     const auto end = std::to_chars(digits.begin(), digits.end(), p.number_).ptr;
     to.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
+  }
+}
+
+void add_indented(std::string& to, std::string_view lines, std::size_t spaces) {
+  const std::size_t first = std::min(lines.find_first_not_of(' '), lines.size());
+  while (!lines.empty()) {
+    const std::size_t end = std::min(lines.find('\n'), lines.size());
+    std::string_view line = lines.substr(0, end);
+    lines.remove_prefix(std::min(end + 1, lines.size()));
+    line.remove_prefix(std::min({line.find_first_not_of(' '), line.size(), first}));
+    to.append(spaces, ' ').append(line) += '\n';
   }
 }
 

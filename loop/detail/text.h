@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -30,5 +31,8 @@ private:
 
 /// Adds to a text.
 [[gnu::cold]] void add_text(std::string& to, std::initializer_list<piece> pieces);
+
+/// Adds lines, moved so that the first of them is indented by `spaces`.
+[[gnu::cold]] void add_indented(std::string& to, std::string_view lines, std::size_t spaces);
 
 }  // namespace eddy::detail

@@ -505,6 +505,16 @@ ASYNC_TEST("what still runs can be listed, once") {
   co_await std::move(looking);
 }
 
+ASYNC_TEST("a task beside a scope is not told as one of the scope's") {
+  eddy::scope s;
+  s.spawn(eddy::sleep(1h));
+  const auto beside = eddy::spawn(eddy::sleep(2h));
+  co_await eddy::yield();
+  CHECK(loop.dump().contains(
+      "\n  a scope of 1 tasks\n    sleep, 3600000 ms left\n  sleep, 7200000 ms left\n"));
+  s.cancel();
+}
+
 ASYNC_TEST("a scope may be looked at at any time, also while it ends") {
   eddy::scope s;
   const auto look = [&] {

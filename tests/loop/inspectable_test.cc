@@ -35,7 +35,7 @@ TEST_CASE_FIXTURE(with_loop, "a dump asks what is inspectable, in the order it w
   gone.reset();
 
   CHECK(loop.count().tasks == 2);
-  CHECK(loop.dump() == "2 tasks:\nwaits for a reply\nwaits for the tide\n");
+  CHECK(loop.dump() == "2 tasks:\n  waits for a reply\n  waits for the tide\n");
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "a dump counts what is alive on the loop") {
@@ -71,6 +71,18 @@ TEST_CASE_FIXTURE(with_still_loop, "a dump for programs has the counts, and the 
         R"({"waits_for":"the tide: at last"}]},{"waits_for":"a bell\u0007"}]})");
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "each of several is a tree of its own, however it is indented") {
+  const says left(loop, "left\n  below left");
+  const says right(loop, "    right\n      below right\n  outside right");
+  const says last(loop, "last");
+  CHECK(loop.dump() ==
+        "3 tasks:\n  left\n    below left\n  right\n    below right\n  outside right\n  last\n");
+  CHECK(loop.dump_json().ends_with(
+      R"("tasks":[{"waits_for":"left","below":[{"waits_for":"below left"}]},)"
+      R"({"waits_for":"right","below":[{"waits_for":"below right"}]},)"
+      R"({"waits_for":"outside right"},{"waits_for":"last"}]})"));
+}
+
 TEST_CASE_FIXTURE(with_loop, "a daemon can tell what it waits for when a signal asks") {
   const says one(loop, "waits for a reply");
   std::string told;
@@ -81,12 +93,12 @@ TEST_CASE_FIXTURE(with_loop, "a daemon can tell what it waits for when a signal 
   });
   ::raise(SIGUSR1);
   loop.run();
-  CHECK(told.ends_with("1 tasks:\nwaits for a reply\n"));
+  CHECK(told.ends_with("1 tasks:\n  waits for a reply\n"));
 }
 
 TEST_CASE("a loop that is destroyed before what is on it names it") {
   const tidy leaves_nothing;
-  dies_saying("must go first:\n1 tasks:\nwaits for a reply\n", [] {
+  dies_saying("must go first:\n1 tasks:\n  waits for a reply\n", [] {
     std::optional<eddy::event_loop> loop(std::in_place);
     const says one(*loop, "waits for a reply");
     loop.reset();
