@@ -20,7 +20,8 @@ interval::interval(time_span period, missed_ticks rule, resolution exactness)
 task<time_point> interval::next() {
   co_await sleep_until(due_, exactness_);
   const time_point tick = due_;
-  const time_point now = detail::current_loop("interval").now();
+  // Not the time of the turn, which may have begun before the tick was due.
+  const time_point now = detail::current_loop("interval").after(duration::zero());
   if (rule_ == missed_ticks::skip) {
     missed_ = static_cast<std::uint64_t>(detail::between(tick, now) / period_);
   }

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <list>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -85,23 +86,33 @@ exit_status status_of(const siginfo_t& info, const struct rusage& used) noexcept
 /// A process and its descriptor.
 struct child::state : ready_node {
   state(event_loop& l, ::pid_t p) : ready_node(&run), loop(l), pid(p) {}
+  state(const state&) = delete;
+  state& operator=(const state&) = delete;
+  ~state() {
+    if (!reaped.empty()) loop.engine_->reaped()->give_back(reaped);
+  }
 
   void open() {
     try {
       pidfd.emplace(open_child(pid));
     } catch (const std::system_error&) {
-      reaped = take_reaped();
-      if (!reaped) throw;
+      if (!libev_reaped()) throw;
       return;
     }
     ended.emplace(loop, pidfd->number());
   }
 
-  /// What libev knows of it, if it reaps the process's children.
-  std::optional<exit_status> take_reaped() {
+  /// Whether libev has reaped it, if that reaps the process's children.
+  bool libev_reaped() noexcept {
     detail::reaped_children* const all = loop.engine_->reaped();
-    const std::optional<int> waited = all == nullptr ? std::nullopt : all->take(pid);
-    return waited ? std::optional(status_of(*waited)) : std::nullopt;
+    if (all != nullptr && reaped.empty()) all->take(pid, reaped);
+    return !reaped.empty();
+  }
+
+  exit_status tell_reaped() noexcept {
+    const exit_status status = status_of(reaped.front().status);
+    reaped.clear();
+    return status;
   }
 
   void wait(ready_node& node) {
@@ -120,13 +131,13 @@ struct child::state : ready_node {
 
   /// How the process has ended; empty if it runs.
   std::optional<result<exit_status>> reap() {
-    if (reaped) return std::exchange(reaped, std::nullopt);
+    if (!reaped.empty()) return tell_reaped();
     if (!pidfd) return std::unexpected(std::make_error_code(std::errc::no_child_process));
     siginfo_t info{};
     struct rusage used{};
     if (wait_for(pidfd->number(), info, 0, &used) != 0) {
       const std::error_code error = last_error();
-      if (auto status = take_reaped()) return *status;
+      if (libev_reaped()) return tell_reaped();
       return std::unexpected(error);
     }
     if (info.si_pid == 0) return std::nullopt;
@@ -146,8 +157,8 @@ struct child::state : ready_node {
   ::pid_t pid;
   bool gave_way = false;
   std::optional<detail::descriptor> pidfd;
-  std::optional<readiness> ended;     // absent if libev has reaped it
-  std::optional<exit_status> reaped;  // and then its end, until somebody is told
+  std::optional<readiness> ended;                  // absent if libev has reaped it
+  std::list<detail::reaped_children::end> reaped;  // and then its end, until somebody is told
   handler<void(result<exit_status>)> on_end;
 };
 

@@ -25,18 +25,24 @@ reaped_children::~reaped_children() {
   ev_child_stop(ev_, &any_);
 }
 
-std::optional<int> reaped_children::take(::pid_t pid) noexcept {
+void reaped_children::take(::pid_t pid, std::list<end>& to) noexcept {
   const auto found = std::ranges::find(ends_, pid, &end::pid);
-  if (found == ends_.end()) return std::nullopt;
-  const int status = found->status;
-  ends_.erase(found);
-  return status;
+  if (found != ends_.end()) to.splice(to.end(), ends_, found);
+}
+
+void reaped_children::give_back(std::list<end>& from) noexcept {
+  // The number may be that of a later process, whose end goes before.
+  std::erase_if(from, [&](const end& one) {
+    return std::ranges::find(ends_, one.pid, &end::pid) != ends_.end();
+  });
+  ends_.splice(ends_.end(), from);
 }
 
 void reaped_children::note(::pid_t pid, int status) noexcept {
   if (!WIFEXITED(status) && !WIFSIGNALED(status)) return;
-  static_cast<void>(take(pid));  // the number may be another process's by now
   try {
+    std::list<end> earlier;  // the number may be another process's by now
+    take(pid, earlier);
     ends_.push_back({pid, status});
   } catch (const std::bad_alloc&) {
     return;

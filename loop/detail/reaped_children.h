@@ -4,8 +4,7 @@
 // Private: no installed header sees <ev.h>.
 
 #include <cstddef>
-#include <deque>
-#include <optional>
+#include <list>
 
 #include <ev.h>
 #include <sys/types.h>
@@ -16,20 +15,24 @@ namespace eddy::detail {
 /// child of the process: a `child` that finds its process gone asks here.
 class reaped_children {
 public:
+  /// What `waitpid` gave for a process.
+  struct end {
+    ::pid_t pid;
+    int status;
+  };
+
   /// Errors: `std::bad_alloc`.
   explicit reaped_children(struct ev_loop* default_loop);
   reaped_children(const reaped_children&) = delete;
   reaped_children& operator=(const reaped_children&) = delete;
   ~reaped_children();
 
-  /// Gives what `waitpid` gave for a process, once.
-  [[nodiscard]] std::optional<int> take(::pid_t pid) noexcept;
+  /// Moves the end of a process to `to`, if it is known. One that nobody is told of
+  /// is to be given back.
+  void take(::pid_t pid, std::list<end>& to) noexcept;
+  void give_back(std::list<end>& from) noexcept;
 
 private:
-  struct end {
-    ::pid_t pid;
-    int status;
-  };
   // Most of them belong to somebody else, who has been told by libev.
   static constexpr std::size_t most = 1024;
 
@@ -37,7 +40,7 @@ private:
 
   struct ev_loop* ev_;
   ev_child any_;
-  std::deque<end> ends_;  // the latest last
+  std::list<end> ends_;  // the latest last
 };
 
 }  // namespace eddy::detail

@@ -83,6 +83,22 @@ ASYNC_TEST("one that is due at the very moment a late one comes is skipped, too"
   CHECK(all.missed == std::vector<std::uint64_t>{0, 1, 0, 0, 0});
 }
 
+ASYNC_TEST("what is missed is counted to the moment, in a turn that has lasted long") {
+  const auto second = [&](auto rule) -> eddy::task<eddy::duration> {
+    co_await eddy::sleep(1h);  // a turn of its own
+    const eddy::time_point turn = loop.now();
+    clock.advance(10s);
+    eddy::interval every(2s, rule);
+    clock.advance(5s);
+    CHECK(co_await every.next() - turn == 12s);
+    CHECK(every.missed() == (rule == eddy::missed_ticks::skip ? 1 : 0));
+    co_return co_await every.next() - turn;
+  };
+  CHECK(co_await second(eddy::missed_ticks::skip) == 16s);
+  CHECK(co_await second(eddy::missed_ticks::burst) == 14s);
+  CHECK(co_await second(eddy::missed_ticks::delay) == 17s);
+}
+
 ASYNC_TEST("one who does not wait to the end loses no tick") {
   const auto begin = clock.now();
   eddy::interval seconds(1s);

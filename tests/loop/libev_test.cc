@@ -746,6 +746,18 @@ TEST_CASE_FIXTURE(tidy, "libev's default loop, which reaps all children, loses n
       const ::pid_t gone = start(43);
       turns.start(50ms, [] {});
       ev_run(ev, 0);
+      {
+        const eddy::child unused(loop, gone);
+      }
+      {
+        eddy::child dropped(loop, gone);
+        dropped.start(count(43));
+      }
+      {
+        eddy::child stopped(loop, gone);
+        stopped.start(count(43));
+        stopped.stop();
+      }
       eddy::child late(loop, gone);
       late.start(count(43));
       ev_run(ev, 0);
