@@ -239,11 +239,13 @@ void completer<T>::complete(outcome<T> o) const {
 
 template <class T>
 void completer<T>::fail(std::exception_ptr error) const {
+  detail::expect_error(error, "completer::fail");
   adapted_->complete(std::unexpect, std::move(error));
 }
 
 template <class T>
 void completer<T>::fail(std::error_code error, const std::string& what_was_done) const {
+  detail::expect_error(error, "completer::fail");
   fail(detail::as_exception(error, what_was_done));
 }
 

@@ -188,12 +188,14 @@ void promise<T>::set_value(Arguments&&... arguments) {
 
 template <class T>
 void promise<T>::set_error(std::exception_ptr error) {
+  detail::expect_error(error, "promise::set_error");
   check_unset();
   set(outcome<T>(std::unexpect, std::move(error)));
 }
 
 template <class T>
 void promise<T>::set_error(std::error_code error, const std::string& what_was_done) {
+  detail::expect_error(error, "promise::set_error");
   set_error(detail::as_exception(error, what_was_done));
 }
 

@@ -39,12 +39,14 @@ struct exit_status {
 /// Descriptors that are ready in the same turn have theirs first: so what the
 /// process has written is read before its end is told.
 ///
-/// The process is reaped when the handler is called. One that nobody waits for
+/// The process is reaped when the handler is called; of several that wait for it, the
+/// others get `no_child_process`. One that nobody waits for
 /// when it ends stays a zombie, as ever, and may be waited for later.
 ///
 /// libev's default loop reaps every child of the process. On an event_loop that
 /// has adopted it, the status still comes, without the times and sizes: eddy
-/// keeps the statuses of the last 1,024 children that ended.
+/// keeps the statuses of the last 1,024 children that ended. Loops of other threads
+/// lose those of their children then.
 ///
 /// Fork: in the child of a fork the handler gets `no_child_process` when the
 /// process has ended, which is a sibling there.
@@ -55,8 +57,8 @@ struct exit_status {
 /// not run, and the process was not reaped.
 class child {
 public:
-  /// Errors: `std::system_error`: `no_such_process`; `no_child_process`, if it
-  /// is not a child of this process, or was reaped; no descriptor is free.
+  /// Errors: `std::system_error`: `no_such_process`, also if it was reaped;
+  /// `no_child_process`, if it is not a child of this process; no descriptor is free.
   child(event_loop& loop, ::pid_t pid);
   child(child&& other) noexcept;
   child& operator=(child&& other) noexcept;

@@ -23,18 +23,20 @@ template <class Rep, class Period>
   constexpr auto most = std::numeric_limits<duration::rep>::max();
   constexpr auto least = std::numeric_limits<duration::rep>::min();
   if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
-    const auto exact = std::chrono::duration<long double, duration::period>(d).count();
+    constexpr long double unit = static_cast<long double>(Period::num) / Period::den *
+                                 duration::period::den / duration::period::num;
+    const long double exact = static_cast<long double>(d.count()) * unit;
     if (!(exact < static_cast<long double>(most))) return duration(exact == exact ? most : 0);
     return duration(exact > static_cast<long double>(least) ? static_cast<duration::rep>(exact)
                                                             : least);
   } else {
-    using unit = std::ratio_divide<Period, duration::period>;
     __extension__ using wide = __int128;
+    constexpr wide unit = wide{Period::num} * duration::period::den;
     wide product = 0;
-    if (__builtin_mul_overflow(wide{d.count()}, wide{unit::num}, &product)) {
+    if (__builtin_mul_overflow(wide{d.count()}, unit, &product)) {
       return duration(d.count() < 0 ? least : most);
     }
-    product /= unit::den;
+    product /= wide{Period::den} * duration::period::num;
     if (product > most) return duration(most);
     return duration(product < least ? least : static_cast<duration::rep>(product));
   }

@@ -114,19 +114,31 @@ event_loop::~event_loop() {
   check_thread();
   if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
   mailbox_->close();
-  for (detail::link* l = inspected_.next; l != &inspected_;) {
-    l = static_cast<inspectable*>(l)->abandon() ? inspected_.next : l->next;
+  // What goes may leave more behind: a destructor may spawn, defer and raise.
+  while (abandon_all() || queued() || arrived_.linked() || !raised_.empty() ||
+         on_exception_.present()) {
+    drop_queue();
+    drop_raised();
+    if (raised_.empty()) const auto last = on_exception_.take();
   }
-  drop_queue();
   signals_.reset();
   files_.reset();
-  drop_raised();
   sockets_.reset();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
     const std::string sentence =
         detail::text({"a loop was destroyed before what is on it, which must go first:\n", dump()});
     detail::misuse(sentence.c_str());
   }
+}
+
+bool event_loop::abandon_all() noexcept {
+  bool any = false;
+  for (detail::link* l = inspected_.next; l != &inspected_;) {
+    const bool gone = static_cast<inspectable*>(l)->abandon();
+    l = gone ? inspected_.next : l->next;
+    any = any || gone;
+  }
+  return any;
 }
 
 void event_loop::drop_queue() noexcept {
@@ -382,6 +394,7 @@ void event_loop::on_exception(handler<void(std::exception_ptr)> take) noexcept {
 
 void event_loop::raise(std::exception_ptr error) noexcept {
   check_thread();
+  detail::expect_error(error, "event_loop::raise");
   if (auto* const more = new (std::nothrow) raised::one(error)) {
     *std::exchange(raised_.end, &more->next) = more;
   } else if (raised_.spare == nullptr) {

@@ -51,8 +51,8 @@ class inspectable;
 ///
 /// 1. Wait, unless something is ready.
 /// 2. Run, in this order: the timers that are due, by deadline and then by order
-///    of starting; descriptors, signals, files and children in the order the
-///    kernel reports them; posted functions in their order; the ready queue,
+///    of starting; descriptors in the order the kernel reports them, and then
+///    signals, files and children; posted functions in their order; the ready queue,
 ///    first in first out.
 ///
 /// A turn is bounded, so that no flood keeps timers and descriptors out. It ends
@@ -85,7 +85,8 @@ public:
   /// How many of them a handler or a coroutine has, before it lets others run.
   static constexpr int share = 32;
 
-  /// Errors: `std::system_error` if no descriptor is free; `std::bad_alloc`.
+  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of
+  /// watches is used up; `std::bad_alloc`.
   event_loop();
 
   /// On a clock that is moved by hand.
@@ -93,7 +94,7 @@ public:
 
   /// Adopts a loop that the program owns and that outlives this. A second
   /// event_loop on it, and a null pointer, stop the program.
-  /// Errors: `std::system_error` if it does not run on epoll.
+  /// Errors: as of others; `std::system_error` if it does not run on epoll.
   explicit event_loop(struct ev_loop* adopted);
 
   event_loop(const event_loop&) = delete;
@@ -131,13 +132,19 @@ public:
   /// Counts an operation of the handler or coroutine that runs. False if it has
   /// had its share and should let others run: a coroutine by `yield`, a handler by
   /// `defer`. Every `co_await` of eddy's own counts by itself.
-  [[nodiscard]] bool may_go_on() noexcept { return --left_ > 0; }
+  [[nodiscard]] bool may_go_on() noexcept {
+    if (left_ > -budget) --left_;
+    return left_ > 0;
+  }
 
   /// Has what runs let others run at its next operation.
   void forbid_going_on() noexcept { left_ = 0; }
 
   /// Counts bytes that were read or written.
-  void charge(std::size_t bytes) noexcept { left_ -= static_cast<int>(bytes >> 11); }
+  void charge(std::size_t bytes) noexcept {
+    constexpr std::size_t most = budget;
+    left_ = std::max(left_ - static_cast<int>(std::min(bytes >> 11, most)), -budget);
+  }
 
   /// Whether the last run ended with `stop`.
   [[nodiscard]] bool stopped() const noexcept {
@@ -233,7 +240,7 @@ public:
   /// that an error that nobody can be given does not vanish. Several leave `run`
   /// together, as `several_errors`. Of several for which there is no memory, only
   /// the first is told. What is not told when the loop is destroyed goes to
-  /// `on_exception`, and is lost without one.
+  /// `on_exception`, and is lost without one. A null pointer stops the program.
   void raise(std::exception_ptr error) noexcept;
 
   /// Gives what was raised and not told yet to `on_exception`; without one, throws
@@ -308,6 +315,7 @@ private:
   void revive() noexcept {
     if (parked_) unpark();
   }
+  bool abandon_all() noexcept;
   void drop_queue() noexcept;
   void drop_raised() noexcept;
   [[nodiscard, gnu::cold]] std::string describe_tasks() const;

@@ -5,6 +5,7 @@
 
 #include <eddy/loop/detail/file_watch_hub.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -29,6 +30,10 @@ file_watch::~file_watch() { stop(); }
 void file_watch::start(handler<void(const file_event&)> on_change, file_change wanted) {
   detail::expect_handler(on_change, "file_watch::start");
   loop_->check_thread();
+  // To the kernel it would be another path.
+  if (path_.contains('\0')) {
+    detail::throw_error(std::errc::invalid_argument, "watching a path with a zero byte in it");
+  }
   auto& hub = detail::file_watch_hub::of(*loop_);
   const auto dropped = on_change_.take();
   if (active()) hub.remove(*this);

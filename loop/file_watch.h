@@ -84,9 +84,9 @@ public:
 
   /// Calls `on_change` for each change of the kinds in `wanted` from now on.
   /// One that is started is started anew.
-  /// Errors: `std::system_error`: the path is not found or may not be read, or
-  /// the user's number of watches or of inotify descriptors is used up. It is
-  /// not started then.
+  /// Errors: `std::system_error`: the path is not found, may not be read, or has a
+  /// zero byte in it (`invalid_argument`), or the user's number of watches or of inotify
+  /// descriptors is used up. It is not started then.
   void start(handler<void(const file_event&)> on_change, file_change wanted = all_changes);
 
   /// Does nothing to one that is not started.

@@ -36,7 +36,7 @@ public:
   /// Errors: `std::system_error` if `descriptor` is closed or negative, or an
   /// epoll set that watches this loop; `std::bad_alloc`. If the kernel refuses
   /// later, because its memory or its limit of watches is used up, the wait ends
-  /// with that error.
+  /// with `not_enough_memory` when the loop wakes next; the wait after that asks again.
   readiness(event_loop& loop, int descriptor);
   readiness(readiness&& other) noexcept;
   readiness& operator=(readiness&& other) noexcept;

@@ -88,7 +88,9 @@ void signal::stop() noexcept {
   if (!active()) return;
   loop_->check_thread();
   withdraw();
-  detail::signal_hub::of(*loop_).remove(number_, place_);
+  auto& hub = detail::signal_hub::of(*loop_);
+  const bool untold = hub.remove(number_, place_);
+  if (untold && node_ != this) hub.give_back(number_);
   --loop_->watches_;
   if (!background_) --loop_->waits_;
   const auto dropped = on_signal_.take();

@@ -19,6 +19,9 @@ namespace eddy {
 /// `fine`, and any on a clock that is moved by hand. Whatever made the loop
 /// late, no timer is early, and equal delays of one turn have equal deadlines.
 ///
+/// Timers that are due run before descriptors that are ready: where the process was
+/// stopped for a while, also before bytes that came in time.
+///
 /// Lifetime: the loop outlives the timer. The handler may destroy or restart
 /// it. A timer may be moved while it runs.
 /// Cancelling: once `stop` or the destructor has returned, the handler does

@@ -91,6 +91,13 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
     reaped_ = std::make_unique<reaped_children>(ev_);
   }
 
+  // libev tells of what the kernel refuses only when the next wait ends, which without
+  // these never does.
+  for (const int own : {loop.mailbox_->wake_up(), timer_descriptor_.number()}) {
+    if (const int answer = probe(own, true); answer != number_is_anothers) {
+      throw_error(std::errc(answer), "watching an event loop's own descriptor");
+    }
+  }
   ev_init(&wake_, &on_wake);
   ev_init(&time_, &on_time);
   wake_.data = time_.data = this;
@@ -351,14 +358,31 @@ bool engine::arrive(watch& w, watch::direction which) noexcept {
   return true;
 }
 
-void engine::on_wake(struct ev_loop*, ev_io* io, int) noexcept {
-  static_cast<engine*>(io->data)->loop_->mailbox_->woken();
+void engine::on_wake(struct ev_loop*, ev_io* io, int events) noexcept {
+  engine& self = *static_cast<engine*>(io->data);
+  if ((events & EV_ERROR) != 0) return self.refused_own(*io);
+  self.loop_->mailbox_->woken();
 }
 
-void engine::on_time(struct ev_loop*, ev_io* io, int) noexcept {
+void engine::on_time(struct ev_loop*, ev_io* io, int events) noexcept {
   engine& self = *static_cast<engine*>(io->data);
+  if ((events & EV_ERROR) != 0) return self.refused_own(*io);
   self.due_ = true;
   self.armed_for_.reset();
+}
+
+void engine::refused_own(ev_io& io) noexcept {
+  // As in `on_event`. It is shown to the kernel again in the next round, and the program
+  // hears of it.
+  ev_ref(ev_);
+  start_own(io, io.fd);
+  unapplied_ = true;
+  const std::error_code error(ENOMEM, std::generic_category());
+  try {
+    throw_error(error, "watching an event loop's own descriptor");
+  } catch (...) {
+    loop_->raise(std::current_exception());
+  }
 }
 
 void engine::before_rebuild() noexcept {

@@ -130,14 +130,16 @@ private:
 
   // libev's callbacks.
   static void on_event(struct ev_loop*, ev_io* io, int events) noexcept;
-  static void on_wake(struct ev_loop*, ev_io* io, int) noexcept;
-  static void on_time(struct ev_loop*, ev_io* io, int) noexcept;
+  static void on_wake(struct ev_loop*, ev_io* io, int events) noexcept;
+  static void on_time(struct ev_loop*, ev_io* io, int events) noexcept;
   void before_wait() noexcept;
   void after_wait() noexcept;
   void before_rebuild() noexcept;
 
   void start_own(ev_io& io, int descriptor) noexcept;
   void stop_own(ev_io& io) noexcept;
+  /// The kernel does not watch it.
+  void refused_own(ev_io& io) noexcept;
   void start_sharing() noexcept;
 
   static watch* own_from(ev_io* io) noexcept;

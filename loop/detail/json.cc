@@ -10,21 +10,48 @@ namespace {
 
 constexpr std::string_view digits = "0123456789";
 
+/// How many bytes the first character of `text` has in UTF-8 (RFC 3629); none if it is
+/// not one.
+std::size_t character_size(std::string_view text) noexcept {
+  const auto at = [text](std::size_t i) -> unsigned {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const unsigned first = at(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first < 0xc2   ? 0
+                           : first < 0xe0 ? 2
+                           : first < 0xf0 ? 3
+                           : first < 0xf5 ? 4
+                                          : 0;
+  // Neither longer than need be, nor half of a pair, nor beyond the last.
+  const unsigned least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  const unsigned most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  if (size == 0 || at(1) < least || at(1) > most) return 0;
+  for (std::size_t i = 2; i < size; ++i) {
+    if ((at(i) & 0xc0) != 0x80) return 0;
+  }
+  return size;
+}
+
+/// Bytes that are no UTF-8 are told as characters of their numbers.
 void add_string(std::string& out, std::string_view text) {
   out += '"';
-  for (const char c : text) {
+  while (!text.empty()) {
+    const char c = text.front();
     const auto code = static_cast<unsigned char>(c);
+    const std::size_t size = character_size(text);
     if (c == '"' || c == '\\') {
       out += '\\';
       out += c;
-    } else if (code < 0x20) {
+    } else if (code < 0x20 || size == 0) {
       constexpr std::string_view hexadecimal = "0123456789abcdef";
       out += "\\u00";
       out += hexadecimal[code >> 4];
       out += hexadecimal[code & 15];
     } else {
-      out += c;
+      out += text.substr(0, size);
     }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
   }
   out += '"';
 }

@@ -183,11 +183,8 @@ bool mailbox::put(handler<void()>&& function) {
   post_sheet& fresh = mine.turn(*this);
   static_cast<void>(fresh.write(function));
   const bool open = push(fresh);
-  if (!open) {
-    fresh.take();
-    static_cast<void>(fresh.finish());
-  }
   if (!open || mine.dropped) mine.leave();
+  if (!open) drop(fresh);  // what it captured may post, too
   return open;
 }
 
@@ -211,6 +208,7 @@ void mailbox::drop(post_sheet& reserved) noexcept {
 }
 
 std::size_t mailbox::backlog() const noexcept {
+  if (head_.load(std::memory_order_relaxed) == closed()) return 0;
   const std::size_t finished = finished_.load(std::memory_order_relaxed);
   const std::size_t pushed = pushed_.load(std::memory_order_relaxed);
   return pushed > finished ? (pushed - finished) * post_sheet::size : 0;

@@ -17,6 +17,11 @@ void null_handler(const char* who) noexcept {
   std::abort();
 }
 
+void no_error(const char* who) noexcept {
+  print_last_words("eddy: %s was given no error\n", who);
+  std::abort();
+}
+
 void misuse(const char* sentence, std::source_location where) noexcept {
   print_last_words("eddy: %s (%s:%u)\n", sentence, where.file_name(),
                    static_cast<unsigned>(where.line()));

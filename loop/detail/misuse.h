@@ -6,6 +6,7 @@
 namespace eddy::detail {
 
 [[noreturn, gnu::cold]] void null_handler(const char* who) noexcept;
+[[noreturn, gnu::cold]] void no_error(const char* who) noexcept;
 
 /// Stops the program with a sentence on the standard error that names the
 /// programmer's mistake.
@@ -17,6 +18,13 @@ namespace eddy::detail {
 template <class Handler>
 void expect_handler(const Handler& h, const char* who) noexcept {
   if (!h) null_handler(who);
+}
+
+/// Stops the program if the error that was given to `who` is none: a null pointer, or a
+/// code of zero.
+template <class Error>
+void expect_error(const Error& e, const char* who) noexcept {
+  if (!e) no_error(who);
 }
 
 /// The same, with the place in the user's code that it speaks of.

@@ -149,12 +149,14 @@ void signal_hub::add(int number, link& place) noexcept {
   want(number);
 }
 
-void signal_hub::remove(int number, link& place) noexcept {
+bool signal_hub::remove(int number, link& place) noexcept {
   place.unlink();
-  if (watchers_[index(number)].linked()) return;
+  if (watchers_[index(number)].linked()) return false;
   const std::scoped_lock lock(guard);
   slot_->wanted.fetch_and(~bit(number));
+  while (slot_->users.load() != 0) ::sched_yield();
   unwant(number);
+  return (slot_->pending.fetch_and(~bit(number)) & bit(number)) != 0;
 }
 
 bool signal_hub::watched(int number) const noexcept { return watchers_[index(number)].linked(); }

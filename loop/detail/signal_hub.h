@@ -43,7 +43,8 @@ public:
 
   /// Adds a `signal`'s place to those that are told of `number`.
   void add(int number, link& place) noexcept;
-  void remove(int number, link& place) noexcept;
+  /// True if a signal had come of which no watcher was told, and there is none left.
+  bool remove(int number, link& place) noexcept;
   [[nodiscard]] bool watched(int number) const noexcept;
 
   /// A signal that nobody was told of after all, and whether there is one.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/watch.h>
 
+#include <cerrno>
 #include <utility>
 
 #include <eddy/loop/detail/engine.h>
@@ -31,6 +32,7 @@ void watch::end() noexcept {
 void watch::wait(direction which, ready_node& node) noexcept {
   event_loop& on = loop();
   on.check_thread();
+  forgive_refusal();
   if (error != 0) {
     on.ready(node);
     return;
@@ -53,6 +55,10 @@ void watch::set_background(bool on) noexcept {
   for (const ready_node* node : waiters) {
     if (node != nullptr) loop().waits_ += on ? static_cast<std::size_t>(-1) : 1;
   }
+}
+
+void watch::forgive_refusal() noexcept {
+  if (error == ENOMEM || error == ENOSPC) error = 0;
 }
 
 void watch::fail(int why) noexcept {

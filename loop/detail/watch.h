@@ -48,7 +48,8 @@ struct watch {
   /// The waits end without a call, and `descriptor` is negative from now on.
   void end() noexcept;
 
-  /// Queues `node` when `which` is ready, or at once if the watch has failed.
+  /// Queues `node` when `which` is ready, or at once if the watch has failed. One that
+  /// the kernel has refused for want of memory or room is shown to it again.
   void wait(direction which, ready_node& node) noexcept;
   /// Ends the wait without a call.
   void forget(direction which) noexcept;
@@ -63,6 +64,12 @@ struct watch {
   [[nodiscard]] std::error_code failure() const noexcept {
     return {error, std::generic_category()};
   }
+  /// The same, for who goes on to try again: a refusal is told once.
+  [[nodiscard]] std::error_code take_failure() noexcept {
+    const std::error_code told = failure();
+    forgive_refusal();
+    return told;
+  }
 
   io_watcher io;  // first: libev's callback finds the watch by it
   std::array<ready_node*, 2> waiters{};
@@ -75,6 +82,7 @@ struct watch {
 private:
   friend class engine;
   void fail(int why) noexcept;
+  void forgive_refusal() noexcept;
 };
 
 }  // namespace eddy::detail

@@ -48,7 +48,7 @@ public:
 
   [[nodiscard]] int descriptor() const noexcept { return watch_.descriptor(); }
   [[nodiscard]] event_loop& loop() const noexcept { return watch_.loop(); }
-  [[nodiscard]] std::error_code watch_error() const noexcept { return watch_.failure(); }
+  [[nodiscard]] std::error_code take_watch_error() noexcept { return watch_.take_failure(); }
 
   /// The other end's address; a listener's own.
   [[nodiscard]] const address& name() const noexcept { return name_; }

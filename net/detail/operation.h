@@ -68,7 +68,7 @@ protected:
       error_ = ECANCELED;
       return true;
     }
-    if (const std::error_code failed = socket_->watch_error()) {
+    if (const std::error_code failed = socket_->take_watch_error()) {
       error_ = failed.value();
       return true;
     }

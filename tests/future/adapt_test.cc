@@ -257,6 +257,18 @@ TEST_CASE("what completes an adapted wait twice stops the program") {
     };
     eddy::block_on(loop, program::wait());
   });
+  dies_saying("completer::fail was given no error", [] {
+    eddy::event_loop loop;
+    struct program {
+      static eddy::task<> wait() {
+        co_await eddy::adapt([](eddy::completer<> done) {
+          done.fail(std::error_code());
+          return [] {};
+        });
+      }
+    };
+    eddy::block_on(loop, program::wait());
+  });
   dies_saying("adapt was called while no loop runs", [] {
     auto wait = eddy::adapt([](eddy::completer<>) { return [] {}; });
     static_cast<void>(std::move(wait).operator co_await());

@@ -228,6 +228,11 @@ TEST_CASE("a promise that is used wrongly stops the program") {
     promise q(std::move(p));
     q.set_error(std::make_error_code(std::errc::io_error));
   });
+  dies_saying("promise::set_error was given no error", [] {
+    eddy::event_loop loop;
+    promise p(loop);
+    p.set_error(std::exception_ptr());
+  });
   dies_saying("a promise has one future", [] {
     eddy::event_loop loop;
     promise p(loop);

@@ -161,6 +161,17 @@ TEST_CASE_FIXTURE(async_fixture, "a signal whose waiter is dropped in time is th
   }
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a signal that comes as its waiter is dropped is the next one's") {
+  journal note;
+  auto first = eddy::spawn(loop, wait_signal(SIGUSR1, &note));
+  loop.run_ready();
+  ::raise(SIGUSR1);
+  first = {};
+  auto next = eddy::spawn(loop, wait_signal(SIGUSR1, &note));
+  loop.run();
+  CHECK(note == "signal");
+}
+
 TEST_CASE_FIXTURE(async_fixture, "an exit whose waiter is dropped in time is the next one's") {
   struct program {
     static eddy::task<int> wait(::pid_t pid) {

@@ -254,3 +254,17 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a clock that jumps never jumps to what nev
   CHECK(clock.now() < eddy::time_point::max());
   CHECK(clock.now() > start);
 }
+
+TEST_CASE("a length of time may be in any unit") {
+  const auto span = [](auto d) { return eddy::duration(eddy::time_span(d)); };
+  using teras = std::chrono::duration<std::int64_t, std::tera>;
+  using exas = std::chrono::duration<double, std::exa>;
+  using attos = std::chrono::duration<std::int64_t, std::atto>;
+  CHECK(span(teras(1)) == eddy::duration::max());
+  CHECK(span(teras(-1)) == eddy::duration::min());
+  CHECK(span(teras(0)) == 0ns);
+  CHECK(span(exas(1e-18)) == 1s);
+  CHECK(span(exas(-1)) == eddy::duration::min());
+  CHECK(span(attos(1'000'000'000)) == 1ns);
+  CHECK(span(attos(-999'999'999)) == 0ns);
+}

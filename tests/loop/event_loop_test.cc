@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
@@ -17,15 +18,20 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <ev.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
+#include <eddy/loop/several_errors.h>
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/at_end.h"
 #include "support/counted.h"
+#include "support/epoll_refusal.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/sanitized.h"
@@ -488,4 +494,73 @@ TEST_SUITE("threads") {
     CHECK(ran);
     loop->run();
   }
+}
+
+TEST_CASE_FIXTURE(tidy, "no loop is made of which the kernel will not watch the descriptors") {
+  struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
+  const auto refused = [](auto make) {
+    const epoll_refusal next(1);
+    CHECK_THROWS_WITH_AS(make(), doctest::Contains("watching an event loop's own descriptor"),
+                         std::system_error);
+  };
+  refused([] { const eddy::event_loop loop; });
+  refused([&] { const eddy::event_loop loop(ev); });
+  {
+    const eddy::event_loop loop(ev);
+  }
+  ev_loop_destroy(ev);
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop whose wake-up the kernel refuses later says so, and goes on") {
+  eddy::event_loop loop;
+  eddy::timer timer(loop);
+  bool fired = false;
+  timer.start(1ms, [&] { fired = true; });
+  {
+    const epoll_refusal first(1);
+    CHECK_THROWS_WITH_AS(loop.run(), doctest::Contains("watching an event loop's own descriptor"),
+                         std::system_error);
+  }
+  loop.run();
+  CHECK(fired);
+  bool ran = false;
+  std::optional<eddy::keep_alive> until_posted(loop);
+  std::thread other([&] {
+    loop.post([&] {
+      ran = true;
+      until_posted.reset();
+    });
+  });
+  loop.run();
+  other.join();
+  CHECK(ran);
+}
+
+TEST_CASE_FIXTURE(tidy, "what goes with a loop may leave more behind, which goes, too") {
+  int gone = 0;
+  std::optional<eddy::event_loop> loop;
+  std::function<void()> leave_more = [&] {
+    if (++gone >= 30) return;
+    loop->defer([more = at_end(leave_more)] {});
+    if (gone % 3 == 0) loop->raise(std::make_exception_ptr(std::make_shared<at_end>(leave_more)));
+  };
+  loop.emplace();
+  loop->defer([more = at_end(leave_more)] {});
+  loop->post([more = at_end(leave_more)] {});
+  auto use_and_leave_more = [&] {
+    leave_more();
+    static_cast<void>(loop->now());
+    static_cast<void>(loop->descriptor());
+    static_cast<void>(loop->next_run());
+  };
+  loop->on_exception([more = at_end(use_and_leave_more)](const std::exception_ptr&) {});
+  loop.reset();
+  CHECK(gone >= 30);
+}
+
+TEST_CASE("no error at all is no error to raise") {
+  dies_saying("event_loop::raise was given no error", [] {
+    eddy::event_loop loop;
+    loop.raise(nullptr);
+  });
 }

@@ -190,6 +190,13 @@ TEST_CASE_FIXTURE(with_directory,
   watch.stop();
 }
 
+TEST_CASE_FIXTURE(with_directory, "a path with a zero byte in it is not taken for another one") {
+  write(directory / "a");
+  eddy::file_watch watch(loop, directory / std::string("a\0b", 3));
+  CHECK_THROWS_AS(watch.start([](const file_event&) {}), std::system_error);
+  CHECK_FALSE(watch.active());
+}
+
 TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") {
   const std::string file = directory / "a";
   write(file);

@@ -2,6 +2,7 @@
 // What <eddy/loop/inspectable.h> promises.
 #include <eddy/loop/inspectable.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <memory>
@@ -69,6 +70,21 @@ TEST_CASE_FIXTURE(with_still_loop, "a dump for programs has the counts, and the 
         R"("below":[{"function":"deeper","file":"x.cc","line":1,)"
         R"("waits_for":"a \"quoted\" \\ word"}]},)"
         R"({"waits_for":"the tide: at last"}]},{"waits_for":"a bell\u0007"}]})");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a dump for programs is UTF-8, whatever the words are") {
+  const auto tasks = [this](const std::string& words) {
+    const says one(loop, words);
+    const std::string all = loop.dump_json();
+    return all.substr(all.find(R"("waits_for":")") + 13);
+  };
+  CHECK(tasks("caf\u00e9 \u20ac \U0001f600") == "caf\u00e9 \u20ac \U0001f600\"}]}");
+  CHECK(tasks("caf\xe9") == R"(caf\u00e9"}]})");
+  for (const char* const wrong : {"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                  "\xf8\x88\x80\x80\x80", "\xe2\x82", "\x80"}) {
+    const std::string told = tasks(wrong);
+    CHECK(std::ranges::none_of(told, [](char c) { return static_cast<unsigned char>(c) > 0x7f; }));
+  }
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "each of several is a tree of its own, however it is indented") {

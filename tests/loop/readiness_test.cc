@@ -26,6 +26,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/epoll_refusal.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
@@ -631,4 +632,27 @@ TEST_CASE_FIXTURE(with_loop, "a foreign loop is told of what is always ready, ag
     CHECK(!loop.next_run());
     ::close(file);
   }
+}
+
+TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, ANY_LOOP) {
+  Loop on;
+  const socket_pair pair;
+  eddy::readiness near(on.loop, pair.near());
+  eddy::readiness far(on.loop, pair.far());
+  std::error_code told;
+  const auto note = [&](std::error_code error) { told = error; };
+  far.wait_writable(note);
+  on.loop.run_ready();  // the kernel knows the loop's own by now
+  {
+    const epoll_refusal once(1);
+    near.wait_readable(note);
+    on.loop.run_ready();
+    CHECK(told == std::errc::not_enough_memory);
+    CHECK(near.error() == told);
+  }
+  pair.send();
+  near.wait_readable(note);
+  CHECK(!near.error());
+  on.loop.run_ready();
+  CHECK(!told);
 }

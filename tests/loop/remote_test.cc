@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -324,6 +325,30 @@ TEST_CASE_FIXTURE(with_loop, "the backlog is what is posted and has not run") {
   while (loop.run_ready()) {
   }
   CHECK(seen == 100);
+  CHECK(to.backlog() == 0);
+}
+
+TEST_CASE_FIXTURE(tidy, "what is dropped may post as it goes, and nothing is left of that") {
+  struct posts_again {
+    posts_again(eddy::remote r, int t) : to(std::move(r)), times(t) {}
+    posts_again(posts_again&& other) noexcept
+        : to(std::move(other.to)), times(std::exchange(other.times, 0)) {}
+    ~posts_again() {
+      if (times != 0) to.post([again = posts_again(to, times - 1)] { FAIL("it ran"); });
+    }
+    eddy::remote to;
+    int times;
+  };
+  eddy::remote to = [] {
+    const eddy::event_loop loop;
+    const eddy::remote way_in = loop.remote();
+    way_in.post([dying = posts_again(way_in, 20)] { FAIL("it ran"); });
+    return way_in;
+  }();
+  CHECK(to.backlog() == 0);
+  {
+    const posts_again late(to, 20);
+  }
   CHECK(to.backlog() == 0);
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -248,4 +249,16 @@ TEST_CASE_FIXTURE(with_loop, "stop is heard in a flood of each kind") {
     }
     empty(loop);
   }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a share that is used up stays so, whatever else is counted") {
+  loop.defer([&] {
+    CHECK(loop.may_go_on());
+    loop.charge(std::numeric_limits<std::size_t>::max());
+    CHECK_FALSE(loop.may_go_on());
+    for (int i = 0; i < 3; ++i) loop.charge(std::size_t{1} << 43);
+    CHECK_FALSE(loop.may_go_on());
+    for (int i = 0; i < 10'000; ++i) CHECK_FALSE(loop.may_go_on());
+  });
+  loop.run();
 }

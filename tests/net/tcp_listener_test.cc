@@ -25,6 +25,7 @@
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/epoll_refusal.h"
 #include "support/failing_system.h"
 #include "support/forked.h"
 #include "support/journal.h"
@@ -601,6 +602,44 @@ TEST_SUITE("threads") {
     CHECK(tcp_listener::count() == 0);
     CHECK(tcp_stream::count() == 0);
   }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a listener, or a stream, that the kernel refused once goes on") {
+  tcp_listener listener(loop, here);
+  std::error_code refused;
+  std::optional<tcp_stream> stream;
+  const auto take = [&](result<tcp_stream> accepted) {
+    if (accepted) {
+      stream = std::move(*accepted);
+    } else {
+      refused = accepted.error();
+    }
+  };
+  loop.run_ready();
+  {
+    const epoll_refusal once(1);
+    listener.accept(take);  // it pauses, and goes on
+    loop.run_ready();
+  }
+  const int client = plain_connection(listener.local_address());
+  loop.run();
+  CHECK(!refused);
+  REQUIRE(stream);
+
+  std::array<char, 4> bytes{};
+  std::optional<result<std::size_t>> got;
+  const auto note = [&](result<std::size_t> n) { got = n; };
+  {
+    const epoll_refusal once(1);
+    stream->read(bytes, note);
+    while (!got) loop.run_once();
+    CHECK(got->error() == std::errc::not_enough_memory);
+  }
+  CHECK(::write(client, "four", 4) == 4);
+  stream->read(bytes, note);
+  loop.run();
+  CHECK(*got == 4U);
+  ::close(client);
 }
 
 TEST_CASE("wrong use of a listener stops the program with a sentence") {
