@@ -54,7 +54,16 @@ public:
   void comes_next(const frame* next, const void* where) noexcept {
     next_ = next;
     next_where_ = where;
-    if (next != nullptr) add(where);
+    if (next != nullptr) {
+      add(where);
+    } else {
+      kept_ = size_;
+    }
+  }
+  /// Comes once more from where it was kept.
+  void comes_again(const frame& next, const void* where) noexcept {
+    size_ = kept_;
+    comes_next(&next, where);
   }
 
   [[nodiscard]] std::vector<std::source_location> places() const {
@@ -71,6 +80,7 @@ private:
   const frame* next_ = nullptr;  // null if nobody awaits it yet
   const void* next_where_ = nullptr;
   std::size_t size_ = 0;
+  std::size_t kept_ = 0;  // the size when nobody awaited it
   std::array<const void*, 32> places_{};
 };
 
@@ -142,6 +152,12 @@ void error_waits(const std::exception_ptr& error, const frame& next,
   const std::scoped_lock lock(guard);
   way* const found = all_ways.find(identity(error));
   if (found != nullptr && found->waits()) found->comes_next(&next, next_where);
+}
+
+void error_comes_again(const std::exception_ptr& error, const frame& next,
+                       const void* next_where) noexcept {
+  const std::scoped_lock lock(guard);
+  if (way* const found = all_ways.find(identity(error))) found->comes_again(next, next_where);
 }
 
 void tell_way_on_terminate() noexcept {

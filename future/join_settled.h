@@ -22,7 +22,8 @@ struct join_settled_rule;
 ///
 /// They begin in order, each running until it first waits.
 ///
-/// Errors: none comes out, and none is lost: each is in its outcome.
+/// Errors: none comes out, and none is lost: each is in its outcome. Those that have come
+/// when it is dropped leave the loop's `run`.
 /// Cancelling: cancels all.
 template <class... Awaitables>
   requires detail::rvalue_awaitables<Awaitables...>

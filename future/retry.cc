@@ -51,12 +51,9 @@ std::optional<std::error_code> code_of(const std::exception_ptr& error) {
 }
 
 retries::retries(const retry_policy& policy)
-    : policy_(policy), ceiling_(duration(policy.first_delay)) {
+    : policy_(policy), ceiling_(std::max(duration(policy.first_delay), duration::zero())) {
   if (policy.attempts == 0) misuse("retry was given a policy of no attempts");
-  if (duration(policy.first_delay) < duration::zero() ||
-      duration(policy.longest_delay) < duration::zero() || !(policy.factor >= 0)) {
-    misuse("retry was given a policy with a delay or a factor below zero");
-  }
+  if (!(policy.factor >= 0)) misuse("retry was given a policy with a factor below zero");
   if (policy.limit) deadline_ = current_loop("retry").after(*policy.limit);
 }
 
@@ -88,7 +85,8 @@ void retries::give_up() {
 
 duration retries::next_delay() {
   using exact = decltype(ceiling_);
-  exact delay = std::min<exact>(ceiling_, duration(policy_.longest_delay));
+  const exact longest = std::max(duration(policy_.longest_delay), duration::zero());
+  exact delay = std::min(ceiling_, longest);
   ceiling_ = delay * policy_.factor;
   if (policy_.jitter) {
     if (done_ == 1) seed();

@@ -39,7 +39,7 @@ struct retry_policy {
   double factor = 2;
   time_span longest_delay = std::chrono::seconds(30);
   bool jitter = true;
-  std::optional<time_span> limit = std::nullopt;     // of all together, from the `co_await`
+  std::optional<time_span> limit = std::nullopt;     // of all together, from the `co_await` on
   std::optional<std::uint64_t> seed = std::nullopt;  // of the jitter; without one, a random one
 };
 

@@ -23,8 +23,11 @@ struct select_rule;
 /// gives void is a `std::monostate` in it, and a reference a
 /// `std::reference_wrapper`.
 ///
-///     auto first = co_await select(stream.read(buffer), sleep(5s));
-///     if (first.index() == 1) throw too_slow();
+///     auto first = co_await select(stream.read(buffer), until_signal(SIGTERM));
+///     if (first.index() == 1) co_return;
+///
+/// A limit in time is `timeout`'s: a `sleep` here wins over bytes that came in time
+/// where the process was stopped for a while.
 ///
 /// What has a name is moved in, or copied: `stop_token(stop)`.
 ///

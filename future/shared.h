@@ -165,7 +165,10 @@ public:
 
   decltype(auto) get() {
     seen_ = true;
-    if (!*result_) std::rethrow_exception(result_->error());
+    if (!*result_) {
+      frame::error_comes_again(result_->error());
+      std::rethrow_exception(result_->error());
+    }
     if constexpr (std::is_reference_v<T>) {
       return (*result_)->get();
     } else if constexpr (!std::is_void_v<T>) {

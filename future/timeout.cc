@@ -44,8 +44,8 @@ std::string words(duration limit, const std::source_location& where, const std::
 
 timed_out::timed_out(duration limit, std::source_location where, std::string waited_for)
     : std::system_error(std::make_error_code(std::errc::timed_out),
-                        words(limit, where, waited_for)),
-      limit_(limit),
+                        words(std::max(limit, duration::zero()), where, waited_for)),
+      limit_(std::max(limit, duration::zero())),
       where_(where),
       waited_for_(std::make_shared<const std::string>(std::move(waited_for))) {}
 
@@ -59,7 +59,7 @@ std::exception_ptr timed_out_of(const frame& waiter, const frame& work, duration
   try {
     std::string tree;
     work.describe(tree, 0);
-    throw timed_out(limit, waiter.place(), std::move(tree));
+    throw timed_out(limit, waiter.users_place(), std::move(tree));
   } catch (...) {
     return std::current_exception();
   }

@@ -34,7 +34,8 @@ public:
 
   /// The time that the work had.
   [[nodiscard]] duration limit() const noexcept { return limit_; }
-  /// The `co_await timeout(…)`.
+  /// The `co_await timeout(…)`, or that of what sets such a limit: `retry`. Of no
+  /// line for the clean-up of `finally`, which may have lost its caller.
   [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
   /// Where the time went: what the work waited for, as in `event_loop::dump`.
   [[nodiscard]] const std::string& waited_for() const noexcept { return *waited_for_; }
@@ -47,7 +48,8 @@ private:
 
 /// `co_await timeout(5s, work)` gives what the work gives, if it ends in time.
 ///
-/// The time counts from the `co_await`. It holds for everything that is awaited
+/// The time counts from the `co_await`; within a handler or a coroutine of the loop's, as
+/// each delay of a `timer`, from the end of that turn. It holds for everything that is awaited
 /// under the work; a limit within that is longer does not prolong it, a shorter
 /// one ends its own work earlier. If the work has ended when the time is over, its
 /// result counts. Work under a limit that is over already begins, and has to end

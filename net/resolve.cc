@@ -9,6 +9,7 @@
 
 #include <netdb.h>
 
+#include <eddy/future/as_result.h>
 #include <eddy/future/run_blocking.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/worker_pool.h>
@@ -111,9 +112,12 @@ task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string h
   const auto look = [](const std::string& name, std::uint16_t p, detail::system* system) {
     return look_up(name, p, *system);
   };
-  auto looking =
-      detail::run_on(&workers, "the look-up of a name", look, std::move(host), port, &os());
-  result<std::vector<address>> found = co_await std::move(looking);
+  auto looking = as_result(
+      detail::run_on(&workers, "the look-up of a name", look, std::move(host), port, &os()));
+  auto looked = co_await std::move(looking);
+  // No worker, for want of threads.
+  if (!looked) co_return std::unexpected(failure(looked.error(), std::move(doing)));
+  result<std::vector<address>>& found = *looked;
   if (!found) co_return std::unexpected(failure(found.error(), std::move(doing)));
   co_return std::move(*found);
 }

@@ -124,6 +124,11 @@ void frame::error_comes(const std::exception_ptr& error) const noexcept {
   error_waits(error, *this, where_);
 }
 
+void frame::error_comes_again(const std::exception_ptr& error) noexcept {
+  const frame* const by = frames_here.top.current;
+  if (by != nullptr) detail::error_comes_again(error, *by, by->where_);
+}
+
 void frame::ended_without_value(std::source_location where) noexcept {
   misuse("a task that gives a value ended without co_return; its last co_await", where);
 }
@@ -202,6 +207,13 @@ void frame::destroy_from_innermost(frame& top) noexcept {
 
 std::source_location frame::place() const noexcept {
   return std::bit_cast<std::source_location>(done() ? nullptr : where_);
+}
+
+std::source_location frame::users_place() const noexcept {
+  for (const frame* f = this; f != nullptr; f = f->above()) {
+    if (is_the_users(f->place())) return f->place();
+  }
+  return {};
 }
 
 void frame::describe_place(std::string& out) const {

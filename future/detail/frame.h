@@ -196,6 +196,9 @@ public:
 
   /// Where its last co_await is; of no line if it has come to none.
   [[nodiscard, gnu::cold]] std::source_location place() const noexcept;
+  /// The same; of a coroutine that eddy itself makes, that of whoever awaits it. Of
+  /// no line if nobody does.
+  [[nodiscard, gnu::cold]] std::source_location users_place() const noexcept;
 
   /// Adds what it waits for, and where, to `out`. Of what is very deep only the
   /// last is told.
@@ -211,6 +214,9 @@ public:
 
   /// The error, which nobody awaited till now, comes out of its co_await next.
   [[gnu::cold]] void error_comes(const std::exception_ptr& error) const noexcept;
+  /// The coroutine that runs throws an error that was kept: by itself, over other
+  /// awaits, or for several.
+  [[gnu::cold]] static void error_comes_again(const std::exception_ptr& error) noexcept;
 
   /// From now on it waits for this; it has to say so when it does no more,
   /// unless the loop resumes it.

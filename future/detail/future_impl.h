@@ -161,6 +161,16 @@ private:
     self.release();
   }
 
+  static typename called::type invoke_with(Function& callee, outcome<T>& before) {
+    if constexpr (called::takes_outcome) {
+      return std::move(callee)(std::move(before));
+    } else if constexpr (std::is_void_v<T>) {
+      return std::move(callee)();
+    } else {
+      return std::move(callee)(get<T>(std::move(before)));
+    }
+  }
+
   void call() {
     Function callee = std::move(*function_);
     function_.reset();
@@ -168,17 +178,15 @@ private:
     if constexpr (!called::takes_outcome) {
       if (!before) return finish(std::unexpected(std::move(before.error())));
     }
-    const auto invoke = [&]() -> typename called::type {
-      if constexpr (called::takes_outcome) {
-        return std::move(callee)(std::move(before));
-      } else if constexpr (std::is_void_v<T>) {
-        return std::move(callee)();
-      } else {
-        return std::move(callee)(get<T>(std::move(before)));
-      }
-    };
+    const auto invoke = [&] { return invoke_with(callee, before); };
     if constexpr (nested) {
-      future<value> inner = as_future(invoke());
+      future<value> inner = [&] {
+        if constexpr (std::is_same_v<std::remove_cvref_t<typename called::type>, future<value>>) {
+          return invoke();
+        } else {
+          return spawn(this->loop(), call_and_await(std::move(callee), std::move(before)));
+        }
+      }();
       if (!this->wanted()) return;
       if (!inner) misuse("a function given to then returned a future that is taken");
       this->give_way_to(std::move(inner));
@@ -187,13 +195,10 @@ private:
     }
   }
 
-  template <class Awaitable>
-  future<value> as_future(Awaitable&& a) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<Awaitable>, future<value>>) {
-      return std::forward<Awaitable>(a);
-    } else {
-      return spawn(this->loop(), std::forward<Awaitable>(a));
-    }
+  /// What a function returns to be awaited may use what the function captured.
+  static task<value> call_and_await(Function callee, outcome<T> before) {
+    auto work = invoke_with(callee, before);
+    co_return co_await std::move(work);
   }
 
   void finish(outcome<value>&& o) {

@@ -20,6 +20,10 @@ class frame;
 [[gnu::cold]] void error_waits(const std::exception_ptr& error, const frame& next,
                                const void* next_where) noexcept;
 
+/// It was kept, and `next` throws it at `next_where`; others may have done so before.
+[[gnu::cold]] void error_comes_again(const std::exception_ptr& error, const frame& next,
+                                     const void* next_where) noexcept;
+
 /// Has a program that ends by an error print its way.
 [[gnu::cold]] void tell_way_on_terminate() noexcept;
 

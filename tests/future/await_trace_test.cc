@@ -15,8 +15,11 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/finally.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
@@ -153,6 +156,36 @@ ASYNC_TEST("an error that waits in a future goes on with its way when it is take
     after = lines_of();
   }
   CHECK(after.size() == 1);
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("an error that is kept while others are awaited goes on with its way") {
+  lines way;
+  unsigned here = 0;
+  eddy::scope s;
+  try {
+    here = next_line();
+    co_await eddy::finally(s, outer(fail_after_yield()), eddy::sleep(1s), 1h);
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("an error that several await comes to each by its own way") {
+  const eddy::shared<int> work(outer(fail_after_yield()));
+  for (int i = 0; i < 2; ++i) {
+    lines way;
+    unsigned here = 0;
+    try {
+      here = next_line();
+      co_await work;
+    } catch (const std::runtime_error&) {
+      way = lines_of();
+    }
+    CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  }
   static_cast<void>(loop);
 }
 

@@ -161,6 +161,20 @@ ASYNC_TEST("then flattens what its function starts") {
   }
 }
 
+ASYNC_TEST("what a function given to then captured lives as long as what it started") {
+  int alive = 0;
+  {
+    auto slow = [held = counted(alive), &alive](int n) -> eddy::task<int> {
+      co_await eddy::sleep(1s);
+      co_return alive == 0 ? 0 : n + 1;
+    };
+    auto sum = eddy::spawn(after(1ms, 3)).then(std::move(slow));
+    CHECK(co_await std::move(sum) == 4);
+  }
+  CHECK(alive == 0);
+  static_cast<void>(loop);
+}
+
 ASYNC_TEST("an error passes by a function that takes a value") {
   bool called = false;
   auto f = eddy::spawn(fails(1ms)).then([&](int) { called = true; }).then([&] { called = true; });

@@ -272,6 +272,28 @@ TEST_CASE_FIXTURE(async_fixture, "a dropped retry drops the attempt, or the wait
   CHECK(loop.count().timers == 0);
 }
 
+ASYNC_TEST("a delay below zero is none") {
+  const auto begin = clock.now();
+  flaky work(clock, 2);
+  SUBCASE("the first") {
+    const int n = co_await eddy::retry({.first_delay = -1h}, std::ref(work));
+    CHECK(n == 3);
+  }
+  SUBCASE("the longest") {
+    const int n = co_await eddy::retry({.longest_delay = -1h}, std::ref(work));
+    CHECK(n == 3);
+  }
+  CHECK(clock.now() == begin);
+  static_cast<void>(loop);
+}
+
+TEST_CASE("a factor below zero stops the program") {
+  dies_saying("a factor below zero", [] {
+    auto nothing = []() -> eddy::task<> { co_return; };
+    eddy::block_on(eddy::retry({.factor = -1}, nothing));
+  });
+}
+
 TEST_CASE("a policy of no attempts stops the program") {
   dies_saying("a policy of no attempts", [] {
     auto nothing = []() -> eddy::task<> { co_return; };

@@ -15,8 +15,11 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
+#include <eddy/future/finally.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/retry.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/until.h>
@@ -222,6 +225,39 @@ ASYNC_TEST("of limits one in the other the error says which one it was") {
   }
   CHECK(thrown);
   static_cast<void>(loop);
+}
+
+ASYNC_TEST("a limit that eddy itself sets is that of whoever awaits it") {
+  unsigned line = 0;
+  unsigned named = 0;
+  try {
+    line = std::source_location::current().line() + 1;
+    co_await eddy::retry({.limit = 1s}, doze);
+  } catch (const eddy::timed_out& e) {
+    named = e.where().line();
+  }
+  CHECK(line != 0);
+  CHECK(named == line);
+  eddy::scope s;
+  try {
+    co_await eddy::finally(s, eddy::yield(), doze(), 1s);
+  } catch (const eddy::timed_out& e) {
+    CHECK(e.where().line() == 0);
+  }
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("work that had no time had none, and not less") {
+  eddy::duration had = 1h;
+  std::string what;
+  try {
+    co_await eddy::timeout_at(loop.now() - 5s, doze());
+  } catch (const eddy::timed_out& e) {
+    had = e.limit();
+    what = e.what();
+  }
+  CHECK(had == 0s);
+  CHECK(what.contains("not done within 0 ms"));
 }
 
 ASYNC_TEST("timeout_at ends the work at a time, which may have passed") {

@@ -14,17 +14,23 @@
 
 #include <doctest/doctest.h>
 #include <netdb.h>
+#include <pthread.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
 #include <eddy/future/run_blocking.h>
 #include <eddy/future/spawn.h>
+#include <eddy/net/connect.h>
 #include <eddy/net/detail/loopback_names.h>
 #include <eddy/net/pending.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/forked.h"
 #include "support/name_server.h"
+#include "support/sanitized.h"
 #include "support/temporary_directory.h"
+#include "support/tidy.h"
 
 using namespace std::chrono_literals;
 using eddy::address;
@@ -224,6 +230,37 @@ TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
   loop.run();
   CHECK((found->error() == resolve_error::not_found));
 }
+
+#if !SANITIZED
+TEST_CASE("where no worker can be started, the look-up tells that") {
+  const tidy leaves_nothing;
+  CHECK(holds_in_child([] {
+    eddy::event_loop loop;
+    pthread_attr_t huge;  // no machine has the memory for such a stack
+    ::pthread_attr_init(&huge);
+    ::pthread_attr_setstacksize(&huge, std::size_t{1} << 46);
+    ::pthread_setattr_default_np(&huge);
+    int told = 0;
+    const pending p = resolve(loop, "host.example", 80, [&](const result<addresses>& found) {
+      told += found.error() == std::errc::resource_unavailable_try_again ? 1 : 0;
+    });
+    loop.run();
+    struct program {
+      static eddy::task<> ask(int* t) {
+        const auto found = co_await eddy::as_result(resolve("host.example", 80));
+        *t += found.error() == std::errc::resource_unavailable_try_again ? 1 : 0;
+        try {
+          co_await eddy::connect("host.example", 80);
+        } catch (const std::system_error& e) {
+          *t += std::string(e.what()).contains("connect to host.example:80") ? 1 : 0;
+        }
+      }
+    };
+    eddy::block_on(loop, program::ask(&told));
+    return told == 3;
+  }));
+}
+#endif
 
 TEST_CASE_FIXTURE(with_loop, "what is dropped calls nobody") {
   name_server server;
