@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/tcp_stream.h>
 
-#include <algorithm>
 #include <climits>
+#include <utility>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -35,7 +35,8 @@ std::optional<result<typename Call::value>> once(detail::open_socket& socket, Ca
 }
 
 int as_int(auto number) {
-  return static_cast<int>(std::clamp<long long>(static_cast<long long>(number), 0, INT_MAX));
+  if (std::cmp_greater(number, INT_MAX)) return INT_MAX;
+  return std::cmp_less(number, 0) ? 0 : static_cast<int>(number);
 }
 
 constexpr const char* keeping_alive = "setting keep-alive";
