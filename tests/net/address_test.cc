@@ -163,3 +163,12 @@ TEST_CASE("an address knows whether it is this machine, or any") {
   CHECK(!address().is_any());
   CHECK(address::any_v4(1).with_port(2) == address::any_v4(2));
 }
+
+TEST_CASE("the hash of an address depends on its bytes, scope, port and family") {
+  const std::hash<address> hash;
+  const address a = *address::parse("[fe80::1%1]:8");
+  CHECK(hash(a) != hash(*address::parse("[fe80::2%1]:8")));
+  CHECK(hash(a) != hash(*address::parse("[fe80::1%2]:8")));
+  CHECK(hash(a) != hash(a.with_port(9)));
+  CHECK(hash(address::any_v4(8)) != hash(address::any_v6(8)));
+}

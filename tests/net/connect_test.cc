@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -266,6 +267,46 @@ ASYNC_TEST("a connect to a listener on this machine is no meeting, whatever its 
     const tcp_stream s = co_await connect(listener.local_address());
     CHECK(s.open());
   }
+}
+
+ASYNC_TEST("a connect from the listener's port at another address is no meeting") {
+  class same_port : public failing_system {
+  public:
+    int connect(int descriptor, const sockaddr* to, socklen_t size) override {
+      own = own.with_port(address::from(to, size).port());
+      sockaddr_storage name;
+      const socklen_t own_size = own.to(name);
+      CHECK(system::bind(descriptor, reinterpret_cast<const sockaddr*>(&name), own_size) == 0);
+      return system::connect(descriptor, to, size);
+    }
+    address own = *address::parse("127.0.0.3", 0);
+  };
+  const tcp_listener listener(loop, *address::parse("127.0.0.2", 0));
+  same_port system;
+  const tcp_stream s = co_await connect(listener.local_address());
+  CHECK(s.local_address() == system.own);
+}
+
+ASYNC_TEST("a connection whose own address the system does not tell is one") {
+  const tcp_listener listener(loop, address::loopback_v4(0));
+  failing_system system;
+  system.fail(call::local_name, ENOBUFS);
+  const tcp_stream s = co_await connect(listener.local_address());
+  CHECK(s.open());
+  CHECK(system.has_failed());
+}
+
+ASYNC_TEST("a program that is started inherits no stream and no listener") {
+  tcp_listener listener(loop, address::loopback_v4(0));
+  const tcp_stream connected = co_await connect(listener.local_address());
+  const tcp_stream accepted = co_await listener.accept();
+  const tcp_stream taken_over(loop, ::dup(connected.descriptor()));
+  const tcp_listener listener_taken_over(loop, ::dup(listener.descriptor()));
+  CHECK(::fcntl(listener.descriptor(), F_GETFD) == FD_CLOEXEC);
+  CHECK(::fcntl(connected.descriptor(), F_GETFD) == FD_CLOEXEC);
+  CHECK(::fcntl(accepted.descriptor(), F_GETFD) == FD_CLOEXEC);
+  CHECK(::fcntl(taken_over.descriptor(), F_GETFD) == FD_CLOEXEC);
+  CHECK(::fcntl(listener_taken_over.descriptor(), F_GETFD) == FD_CLOEXEC);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {

@@ -34,6 +34,7 @@
 #include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/connect.h>
+#include <eddy/net/pending.h>
 #include <eddy/net/resolve.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -62,6 +63,7 @@ struct everything {
         watched_files(l, "/"),
         listener(l, eddy::address::loopback_v4(0)),
         streams(l),
+        connecting(eddy::connect(l, listener.local_address(), [](auto&&) {})),
         promise(std::in_place, l),
         future(promise->get_future()),
         scope(std::in_place, l),
@@ -86,6 +88,7 @@ struct everything {
   eddy::file_watch watched_files;
   eddy::tcp_listener listener;
   stream_pair streams;
+  eddy::pending connecting;
   std::array<char, 64> bytes{};
   std::array<char, 64> others{};
   std::optional<eddy::promise<>> promise;
@@ -151,6 +154,8 @@ constexpr use uses[] = {
      [](everything& e) {
        static_cast<void>(eddy::resolve(e.loop, "localhost", 1, [](auto&&) {}));
      }},
+    {"pending::stop", [](everything& e) { e.connecting.stop(); }},
+    {"pending's end", [](everything& e) { const eddy::pending p = std::move(e.connecting); }},
     {"read", [](everything& e) { e.streams.near.read(std::span(e.others), [](auto&&) {}); }},
     {"try_read",
      [](everything& e) { static_cast<void>(e.streams.near.try_read(std::span(e.others))); }},
@@ -160,6 +165,7 @@ constexpr use uses[] = {
     {"shutdown", [](everything& e) { e.streams.near.shutdown(); }},
     {"shutdown_read", [](everything& e) { e.streams.near.shutdown_read(); }},
     {"stop_reading", [](everything& e) { e.streams.far.stop_reading(); }},
+    {"stop_writing", [](everything& e) { e.streams.far.stop_writing(); }},
     {"stream's close", [](everything& e) { e.streams.far.close(); }},
     {"stream's end", [](everything& e) { const eddy::tcp_stream s = std::move(e.streams.far); }},
     {"promise::set_value", [](everything& e) { e.promise->set_value(); }},

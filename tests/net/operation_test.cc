@@ -9,8 +9,11 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <malloc.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
@@ -21,6 +24,7 @@
 #include <eddy/net/connect.h>
 
 #include "support/async_test.h"
+#include "support/at_end.h"
 #include "support/counted.h"
 #include "support/failing_system.h"
 #include "support/forked.h"
@@ -172,6 +176,23 @@ TEST_CASE_FIXTURE(with_loop, "closing drops a handler, with all that it owns") {
   }
   CHECK(alive == 0);
   loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a handler that is dropped finds its stream closed") {
+  stream_pair pair(loop);
+  const int descriptor = pair.near.descriptor();
+  std::array<char, 8> buffer;
+  int dropped = 0;
+  const auto look = [&] {
+    ++dropped;
+    CHECK(::fcntl(descriptor, F_GETFD) == -1);
+    CHECK(tcp_stream::count() == 1);
+    CHECK(!pair.near.open());
+  };
+  pair.near.read(buffer, [gone = at_end(look)](result<std::size_t>) { FAIL("it was dropped"); });
+  pair.near.write("x", [gone = at_end(look)](result<void>) { FAIL("it was dropped"); });
+  pair.near.close();
+  CHECK(dropped == 2);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a handler may own the stream that owns it") {
@@ -349,6 +370,24 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait starve 
   CHECK(stack.highest - stack.lowest < 16384);
 }
 
+TEST_CASE_FIXTURE(with_loop, "a long write that need not wait ends a turn by what it has moved") {
+  stream_pair pair(loop);
+  endless system;
+  const std::string much(16'000'000, 'm');
+  const std::vector<eddy::const_buffer> empty(300'000);
+  bool written = false;
+  SUBCASE("bytes") {
+    pair.near.write(much, [&](result<void> r) { written = r.has_value(); });
+  }
+  SUBCASE("empty buffers, at which it only looks") {
+    pair.near.write(empty, [&](result<void> r) { written = r.has_value(); });
+  }
+  loop.run_once();
+  CHECK(!written);
+  loop.run();
+  CHECK(written);
+}
+
 TEST_CASE_FIXTURE(with_loop, "a turn of request and answer costs one read and one write") {
   stream_pair pair(loop);
   std::optional<eddy::future<>> echoing;
@@ -417,6 +456,28 @@ TEST_CASE_FIXTURE(with_loop, "a message echoed costs no malloc") {
   pair.near.close();
   loop.run();
 }
+
+#if !SANITIZED
+TEST_CASE_FIXTURE(with_loop, "streams that have come and gone leave no memory behind") {
+  std::array<char, 8> buffer;
+  const auto use_some = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      stream_pair pair(loop);
+      send(pair.far, "ab");
+      auto reading = eddy::spawn(loop, read_some(pair.near));
+      auto waiting = eddy::spawn(loop, read_error(pair.far));
+      pair.near.write("x", [](result<void>) {});
+      loop.run();
+      CHECK(std::move(reading).take().value() == "ab");
+      CHECK(!std::move(waiting).take().value());
+      pair.near.read(buffer, [](result<std::size_t>) {});
+    }
+    return ::mallinfo2().uordblks;
+  };
+  const std::size_t before = use_some(50);
+  CHECK(use_some(200) < before + 100 * sizeof(eddy::detail::open_socket));
+}
+#endif
 
 TEST_CASE_FIXTURE(with_loop, "a read with a time limit costs no malloc either") {
   stream_pair pair(loop);

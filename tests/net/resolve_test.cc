@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <semaphore>
@@ -13,8 +14,11 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
@@ -147,6 +151,8 @@ TEST_CASE("lines of /etc/hosts tell which names are loopback") {
   CHECK(gives_loopback("127.0.0.1 localhost", "localhost"));
   CHECK(gives_loopback("127.0.1.1\thost.example\thost\n", "host"));
   CHECK(gives_loopback("  ::1 \t ip6-localhost ip6-loopback # both\r\n", "IP6-Loopback"));
+  CHECK(gives_loopback("127.0.0.1 AZ-host", "az-HOST"));
+  CHECK(gives_loopback("127.0.0.1 az-host", "AZ-host"));
   CHECK(!gives_loopback("127.0.0.1 localhost", "local"));
   CHECK(!gives_loopback("127.0.0.1 localhost", "127.0.0.1"));
   CHECK(!gives_loopback("192.0.2.1 host", "host"));
@@ -309,6 +315,34 @@ TEST_CASE_FIXTURE(with_loop, "an exception that leaves such a handler leaves run
 }
 
 TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(tidy, "a program that is started does not inherit the hosts file") {
+    const temporary_directory directory;
+    const std::string path = std::filesystem::canonical(directory.path()) / "hosts";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    bool found = false;
+    std::thread reading(
+        [&] { found = eddy::detail::file_gives_loopback(path.c_str(), "host.example"); });
+    const int end = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    // It reads from the other end until this one is closed.
+    int ends = 0;
+    int inherited = 0;
+    while (ends < 2) {
+      ends = inherited = 0;
+      for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code gone;
+        if (std::filesystem::read_symlink(entry.path(), gone) != path) continue;
+        ++ends;
+        const int flags = ::fcntl(std::stoi(entry.path().filename().string()), F_GETFD);
+        if ((flags & FD_CLOEXEC) == 0) ++inherited;
+      }
+    }
+    CHECK(inherited == 0);
+    CHECK(::write(end, "127.0.0.1 host.example", 22) == 22);
+    ::close(end);
+    reading.join();
+    CHECK(found);
+  }
+
   TEST_CASE_FIXTURE(with_loop, "look-ups that hang keep neither names nor jobs waiting for ever") {
     slow_server server;
     std::vector<eddy::future<addresses>> hung;

@@ -319,6 +319,23 @@ TEST_CASE_FIXTURE(with_loop, "handlers that are told of a late write are the str
   loop.run();
 }
 
+TEST_CASE_FIXTURE(with_loop, "a stream that is closed drops the late writes of no other stream") {
+  stream_pair first(loop);
+  stream_pair second(loop);
+  journal note;
+  for (tcp_stream* const s : {&first.near, &second.near}) {
+    s->write(much, [](result<void>) { FAIL("it was dropped"); });
+    loop.run_ready();
+    s->shutdown();
+  }
+  first.near.write("a", [](result<void>) { FAIL("it was dropped"); });
+  second.near.write("b", [&](result<void> r) { note(r ? "wrong" : "second"); });
+  first.near.close();
+  loop.run_ready();
+  CHECK(note == "second");
+  second.near.stop_writing();
+}
+
 TEST_CASE_FIXTURE(with_loop, "a handler that is told of a late write may own the stream") {
   auto pair = std::make_shared<stream_pair>(loop);
   const std::weak_ptr<stream_pair> watch = pair;
@@ -488,6 +505,19 @@ TEST_CASE_FIXTURE(with_loop, "after shutdown_read a reset is the end, too") {
   std::array<char, 100> buffer;
   CHECK(pair.near.try_read(buffer)->value() == 0);
   CHECK(pair.near.try_write("x")->error() == std::errc::connection_reset);
+}
+
+TEST_CASE_FIXTURE(with_loop, "after shutdown_read an error of what had come is told") {
+  stream_pair pair(loop);
+  send(pair.far, "last words");
+  pair.near.shutdown_read();
+  std::array<char, 100> buffer;
+  {
+    failing_system system;
+    system.fail(call::read, EIO);
+    CHECK(pair.near.try_read(buffer)->error() == std::errc::io_error);
+  }
+  CHECK(take(pair.near) == "last words");
 }
 
 TEST_CASE_FIXTURE(with_loop, "where the system can't say how much has come, all is read") {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 
 #include "support/failing_system.h"
 #include "support/socket_pair.h"
@@ -61,4 +62,17 @@ TEST_CASE("the failing system moves few bytes at a time") {
   CHECK(os().send(pair.near(), "abc", 3, 0) == 2);
   pair.send("abc");
   CHECK(os().read(pair.near(), bytes, sizeof bytes) == 2);
+}
+
+TEST_CASE("a descriptor that is made non-blocking is closed on exec and keeps its other flags") {
+  const socket_pair pair;
+  REQUIRE(::fcntl(pair.near(), F_SETFL, O_APPEND) == 0);
+  REQUIRE(::fcntl(pair.near(), F_SETFD, 0) == 0);
+  CHECK(os().set_non_blocking(pair.near()) == 0);
+  const int flags = ::fcntl(pair.near(), F_GETFL);
+  CHECK((flags & O_NONBLOCK) != 0);
+  CHECK((flags & O_APPEND) != 0);
+  CHECK(::fcntl(pair.near(), F_GETFD) == FD_CLOEXEC);
+  CHECK(os().set_non_blocking(-1) == -1);
+  CHECK(errno == EBADF);
 }

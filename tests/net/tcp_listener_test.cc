@@ -316,6 +316,59 @@ TEST_CASE_FIXTURE(with_loop, "a few connections that fail delay no other") {
   }
 }
 
+TEST_CASE_FIXTURE(with_loop, "connections that fail count only while one follows the other") {
+  tcp_listener listener(loop, here);
+  failing_system system;
+  for (int i = 0; i < 10; ++i) {
+    for (int k = 1; k < 32; ++k) {
+      system.fail(call::accept, ECONNABORTED);
+      CHECK(!listener.try_accept());
+    }
+    CHECK(!listener.try_accept());  // none waits
+    CHECK(loop.count().timers == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a pause that ends while nobody accepts wakes nobody") {
+  tcp_listener listener(loop, here);
+  const descriptor client(plain_connection(listener.local_address()));
+  int accepted = 0;
+  listener.accept([&](const result<tcp_stream>& s) { accepted += s.has_value() ? 1 : 0; });
+  loop.run();
+  CHECK(accepted == 1);
+  failing_system system;
+  for (int k = 1; k <= 32; ++k) {
+    system.fail(call::accept, ECONNABORTED);
+    CHECK(!listener.try_accept());
+  }
+  CHECK(loop.count().timers == 1);
+  const std::size_t before = system.count(call::accept);
+  clock.advance(50ms);
+  loop.run();
+  CHECK(accepted == 1);
+  CHECK(system.count(call::accept) == before);
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a listener holds, whatever the system is short of") {
+  tcp_listener listener(loop, here);
+  for (const int error : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
+    INFO(error);
+    const tcp_stream client(loop, plain_connection(listener.local_address()));
+    failing_system system;
+    system.fail(call::accept, error);
+    bool accepted = false;
+    listener.accept([&](const result<tcp_stream>& s) { accepted = s.has_value(); });
+    loop.run_ready();
+    loop.run_ready();
+    CHECK(system.has_failed());
+    CHECK(!accepted);
+    CHECK(loop.count().timers == 1);
+    clock.advance(50ms);
+    loop.run_ready();
+    CHECK(accepted);
+  }
+}
+
 TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to work with") {
   const auto fill = [this](bool by_await) {
     tcp_listener listener(loop, here);
@@ -458,6 +511,27 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
     CHECK(accepted[0].error() == std::errc::not_enough_memory);
     CHECK(accepted[1].value().peer_address() == client.local_address());
   }
+  SUBCASE("of an accept when few descriptors are left") {
+    {
+      const failing_allocations all(0, failing_allocations::times::for_good);
+      static_cast<void>(listener.try_accept());
+    }
+    {
+      // From now on it asks how many are left.
+      failing_system system;
+      system.fail(call::accept, EMFILE);
+      tcp_listener other(loop, here);
+      const descriptor waits(plain_connection(other.local_address()));
+      other.accept([](const result<tcp_stream>&) { FAIL("it was dropped"); });
+      loop.run_ready();
+      CHECK(loop.count().timers == 1);
+    }
+    const few_descriptors_free limit(0);
+    bool accepted = false;
+    listener.accept([&](const result<tcp_stream>& s) { accepted = s.has_value(); });
+    loop.run_ready();
+    CHECK(accepted);
+  }
   SUBCASE("and is closed with the listener") {
     {
       const failing_allocations all(0, failing_allocations::times::for_good);
@@ -522,6 +596,35 @@ TEST_CASE_FIXTURE(with_loop, "a socket that listens already can be taken over") 
   const descriptor client(plain_connection(second.local_address()));
   CHECK(next_of(second).open());
   CHECK_THROWS_AS(tcp_listener(loop, -1), std::system_error);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a listener that can't be taken over tells why, however its close ends") {
+  failing_system system;
+  system.fail(call::set_non_blocking, EPERM);
+  system.fail(call::close, EIO);
+  std::error_code error;
+  try {
+    const tcp_listener listener(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  } catch (const std::system_error& e) {
+    error = e.code();
+  }
+  CHECK(error == std::errc::operation_not_permitted);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a listener for which there is no memory leaves nothing open") {
+  using eddy::detail::failing_allocations;
+  bool made = false;
+  for (std::size_t k = 0; !made && k < 100; ++k) {
+    const failing_allocations one(k, failing_allocations::times::once);
+    try {
+      const tcp_listener listener(loop, here);
+      made = true;
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it says so
+    }
+  }
+  CHECK(made);
+  CHECK(tcp_listener::count() == 0);
 }
 
 TEST_CASE_FIXTURE(with_loop, "each step of listening that fails leaves nothing open") {
@@ -648,6 +751,12 @@ TEST_CASE("wrong use of a listener stops the program with a sentence") {
     tcp_listener listener(loop, here);
     listener.accept([](result<tcp_stream>) {});
     listener.accept([](result<tcp_stream>) {});
+  });
+  dies_saying("two accept from one listener at a time", [] {
+    eddy::event_loop loop;
+    tcp_listener listener(loop, here);
+    listener.accept([](result<tcp_stream>) {});
+    static_cast<void>(listener.try_accept());
   });
   dies_saying("a tcp_listener was used that is not open", [] {
     eddy::event_loop loop;

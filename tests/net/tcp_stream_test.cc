@@ -2,21 +2,29 @@
 // eddy/net/tcp_stream.h
 #include <eddy/net/tcp_stream.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <climits>
 #include <csignal>
+#include <cstdint>
+#include <memory>
+#include <new>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/recycler.h>
 
 #include "support/async_test.h"
 #include "support/failing_system.h"
@@ -59,6 +67,40 @@ eddy::task<std::string> read_to_end(tcp_stream& from, std::size_t piece = 1000) 
 eddy::task<> write_and_end(tcp_stream& to, const std::string& text) {
   co_await to.write(text);
   to.shutdown();
+}
+
+/// The kernel, which notes how many bytes one call was to move at most.
+class measured : public failing_system {
+public:
+  ssize_t read(int descriptor, void* data, std::size_t size) override {
+    most_read = std::max(most_read, size);
+    return failing_system::read(descriptor, data, size);
+  }
+  ssize_t send(int descriptor, const void* data, std::size_t size, int flags) override {
+    most_sent = std::max(most_sent, size);
+    return failing_system::send(descriptor, data, size, flags);
+  }
+  ssize_t send_message(int descriptor, const msghdr* message, int flags) override {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
+    most_sent = std::max(most_sent, size);
+    return failing_system::send_message(descriptor, message, flags);
+  }
+
+  std::size_t most_read = 0;
+  std::size_t most_sent = 0;
+};
+
+int option(const tcp_stream& of, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  REQUIRE(::getsockopt(of.descriptor(), level, name, &value, &size) == 0);
+  return value;
+}
+
+eddy::task<> read_twice(tcp_stream& from) {
+  std::array<char, 8> buffer;
+  for (int i = 0; i < 2; ++i) co_await from.read(buffer);
 }
 
 /// The callback form of `read_to_end`.
@@ -373,6 +415,33 @@ TEST_CASE_FIXTURE(with_loop, "options are what they were set to") {
   s.set_linger(std::nullopt);
 }
 
+TEST_CASE_FIXTURE(with_loop, "the times of keep-alive reach the system") {
+  stream_pair pair(loop);
+  pair.near.set_keep_alive({.idle = 10s, .interval = 5s, .probes = 3});
+  CHECK(option(pair.near, IPPROTO_TCP, TCP_KEEPIDLE) == 10);
+  CHECK(option(pair.near, IPPROTO_TCP, TCP_KEEPINTVL) == 5);
+  CHECK(option(pair.near, IPPROTO_TCP, TCP_KEEPCNT) == 3);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a buffer size that no int holds asks for the largest buffer") {
+  stream_pair pair(loop);
+  tcp_stream& s = pair.near;
+  s.set_send_buffer(INT_MAX);
+  s.set_receive_buffer(INT_MAX);
+  const std::size_t most_sent = s.send_buffer();
+  const std::size_t most_received = s.receive_buffer();
+  for (const std::size_t size :
+       {std::size_t{INT_MAX} + 1, (std::size_t{1} << 32) + 5000, SIZE_MAX}) {
+    INFO(size);
+    s.set_send_buffer(10'000);
+    s.set_send_buffer(size);
+    CHECK(s.send_buffer() == most_sent);
+    s.set_receive_buffer(10'000);
+    s.set_receive_buffer(size);
+    CHECK(s.receive_buffer() == most_received);
+  }
+}
+
 TEST_CASE_FIXTURE(with_loop, "an option that the system refuses is an error") {
   const socket_pair pair;
   tcp_stream not_tcp(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
@@ -417,6 +486,107 @@ TEST_CASE_FIXTURE(with_loop, "what is no connected socket is refused, and closed
   CHECK_THROWS_AS(tcp_stream(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
                   std::system_error);
   CHECK(tcp_stream::count() == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a stream that can't be taken over tells why, however its close ends") {
+  failing_system system;
+  system.fail(call::set_non_blocking, EPERM);
+  system.fail(call::close, EIO);
+  std::error_code error;
+  try {
+    const tcp_stream s(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  } catch (const std::system_error& e) {
+    error = e.code();
+  }
+  CHECK(error == std::errc::operation_not_permitted);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a stream for which there is no memory is closed") {
+  using eddy::detail::failing_allocations;
+  const socket_pair pair;
+  const int descriptor = ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0);
+  bool thrown = false;
+  try {
+    const failing_allocations all(0, failing_allocations::times::for_good);
+    const tcp_stream s(loop, descriptor);
+  } catch (const std::bad_alloc&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+  CHECK(tcp_stream::count() == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an assignment closes the stream that was there") {
+  stream_pair first(loop);
+  stream_pair second(loop);
+  const auto peer = second.near.peer_address();
+  first.near = std::move(second.near);
+  CHECK(tcp_stream::count() == 3);
+  CHECK(!second.near.open());
+  CHECK(first.near.peer_address() == peer);
+  std::array<char, 1> buffer;
+  CHECK(first.far.try_read(buffer)->value() == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a wait on a descriptor that the program has closed is an error") {
+  stream_pair pair(loop);
+  const int number = pair.near.descriptor();
+  const int copy = ::fcntl(number, F_DUPFD_CLOEXEC, 0);
+  ::close(number);
+  std::error_code error;
+  SUBCASE("to read") {
+    pair.near.wait_readable([&](result<void> r) { error = r ? std::error_code() : r.error(); });
+  }
+  SUBCASE("to write") {
+    pair.near.wait_writable([&](result<void> r) { error = r ? std::error_code() : r.error(); });
+  }
+  loop.run();
+  CHECK(error == std::errc::bad_file_descriptor);
+  // The stream is going to close this number.
+  CHECK(::dup3(copy, number, O_CLOEXEC) == number);
+  ::close(copy);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a closed stream is not watched any more, though a copy of it lives") {
+  stream_pair pair(loop);
+  std::array<char, 8> buffer;
+  pair.near.read(buffer, [](result<std::size_t>) { FAIL("it was dropped"); });
+  loop.run_ready();
+  const int copy = ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0);
+  pair.near.close();
+  send(pair.far, "x");
+  pollfd readable{.fd = copy, .events = POLLIN, .revents = 0};
+  CHECK(::poll(&readable, 1, 10'000) == 1);
+  pollfd watched{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+  CHECK(::poll(&watched, 1, 0) == 0);
+  ::close(copy);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a read at the end is followed by another at once") {
+  stream_pair pair(loop);
+  pair.far.close();
+  auto reading = eddy::spawn(loop, read_twice(pair.near));
+  loop.run_ready();
+  CHECK(reading.ready());
+}
+
+ASYNC_TEST("no call moves more than 256 KiB, so that others have their turn") {
+  constexpr std::size_t most = 262'144;
+  stream_pair pair(loop);
+  const std::string text = letters(3'000'000);
+  const std::array<const_buffer, 2> parts = {text, text};
+  auto writing = [](tcp_stream& to, std::span<const const_buffer> all) -> eddy::task<> {
+    co_await to.write(all[0]);
+    co_await to.write(all);
+    to.shutdown();
+  };
+  measured system;
+  auto both = eddy::join(writing(pair.near, parts), read_to_end(pair.far, 1'000'000));
+  const auto ended = co_await std::move(both);
+  CHECK(std::get<1>(ended).size() == 3 * text.size());
+  CHECK(system.most_read == most);
+  CHECK(system.most_sent == most);
 }
 
 TEST_CASE_FIXTURE(with_loop,
