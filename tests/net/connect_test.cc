@@ -339,6 +339,12 @@ TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {
     CHECK(ended[0].value().peer_address() == listener.local_address());
     CHECK(ended[1].error() == std::errc::connection_refused);
   }
+  SUBCASE("but fails if the system does not tell how it ended") {
+    system.fail(call::get_option, ENOBUFS);
+    auto connecting = eddy::spawn(loop, connect(listener.local_address()));
+    loop.run();
+    CHECK(words_of(std::move(connecting).take().error()).contains("No buffer space available"));
+  }
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop,

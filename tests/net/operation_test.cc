@@ -479,6 +479,27 @@ TEST_CASE_FIXTURE(with_loop, "streams that have come and gone leave no memory be
 }
 #endif
 
+TEST_CASE_FIXTURE(with_loop, "handlers of different operations in turn cost no malloc either") {
+  stream_pair pair(loop);
+  std::array<char, 8> buffer;
+  const auto turns = [&](int count) {
+    const auto before = mallocs;
+    for (int i = 0; i < count; ++i) {
+      send(pair.far, "x");
+      pair.near.wait_writable([](result<void>) {});
+      pair.near.wait_readable([](result<void>) {});
+      loop.run();
+      pair.near.write("y", [](result<void>) {});
+      pair.near.read(buffer, [](result<std::size_t>) {});
+      loop.run();
+      static_cast<void>(pair.far.try_read(buffer));
+    }
+    return mallocs - before;
+  };
+  turns(10);
+  CHECK(turns(1000) == 0);
+}
+
 TEST_CASE_FIXTURE(with_loop, "a read with a time limit costs no malloc either") {
   stream_pair pair(loop);
   auto talk = [](stream_pair& p) -> eddy::task<std::size_t> {

@@ -507,6 +507,17 @@ TEST_CASE_FIXTURE(with_loop, "after shutdown_read a reset is the end, too") {
   CHECK(pair.near.try_write("x")->error() == std::errc::connection_reset);
 }
 
+TEST_CASE_FIXTURE(with_loop, "after shutdown_read a read does not wait") {
+  stream_pair pair(loop);
+  std::array<char, 100> buffer;
+  CHECK(!pair.near.try_read(buffer));  // so the next one would wait
+  pair.near.shutdown_read();
+  auto reading = eddy::spawn(loop, read_words(pair.near));
+  loop.run_ready();
+  REQUIRE(reading.ready());
+  CHECK(std::move(reading).take().value().empty());
+}
+
 TEST_CASE_FIXTURE(with_loop, "after shutdown_read an error of what had come is told") {
   stream_pair pair(loop);
   send(pair.far, "last words");

@@ -451,6 +451,28 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener without any stream takes one thou
   }
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "a stream that is closed has every listener of its loop go on") {
+  tcp_listener first(loop, here);
+  tcp_listener second(loop, here);
+  tcp_stream client(loop, plain_connection(first.local_address()));
+  const descriptor other(plain_connection(second.local_address()));
+  const descriptor third(plain_connection(first.local_address()));
+  int accepted = 0;
+  const auto note = [&](const result<tcp_stream>& s) { accepted += s.has_value() ? 1 : 0; };
+  {
+    failing_system system;
+    system.fail(call::accept, ENFILE, 1, true);
+    first.accept(note);
+    second.accept(note);
+    loop.run_ready();
+    CHECK(loop.count().timers == 2);
+  }
+  client.close();
+  loop.run_ready();
+  CHECK(accepted == 2);
+  CHECK(loop.count().timers == 0);
+}
+
 TEST_CASE_FIXTURE(with_loop, "an accept that holds can be dropped") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
