@@ -231,6 +231,24 @@ TEST_CASE_FIXTURE(with_loop, "a reader that was woken in vain loses nothing") {
   CHECK(std::move(reading).take().value() == "data");
 }
 
+TEST_CASE_FIXTURE(with_loop, "a reader of a Unix socket that was woken in vain loses no packet") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  tcp_stream near(loop, ends[0]);
+  tcp_stream far(loop, ends[1]);
+  auto reading = eddy::spawn(loop, read_some(near));
+  loop.run_ready();
+  send(far, "data");
+  failing_system system;
+  system.fail(call::read, EAGAIN, 1, true);
+  for (int i = 0; i < 5; ++i) loop.run_ready();
+  CHECK(!reading.ready());
+  system.stop_failing(call::read);
+  near.shutdown_read();  // a packet that was lost would not come any more
+  loop.run();
+  CHECK(std::move(reading).take().value() == "data");
+}
+
 TEST_CASE_FIXTURE(with_loop,
                   "a listener whose connection another process took looks for no errors") {
   eddy::tcp_listener listener(loop, eddy::address::loopback_v4(0));

@@ -553,12 +553,12 @@ TEST_CASE_FIXTURE(with_loop, "a closed stream is not watched any more, though a 
   std::array<char, 8> buffer;
   pair.near.read(buffer, [](result<std::size_t>) { FAIL("it was dropped"); });
   loop.run_ready();
+  pollfd watched{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
   const int copy = ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0);
   pair.near.close();
   send(pair.far, "x");
   pollfd readable{.fd = copy, .events = POLLIN, .revents = 0};
   CHECK(::poll(&readable, 1, 10'000) == 1);
-  pollfd watched{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
   CHECK(::poll(&watched, 1, 0) == 0);
   ::close(copy);
 }
