@@ -378,11 +378,12 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait starve 
   CHECK(stack.highest - stack.lowest < 16384);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a long write that need not wait ends a turn by what it has moved") {
+TEST_CASE_FIXTURE(with_jumping_loop,
+                  "a long write that need not wait ends a turn by what it has moved") {
   stream_pair pair(loop);
   endless system;
   const std::string much(16'000'000, 'm');
-  const std::vector<eddy::const_buffer> empty(300'000);
+  const std::vector<eddy::const_buffer> empty(100'000);
   bool written = false;
   SUBCASE("bytes") {
     pair.near.write(much, [&](result<void> r) { written = r.has_value(); });
