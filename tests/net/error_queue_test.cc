@@ -79,6 +79,13 @@ eddy::task<std::string> wait_and_try(tcp_stream& from) {
   }
 }
 
+eddy::task<> wait_and_write(tcp_stream& to) {
+  for (;;) {
+    co_await to.wait_writable();
+    if (to.try_write("data")) co_return;
+  }
+}
+
 }  // namespace
 
 TEST_CASE_FIXTURE(with_loop, "a reader sleeps though something is in the error queue") {
@@ -128,6 +135,34 @@ TEST_CASE_FIXTURE(with_loop,
   }
   loop.run();
   CHECK(writing.ready());
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a writer that waits for room and tries sleeps with an error queue, too") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  send_with_stamp(pair.near, pair.far);
+  const std::string much(100'000, 'm');
+  while (pair.near.try_write(much)) {
+  }
+  auto writing = eddy::spawn(loop, wait_and_write(pair.near));
+  CHECK(sleeps_soon(loop));
+  CHECK(!writing.ready());
+  while (!writing.ready()) {
+    static_cast<void>(take(pair.far));
+    loop.run_ready();
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a writer that had some room looks for no errors") {
+  stream_pair pair(loop);
+  failing_system system;
+  auto writing = eddy::spawn(loop, write_all(pair.near, std::string(8'000'000, 'm')));
+  while (!writing.ready()) {
+    loop.run_ready();
+    static_cast<void>(take(pair.far));
+  }
+  CHECK(system.count(call::receive_message) == 0);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a zero-copy send lets readers sleep") {
