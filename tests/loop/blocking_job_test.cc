@@ -5,6 +5,8 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <semaphore>
@@ -19,6 +21,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/worker_pool.h>
 #include <eddy/loop/event_loop.h>
 
 #include "support/asleep.h"
@@ -241,5 +244,59 @@ TEST_SUITE("threads") {
       loop.run();
       return done == 2;
     }));
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "what a job's work owns goes before its handler is called") {
+    auto owned = std::make_shared<int>(0);
+    const std::weak_ptr<int> alive = owned;
+    bool gone = false;
+    const eddy::blocking_job job(loop, [o = std::move(owned)] {}, [&] { gone = alive.expired(); });
+    loop.run();
+    CHECK(gone);
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "what the handler of a job owns goes when the job is dropped") {
+    auto go = std::make_shared<std::binary_semaphore>(0);
+    auto ended = std::make_shared<std::binary_semaphore>(0);
+    std::binary_semaphore begun(0);
+    auto owned = std::make_shared<int>(0);
+    const std::weak_ptr<int> alive = owned;
+    {
+      const eddy::blocking_job job(
+          loop,
+          [&begun, go, ended] {
+            begun.release();
+            go->acquire();
+            ended->release();
+          },
+          [o = std::move(owned)] {});
+      begun.acquire();
+    }
+    CHECK(alive.expired());
+    go->release();
+    ended->acquire();
+  }
+
+  TEST_CASE_FIXTURE(with_loop, "the child of a fork begins no job of its parent's") {
+    // It has no thread for the one that runs, and must not start one for the next.
+    static constinit eddy::detail::process_pool pool({.at_once = 1, .threads = 2, .idle = 1h});
+    std::binary_semaphore begun(0);
+    std::binary_semaphore go(0);
+    std::optional<eddy::blocking_job> first(
+        std::in_place, loop, pool,
+        [&] {
+          begun.release();
+          go.acquire();
+        },
+        [] {});
+    begun.acquire();
+    std::optional<eddy::blocking_job> second(std::in_place, loop, pool, [] {}, [] {});
+    CHECK(holds_in_child([&] {
+      first.reset();
+      const std::filesystem::directory_iterator threads("/proc/self/task");
+      return std::distance(begin(threads), end(threads)) == 1;
+    }));
+    go.release();
+    loop.run();
   }
 }

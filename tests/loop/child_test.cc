@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -19,11 +21,13 @@
 #include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
 #include "support/forked.h"
 #include "support/journal.h"
+#include "support/temporary_directory.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -323,4 +327,81 @@ TEST_CASE_FIXTURE(tidy, "in the child of a fork, a sibling's end is an error") {
   loop.run();
   REQUIRE(got);
   CHECK((*got)->code == 5);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child that has ended is not reaped before anybody waits") {
+  const ::pid_t pid = start_forked([] {
+    ::_exit(5);
+    return false;
+  });
+  REQUIRE(has_ended(pid));
+  {
+    const eddy::child unused(loop, pid);
+  }
+  CHECK(end_of(pid) == 5);
+}
+
+TEST_CASE_FIXTURE(with_loop, "what a child has written is read before its end is told") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const ::pid_t pid = start_forked([&] { return ::write(ends[1], "x", 1) == 1; });
+  REQUIRE(has_ended(pid));
+  journal note;
+  eddy::child child(loop, pid);
+  eddy::readiness output(loop, ends[0]);
+  child.start([&](status) { note("end"); });
+  output.wait_readable([&](std::error_code) { note("output"); });
+  loop.run();
+  CHECK(note == "output end");
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child that is stopped when its end is queued is not reaped") {
+  const ::pid_t pid = start_forked([] { return true; });
+  REQUIRE(has_ended(pid));
+  eddy::child child(loop, pid);
+  child.start([](status) { FAIL_CHECK("was stopped"); });
+  // Its end gives way to the descriptors of its turn; a deferred function comes before it.
+  loop.post([&] {
+    CHECK(loop.count().ready != 0);
+    child.stop();
+  });
+  loop.run();
+  CHECK(end_of(pid) == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child's time and switches are told each as what they are") {
+  const ::pid_t pid = start_forked([] {
+    const struct timespec moment{0, 1000};
+    for (int i = 0; i < 500; ++i) ::nanosleep(&moment, nullptr);
+    for (int i = 0; i < 30'000'000; ++i) asm volatile("" : : "r"(i));
+    return true;
+  });
+  std::optional<status> got;
+  eddy::child child(loop, pid);
+  child.start([&](status s) { got = s; });
+  loop.run();
+  REQUIRE(got);
+  CHECK((*got)->user_time != (*got)->system_time);
+  CHECK((*got)->voluntary_switches >= 500);
+}
+
+TEST_CASE_FIXTURE(with_loop, "whether a child's memory was dumped is told as the kernel tells it") {
+  const temporary_directory directory;
+  const ::pid_t pid = start_forked([&] {
+    const struct rlimit most{RLIM_INFINITY, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_CORE, &most);
+    if (::chdir(directory.path().c_str()) == 0) std::abort();
+    return false;
+  });
+  siginfo_t info{};
+  REQUIRE(::waitid(P_PID, static_cast<::id_t>(pid), &info, WEXITED | WNOWAIT) == 0);
+  std::optional<status> got;
+  eddy::child child(loop, pid);
+  child.start([&](status s) { got = s; });
+  loop.run();
+  REQUIRE(got);
+  CHECK((*got)->signal == SIGABRT);
+  CHECK((*got)->core_dumped == (info.si_code == CLD_DUMPED));
 }

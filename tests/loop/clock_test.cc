@@ -268,3 +268,8 @@ TEST_CASE("a length of time may be in any unit") {
   CHECK(span(attos(1'000'000'000)) == 1ns);
   CHECK(span(attos(-999'999'999)) == 0ns);
 }
+
+TEST_CASE_FIXTURE(with_still_loop, "the time after less than nothing is now") {
+  CHECK(loop.after(-1h) == clock.now());
+  CHECK(loop.after(1h) == clock.now() + 1h);
+}

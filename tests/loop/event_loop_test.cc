@@ -84,7 +84,8 @@ TEST_CASE_TEMPLATE(
   CHECK(note == "early late second first posted deferred");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a turn runs so many entries and no more") {
+// Time stands still: a turn may also be over by time, on a busy machine.
+TEST_CASE_FIXTURE(with_still_loop, "a turn runs so many entries and no more") {
   int ran = 0;
   for (int i = 0; i < 3 * eddy::event_loop::budget / 2; ++i) loop.defer([&] { ++ran; });
   loop.run_once();
@@ -221,6 +222,20 @@ TEST_CASE_TEMPLATE("a stop while the loop does not run ends the next run before 
   CHECK_FALSE(on.loop.stopped());
 }
 
+TEST_CASE_TEMPLATE("a handler that stops the loop may end the turn as well", Loop, ANY_LOOP) {
+  Loop on;
+  bool ran = false;
+  on.loop.defer([&] {
+    on.loop.stop();
+    on.loop.end_turn();
+  });
+  on.loop.defer([&] { ran = true; });
+  on.run();
+  CHECK_FALSE(ran);
+  on.run();
+  CHECK(ran);
+}
+
 TEST_CASE_FIXTURE(with_loop, "the loop that runs is known, also when loops are nested") {
   eddy::event_loop inner;
   loop.defer([&] {
@@ -340,6 +355,15 @@ TEST_CASE_FIXTURE(tidy, "destroying a loop from its own handler stops the progra
     std::optional<eddy::event_loop> loop(std::in_place);
     loop->defer([&] { loop.reset(); });
     loop->run();
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "using an adopted loop from another thread stops the program") {
+  dies_saying("post is the way in", [] {
+    adopted_loop on;
+    on.loop.defer([] {});
+    on.loop.run();
+    std::thread([&] { on.loop.defer([] {}); }).join();
   });
 }
 
@@ -493,6 +517,17 @@ TEST_SUITE("threads") {
     std::thread([&] { loop->run(); }).join();
     CHECK(ran);
     loop->run();
+  }
+
+  TEST_CASE_FIXTURE(tidy, "a loop of eddy's own belongs to no thread that does not run it") {
+    eddy::event_loop loop;
+    loop.move_to_this_thread();
+    bool ran = false;
+    std::thread([&] {
+      loop.defer([&] { ran = true; });
+      loop.run();
+    }).join();
+    CHECK(ran);
   }
 }
 

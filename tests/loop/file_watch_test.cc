@@ -436,6 +436,27 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
     run_all(loop);
     CHECK(note == "created:b");
   }
+  SUBCASE("that hears what happens, though something was not told before the fork") {
+    write(directory / "b");
+    eddy::file_watch later(loop, directory.path());
+    later.start(noting(note), file_change::created);
+    CHECK(holds_in_child([&] {
+      loop.run_ready();
+      write(directory / "c");
+      run_all(loop);
+      return note == "created:c created:c";
+    }));
+    run_all(loop);
+    CHECK(note == "created:b created:c created:c");
+  }
+  SUBCASE("which keeps no loop running") {
+    CHECK(holds_in_child([&] {
+      watch->background(true);
+      of_file.background(true);
+      loop.run();
+      return loop.count().waiting == 0;
+    }));
+  }
   SUBCASE("and adds nothing to the parent's") {
     CHECK(holds_in_child([&] {
       eddy::file_watch other(loop, file);
@@ -469,4 +490,42 @@ TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its file watches stops 
     watch.start([](const file_event&) {});
     loop.reset();
   });
+}
+
+TEST_CASE_FIXTURE(with_directory, "a file that nobody watches any more wakes no loop") {
+  const std::string file = directory / "a";
+  write(file);
+  eddy::file_watch watch(loop, file);
+  watch.start([](const file_event&) {});
+  watch.stop();
+  run_all(loop);  // the kernel tells that it has ended
+  write(file);
+  CHECK_FALSE(loop.run_ready());
+}
+
+TEST_CASE_FIXTURE(with_directory, "a watch that is started again is one") {
+  journal note;
+  eddy::file_watch watch(loop, directory.path());
+  watch.start([](const file_event&) { FAIL_CHECK("was changed"); });
+  watch.start(noting(note), file_change::created);
+  CHECK(loop.count().waiting == 1);
+  write(directory / "a");
+  run_all(loop);
+  CHECK(note == "created:a");
+}
+
+TEST_CASE_FIXTURE(with_directory, "a watch that is moved stays in the background") {
+  eddy::file_watch first(loop, directory.path());
+  first.background(true);
+  first.start([](const file_event&) {});
+  {
+    const eddy::file_watch second(std::move(first));
+    CHECK(loop.count().waiting == 0);
+  }
+  CHECK(loop.count().waiting == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an error tells the path that can't be watched, though it is empty") {
+  eddy::file_watch watch(loop, "");
+  CHECK_THROWS_WITH(watch.start([](const file_event&) {}), "watching : No such file or directory");
 }

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What <eddy/loop/event_loop.h> promises when the program forks.
 #include <chrono>
+#include <csignal>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/file_watch.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/remote.h>
+#include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
@@ -19,9 +24,24 @@
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
+#include "support/temporary_directory.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
+
+namespace {
+
+/// How many of its descriptors a program that this process starts would get.
+std::size_t inherited_descriptors() {
+  std::size_t count = 0;
+  for (int number = 0; number < 1024; ++number) {
+    const int flags = ::fcntl(number, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0) ++count;
+  }
+  return count;
+}
+
+}  // namespace
 
 TEST_CASE_TEMPLATE("the child of a fork may go on with its copy, and the parent is undisturbed",
                    Loop, ANY_LOOP) {
@@ -175,4 +195,50 @@ TEST_CASE_FIXTURE(with_loop, "a fork in the midst of a turn gives the child a lo
   if (*forked == 0) ::_exit(after ? 0 : 1);
   CHECK(end_of(*forked) == 0);
   CHECK_FALSE(after);
+}
+
+TEST_CASE_TEMPLATE("a child of a fork that ends its watches takes none of the parent's", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  bool told = false;
+  std::optional<eddy::readiness> near(std::in_place, on.loop, pair.near());
+  near->wait_readable([&](std::error_code) { told = true; });
+  on.loop.run_ready();
+  CHECK(holds_in_child([&] {
+    near.reset();
+    return true;
+  }));
+  pair.send();
+  eddy::timer watchdog(on.loop);
+  watchdog.background(true);
+  watchdog.start(2s, [&] { near->stop(); });
+  on.run();
+  CHECK(told);
+  watchdog.stop();
+}
+
+TEST_CASE_FIXTURE(tidy, "a program that is started gets no descriptor of a loop's") {
+  const std::size_t before = inherited_descriptors();
+  const temporary_directory directory;
+  eddy::event_loop loop;
+  eddy::file_watch watch(loop, directory.path());
+  watch.start([](const eddy::file_event&) {});
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([] {});
+  loop.run_ready();
+  CHECK(inherited_descriptors() == before);
+  // Nor of one that the child of a fork has made its own.
+  CHECK(holds_in_child([&] {
+    loop.run_ready();
+    return inherited_descriptors() == before;
+  }));
+}
+
+TEST_CASE_FIXTURE(with_loop, "the child of a fork has no more descriptors than its parent") {
+  CHECK(holds_in_child([&] {
+    const std::size_t before = open_descriptors();
+    loop.run_ready();
+    return open_descriptors() == before;
+  }));
 }

@@ -120,3 +120,23 @@ TEST_CASE("a loop that is destroyed before what is on it names it") {
     loop.reset();
   });
 }
+
+TEST_CASE_FIXTURE(with_loop, "what goes from list to list is counted once") {
+  struct moving final : eddy::inspectable {
+    using inspectable::inspectable;
+    using inspectable::list;
+    using inspectable::list_in;
+    void describe(std::string& out) const override { out += "is listed\n"; }
+  };
+  eddy::detail::link elsewhere;
+  moving task(loop);
+  task.list_in(elsewhere);
+  CHECK(loop.dump() == "1 tasks:\n");
+  task.list();
+  CHECK(loop.dump() == "1 tasks:\nis listed\n");
+}
+
+TEST_CASE_FIXTURE(with_loop, "control characters in words are escaped for programs") {
+  const says task(loop, "a \x1f and a \x01");
+  CHECK(loop.dump_json().contains(R"("a \u001f and a \u0001")"));
+}

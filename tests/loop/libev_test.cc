@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What <eddy/loop/event_loop.h> promises to programs and libraries that use libev.
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -876,4 +879,100 @@ TEST_CASE_TEMPLATE("libev finds what memory it needs when none is left", Loop, A
     ::_exit(told == count ? 0 : 1);
     return true;
   }));
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop that goes leaves no timer in the program's epoll set") {
+  struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
+  int set = -1;
+  int copy = -1;  // as the child of a fork may have one
+  {
+    eddy::event_loop loop(ev);
+    set = loop.descriptor();
+    for (int number = 0; number < 1024 && copy < 0; ++number) {
+      char name[64] = {};
+      const std::string path = "/proc/self/fd/" + std::to_string(number);
+      if (::readlink(path.c_str(), name, sizeof name - 1) > 0 &&
+          std::string(name) == "anon_inode:[timerfd]") {
+        copy = ::fcntl(number, F_DUPFD_CLOEXEC, 0);
+      }
+    }
+    REQUIRE(copy >= 0);
+    ev_run(ev, EVRUN_NOWAIT);
+  }
+  itimerspec soon{};
+  soon.it_value.tv_nsec = 1;
+  ::timerfd_settime(copy, 0, &soon, nullptr);
+  struct pollfd p{.fd = copy, .events = POLLIN, .revents = 0};
+  REQUIRE(::poll(&p, 1, -1) == 1);
+  epoll_event left{};
+  CHECK(::epoll_wait(set, &left, 1, 0) == 0);
+  ::close(copy);
+  ev_loop_destroy(ev);
+}
+
+TEST_CASE_FIXTURE(tidy, "of the children that libev has reaped, the last 1,024 are known") {
+  CHECK(holds_in_child([] {
+    struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
+    eddy::event_loop loop(ev);
+    std::vector<::pid_t> gone;
+    while (gone.size() != 1025) {
+      gone.push_back(::fork());
+      if (gone.back() == 0) ::_exit(0);
+      while (::kill(gone.back(), 0) == 0) ev_run(ev, EVRUN_NOWAIT);
+    }
+    const auto known = [&](::pid_t pid) {
+      try {
+        const eddy::child child(loop, pid);
+        return true;
+      } catch (const std::system_error&) {
+        return false;
+      }
+    };
+    return !known(gone.front()) && known(gone[1]) && known(gone.back());
+  }));
+}
+
+TEST_CASE_FIXTURE(tidy, "libev's default loop is as it was when an event loop has gone") {
+  CHECK(holds_in_child([] {
+    struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
+    {
+      const eddy::event_loop loop(ev);
+    }
+    bool rang = false;
+    ev_timer own;
+    ev_timer_init(
+        &own, [](struct ev_loop*, ev_timer* w, int) { *static_cast<bool*>(w->data) = true; }, 0.002,
+        0.);
+    own.data = &rang;
+    ev_timer_start(ev, &own);
+    ev_run(ev, 0);
+    return rang;
+  }));
+}
+
+TEST_CASE_FIXTURE(with_loop, "an idle watcher of any priority has the next run come at once") {
+  for (int priority = EV_MINPRI; priority <= EV_MAXPRI; ++priority) {
+    INFO(priority);
+    ev_idle own;
+    ev_idle_init(&own, [](struct ev_loop*, ev_idle*, int) {});
+    ev_set_priority(&own, priority);
+    ev_idle_start(loop.native(), &own);
+    CHECK(loop.next_run() == 0ns);
+    ev_idle_stop(loop.native(), &own);
+  }
+}
+
+TEST_CASE_FIXTURE(program_loop, "the next run of an adopted loop is counted from now") {
+  eddy::event_loop loop(ev);
+  ev_timer own;
+  ev_timer_init(&own, [](struct ev_loop*, ev_timer*, int) {}, 10., 0.);
+  ev_timer_start(ev, &own);
+  ev_run(ev, EVRUN_NOWAIT);
+  const auto start = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() < start + 10ms) {
+  }
+  const auto left = loop.next_run();
+  REQUIRE(left);
+  CHECK(*left < 10s - 5ms);
+  ev_timer_stop(ev, &own);
 }

@@ -656,3 +656,109 @@ TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, AN
   on.loop.run_ready();
   CHECK(!told);
 }
+
+TEST_CASE_TEMPLATE("a watch that nobody waits on leaves nothing in the kernel's set", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  eddy::event_loop other;
+  {
+    const eddy::readiness unused(on.loop, other.descriptor());
+  }
+  // The kernel refuses it if the first loop's set still has an entry for the other's.
+  CHECK_NOTHROW(eddy::readiness(other, on.loop.descriptor()));
+}
+
+TEST_CASE_TEMPLATE("waits that end before the kernel is shown them leave the others whole", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  socket_pair a;
+  socket_pair c;
+  std::optional<socket_pair> b(std::in_place);
+  std::optional<eddy::readiness> first(std::in_place, on.loop, a.near());
+  eddy::readiness old(on.loop, b->near());
+  std::optional<eddy::readiness> last(std::in_place, on.loop, c.near());
+  std::error_code got;
+  first->wait_readable([](std::error_code) {});
+  old.wait_readable([&](std::error_code error) { got = error; });
+  last->wait_readable([](std::error_code) {});
+  first.reset();
+  last.reset();
+  on.loop.run_ready();
+
+  // Had the loop lost sight of it, it would not notice that the number is another's.
+  const int number = b->near();
+  b->close_near();
+  const socket_pair fresh;
+  REQUIRE(fresh.near() == number);
+  const eddy::readiness watched(on.loop, number);
+  on.loop.run_ready();
+  CHECK(got == std::errc::bad_file_descriptor);
+  old.stop();
+}
+
+TEST_CASE_TEMPLATE("of two watches of a number that is another's now, the earlier fails", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  std::optional<socket_pair> pair(std::in_place);
+  const int number = pair->near();
+  eddy::readiness old(on.loop, number);
+  journal note;
+  const auto told = [&](std::error_code error) { note(error ? "error" : "ready"); };
+  old.wait_readable(told);
+  on.loop.run_ready();
+
+  // The earlier is changed last, so that libev has it before the later.
+  eddy::readiness later(on.loop, number);
+  later.wait_readable(
+      [&](std::error_code error) { note(error ? "later: error" : "later: ready"); });
+  old.wait_writable(told);
+  pair->close_near();
+  socket_pair fresh;
+  REQUIRE(fresh.near() == number);
+  fresh.send();
+  on.run();
+  CHECK(note.text().contains("error error"));
+  CHECK(note.text().contains("later: ready"));
+}
+
+TEST_CASE_TEMPLATE("what a handler owns may be the readiness that is assigned to", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  auto owned = std::make_shared<eddy::readiness>(on.loop, pair.near());
+  eddy::readiness& near = *owned;
+  near.wait_readable([owned](std::error_code) {});
+  near.wait_writable([owned](std::error_code) {});
+  const std::weak_ptr<eddy::readiness> alive = owned;
+  owned.reset();
+  near = eddy::readiness(on.loop, pair.near());
+  CHECK(alive.expired());
+}
+
+TEST_CASE_FIXTURE(tidy, "a wait that begins while the last is in the queue stops the program") {
+  dies_saying("two wait for one descriptor to become readable", [] {
+    eddy::event_loop loop;
+    const socket_pair pair;
+    pair.send();
+    eddy::readiness near(loop, pair.near());
+    near.wait_readable([](std::error_code) {});
+    eddy::timer timer(loop);  // which comes before the descriptors of its turn
+    timer.start(0s, [&] { near.wait_readable([](std::error_code) {}); });
+    loop.run();
+  });
+}
+
+TEST_CASE_TEMPLATE("a wait that is put in the background twice is there once", Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_readable([](std::error_code) {});
+  for (int i = 0; i < 2; ++i) {
+    near.background(true);
+    CHECK(on.loop.count().waiting == 0);
+  }
+  for (int i = 0; i < 2; ++i) {
+    near.background(false);
+    CHECK(on.loop.count().waiting == 1);
+  }
+  near.stop();
+}

@@ -125,3 +125,27 @@ TEST_CASE_FIXTURE(tidy,
   }
   CHECK(left >= 1);
 }
+
+TEST_CASE_FIXTURE(tidy, "an error that rethrow_raised has told is not told again") {
+  eddy::event_loop loop;
+  journal note;
+  loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
+  loop.raise(error("one"));
+  loop.rethrow_raised();
+  CHECK(note == "one");
+  CHECK(loop.count().ready == 0);
+  loop.run();
+  CHECK(note == "one");
+}
+
+TEST_CASE_FIXTURE(tidy, "errors that are raised when all before were told are told, too") {
+  eddy::event_loop loop;
+  journal note;
+  loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
+  for (const char* const words : {"one", "two", "three"}) {
+    loop.raise(error(words));
+    loop.raise(error("more"));
+    loop.run();
+  }
+  CHECK(note == "one more two more three more");
+}

@@ -16,10 +16,12 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/ready.h>
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
@@ -448,6 +450,126 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its p
     }
     CHECK_FALSE(loop.run_ready());
   }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a signal that came before it was watched is not told") {
+  const own_handler_of_usr1 otherwise;
+  bool told = false;
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([] { FAIL_CHECK("was stopped"); });
+  std::raise(SIGUSR1);
+  usr1.stop();
+  usr1.start([&] { told = true; });
+  loop.run_ready();
+  CHECK_FALSE(told);
+  usr1.stop();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a signal that comes again before its handler has run is told once") {
+  journal note;
+  eddy::signal usr1(loop, SIGUSR1);
+  eddy::signal usr2(loop, SIGUSR2);
+  usr1.start([&] { note("usr1"); });
+  usr2.start([&] {
+    note("usr2");
+    usr2.stop();
+  });
+  std::raise(SIGUSR1);
+  std::raise(SIGUSR2);
+  // A turn that ends at once runs one entry and leaves the others.
+  eddy::timer timer(loop);
+  timer.start(0s, [&] {
+    loop.end_turn();
+    std::raise(SIGUSR1);
+  });
+  for (int i = 0; i < 5; ++i) loop.run_ready();
+  CHECK(note == "usr1 usr2");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a node may wait for a signal, which may be moved meanwhile") {
+  struct counting : eddy::ready_node {
+    explicit counting(int& c) noexcept
+        : ready_node([](ready_node& n) { ++static_cast<counting&>(n).count; }), count(c) {}
+    int& count;
+  };
+  int told = 0;
+  counting node(told);
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.wait(node);
+  SUBCASE("not at all") {
+    std::raise(SIGUSR1);
+    loop.run_ready();
+    CHECK(told == 1);
+    usr1.stop();
+  }
+  SUBCASE("once") {
+    eddy::signal moved(std::move(usr1));
+    std::raise(SIGUSR1);
+    loop.run_ready();
+    CHECK(told == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a signal that is given back is told once more, unless others heard it") {
+  struct idle : eddy::ready_node {
+    idle() noexcept : ready_node([](ready_node&) {}) {}
+  };
+  idle first;
+  eddy::signal usr1(loop, SIGUSR1);
+  std::optional<eddy::signal> other(std::in_place, loop, SIGUSR1);
+  bool heard = true;
+  SUBCASE("by others") {
+    other->start([] {});
+  }
+  SUBCASE("by nobody") { heard = false; }
+  usr1.wait(first);
+  std::raise(SIGUSR1);
+  eddy::timer timer(loop);
+  timer.start(0s, [&] {
+    first.withdraw();
+    usr1.give_back();
+  });
+  loop.run_ready();
+  other.reset();
+  idle second;
+  usr1.wait(second);
+  CHECK(second.queued() == !heard);
+  second.withdraw();
+  usr1.stop();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a signal that is put in the background twice is there once") {
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([] {});
+  for (int i = 0; i < 2; ++i) {
+    usr1.background(true);
+    CHECK(loop.count().waiting == 0);
+  }
+  for (int i = 0; i < 2; ++i) {
+    usr1.background(false);
+    CHECK(loop.count().waiting == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a signal is heard on the alternate stack, where there is one") {
+  // As a thread with a small stack needs it.
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([] {});
+  struct sigaction now{};
+  ::sigaction(SIGUSR1, nullptr, &now);
+  CHECK((now.sa_flags & SA_ONSTACK) != 0);
+}
+
+TEST_CASE_FIXTURE(tidy, "a signal to the child of a fork does not wake its parent") {
+  eddy::event_loop loop;
+  eddy::signal usr1(loop, SIGUSR1);
+  usr1.start([] {});
+  loop.run_ready();
+  pollfd set{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
+  CHECK(holds_in_child([] { return std::raise(SIGUSR1) == 0; }));
+  CHECK(::poll(&set, 1, 0) == 0);
+  usr1.stop();
 }
 
 TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its signals stops the program") {

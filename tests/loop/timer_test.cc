@@ -555,3 +555,14 @@ TEST_CASE("a loop that is destroyed before its timer stops the program") {
     loop.reset();
   });
 }
+
+TEST_CASE_FIXTURE(with_still_loop, "a timer that is started anew has missed no tick") {
+  eddy::timer timer(loop);
+  timer.start_every(1s, [] {});
+  clock.advance(4s);
+  loop.run_ready();
+  REQUIRE(timer.missed() == 3);
+  timer.start(1s, [] {});
+  CHECK(timer.missed() == 0);
+  timer.stop();
+}

@@ -262,3 +262,17 @@ TEST_CASE_FIXTURE(with_still_loop, "a share that is used up stays so, whatever e
   });
   loop.run();
 }
+
+TEST_CASE_FIXTURE(with_still_loop, "a loop that had more timers due than a turn takes may rest") {
+  std::vector<std::unique_ptr<eddy::timer>> timers;
+  int rang = 0;
+  constexpr int many = 2 * eddy::event_loop::budget + 1;
+  for (int i = 0; i < many; ++i) {
+    timers.push_back(std::make_unique<eddy::timer>(loop));
+    timers.back()->start(0s, [&] { ++rang; });
+  }
+  while (loop.count().timers != 0 || loop.count().ready != 0) loop.run_ready();
+  CHECK(rang == many);
+  CHECK_FALSE(loop.next_run());
+  CHECK_FALSE(loop.run_ready());
+}

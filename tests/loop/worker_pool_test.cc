@@ -13,16 +13,19 @@
 #include <mutex>
 #include <semaphore>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "support/counted.h"
 #include "support/forked.h"
+#include "support/sanitized.h"
 
 using namespace std::chrono_literals;
 using eddy::detail::signal_mask;
@@ -274,4 +277,98 @@ TEST_SUITE("threads") {
     CHECK(!has(blocked_by(thread), SIGSEGV));
     CHECK(has(blocked_by(thread), SIGTERM));
   }
+
+  TEST_CASE("a job keeps the highest signal blocked, if its mask says so") {
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
+    const signal_mask before = signal_mask::current();
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGRTMAX);
+    ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
+    const signal_mask mine = signal_mask::current();
+    before.install();
+    std::binary_semaphore ended(0);
+    bool blocked = false;
+    pool.put(std::make_shared<job>(
+        [&] {
+          sigset_t there;
+          ::pthread_sigmask(SIG_SETMASK, nullptr, &there);
+          blocked = sigismember(&there, SIGRTMAX) == 1;
+          ended.release();
+        },
+        mine));
+    ended.acquire();
+    CHECK(blocked);
+  }
+
+  TEST_CASE("no mask takes a fault's signal from the program") {
+    sigset_t all;
+    sigfillset(&all);
+    const signal_mask before = signal_mask::current();
+    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    const signal_mask blocked = signal_mask::current();
+    before.install();
+    blocked.without_faults().install();
+    sigset_t left;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &left);
+    before.install();
+    for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+      INFO(number);
+      CHECK(sigismember(&left, number) == 0);
+    }
+    CHECK(sigismember(&left, SIGTERM) == 1);
+  }
+
+  TEST_CASE("a job's destructor may ask the pool") {
+    struct asking final : worker_pool::job {
+      asking(worker_pool& p, std::binary_semaphore& e)
+          : worker_pool::job(signal_mask::current()), pool(p), ended(e) {}
+      ~asking() override {
+        static_cast<void>(pool.threads());
+        ended.release();
+      }
+      void run() noexcept override {}
+      worker_pool& pool;
+      std::binary_semaphore& ended;
+    };
+    CHECK(holds_in_child([] {  // which is ended if it hangs
+      std::binary_semaphore ended(0);
+      worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
+      pool.put(std::make_shared<asking>(pool, ended));
+      ended.acquire();
+      return true;
+    }));
+  }
 }
+
+#if !SANITIZED
+TEST_CASE("a job for which no thread can be started is refused, and changes nothing") {
+  CHECK(holds_in_child([] {
+    worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
+    auto work = std::make_shared<job>([] {});
+    const signal_mask before = signal_mask::current();
+    // No room for a stack, when those that the C library has kept are taken.
+    const struct rlimit none{1, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_AS, &none);
+    for (bool more = true; more;) {
+      try {
+        std::thread([] {
+          for (;;) ::pause();
+        }).detach();
+      } catch (const std::system_error&) {
+        more = false;
+      }
+    }
+    bool refused = false;
+    try {
+      pool.put(work);
+    } catch (const std::system_error& e) {
+      refused = e.code() == std::errc::resource_unavailable_try_again;
+    }
+    const struct rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_AS, &all);
+    return refused && work.use_count() == 1 && signal_mask::current() == before &&
+           pool.threads() == 0;
+  }));
+}
+#endif
