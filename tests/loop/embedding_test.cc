@@ -388,3 +388,21 @@ TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a 
     CHECK(p.told == 1);
   }
 }
+
+TEST_CASE_FIXTURE(program_loop, "a new adopted loop has to be run before its descriptor tells") {
+  eddy::event_loop loop(ev);
+  CHECK(loop.next_run() == 0ns);
+  loop.run_ready();
+  CHECK_FALSE(loop.next_run());
+  loop.post([] {});
+  CHECK(readable(loop.descriptor()));
+  loop.run_ready();
+}
+
+TEST_CASE_FIXTURE(hosted_loop, "a timer that has rung leaves the loop's descriptor quiet") {
+  eddy::timer timer(loop);
+  timer.start(1ms, [] {});
+  run();
+  CHECK_FALSE(loop.next_run());
+  CHECK_FALSE(readable(loop.descriptor()));
+}

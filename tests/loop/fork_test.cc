@@ -242,3 +242,60 @@ TEST_CASE_FIXTURE(with_loop, "the child of a fork has no more descriptors than i
     return open_descriptors() == before;
   }));
 }
+
+TEST_CASE_TEMPLATE("a descriptor that nobody waits for at a fork can be waited for in the child",
+                   Loop, ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  eddy::readiness near(on.loop, pair.near());
+  near.wait_readable([](std::error_code) {});
+  pair.send();
+  on.run();
+  for (int i = 0; i < 3; ++i) on.loop.run_ready();  // nobody reads: the watch stops
+  CHECK(holds_in_child([&] {
+    on.loop.run_ready();
+    bool told = false;
+    near.wait_readable([&](std::error_code error) { told = !error; });
+    on.run();
+    return told;
+  }));
+}
+
+TEST_CASE_FIXTURE(with_loop, "a timer that was waited for at a fork rings in both processes") {
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  near.wait_readable([](std::error_code) {});
+  pair.send();
+  eddy::timer timer(loop);
+  bool rang = false;
+  timer.start(50ms, [&] { rang = true; });
+  loop.run_once();  // a wait, for which the kernel's timer is set
+  REQUIRE_FALSE(rang);
+  SUBCASE("when the child waits as long") {
+    CHECK(holds_in_child([&] {
+      loop.run();
+      return rang;
+    }));
+  }
+  SUBCASE("when the child waits for something else") {
+    CHECK(holds_in_child([&] {
+      timer.restart(1h);
+      near.wait_readable([](std::error_code) {});
+      loop.run_once();
+      timer.restart(1ms);
+      loop.run();
+      return rang;
+    }));
+  }
+  ::alarm(20);
+  loop.run();
+  ::alarm(0);
+  CHECK(rang);
+}
+
+TEST_CASE_TEMPLATE("the child of a fork has to run its loop before it may wait for it", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  on.loop.run_ready();
+  CHECK(holds_in_child([&] { return on.loop.next_run() == 0ns; }));
+}

@@ -762,3 +762,44 @@ TEST_CASE_TEMPLATE("a wait that is put in the background twice is there once", L
   }
   near.stop();
 }
+
+TEST_CASE_TEMPLATE("a loop that the kernel has refused a watch still sleeps", Loop, own_loop,
+                   hosted_loop, adopted_loop) {
+  Loop on;
+  eddy::event_loop other;
+  const int number = other.descriptor();
+  eddy::readiness inner(other, on.loop.descriptor());
+  inner.wait_readable([](std::error_code) {});
+  eddy::readiness outer(on.loop, number);
+  std::error_code got;
+  outer.wait_readable([&](std::error_code error) { got = error; });
+  other.run_ready();
+  on.run();
+  REQUIRE(got == std::errc::too_many_symbolic_link_levels);
+
+  eddy::timer timer(on.loop);
+  timer.start(50ms, [] {});
+  int turns = 0;
+  for (; timer.active(); ++turns) on.loop.run_once();
+  CHECK(turns < 10);
+  inner.stop();
+}
+
+TEST_CASE_TEMPLATE("a watch that stops has the others of its number looked at", Loop, ANY_LOOP) {
+  Loop on;
+  std::optional<socket_pair> pair(std::in_place);
+  const int number = pair->near();
+  eddy::readiness writer(on.loop, number);
+  eddy::readiness reader(on.loop, number);
+  std::error_code got;
+  writer.wait_writable([](std::error_code) {});
+  reader.wait_readable([&](std::error_code error) { got = error; });
+  on.loop.run_ready();
+  on.loop.run_ready();  // it can be written, and nobody waits: that watch stops
+  pair->close_near();
+  const socket_pair fresh;
+  REQUIRE(fresh.near() == number);
+  fresh.send();
+  on.run();
+  CHECK(got == std::errc::bad_file_descriptor);
+}
