@@ -540,12 +540,14 @@ bool engine::arm(bool may_wait) noexcept {
       if (loop_->observer_ != nullptr) at = now() + std::chrono::milliseconds(observer::patience);
     } else if (const auto next = loop_->timers_.next()) {
       at = *next;
-      // A whole millisecond, so that one wait serves those that are close together.
       if (armed_for_ && *armed_for_ <= at) return true;
       may_wait = at > now();
+      // A whole millisecond, so that one wait serves those that are close together.
       if (!loop_->timers_.fine() && at < time_point::max() - std::chrono::milliseconds(1)) {
         at = std::chrono::ceil<std::chrono::milliseconds>(at);
       }
+      // Set by an earlier wait, which was rounded up as well.
+      if (may_wait && armed_for_ && *armed_for_ <= at) return true;
     }
     if (!may_wait) at = {};
   }

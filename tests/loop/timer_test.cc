@@ -8,18 +8,28 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/remote.h>
 
 #include "support/any_loop.h"
+#include "support/asleep.h"
 #include "support/counted.h"
 #include "support/forked.h"
 #include "support/journal.h"
+#include "support/sanitized.h"
+#include "support/socket_pair.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -38,6 +48,16 @@ void work_for(eddy::duration time) {
 }
 
 }  // namespace
+
+#if !SANITIZED
+static int timers_set = 0;  // how often the kernel was asked to
+
+extern "C" int timerfd_settime(int timer, int flags, const struct itimerspec* when,
+                               struct itimerspec* before) noexcept {
+  ++timers_set;
+  return static_cast<int>(::syscall(SYS_timerfd_settime, timer, flags, when, before));
+}
+#endif
 
 TEST_CASE_TEMPLATE("a timer never rings early", Loop, ANY_LOOP) {
   Loop on;
@@ -566,3 +586,42 @@ TEST_CASE_FIXTURE(with_still_loop, "a timer that is started anew has missed no t
   CHECK(timer.missed() == 0);
   timer.stop();
 }
+
+TEST_CASE_FIXTURE(with_loop, "a timer rings though the last wait was for a later one") {
+  eddy::timer later(loop);
+  later.start(1h, [] {});
+  std::thread waker([remote = loop.remote(), runner = ::gettid()] {
+    wait_until_asleep(runner);
+    remote.post([] {});
+  });
+  loop.run_once();
+  waker.join();
+  eddy::timer timer(loop);
+  timer.start(1ms, [&] { later.stop(); });
+  ::alarm(20);
+  loop.run();
+  ::alarm(0);
+  CHECK_FALSE(later.active());
+}
+
+#if !SANITIZED
+TEST_CASE_FIXTURE(with_loop,
+                  "a wait sets the kernel's timer only if the first deadline is nearer") {
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  eddy::timer idle(loop);
+  idle.start(1h, [] {});
+  const auto message = [&] {
+    near.wait_readable([&](std::error_code) {
+      static_cast<void>(pair.receive());
+      idle.restart(1h);
+    });
+    pair.send();
+    loop.run_once();
+  };
+  message();
+  const int before = timers_set;
+  for (int i = 0; i < 100; ++i) message();
+  CHECK(timers_set == before);
+}
+#endif
