@@ -271,7 +271,7 @@ TEST_CASE_FIXTURE(with_loop, "a timer that was waited for at a fork rings in bot
     rang = false;
     near.stop();
     near.wait_readable([](std::error_code) {});
-    timer.start(100ms, [&] { rang = true; });
+    timer.start(100ms, [&] { rang = true; }, eddy::resolution::fine);
     loop.run_once();  // a wait, for which the kernel's timer is set
   } while (rang);  // on a busy machine that came too late
   SUBCASE("when the child waits as long") {

@@ -918,6 +918,8 @@ TEST_CASE_FIXTURE(tidy, "of the children that libev has reaped, the last 1,024 a
     while (gone.size() != 1025) {
       gone.push_back(::fork());
       if (gone.back() == 0) ::_exit(0);
+      siginfo_t info{};
+      ::waitid(P_PID, static_cast<::id_t>(gone.back()), &info, WEXITED | WNOWAIT);
       while (::kill(gone.back(), 0) == 0) ev_run(ev, EVRUN_NOWAIT);
     }
     const auto known = [&](::pid_t pid) {
