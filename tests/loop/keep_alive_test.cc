@@ -58,3 +58,12 @@ TEST_CASE("a loop that is destroyed while it is kept alive stops the program") {
     loop.reset();
   });
 }
+
+TEST_CASE_FIXTURE(tidy, "letting a running loop go from another thread stops the program") {
+  dies_saying("post is the way in", [] {
+    eddy::event_loop loop;
+    std::optional<eddy::keep_alive> kept(loop);
+    loop.defer([&] { std::thread([&] { kept.reset(); }).join(); });
+    loop.run();
+  });
+}
