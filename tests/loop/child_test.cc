@@ -357,20 +357,6 @@ TEST_CASE_FIXTURE(with_loop, "what a child has written is read before its end is
   ::close(ends[1]);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a child that is stopped when its end is queued is not reaped") {
-  const ::pid_t pid = start_forked([] { return true; });
-  REQUIRE(has_ended(pid));
-  eddy::child child(loop, pid);
-  child.start([](status) { FAIL_CHECK("was stopped"); });
-  // Its end gives way to the descriptors of its turn; a deferred function comes before it.
-  loop.post([&] {
-    CHECK(loop.count().ready != 0);
-    child.stop();
-  });
-  loop.run();
-  CHECK(end_of(pid) == 0);
-}
-
 TEST_CASE_FIXTURE(with_loop, "a child's time and switches are told each as what they are") {
   const ::pid_t pid = start_forked([] {
     const struct timespec moment{0, 1000};

@@ -381,6 +381,13 @@ TEST_CASE_FIXTURE(tidy, "using a running loop from another thread stops the prog
   });
 }
 
+TEST_CASE_FIXTURE(tidy, "a handler that is null stops the program") {
+  dies_saying("event_loop::defer was given a handler that is null", [] {
+    eddy::event_loop loop;
+    loop.defer(nullptr);
+  });
+}
+
 // ---- What is short
 
 TEST_CASE_FIXTURE(tidy, "a loop that finds no free descriptor is an error") {

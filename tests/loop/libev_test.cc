@@ -952,15 +952,17 @@ TEST_CASE_FIXTURE(tidy, "libev's default loop is as it was when an event loop ha
   }));
 }
 
-TEST_CASE_FIXTURE(with_loop, "an idle watcher of any priority has the next run come at once") {
+TEST_CASE_FIXTURE(program_loop, "an idle watcher of any priority has the next run come at once") {
+  eddy::event_loop loop(ev);
+  loop.run_ready();
   for (int priority = EV_MINPRI; priority <= EV_MAXPRI; ++priority) {
     INFO(priority);
     ev_idle own;
     ev_idle_init(&own, [](struct ev_loop*, ev_idle*, int) {});
     ev_set_priority(&own, priority);
-    ev_idle_start(loop.native(), &own);
+    ev_idle_start(ev, &own);
     CHECK(loop.next_run() == 0ns);
-    ev_idle_stop(loop.native(), &own);
+    ev_idle_stop(ev, &own);
   }
 }
 

@@ -374,3 +374,12 @@ TEST_SUITE("threads") {
     CHECK(worst <= most + 2 * sheet);
   }
 }
+
+TEST_CASE_FIXTURE(tidy, "using a remote that was moved from stops the program") {
+  dies_saying("a remote was used that was moved from", [] {
+    eddy::event_loop loop;
+    eddy::remote first = loop.remote();
+    const eddy::remote second = std::move(first);
+    first.post([] {});
+  });
+}

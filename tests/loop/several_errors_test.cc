@@ -149,3 +149,11 @@ TEST_CASE_FIXTURE(tidy, "errors that are raised when all before were told are to
   }
   CHECK(note == "one more two more three more");
 }
+
+TEST_CASE("the words of several errors have a limit") {
+  const std::string words(1000, 'x');
+  const eddy::several_errors all(std::vector<std::exception_ptr>(20, error(words.c_str())));
+  CHECK(all.errors().size() == 20);
+  CHECK(std::string(all.what()).size() <= 4096 + 4);
+  CHECK(std::string(all.what()).ends_with(" ..."));
+}

@@ -452,19 +452,6 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its p
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal that came before it was watched is not told") {
-  const own_handler_of_usr1 otherwise;
-  bool told = false;
-  eddy::signal usr1(loop, SIGUSR1);
-  usr1.start([] { FAIL_CHECK("was stopped"); });
-  std::raise(SIGUSR1);
-  usr1.stop();
-  usr1.start([&] { told = true; });
-  loop.run_ready();
-  CHECK_FALSE(told);
-  usr1.stop();
-}
-
 TEST_CASE_FIXTURE(with_loop, "a signal that comes again before its handler has run is told once") {
   journal note;
   eddy::signal usr1(loop, SIGUSR1);

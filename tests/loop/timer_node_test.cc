@@ -287,3 +287,19 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a node in the background does not keep its
     CHECK(note == "");
   }
 }
+
+TEST_CASE_FIXTURE(with_still_loop, "a node that was moved later is not early when orders run out") {
+  journal note;
+  eddy::detail::timer_queue queue(UINT32_MAX - 3);
+  const auto when = clock.now();
+  std::list<named> nodes;
+  named& moved = nodes.emplace_back(loop, note, 0);
+  queue.set(moved, when + 1s, eddy::resolution::millisecond);
+  queue.set(moved, when + 9s, eddy::resolution::millisecond);
+  for (int i = 1; i < 5; ++i) {
+    queue.set(nodes.emplace_back(loop, note, i), when + 5s, eddy::resolution::millisecond);
+  }
+  CHECK(queue.take_due(when + 1s) == nullptr);
+  while (auto* const due = queue.take_due(when + 9s)) note(static_cast<named*>(due)->name);
+  CHECK(note == "1 2 3 4 0");
+}
