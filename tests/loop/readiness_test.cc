@@ -817,3 +817,24 @@ TEST_CASE_TEMPLATE("a wait that the kernel's limit refuses is told, and the loop
   CHECK(turns < 10);
 }
 #endif
+
+TEST_CASE_TEMPLATE("a handler that waits again keeps what it owns until it returns", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  eddy::readiness near(on.loop, pair.near());
+  auto owned = std::make_shared<int>(0);
+  const std::weak_ptr<int> alive = owned;
+  bool kept = false;
+  near.wait_readable([&, o = std::move(owned)](std::error_code) {
+    bool& result = kept;  // what it captured itself may be gone
+    const std::weak_ptr<int>& seen = alive;
+    near.wait_readable([](std::error_code) {});
+    result = !seen.expired();
+  });
+  pair.send();
+  on.loop.run_ready();
+  CHECK(kept);
+  CHECK(alive.expired());
+  near.stop();
+}
