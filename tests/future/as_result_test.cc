@@ -17,6 +17,7 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
 
 #include "support/async_test.h"
@@ -59,6 +60,24 @@ ASYNC_TEST("as_result gives the world's error with no throw") {
   auto f = eddy::spawn(resets(1s));
   const eddy::result<void> r = co_await eddy::as_result(std::move(f));
   CHECK(r.error() == std::errc::connection_reset);
+}
+
+ASYNC_TEST("a time limit that is over is told without a look at what was waited for") {
+  struct never {
+    int* looks;
+    std::function<void()> operator()(eddy::completer<>) const {
+      return [] {};
+    }
+    void describe(std::string& out) const {
+      ++*looks;
+      out += "never\n";
+    }
+  };
+  int looks = 0;
+  auto wait = eddy::timeout(1s, eddy::adapt(never{&looks}));
+  const eddy::result<void> r = co_await eddy::as_result(std::move(wait));
+  CHECK(r.error() == std::errc::timed_out);
+  CHECK(looks == 0);
 }
 
 ASYNC_TEST("any other exception still comes out") {

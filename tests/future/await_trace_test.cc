@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
+#include <exception>
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -70,6 +72,12 @@ eddy::task<int> outer(eddy::task<int> below) {
   const int n = co_await middle(std::move(below));
   co_return n;
 }
+
+/// The program's handler, which it set before eddy set its own.
+const std::terminate_handler handler_before = std::set_terminate([] {
+  std::fputs("the program's own words\n", stderr);
+  handler_before();
+});
 
 }  // namespace
 
@@ -279,4 +287,5 @@ TEST_CASE("a program that an error ends prints its way") {
   const auto ends = [] { std::thread([] { eddy::block_on(outer(fail_after_yield())); }).join(); };
   dies_saying("eddy: an error that nobody caught came by\n  ", ends);
   dies_saying("fail_after_yield at await_trace_test.cc:", ends);
+  dies_saying("the program's own words", ends);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <ranges>
 #include <sstream>
@@ -20,8 +21,10 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/detail/recycler.h>
 
 #include "support/async_test.h"
+#include "support/at_end.h"
 #include "support/counted.h"
 #include "support/forked.h"
 #include "support/journal.h"
@@ -292,6 +295,36 @@ TEST_CASE_FIXTURE(async_fixture, "what runs may drop the whole") {
   all = eddy::spawn(loop, eddy::for_each_concurrent(std::views::iota(1, 100), 5, work));
   loop.run();
   CHECK(alive == 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "an error that came just before the whole was dropped leaves run") {
+  struct program {
+    static eddy::task<> fail(at_end) {
+      co_await eddy::sleep(1s);
+      throw std::runtime_error("bad");
+    }
+  };
+  eddy::future<> all;
+  auto work = [&](int) { return program::fail(at_end([&] { all = {}; })); };
+  all = eddy::spawn(loop, eddy::for_each_concurrent(std::views::iota(0, 1), 1, work));
+  CHECK_THROWS_WITH_AS(loop.run(), "bad", std::runtime_error);
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a long range takes no more memory than a short one") {
+  const auto allocations_for = [&](std::size_t elements) {
+    struct program {
+      static eddy::task<> work(int) { co_await eddy::yield(); }
+    };
+    const std::vector<int> range(elements);
+    const eddy::detail::failing_allocations counter(std::numeric_limits<std::size_t>::max(),
+                                                    eddy::detail::failing_allocations::times::once);
+    eddy::block_on(loop, eddy::for_each_concurrent(range, 2, &program::work));
+    return counter.count();
+  };
+  // Each element's coroutine is one, and is gone when the next one begins.
+  CHECK(allocations_for(1000) - allocations_for(100) == 900);
 }
 
 TEST_CASE("a limit of 0 stops the program") {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <fstream>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -13,10 +14,12 @@
 
 #include <doctest/doctest.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/concurrent.h>
+#include <eddy/future/detail/deep_stack.h>
 #include <eddy/future/finally.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
@@ -32,6 +35,8 @@
 #include <eddy/future/timeout.h>
 
 #include "support/async_test.h"
+#include "support/at_end.h"
+#include "support/forked.h"
 #include "support/sanitized.h"
 #include "support/tidy.h"
 
@@ -203,6 +208,88 @@ TEST_CASE("a chain of a million then is dropped, ends and fails on a small stack
       return how == way::ended ? end == 1'000'000 : !end.has_value();
     }));
   }
+}
+
+TEST_CASE("functions given to then that own one another's futures are dropped on a small stack") {
+  CHECK(on_a_stack_of(small, [] {
+    eddy::event_loop loop;
+    std::vector<eddy::promise<int>> unset;
+    eddy::future<int> f;
+    for (int i = 0; i < 10'000; ++i) {
+      auto own = [inner = std::move(f)](int n) { return n + (inner ? 1 : 0); };
+      f = unset.emplace_back(loop).get_future().then(std::move(own));
+    }
+    f = {};
+    return true;
+  }));
+}
+
+TEST_CASE("the stacks that a deep nest was destroyed on are given back") {
+  if (SANITIZED != 0) return;  // their memory comes and goes
+  const auto pages = [] {
+    std::size_t n = 0;
+    std::ifstream("/proc/self/statm") >> n;
+    return n;
+  };
+  const auto destroy = [] { CHECK(goes(&around_task, 100'000, way::never_started)); };
+  destroy();
+  const std::size_t before = pages();
+  for (int i = 0; i < 10; ++i) destroy();
+  // The smallest stack has 64 pages.
+  CHECK(pages() < before + std::size_t{10} * 64);
+}
+
+TEST_CASE("a nest is destroyed on the stack there is if there is no memory for another one") {
+  if (SANITIZED != 0) return;  // they need memory to destroy
+  CHECK(holds_in_child([] {
+    // The system gives no more than there is, but for what was asked for before.
+    return on_a_stack_of(std::size_t{64} * 1024 * 1024, [] {
+      task<> work = nothing();
+      for (int i = 0; i < 10'000; ++i) work = around_task(std::move(work));
+      const struct rlimit none{.rlim_cur = 0, .rlim_max = RLIM_INFINITY};
+      const struct rlimit all{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+      if (::setrlimit(RLIMIT_AS, &none) != 0) return false;
+      work = nothing();
+      ::setrlimit(RLIMIT_AS, &all);
+      return eddy::frame_count() == 1;
+    });
+  }));
+}
+
+namespace {
+
+task<> with_end(at_end) { co_return; }
+
+/// Calls `work` with so many bytes more of the stack in use.
+template <class Work>
+[[gnu::noinline]] void far_down(std::size_t bytes, Work work) {
+  char used[1024];
+  *static_cast<volatile char*>(used) = 0;
+  if (bytes < sizeof used) return work();
+  far_down(bytes - sizeof used, work);
+  *static_cast<volatile char*>(used) = 0;
+}
+
+}  // namespace
+
+TEST_CASE("the deeper a nest is, the larger are the stacks it is destroyed on") {
+  std::size_t size = 0;
+  task<> work = with_end(at_end([&] { size = eddy::detail::destroying_here.size; }));
+  for (int i = 0; i < 100'000; ++i) work = around_task(std::move(work));
+  work = nothing();
+  CHECK(size > std::size_t{1024} * 1024);
+}
+
+TEST_CASE("a task that is dropped far down the stack is destroyed on that stack") {
+  std::size_t size = 1;
+  const auto drop = [&] {
+    const auto dropped = with_end(at_end([&] { size = eddy::detail::destroying_here.size; }));
+  };
+  drop();
+  CHECK(size == 0);
+  size = 1;
+  far_down(std::size_t{64} * 1024, drop);
+  CHECK(size == 0);
 }
 
 TEST_CASE("a function given to then that returns futures again and again takes little memory") {

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,7 +20,9 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/timer.h>
 
+#include "support/at_end.h"
 #include "support/every_point.h"
 #include "support/tidy.h"
 
@@ -197,6 +201,35 @@ TEST_CASE("a failed allocation that comes out as something else is told") {
   const auto found = every_point<&swallows>();
   CHECK(tells(found, "without the memory of allocation 3"));
   CHECK(!tells(found, "undisturbed"));
+}
+
+task<> blames_the_disk(trial& t) {
+  try {
+    co_await two_sleeps(t);
+  } catch (const std::bad_alloc&) {
+    throw std::system_error(std::make_error_code(std::errc::io_error));
+  }
+}
+
+TEST_CASE("a failed allocation that comes out as another error of the world's is told") {
+  const auto found = every_point<&blames_the_disk>();
+  CHECK(tells(found, "without the memory of allocation 3"));
+  CHECK(!tells(found, "undisturbed"));
+}
+
+std::optional<eddy::timer> left_behind;
+
+task<> leaves_a_timer_when_stopped(trial& t) {
+  const at_end leave([&t] {
+    if (t.loop().stopped()) left_behind.emplace(t.loop()).start(1h, [] {});
+  });
+  co_await eddy::sleep(1s);
+}
+
+TEST_CASE("what is left on a loop that was stopped is told") {
+  const auto found = every_point<&leaves_a_timer_when_stopped>();
+  CHECK(tells(found, "with the loop stopped at point 1, seed 0: this is left on the loop"));
+  left_behind.reset();
 }
 
 task<> spins(trial&) {

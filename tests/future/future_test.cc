@@ -270,6 +270,20 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
   CHECK(note == "dropped");
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a future that another one is moved over is dropped at once") {
+  bool cancelled = false;
+  eddy::promise<int> first(loop);
+  eddy::promise<int> second(loop);
+  first.on_cancel([&] { cancelled = true; });
+  auto f = first.get_future();
+  auto g = second.get_future();
+  f = std::move(g);
+  CHECK(cancelled);
+  CHECK_FALSE(g);
+  second.set_value(1);
+  CHECK(eddy::block_on(loop, std::move(f)) == 1);
+}
+
 TEST_CASE_FIXTURE(async_fixture, "a function given to then may look at the loop") {
   std::string tree;
   struct program {

@@ -4,17 +4,26 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/loop/clock.h>
+#include <eddy/loop/remote.h>
 
+#include "support/asleep.h"
 #include "support/async_test.h"
 #include "support/forked.h"
 
@@ -108,6 +117,73 @@ ASYNC_TEST("one who does not wait to the end loses no tick") {
   CHECK(due - begin == 1s);
   CHECK(clock.now() == due);
   CHECK(seconds.period() == 1s);
+}
+
+namespace {
+
+/// Whether the kernel's timer, of which there is one, may be set to a whole millisecond.
+bool set_to_a_millisecond() {
+  using std::chrono::steady_clock;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // the directory's own descriptor
+    if (std::filesystem::read_symlink(entry.path(), gone) != "anon_inode:[timerfd]") continue;
+    itimerspec t{};
+    const auto before = steady_clock::now();
+    ::timerfd_gettime(std::stoi(entry.path().filename()), &t);
+    const auto after = steady_clock::now();
+    const auto left =
+        std::chrono::seconds(t.it_value.tv_sec) + std::chrono::nanoseconds(t.it_value.tv_nsec);
+    if (left != 0s)
+      return std::chrono::ceil<std::chrono::milliseconds>(before + left) <= after + left;
+  }
+  FAIL_CHECK("no timer is set");
+  return false;
+}
+
+/// The same, while a loop sleeps until the tick of an interval.
+bool sleeps_to_a_millisecond(eddy::event_loop& loop, eddy::resolution exactness) {
+  struct program {
+    static eddy::task<> tick(eddy::resolution exactness) {
+      eddy::interval hours(1h, eddy::missed_ticks::skip, exactness);
+      co_await hours.next();
+    }
+  };
+  bool found = false;
+  auto ticking = eddy::spawn(loop, program::tick(exactness));
+  const std::jthread waker([&loop, &found, sleeper = ::gettid(), remote = loop.remote()] {
+    wait_until_asleep(sleeper);
+    remote.post([&] {
+      found = set_to_a_millisecond();
+      loop.stop();
+    });
+  });
+  loop.run();
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_loop, "an interval is as exact as it was asked to be") {
+  CHECK(sleeps_to_a_millisecond(loop, eddy::resolution::millisecond));
+  // By chance, or if it is interrupted while it looks, a fine one may seem to be, too.
+  bool always = true;
+  for (int i = 0; always && i < 100; ++i) {
+    always = sleeps_to_a_millisecond(loop, eddy::resolution::fine);
+  }
+  CHECK_FALSE(always);
+}
+
+ASYNC_TEST("the loop's dump names the interval that a task waits for") {
+  struct program {
+    static eddy::task<> tick() {
+      eddy::interval seconds(1s);
+      co_await seconds.next();
+    }
+  };
+  auto ticking = eddy::spawn(program::tick());
+  co_await eddy::sleep(500ms);
+  CHECK(loop.dump().contains("eddy::interval::next at interval.cc:"));
+  CHECK(loop.dump().contains(": sleep, 500 ms left"));
 }
 
 TEST_CASE("an interval of no length stops the program") {

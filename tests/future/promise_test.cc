@@ -213,6 +213,31 @@ TEST_CASE_FIXTURE(async_fixture, "what stops the work may own the promise; that 
   CHECK(alive == 0);
 }
 
+TEST_CASE_FIXTURE(async_fixture, "another way to stop the work may be given by what owned it") {
+  int alive = 0;
+  auto p = std::make_unique<eddy::promise<int>>(loop);
+  auto* const raw = p.get();
+  auto f = raw->get_future();
+  raw->on_cancel([p = std::move(p), held = counted(alive)] {});
+  CHECK(alive == 1);
+  bool stopped = false;
+  raw->on_cancel([&] { stopped = true; });  // which destroys the promise
+  CHECK(alive == 0);
+  CHECK_FALSE(stopped);
+  CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), eddy::broken_promise);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what stops the work goes when the promise is set") {
+  int alive = 0;
+  eddy::promise<int> p(loop);
+  auto f = p.get_future();
+  p.on_cancel([held = counted(alive)] {});
+  CHECK(alive == 1);
+  p.set_value(1);
+  CHECK(alive == 0);
+  CHECK(f.ready());
+}
+
 TEST_CASE("a promise that is used wrongly stops the program") {
   using promise = eddy::promise<int>;
   dies_saying("a promise was set twice", [] {

@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -111,6 +113,16 @@ ASYNC_TEST("jitter spreads the delays, and a seed repeats them") {
   }
   CHECK(longest > 500ms);
 
+  flaky spread(clock, 9);
+  const eddy::retry_policy even{.attempts = 10, .first_delay = 1s, .factor = 1, .seed = 1};
+  const int tenth = co_await eddy::retry(even, std::ref(spread));
+  CHECK(tenth == 10);
+  std::set<eddy::duration> delays;
+  for (std::size_t i = 1; i < spread.times.size(); ++i) {
+    delays.insert(spread.times[i] - spread.times[i - 1]);
+  }
+  CHECK(delays.size() == 9);  // each is drawn anew
+
   flaky unseeded(clock, 1);
   const int n = co_await eddy::retry(eddy::retry_policy(), std::ref(unseeded));
   CHECK(n == 2);
@@ -149,6 +161,7 @@ ASYNC_TEST("of very many errors the last are kept") {
     errors.assign(e.errors().begin(), e.errors().end());
   }
   REQUIRE(errors.size() == 16);
+  CHECK(words_of(errors.front()).starts_with("attempt 25"));
   CHECK(words_of(errors.back()).starts_with("attempt 40"));
 }
 
@@ -225,6 +238,22 @@ ASYNC_TEST("a time limit holds for all attempts together") {
     CHECK(work.times == std::vector<eddy::duration>{0s, 1s, 3s, 7s});
     CHECK(clock.now() - before == 7s);
   }
+  SUBCASE("nor at its end") {
+    const eddy::retry_policy even{
+        .attempts = 50, .first_delay = 1s, .factor = 1, .jitter = false, .limit = 3s};
+    flaky work(clock, 99);
+    const auto failed = co_await eddy::as_result(eddy::retry(even, std::ref(work)));
+    CHECK(failed.error() == std::errc::connection_refused);
+    CHECK(work.times == std::vector<eddy::duration>{0s, 1s, 2s});
+  }
+  SUBCASE("nor at the end of those who await it") {
+    const eddy::retry_policy even{.attempts = 50, .first_delay = 1s, .factor = 1, .jitter = false};
+    flaky work(clock, 99);
+    const auto failed =
+        co_await eddy::as_result(eddy::timeout(3s, eddy::retry(even, std::ref(work))));
+    CHECK(failed.error() == std::errc::connection_refused);
+    CHECK(clock.now() - before == 2s);
+  }
   SUBCASE("the one under way is cancelled") {
     int alive = 0;
     auto hangs = [&]() -> eddy::task<> {
@@ -291,6 +320,13 @@ TEST_CASE("a factor below zero stops the program") {
   dies_saying("a factor below zero", [] {
     auto nothing = []() -> eddy::task<> { co_return; };
     eddy::block_on(eddy::retry({.factor = -1}, nothing));
+  });
+}
+
+TEST_CASE("a factor that is not a number stops the program") {
+  dies_saying("a factor below zero", [] {
+    auto nothing = []() -> eddy::task<> { co_return; };
+    eddy::block_on(eddy::retry({.factor = std::numeric_limits<double>::quiet_NaN()}, nothing));
   });
 }
 

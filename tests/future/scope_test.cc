@@ -292,7 +292,10 @@ ASYNC_TEST("what a child spawns while the scope is cancelled is dropped") {
   int alive = 0;
   {
     eddy::scope s;
-    s.spawn(hold(at_end([&] { s.spawn(count_until(counted(alive), 1h)); })));
+    s.spawn(hold(at_end([&] {
+      s.spawn(count_until(counted(alive), 1h));
+      CHECK(alive == 0);  // at once, so that no child can keep the cancel from its end
+    })));
     co_await eddy::yield();
     s.cancel();
     CHECK(s.size() == 0);
@@ -391,6 +394,42 @@ TEST_CASE_FIXTURE(async_fixture, "what goes with a child may destroy the scope, 
   }
   CHECK(note.text().starts_with("first"));
   CHECK(s == nullptr);
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "a child that is dropped by a cancel within a cancel may destroy the scope") {
+  journal note;
+  auto s = std::make_unique<eddy::scope>(loop);
+  s->spawn(hold(at_end([&] { note("never reached by a cancel"); })));
+  s->spawn(hold(at_end([&] {
+    s.reset();
+    note("destroyed");
+  })));
+  s->spawn(hold(at_end([&] {
+    s->cancel();
+    note("cancelled");
+  })));
+  loop.run_ready();
+  s->cancel();
+  CHECK(note == "never reached by a cancel destroyed cancelled");
+  CHECK(s == nullptr);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a handler of failures that was removed in time is not called") {
+  int calls = 0;
+  eddy::scope s(loop);
+  s.on_error([&](const std::exception_ptr&) { ++calls; });
+  s.spawn(hold(at_end([&] { s.on_error(nullptr); })));  // goes when its sibling fails
+  s.spawn(fail_after(1s));
+  loop.run();
+  CHECK(s.size() == 0);
+  CHECK(calls == 0);
+  s.on_error([&](const std::exception_ptr& e) {
+    CHECK(words_of(e) == "failed");
+    ++calls;
+  });
+  loop.run();
+  CHECK(calls == 1);
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a scope may be a member, and its failures go to a handler") {
@@ -826,4 +865,43 @@ TEST_CASE_FIXTURE(async_fixture,
   loop.run();
   CHECK(told);
   CHECK(loop.now() == begin + 2s);
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "a scope that has lost its children does not keep the loop for its deadline") {
+  eddy::scope all(loop);
+  const auto begin = loop.now();
+  all.set_deadline(begin + 20s);
+  all.spawn(doze());
+  loop.run();
+  CHECK(loop.now() == begin + 9s);
+  all.spawn(doze());
+  all.cancel();
+  loop.run();
+  CHECK(loop.now() == begin + 9s);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the deadline of a scope comes though no child keeps the loop") {
+  eddy::scope all(loop);
+  const auto begin = loop.now();
+  eddy::promise<> never(loop);
+  bool told = false;
+  all.on_error([&](const std::exception_ptr&) { told = true; });
+  all.set_deadline(begin + 2s);
+  all.spawn(never.get_future());
+  loop.run();
+  CHECK(told);
+  CHECK(loop.now() == begin + 2s);
+}
+
+ASYNC_TEST("a deadline that comes while a scope has no children is no failure") {
+  eddy::scope all;
+  all.set_deadline(loop.now() + 2s);
+  co_await eddy::sleep(3s);
+  CHECK_FALSE(all.deadline());
+  std::optional<eddy::time_point> seen;
+  all.spawn(look_at_deadline(&seen));
+  CHECK(all.size() == 1);
+  co_await all.join();
+  CHECK_FALSE(seen);
 }

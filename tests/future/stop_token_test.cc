@@ -214,5 +214,12 @@ TEST_SUITE("threads") {
       loop.defer([&] { std::thread([&] { source.request_stop(); }).join(); });
       loop.run();
     });
+    dies_saying("used from another thread", [] {
+      eddy::event_loop loop;
+      const eddy::stop_source source(loop);
+      auto waits = std::make_unique<eddy::stop_callback>(source.token(), [] {});
+      loop.defer([&] { std::thread([&] { waits.reset(); }).join(); });
+      loop.run();
+    });
   }
 }

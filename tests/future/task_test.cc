@@ -506,6 +506,27 @@ TEST_CASE_FIXTURE(async_fixture, "a million tasks awaited in a row grow no stack
   CHECK(eddy::block_on(loop, program::loop_over(1'000'000)));
 }
 
+ASYNC_TEST("a task that went on without waiting is told as one that runs") {
+  auto next = twice(1);
+  co_await std::move(next);
+  CHECK(loop.dump().contains(": running\n"));
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wreturn-type"
+TEST_CASE("a task that comes to its end without its value stops the program") {
+  dies_saying("ended without co_return; its last co_await", [] {
+    struct program {
+      static eddy::task<std::string> forget(bool remember) {
+        co_await eddy::yield();
+        if (remember) co_return "a value";
+      }
+    };
+    eddy::block_on(program::forget(false));
+  });
+}
+#pragma GCC diagnostic pop
+
 TEST_CASE("a task that is awaited twice stops the program") {
   struct program {
     static eddy::task<> wrong() {
