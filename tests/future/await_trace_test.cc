@@ -239,6 +239,24 @@ ASYNC_TEST("of a new error nothing is told that was another's") {
   static_cast<void>(loop);
 }
 
+ASYNC_TEST("a coroutine is told by its name, without its parameters and its return type") {
+  const auto fail = [](std::pair<int, long> /*a*/, int /*b*/) -> eddy::task<std::pair<int, int>> {
+    co_await eddy::yield();
+    throw std::runtime_error("no luck");
+  };
+  std::string text;
+  try {
+    co_await fail({}, 1);
+  } catch (const std::runtime_error&) {
+    text = eddy::await_trace_text();
+  }
+  INFO(text);
+  CHECK(text.contains("body at await_trace_test.cc:"));
+  CHECK_FALSE(text.contains("int"));
+  CHECK_FALSE(text.contains("task"));
+  static_cast<void>(loop);
+}
+
 TEST_CASE_FIXTURE(async_fixture, "an error that leaves block_on still has its way") {
   lines way;
   try {

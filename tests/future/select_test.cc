@@ -187,6 +187,17 @@ ASYNC_TEST("a loser takes nothing: what it waited for goes to the next one") {
   CHECK_FALSE(p.wanted());
 }
 
+ASYNC_TEST("the losers are gone within the expression that awaits the select") {
+  int alive = 0;
+  auto loser = hold(counted(alive), 1h);
+  const int left = (co_await eddy::select(std::move(loser), after(1s, 1)), alive);
+  CHECK(left == 0);
+  auto early = hold(counted(alive), 1h);
+  const int left_at_once = (co_await eddy::select(std::move(early), at_once(1)), alive);
+  CHECK(left_at_once == 0);
+  CHECK(loop.count().timers == 0);
+}
+
 ASYNC_TEST("a select over a range tells the index and the value") {
   SUBCASE("of values") {
     std::vector<eddy::task<int>> tasks;

@@ -391,6 +391,11 @@ TEST_CASE_FIXTURE(async_fixture, "a parent may be dropped while its child ends")
       co_await eddy::join(child(dropper(self), waits), eddy::sleep(1h));
       (*to)("never");
     }
+    static eddy::task<> joins_it_alone(eddy::future<>* self, journal* to) {
+      const mark local(*to, "parent");
+      co_await eddy::join(child(dropper(self), true));
+      (*to)("never");
+    }
   };
 
   SUBCASE("which did not wait") {
@@ -410,6 +415,11 @@ TEST_CASE_FIXTURE(async_fixture, "a parent may be dropped while its child ends")
   }
   SUBCASE("in a join, where it had waited") {
     parent = eddy::spawn(loop, program::joins(&parent, &note, true));
+    loop.run();
+    CHECK(note == "~parent");
+  }
+  SUBCASE("in a join, which then is over") {
+    parent = eddy::spawn(loop, program::joins_it_alone(&parent, &note));
     loop.run();
     CHECK(note == "~parent");
   }
@@ -451,6 +461,45 @@ TEST_CASE_FIXTURE(async_fixture, "what a destructor does while a task is dropped
   CHECK(note == "5 spawned");
   fresh = {};
   other = {};
+}
+
+TEST_CASE_FIXTURE(async_fixture, "an error of a destructor leaves run if its task was dropped") {
+  struct thrower {
+    ~thrower() noexcept(false) { throw std::runtime_error("late"); }
+  };
+  struct program {
+    static eddy::task<> hold(eddy::task<> other) {
+      const auto dropped_after_it = std::move(other);
+      const thrower local;
+      const auto dropped_before_it = hold_nothing();
+      co_await eddy::sleep(1h);
+    }
+    static eddy::task<> hold_nothing() { co_return; }
+    static eddy::task<> await(journal* note) {
+      const mark gone(*note, "parent");
+      co_await hold(hold_nothing());
+      (*note)("never");
+    }
+    static eddy::task<> join(journal* note) {
+      const mark gone(*note, "parent");
+      co_await eddy::join(hold(hold_nothing()), eddy::sleep(1h));
+      (*note)("never");
+    }
+  };
+  journal note;
+  eddy::future<> f;
+  SUBCASE("which nobody awaits") {
+    f = eddy::spawn(loop, program::hold(program::hold_nothing()));
+    note("~parent");
+  }
+  SUBCASE("which is awaited") { f = eddy::spawn(loop, program::await(&note)); }
+  SUBCASE("which is joined") { f = eddy::spawn(loop, program::join(&note)); }
+  loop.run_ready();
+  f = {};
+  CHECK(note == "~parent");
+  CHECK_THROWS_WITH_AS(loop.run(), "late", std::runtime_error);
+  loop.run();
+  CHECK(note == "~parent");
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a chain of a million tasks begins, ends and is dropped") {

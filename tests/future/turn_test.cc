@@ -205,6 +205,26 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
   }
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "those of a large range do not all begin in one turn") {
+  constexpr std::size_t many = 100'000;
+  rounds = 0;
+  std::vector<task<>> range;
+  for (std::size_t i = 0; i < many; ++i) {
+    range.push_back([]() -> task<> {
+      ++rounds;
+      co_return;
+    }());
+  }
+  eddy::future<> all = eddy::spawn(loop, eddy::join(std::move(range)));
+  loop.run_ready();
+  CHECK(rounds > 0);
+  CHECK(rounds < 1100);  // as above
+  while (loop.run_ready()) {
+  }
+  CHECK(rounds == many);
+  CHECK(all.ready());
+}
+
 TEST_CASE_FIXTURE(with_still_loop,
                   "a thousand coroutines that never have to wait share each turn") {
   std::size_t done[1000] = {};
