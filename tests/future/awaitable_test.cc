@@ -187,6 +187,31 @@ TEST_CASE_FIXTURE(async_fixture, "a task that was resumed by a handler may drop 
   CHECK(note == "still here");
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a task that has dropped itself begins no other wait") {
+  struct notes {
+    journal* note;
+    bool await_ready() {
+      (*note)("asked");
+      return false;
+    }
+    void await_suspend(std::coroutine_handle<>) { (*note)("begun"); }
+    void await_resume() {}
+  };
+  struct program {
+    static eddy::task<> suicide(eddy::future<>* me, journal* to) {
+      *me = {};
+      (*to)("still here");
+      co_await notes(to);
+      (*to)("never");
+    }
+  };
+  journal note;
+  eddy::future<> self;
+  self = eddy::spawn(loop, program::suicide(&self, &note));
+  loop.run();
+  CHECK(note == "still here");
+}
+
 ASYNC_TEST("all three kinds of await_suspend are right") {
   const int three = co_await add(1, 2);
   CHECK(three == 3);

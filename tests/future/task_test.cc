@@ -250,6 +250,20 @@ TEST_CASE_FIXTURE(async_fixture, "a task that drops itself ends where it next wa
       co_await suicide(me, to);
       (*to)("never");
     }
+    static eddy::task<> goes_on(eddy::future<>* me, journal* to) {
+      const mark local(*to, "local");
+      *me = {};
+      (*to)("still here");
+      co_await eddy::sleep(0s);
+      (*to)("never");
+    }
+    static eddy::task<> awaits_another(eddy::future<>* me, journal* to) {
+      const mark local(*to, "local");
+      *me = {};
+      (*to)("still here");
+      co_await say(to, "never");
+      (*to)("never");
+    }
     static eddy::task<> at_the_end(eddy::future<>* me, journal* to) {
       const mark local(*to, "local");
       co_await eddy::yield();
@@ -260,6 +274,16 @@ TEST_CASE_FIXTURE(async_fixture, "a task that drops itself ends where it next wa
 
   SUBCASE("at once") {
     self = eddy::spawn(loop, program::suicide(&self, &note));
+    loop.run();
+    CHECK(note == "still here ~local");
+  }
+  SUBCASE("though it would not have to wait") {
+    self = eddy::spawn(loop, program::goes_on(&self, &note));
+    loop.run();
+    CHECK(note == "still here ~local");
+  }
+  SUBCASE("for a task, which does not begin") {
+    self = eddy::spawn(loop, program::awaits_another(&self, &note));
     loop.run();
     CHECK(note == "still here ~local");
   }

@@ -3,6 +3,7 @@
 // never have to wait keeps no timer, post or other task waiting.
 #include <algorithm>
 #include <chrono>
+#include <coroutine>
 #include <cstddef>
 #include <string>
 #include <system_error>
@@ -147,6 +148,17 @@ task<> is_told_to_stop() {
     co_await token;
   }
 }
+struct never_waits {
+  bool await_ready() { return false; }
+  bool await_suspend(std::coroutine_handle<>) { return false; }
+  void await_resume() {}
+};
+task<> awaits_what_is_not_eddys() {
+  for (;; ++rounds) co_await never_waits();
+}
+task<> awaits_what_is_ready_and_not_eddys() {
+  for (;; ++rounds) co_await std::suspend_never();
+}
 task<> yields() {
   for (;; ++rounds) co_await eddy::yield();
 }
@@ -175,6 +187,8 @@ constexpr std::pair<const char*, flood> floods[] = {
     {"sleep until long ago", &sleeps_until_long_ago},
     {"interval", &ticks},
     {"stop_token", &is_told_to_stop},
+    {"what is not eddy's", &awaits_what_is_not_eddys},
+    {"what is ready and not eddy's", &awaits_what_is_ready_and_not_eddys},
     {"yield", &yields},
 };
 
@@ -185,8 +199,10 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
     INFO(std::string(what));
     clock.advance(1s);
     eddy::future<> all = eddy::spawn(loop, start());
+    std::size_t halfway = 0;
     for (int turn = 0; turn < 10; ++turn) {
       const std::size_t before = rounds;
+      if (turn == 5) halfway = rounds;
       bool timer_came = false;
       bool post_came = false;
       eddy::timer timer(loop);
@@ -199,6 +215,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
       CHECK(other.ready());
       CHECK(rounds - before <= 1100);  // what is awaited counts as work of the turn
     }
+    CHECK(rounds > halfway);
     all = {};
     while (loop.run_ready()) {
     }
