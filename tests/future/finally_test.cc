@@ -3,6 +3,7 @@
 #include <eddy/future/finally.h>
 
 #include <exception>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -16,6 +17,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/detail/recycler.h>
 
 #include "support/async_test.h"
 #include "support/error_words.h"
@@ -192,6 +194,21 @@ TEST_CASE_FIXTURE(async_fixture, "the work's error does not vanish with a caller
     loop.run();
   }
   CHECK(note == "clean clean end");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a clean-up that can't begin for want of memory is told") {
+  journal note;
+  eddy::scope outer(loop);
+  auto f = eddy::spawn(loop, eddy::finally(outer, work(&note, 1h), clean_up(&note, 1h), 2h));
+  loop.run_ready();
+  {
+    using eddy::detail::failing_allocations;
+    const failing_allocations no_memory(0, failing_allocations::times::once);
+    f = {};
+  }
+  CHECK(outer.size() == 0);
+  CHECK_THROWS_AS(loop.run(), std::bad_alloc);
+  CHECK(note == "work");
 }
 
 ASYNC_TEST("a scope that is cancelled drops the clean-up, too") {
