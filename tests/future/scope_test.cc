@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -413,6 +414,95 @@ TEST_CASE_FIXTURE(async_fixture,
   s->cancel();
   CHECK(note == "never reached by a cancel destroyed cancelled");
   CHECK(s == nullptr);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "nothing of a scope is used after it has gone") {
+  /// A scope whose memory is overwritten when it goes.
+  struct brittle_scope {
+    explicit brittle_scope(eddy::event_loop& loop)
+        : scope(std::construct_at(reinterpret_cast<eddy::scope*>(place), loop)) {}
+    void destroy() {
+      std::destroy_at(scope);
+      std::memset(place, 0xff, sizeof place);
+      gone = true;
+    }
+    alignas(eddy::scope) unsigned char place[sizeof(eddy::scope)];
+    eddy::scope* scope;
+    bool gone = false;
+  };
+  struct program {
+    static eddy::task<> join(eddy::scope* s, bool* ended) {
+      co_await s->join();
+      *ended = true;
+    }
+    static eddy::task<> end(at_end) { co_await eddy::sleep(1s); }
+  };
+  brittle_scope s(loop);
+  bool joined = false;
+  auto joining = eddy::spawn(loop, program::join(s.scope, &joined));
+  SUBCASE("by a join") {
+    s.scope->spawn(hold(at_end(nullptr)));
+    loop.run_ready();
+    s.destroy();
+  }
+  SUBCASE("by a cancel") {
+    s.scope->spawn(hold(at_end(nullptr)));
+    s.scope->spawn(hold(at_end([&] { s.destroy(); })));
+    loop.run_ready();
+    s.scope->cancel();
+  }
+  SUBCASE("by a cancel in which there is another one") {
+    s.scope->spawn(hold(at_end(nullptr)));
+    s.scope->spawn(hold(at_end([&] { s.destroy(); })));
+    s.scope->spawn(hold(at_end([&] { s.scope->cancel(); })));
+    loop.run_ready();
+    s.scope->cancel();
+  }
+  SUBCASE("by the end of a child") {
+    s.scope->spawn(program::end(at_end([&] { s.destroy(); })));
+    s.scope->spawn(hold(at_end(nullptr)));
+    loop.run_ready();
+  }
+  loop.run();
+  CHECK(s.gone);
+  CHECK(joined);
+}
+
+ASYNC_TEST("a scope that is cancelled again before its join goes on ends that once") {
+  bool other = false;
+  eddy::scope s;
+  s.spawn(hold(at_end(nullptr)));
+  auto cancel = [&]() -> eddy::task<> {
+    s.cancel();
+    loop.defer([&] { other = true; });
+    s.cancel();
+    co_return;
+  };
+  auto canceller = eddy::spawn(cancel);
+  co_await s.join();
+  co_await std::move(canceller);
+  co_await eddy::sleep(1s);
+  CHECK(other);
+}
+
+ASYNC_TEST("a handler that is given before a join goes on takes the failure") {
+  std::string what;
+  eddy::scope s;
+  s.spawn([]() -> eddy::task<> {
+    co_await eddy::yield();
+    throw std::runtime_error("failed");
+  });
+  auto give = [&]() -> eddy::task<> {
+    co_await eddy::yield();
+    CHECK(s.size() == 0);
+    s.on_error([&](const std::exception_ptr& e) { what = words_of(e); });
+  };
+  auto giver = eddy::spawn(give);
+  const std::string joined = co_await error_of_join(&s);
+  CHECK(joined == "none");
+  co_await eddy::yield();
+  CHECK(what == "failed");
+  co_await std::move(giver);
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a handler of failures that was removed in time is not called") {

@@ -267,4 +267,12 @@ TEST_CASE("awaiting a shared result on another loop stops the program") {
     eddy::block_on(first, program::wait(one));
     eddy::block_on(second, program::wait(one));
   });
+  dies_saying("a shared result was awaited on another loop than its own", [] {
+    struct program {
+      static eddy::task<> wait(eddy::shared<> on) { co_await on; }
+    };
+    eddy::event_loop first;
+    eddy::event_loop second;
+    eddy::block_on(second, program::wait(eddy::shared(eddy::spawn(first, eddy::yield()))));
+  });
 }
