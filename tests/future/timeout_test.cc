@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <optional>
 #include <source_location>
 #include <stdexcept>
@@ -13,6 +15,7 @@
 
 #include <doctest/doctest.h>
 
+#include <eddy/future/adapt.h>
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/finally.h>
@@ -297,6 +300,41 @@ ASYNC_TEST("a limit is seen through join, and through the future of a task that 
   one.reset();
   co_await eddy::timeout(2s, eddy::spawn(call_note_deadline(&one)));
   CHECK(one == begin + 2s);
+}
+
+ASYNC_TEST("an error of a deadline tells how much time there was") {
+  eddy::duration limit = 0s;
+  std::string what;
+  try {
+    co_await eddy::timeout_at(loop.now() + 2s, eddy::sleep(1h));
+  } catch (const eddy::timed_out& e) {
+    limit = e.limit();
+    what = e.what();
+  }
+  CHECK(limit == 2s);
+  CHECK(what.contains("not done within 2000 ms"));
+}
+
+ASYNC_TEST("the words of a time limit stay short, whatever the work waited for") {
+  struct talks {
+    std::function<void()> operator()(eddy::completer<>) const {
+      return [] {};
+    }
+    void describe(std::string& out) const { out.append(100'000, 'a') += '\n'; }
+  };
+  std::size_t words = 0;
+  std::size_t waited_for = 0;
+  auto work = eddy::adapt(talks());
+  try {
+    co_await eddy::timeout(1s, std::move(work));
+  } catch (const eddy::timed_out& e) {
+    words = std::string(e.what()).size();
+    waited_for = e.waited_for().size();
+  }
+  CHECK(words > 4096);
+  CHECK(words < 5000);
+  CHECK(waited_for > 100'000);
+  static_cast<void>(loop);
 }
 
 TEST_CASE_FIXTURE(tidy, "where no coroutine runs there is no deadline") {
