@@ -23,7 +23,6 @@
 #include <eddy/future/yield.h>
 #include <eddy/loop/detail/recycler.h>
 
-#include "support/any_loop.h"
 #include "support/async_test.h"
 #include "support/at_end.h"
 #include "support/counted.h"
@@ -326,24 +325,6 @@ TEST_CASE_FIXTURE(async_fixture, "a long range takes no more memory than a short
   };
   // Each element's coroutine is one, and is gone when the next one begins.
   CHECK(allocations_for(1000) - allocations_for(100) == 900);
-}
-
-TEST_CASE_FIXTURE(program_run_loop,
-                  "the function may run the program's loop, in which others end") {
-  bool ended = false;
-  auto work = [&](int n) -> eddy::task<> {
-    if (n == 0) co_return co_await eddy::yield();
-    co_await eddy::sleep(1ms);
-    ended = true;
-  };
-  auto call = [&](int n) {
-    while (n == 2 && !ended) ev_run(ev, EVRUN_ONCE);
-    return work(n);
-  };
-  auto all = eddy::spawn(loop, eddy::for_each_concurrent(std::views::iota(0, 4), 2, call));
-  run();
-  REQUIRE(all.ready());
-  CHECK(std::move(all).take().has_value());
 }
 
 TEST_CASE("a limit of 0 stops the program") {
