@@ -46,10 +46,7 @@ std::size_t rounds = 0;
 
 task<int> one() { co_return 1; }
 task<> none() { co_return; }
-task<> none_of(int) {
-  ++rounds;
-  co_return;
-}
+task<> none_of(int) { co_return; }
 
 task<> awaits_tasks() {
   for (;; ++rounds) co_await one();
@@ -202,10 +199,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
     INFO(std::string(what));
     clock.advance(1s);
     eddy::future<> all = eddy::spawn(loop, start());
-    std::size_t halfway = 0;
     for (int turn = 0; turn < 10; ++turn) {
       const std::size_t before = rounds;
-      if (turn == 5) halfway = rounds;
       bool timer_came = false;
       bool post_came = false;
       eddy::timer timer(loop);
@@ -218,7 +213,6 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
       CHECK(other.ready());
       CHECK(rounds - before <= 1100);  // what is awaited counts as work of the turn
     }
-    CHECK(rounds > halfway);
     all = {};
     while (loop.run_ready()) {
     }
@@ -259,6 +253,14 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(least > 0);
   CHECK(most - least <= 64);
   all.clear();
+}
+
+ASYNC_TEST("awaiters that are not eddy's and never wait go on in each turn") {
+  for (int i = 0; i < 1000; ++i) {
+    co_await never_waits();
+    co_await std::suspend_never();
+  }
+  static_cast<void>(loop);
 }
 
 ASYNC_TEST("a timer that is started anew in every round of selects wins when it is due") {
