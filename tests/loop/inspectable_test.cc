@@ -133,7 +133,7 @@ TEST_CASE_FIXTURE(with_loop, "what goes from list to list is counted once") {
   task.list_in(elsewhere);
   CHECK(loop.dump() == "1 tasks:\n");
   task.list();
-  CHECK(loop.dump() == "1 tasks:\nis listed\n");
+  CHECK(loop.dump() == "1 tasks:\n  is listed\n");
 }
 
 TEST_CASE_FIXTURE(with_loop, "control characters in words are escaped for programs") {
