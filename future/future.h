@@ -67,7 +67,8 @@ public:
 
   /// Has the loop call `function` with the value when it is there; what that
   /// returns is the new future's. Where it returns an awaitable in turn, the
-  /// new future is that one's value.
+  /// new future is that one's value, and the function lives until that is there: a
+  /// lambda that captures may be a coroutine.
   ///
   /// A function that takes `outcome<T>` is called in every case; any other one
   /// only with a value, and an error passes it by.

@@ -23,8 +23,9 @@ template <class Rep, class Period>
   constexpr auto most = std::numeric_limits<duration::rep>::max();
   constexpr auto least = std::numeric_limits<duration::rep>::min();
   if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
-    constexpr long double unit = static_cast<long double>(Period::num) / Period::den *
-                                 duration::period::den / duration::period::num;
+    // In this order it is exact for each unit of std::chrono.
+    constexpr long double unit = static_cast<long double>(Period::num) * duration::period::den /
+                                 Period::den / duration::period::num;
     const long double exact = static_cast<long double>(d.count()) * unit;
     if (!(exact < static_cast<long double>(most))) return duration(exact == exact ? most : 0);
     return duration(exact > static_cast<long double>(least) ? static_cast<duration::rep>(exact)

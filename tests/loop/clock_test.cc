@@ -266,6 +266,9 @@ TEST_CASE("a length of time may be in any unit") {
   CHECK(span(exas(1e-18)) == 1s);
   CHECK(span(exas(-1)) == eddy::duration::min());
   CHECK(span(attos(1'000'000'000)) == 1ns);
+  CHECK(span(std::chrono::duration<double, std::milli>(1)) == 1ms);
+  CHECK(span(std::chrono::duration<double, std::micro>(7)) == 7us);
+  CHECK(span(std::chrono::duration<float, std::ratio<60>>(1)) == 1min);
   CHECK(span(attos(-999'999'999)) == 0ns);
 }
 
