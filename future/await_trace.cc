@@ -66,6 +66,12 @@ public:
     comes_next(&next, where);
   }
 
+  void take_way(const way& of) noexcept {
+    const identity own = error_;
+    *this = of;
+    error_ = own;
+  }
+
   [[nodiscard]] std::vector<std::source_location> places() const {
     std::vector<std::source_location> all;
     for (std::size_t i = 0; i < size_; ++i) {
@@ -158,6 +164,14 @@ void error_comes_again(const std::exception_ptr& error, const frame& next,
                        const void* next_where) noexcept {
   const std::scoped_lock lock(guard);
   if (way* const found = all_ways.find(identity(error))) found->comes_again(next, next_where);
+}
+
+void error_takes_way(const std::exception_ptr& error, const std::exception_ptr& of) noexcept {
+  const std::scoped_lock lock(guard);
+  if (const way* const found = all_ways.find(identity(of))) {
+    const way before = *found;
+    all_ways.begin(identity(error)).take_way(before);
+  }
 }
 
 void tell_way_on_terminate() noexcept {

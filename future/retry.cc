@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <eddy/future/detail/way_of_error.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
 #include <eddy/loop/detail/error_words.h>
@@ -78,7 +79,12 @@ duration retries::delay_after(std::exception_ptr error, bool worth) {
 
 void retries::give_up() {
   if (errors_.size() > 1) {
-    if (const auto code = code_of(errors_.back())) throw retries_failed(*code, std::move(errors_));
+    if (const auto code = code_of(errors_.back())) {
+      const std::exception_ptr last = errors_.back();
+      const auto all = std::make_exception_ptr(retries_failed(*code, std::move(errors_)));
+      error_takes_way(all, last);
+      std::rethrow_exception(all);
+    }
   }
   std::rethrow_exception(std::move(errors_.back()));
 }

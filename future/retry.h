@@ -92,8 +92,9 @@ task<result_of_attempt<Function>> retry_with(retry_policy policy, Function funct
 /// Errors: when there are to be no more attempts, and when the next would begin
 /// after the time limit or the `current_deadline`, the last one's error: as
 /// `retries_failed`, which is a `std::system_error` and tells all, if there was
-/// more than one and the last is a system_error; otherwise as it is. An attempt
-/// that is under way when the time is over ends with `timed_out`.
+/// more than one and the last is a system_error; otherwise as it is. Its
+/// `await_trace` is that of the last one. An attempt that is under way when the time
+/// is over ends with `timed_out`.
 /// Cancelling: cancels the attempt that is under way.
 template <class Function, class Predicate = detail::any_system_error>
   requires awaitable<std::invoke_result_t<Function&>> &&

@@ -24,6 +24,10 @@ class frame;
 [[gnu::cold]] void error_comes_again(const std::exception_ptr& error, const frame& next,
                                      const void* next_where) noexcept;
 
+/// `error` is thrown in the place of `of`, and goes on with the way of that.
+[[gnu::cold]] void error_takes_way(const std::exception_ptr& error,
+                                   const std::exception_ptr& of) noexcept;
+
 /// Has a program that ends by an error print its way.
 [[gnu::cold]] void tell_way_on_terminate() noexcept;
 

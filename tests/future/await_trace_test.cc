@@ -10,6 +10,7 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include <eddy/future/finally.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
@@ -178,6 +180,27 @@ ASYNC_TEST("an error that is kept while others are awaited goes on with its way"
     way = lines_of();
   }
   CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("of all attempts of a retry the last one's way is told") {
+  struct program {
+    static eddy::task<> refuse() {
+      at_yield = next_line();
+      co_await eddy::yield();
+      throw std::system_error(std::make_error_code(std::errc::connection_refused));
+    }
+  };
+  lines way;
+  unsigned here = 0;
+  try {
+    here = next_line();
+    co_await eddy::retry({.attempts = 3}, &program::refuse);
+  } catch (const eddy::retries_failed& e) {
+    CHECK(e.errors().size() == 3);
+    way = lines_of();
+  }
+  CHECK(way == lines{at_yield, here});
   static_cast<void>(loop);
 }
 
