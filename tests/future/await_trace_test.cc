@@ -193,9 +193,10 @@ ASYNC_TEST("of all attempts of a retry the last one's way is told") {
   };
   lines way;
   unsigned here = 0;
+  const eddy::retry_policy thrice{.attempts = 3};
   try {
     here = next_line();
-    co_await eddy::retry({.attempts = 3}, &program::refuse);
+    co_await eddy::retry(thrice, &program::refuse);
   } catch (const eddy::retries_failed& e) {
     CHECK(e.errors().size() == 3);
     way = lines_of();

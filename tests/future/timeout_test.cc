@@ -233,9 +233,10 @@ ASYNC_TEST("of limits one in the other the error says which one it was") {
 ASYNC_TEST("a limit that eddy itself sets is that of whoever awaits it") {
   unsigned line = 0;
   unsigned named = 0;
+  const eddy::retry_policy within{.limit = 1s};
   try {
     line = std::source_location::current().line() + 1;
-    co_await eddy::retry({.limit = 1s}, doze);
+    co_await eddy::retry(within, doze);
   } catch (const eddy::timed_out& e) {
     named = e.where().line();
   }
