@@ -215,13 +215,21 @@ std::size_t mailbox::backlog() const noexcept {
 }
 
 bool mailbox::push(post_sheet& fresh) noexcept {
+  // The function may end the loop, and with it whatever holds this, before the call
+  // has returned.
+  std::shared_ptr<mailbox> kept;
+  pushed_.fetch_add(1, std::memory_order_relaxed);
   post_sheet* head = head_.load(std::memory_order_relaxed);
   do {
-    if (head == closed()) return false;
-    fresh.below = head == asleep() ? nullptr : head;
+    if (head == closed()) {
+      pushed_.fetch_sub(1, std::memory_order_relaxed);
+      return false;
+    }
+    const bool sleeps = head == asleep();
+    if (sleeps && kept == nullptr) kept = weak_from_this().lock();
+    fresh.below = sleeps ? nullptr : head;
   } while (!head_.compare_exchange_weak(head, &fresh, std::memory_order_acq_rel,
                                         std::memory_order_relaxed));
-  pushed_.fetch_add(1, std::memory_order_relaxed);
   if (head == asleep()) wake();
   return true;
 }

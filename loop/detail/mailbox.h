@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include <eddy/loop/detail/descriptor.h>
 #include <eddy/loop/detail/recycler.h>
@@ -25,7 +26,7 @@ class post_sheet;
 /// over (R. K. Treiber, "Systems programming: coping with parallelism", IBM RJ
 /// 5118, 1986). Its head also says whether the loop sleeps, so that exactly the
 /// producer that ends a sleep writes to the eventfd.
-class mailbox {
+class mailbox : public std::enable_shared_from_this<mailbox> {
 public:
   /// Errors: `std::system_error` if no descriptor is free.
   mailbox();
