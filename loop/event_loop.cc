@@ -114,7 +114,7 @@ event_loop::~event_loop() {
   check_thread();
   if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
   mailbox_->close();
-  // What goes may leave more behind: a destructor may spawn, defer and raise.
+  // The destructors of what is dropped may spawn, defer and raise in turn.
   while (abandon_all() || queued() || arrived_.linked() || !raised_.empty() ||
          on_exception_.present()) {
     drop_queue();

@@ -16,8 +16,8 @@ public:
   inspectable(const inspectable&) = delete;
   inspectable& operator=(const inspectable&) = delete;
 
-  /// Adds lines to `out`, each ending in a line feed. What is indented by two spaces
-  /// more is below the line before; how far the first is does not matter.
+  /// Adds lines to `out`, each ending in a line feed. A line that is indented by two
+  /// spaces more is below the one before; how far the first is does not matter.
   virtual void describe(std::string& out) const = 0;
 
 protected:

@@ -195,7 +195,7 @@ private:
     }
   }
 
-  /// What a function returns to be awaited may use what the function captured.
+  /// Keeps the function, because the task that it returns may use what it captured.
   static task<value> call_and_await(Function callee, outcome<T> before) {
     auto work = invoke_with(callee, before);
     co_return co_await std::move(work);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What both styles of the echo server do with bytes that have come.
+// Both styles of the echo server send bytes back by this.
 #pragma once
 
 #include <optional>

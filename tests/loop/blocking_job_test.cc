@@ -33,6 +33,23 @@ using namespace std::chrono_literals;
 static_assert(std::is_nothrow_move_constructible_v<eddy::blocking_job>);
 static_assert(!std::is_copy_constructible_v<eddy::blocking_job>);
 
+namespace {
+
+/// The work of a job that may be dropped while it runs: it says that it has begun, and
+/// goes on when it is let go.
+struct held_work {
+  void run() {
+    begun.release();
+    go.acquire();
+    ended.release();
+  }
+  std::binary_semaphore begun{0};
+  std::binary_semaphore go{0};
+  std::binary_semaphore ended{0};
+};
+
+}  // namespace
+
 TEST_SUITE("threads") {
   TEST_CASE_FIXTURE(with_loop, "a job runs on another thread, and its handler on the loop") {
     std::thread::id there;
@@ -85,24 +102,15 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE_FIXTURE(with_loop, "a job that is dropped while it runs goes on, unseen") {
-    auto go = std::make_shared<std::binary_semaphore>(0);
-    auto ended = std::make_shared<std::binary_semaphore>(0);
-    std::binary_semaphore begun(0);
+    const auto held = std::make_shared<held_work>();
     bool told = false;
     {
-      const eddy::blocking_job job(
-          loop,
-          [&begun, go, ended] {
-            begun.release();
-            go->acquire();
-            ended->release();
-          },
-          [&] { told = true; });
-      begun.acquire();
+      const eddy::blocking_job job(loop, [held] { held->run(); }, [&] { told = true; });
+      held->begun.acquire();
     }
     loop.run();
-    go->release();
-    ended->acquire();
+    held->go.release();
+    held->ended.acquire();
     loop.run();
     CHECK_FALSE(told);
   }
@@ -144,23 +152,14 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE_FIXTURE(tidy, "a job may run on when its loop is gone") {
-    auto go = std::make_shared<std::binary_semaphore>(0);
-    auto ended = std::make_shared<std::binary_semaphore>(0);
-    std::binary_semaphore begun(0);
+    const auto held = std::make_shared<held_work>();
     {
       eddy::event_loop loop;
-      const eddy::blocking_job job(
-          loop,
-          [&begun, go, ended] {
-            begun.release();
-            go->acquire();
-            ended->release();
-          },
-          [] {});
-      begun.acquire();
+      const eddy::blocking_job job(loop, [held] { held->run(); }, [] {});
+      held->begun.acquire();
     }
-    go->release();
-    ended->acquire();
+    held->go.release();
+    held->ended.acquire();
   }
 
   TEST_CASE_FIXTURE(with_loop, "the handler of a job may destroy it, and throw") {
@@ -256,25 +255,16 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE_FIXTURE(with_loop, "what the handler of a job owns goes when the job is dropped") {
-    auto go = std::make_shared<std::binary_semaphore>(0);
-    auto ended = std::make_shared<std::binary_semaphore>(0);
-    std::binary_semaphore begun(0);
+    const auto held = std::make_shared<held_work>();
     auto owned = std::make_shared<int>(0);
     const std::weak_ptr<int> alive = owned;
     {
-      const eddy::blocking_job job(
-          loop,
-          [&begun, go, ended] {
-            begun.release();
-            go->acquire();
-            ended->release();
-          },
-          [o = std::move(owned)] {});
-      begun.acquire();
+      const eddy::blocking_job job(loop, [held] { held->run(); }, [o = std::move(owned)] {});
+      held->begun.acquire();
     }
     CHECK(alive.expired());
-    go->release();
-    ended->acquire();
+    held->go.release();
+    held->ended.acquire();
   }
 
   TEST_CASE_FIXTURE(with_loop, "the child of a fork begins no job of its parent's") {

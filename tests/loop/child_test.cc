@@ -85,6 +85,15 @@ std::error_code refusal(eddy::event_loop& loop, ::pid_t pid) {
   return {};
 }
 
+/// How a child process ends, as the loop tells it.
+std::optional<status> end_on(eddy::event_loop& loop, ::pid_t pid) {
+  std::optional<status> got;
+  eddy::child child(loop, pid);
+  child.start([&](status s) { got = s; });
+  loop.run();
+  return got;
+}
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("a child's exit code is told, and the child is reaped", Loop, ANY_LOOP) {
@@ -136,10 +145,7 @@ TEST_CASE_FIXTURE(with_loop, "what a child has used is told") {
     }
     return true;
   });
-  std::optional<status> got;
-  eddy::child child(loop, pid);
-  child.start([&](status s) { got = s; });
-  loop.run();
+  const std::optional<status> got = end_on(loop, pid);
   REQUIRE(got);
   CHECK((*got)->success());
   CHECK((*got)->user_time + (*got)->system_time > 1ms);
@@ -364,10 +370,7 @@ TEST_CASE_FIXTURE(with_loop, "a child's time and switches are told each as what 
     for (int i = 0; i < 30'000'000; ++i) asm volatile("" : : "r"(i));
     return true;
   });
-  std::optional<status> got;
-  eddy::child child(loop, pid);
-  child.start([&](status s) { got = s; });
-  loop.run();
+  const std::optional<status> got = end_on(loop, pid);
   REQUIRE(got);
   CHECK((*got)->user_time != (*got)->system_time);
   CHECK((*got)->voluntary_switches >= 500);
@@ -383,10 +386,7 @@ TEST_CASE_FIXTURE(with_loop, "whether a child's memory was dumped is told as the
   });
   siginfo_t info{};
   REQUIRE(::waitid(P_PID, static_cast<::id_t>(pid), &info, WEXITED | WNOWAIT) == 0);
-  std::optional<status> got;
-  eddy::child child(loop, pid);
-  child.start([&](status s) { got = s; });
-  loop.run();
+  const std::optional<status> got = end_on(loop, pid);
   REQUIRE(got);
   CHECK((*got)->signal == SIGABRT);
   CHECK((*got)->core_dumped == (info.si_code == CLD_DUMPED));

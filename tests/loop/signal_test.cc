@@ -444,7 +444,7 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its p
         while (told == 0) loop.run_once();
         ::_exit(told == 1 ? 0 : 1);
       }
-      std::this_thread::sleep_for(std::chrono::microseconds(i * 10));
+      for (int turns = 0; turns < 20 * i; ++turns) std::this_thread::yield();
       ::kill(pid, SIGUSR1);
       REQUIRE(end_of(pid) == 0);
     }

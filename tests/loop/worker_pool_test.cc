@@ -87,6 +87,15 @@ private:
   std::condition_variable* arrived_ = nullptr;
 };
 
+/// Blocks one more signal for this thread; gives the mask that it has then.
+signal_mask with_blocked(int number) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, number);
+  ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
+  return signal_mask::current();
+}
+
 /// Which signals a thread of this process blocks, as the kernel has it.
 std::uint64_t blocked_by(::pid_t thread) {
   std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
@@ -252,11 +261,7 @@ TEST_SUITE("threads") {
   TEST_CASE("a job runs with its own mask, and leaves nothing of it") {
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
     const signal_mask before = signal_mask::current();
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, SIGUSR2);
-    ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
-    const signal_mask mine = signal_mask::current();
+    const signal_mask mine = with_blocked(SIGUSR2);
     CHECK(!(mine == before));
     std::atomic<bool> same{false};
     std::atomic<::pid_t> thread{0};
@@ -281,11 +286,7 @@ TEST_SUITE("threads") {
   TEST_CASE("a job keeps the highest signal blocked, if its mask says so") {
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
     const signal_mask before = signal_mask::current();
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, SIGRTMAX);
-    ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
-    const signal_mask mine = signal_mask::current();
+    const signal_mask mine = with_blocked(SIGRTMAX);
     before.install();
     std::binary_semaphore ended(0);
     bool blocked = false;

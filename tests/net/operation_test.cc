@@ -269,7 +269,7 @@ ASYNC_TEST("of a write that is dropped nothing more is sent") {
   co_await eddy::sleep(1ms);
   CHECK(system.count(call::send) == calls);
 
-  // What the kernel has taken may be on its way still.
+  // Bytes that the kernel has taken may be on their way still.
   auto more = eddy::spawn(loop, write_all(pair.near, "more"));
   co_await eddy::sleep(1ms);
   pair.near.shutdown();

@@ -624,16 +624,7 @@ TEST_CASE_FIXTURE(with_loop, "a socket that listens already can be taken over") 
 
 TEST_CASE_FIXTURE(with_loop,
                   "a listener that can't be taken over tells why, however its close ends") {
-  failing_system system;
-  system.fail(call::set_non_blocking, EPERM);
-  system.fail(call::close, EIO);
-  std::error_code error;
-  try {
-    const tcp_listener listener(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  } catch (const std::system_error& e) {
-    error = e.code();
-  }
-  CHECK(error == std::errc::operation_not_permitted);
+  CHECK(refusal_to_take_over<tcp_listener>(loop) == std::errc::operation_not_permitted);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a listener for which there is no memory leaves nothing open") {

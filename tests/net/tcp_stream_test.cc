@@ -490,16 +490,7 @@ TEST_CASE_FIXTURE(with_loop, "what is no connected socket is refused, and closed
 
 TEST_CASE_FIXTURE(with_loop,
                   "a stream that can't be taken over tells why, however its close ends") {
-  failing_system system;
-  system.fail(call::set_non_blocking, EPERM);
-  system.fail(call::close, EIO);
-  std::error_code error;
-  try {
-    const tcp_stream s(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  } catch (const std::system_error& e) {
-    error = e.code();
-  }
-  CHECK(error == std::errc::operation_not_permitted);
+  CHECK(refusal_to_take_over<tcp_stream>(loop) == std::errc::operation_not_permitted);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a stream for which there is no memory is closed") {

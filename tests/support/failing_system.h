@@ -5,7 +5,11 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <system_error>
 
+#include <sys/socket.h>
+
+#include <eddy/loop/event_loop.h>
 #include <eddy/net/detail/system.h>
 
 /// The kinds of system calls that `net/` makes.
@@ -149,3 +153,18 @@ private:
   bool failed_ = false;
   eddy::detail::scoped_system in_place_{*this};
 };
+
+/// The error with which an Owner refuses a socket that can't be made non-blocking. Its
+/// close fails as well.
+template <class Owner>
+std::error_code refusal_to_take_over(eddy::event_loop& loop) {
+  failing_system system;
+  system.fail(call::set_non_blocking, EPERM);
+  system.fail(call::close, EIO);
+  try {
+    const Owner owner(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  } catch (const std::system_error& e) {
+    return e.code();
+  }
+  return {};
+}

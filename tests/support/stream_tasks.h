@@ -10,14 +10,14 @@
 #include <eddy/future/task.h>
 #include <eddy/net/tcp_stream.h>
 
-/// What one read gives; empty at the end.
+/// Gives the bytes of one read; none at the end.
 inline eddy::task<std::string> read_some(eddy::tcp_stream& from) {
   std::array<char, 4096> buffer;
   const std::size_t n = co_await from.read(buffer);
   co_return std::string(buffer.data(), n);
 }
 
-/// What is read until the end.
+/// Gives all bytes until the end.
 inline eddy::task<std::string> read_all(eddy::tcp_stream& from) {
   std::string all;
   for (;;) {

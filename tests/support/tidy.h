@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <iterator>
@@ -26,9 +25,7 @@ public:
   tidy& operator=(const tidy&) = delete;
   ~tidy() {
     // A worker thread may hold a loop's wake-up descriptor a moment longer.
-    for (int i = 0; i < 1000 && open_descriptors() != before_; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    for (int i = 0; i < 100'000 && open_descriptors() != before_; ++i) std::this_thread::yield();
     CHECK(open_descriptors() == before_);
   }
 
