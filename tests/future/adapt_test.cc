@@ -2,6 +2,7 @@
 // What <eddy/future/adapt.h> promises.
 #include <eddy/future/adapt.h>
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -132,6 +133,80 @@ TEST_CASE_FIXTURE(async_fixture, "an API that calls back when it is cancelled ma
   f = {};
   loop.run();
   CHECK(note == "");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "what was taken for a wait that is dropped is given back") {
+  struct source {
+    std::deque<int> messages{1, 2};
+    std::optional<eddy::completer<int>> waiter;
+    int give() {
+      const int first = messages.front();
+      messages.pop_front();
+      (*waiter)(first);
+      return first;
+    }
+  };
+  struct receive {
+    source* from;
+    auto operator()(eddy::completer<int> done) const {
+      from->waiter = done;
+      return [] {};
+    }
+    void give_back(int message) const { from->messages.push_front(message); }
+  };
+  source from;
+  int got = 0;
+  auto f = eddy::spawn(loop, [&]() -> eddy::task<> {
+    const receive next{&from};
+    got = co_await eddy::adapt<int>(next);
+  });
+  loop.run_ready();
+  CHECK(from.give() == 1);
+
+  SUBCASE("once") {
+    f = {};
+    CHECK(from.messages == std::deque{1, 2});
+    loop.run();
+    CHECK(got == 0);
+  }
+  SUBCASE("and not if it is delivered") {
+    loop.run();
+    CHECK(got == 1);
+    f = {};
+  }
+  CHECK(from.messages.size() == (got == 0 ? 2 : 1));
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a wait without a value is given back, and an error leaves run") {
+  struct permit {
+    int* free;
+    std::optional<eddy::completer<>>* waiter;
+    auto operator()(eddy::completer<> done) const {
+      *waiter = done;
+      return [] {};
+    }
+    void give_back() const { ++*free; }
+  };
+  int free = 0;
+  std::optional<eddy::completer<>> done;
+  auto f = eddy::spawn(loop, [&]() -> eddy::task<> {
+    const permit one{&free, &done};
+    co_await eddy::adapt(one);
+  });
+  loop.run_ready();
+  SUBCASE("value") {
+    (*done)();
+    f = {};
+    CHECK(free == 1);
+    loop.run();
+  }
+  SUBCASE("error") {
+    done->fail(std::make_error_code(std::errc::timed_out), "waiting for a permit");
+    f = {};
+    CHECK(free == 0);
+    CHECK_THROWS_WITH_AS(loop.run(), "waiting for a permit: Connection timed out",
+                         std::system_error);
+  }
 }
 
 ASYNC_TEST("an object may cancel by its destructor, and lives as long as the wait") {

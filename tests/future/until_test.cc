@@ -22,6 +22,7 @@
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
+#include "support/traced.h"
 
 namespace {
 
@@ -209,6 +210,22 @@ ASYNC_TEST("until_exit gives how a child process ended") {
   CHECK(second.code == 1);
   const eddy::exit_status first = co_await eddy::until_exit(good);
   CHECK(first.success());
+}
+
+TEST_CASE_FIXTURE(async_fixture, "until_exit waits for the tracer of a process to let go") {
+  traced_child process;
+  std::optional<int> code;
+  auto f = eddy::spawn(loop, [&]() -> eddy::task<> {
+    const eddy::exit_status end = co_await eddy::until_exit(process.pid());
+    code = end.code;
+  });
+  loop.run_ready();
+  process.end();
+  for (int i = 0; i < 5; ++i) loop.run_ready();
+  CHECK_FALSE((process.traced() && code));
+  process.let_go();
+  loop.run();
+  CHECK(code == 9);
 }
 
 TEST_CASE_FIXTURE(async_fixture, "until_exit that is dropped reaps nothing") {

@@ -29,6 +29,7 @@
 #include "support/journal.h"
 #include "support/temporary_directory.h"
 #include "support/tidy.h"
+#include "support/traced.h"
 
 using namespace std::chrono_literals;
 
@@ -256,6 +257,21 @@ TEST_CASE_FIXTURE(with_loop, "what is no child is refused") {
   const ::pid_t gone = start_forked([] { return true; });
   CHECK(end_of(gone) == 0);
   CHECK(refusal(loop, gone) == std::errc::no_such_process);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child that is traced is told when its tracer lets go") {
+  traced_child process;
+  std::optional<status> got;
+  eddy::child child(loop, process.pid());
+  child.start([&](status s) { got = s; });
+  process.end();
+  for (int i = 0; i < 5; ++i) loop.run_ready();
+  CHECK_FALSE((process.traced() && got));
+  process.let_go();
+  loop.run();
+  REQUIRE(got);
+  REQUIRE(*got);
+  CHECK((*got)->code == 9);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a child that somebody else reaped is told as an error") {

