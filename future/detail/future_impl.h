@@ -202,7 +202,10 @@ private:
   }
 
   void finish(outcome<value>&& o) {
-    if (!this->wanted()) return;
+    if (!this->wanted()) {  // the function has dropped its own future
+      if (!o) this->loop().raise(std::move(o.error()));
+      return;
+    }
     this->set(std::move(o));
     this->complete();
     this->release();

@@ -12,8 +12,14 @@ namespace eddy::detail {
 future_core::~future_core() {
   if (inherits_) task_values::forget(*this);
   if (stage_ != stage::error) return;
-  if (wanted_ && !seen_) loop().raise(std::move(error_));
+  raise_unseen();
   error_.~exception_ptr();
+}
+
+void future_core::raise_unseen() noexcept {
+  if (!wanted_ || seen_) return;
+  seen_ = true;
+  loop().raise(std::move(error_));
 }
 
 void future_core::add_to(ambient& all) const noexcept {
@@ -41,7 +47,7 @@ frame* future_core::waiter() const noexcept {
 
 void future_core::detach() noexcept {
   next_ = nullptr;
-  if (ready()) return release();
+  if (ready()) return release_reader();
   detached_ = true;
   list();
 }
@@ -56,7 +62,7 @@ bool future_core::abandon() noexcept {
 void future_core::undetach() noexcept {
   detached_ = false;
   unlist();
-  release();
+  release_reader();
 }
 
 void future_core::set_error(std::exception_ptr error) noexcept {

@@ -50,7 +50,7 @@ public:
     loop().check_thread();
     next_ = nullptr;
     if (!ready()) drop_unready();
-    release();
+    release_reader();
   }
 
   /// The future has gone, and left the work to the loop.
@@ -129,6 +129,12 @@ private:
 
   bool abandon() noexcept final;
   void undetach() noexcept;
+  /// Nobody will look at the result any more.
+  void release_reader() noexcept {
+    if (failed()) raise_unseen();
+    release();
+  }
+  [[gnu::cold]] void raise_unseen() noexcept;
 
   void drop_unready() noexcept;
   void drop_body() noexcept;     // and all under it

@@ -259,12 +259,13 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
                })
                .then([&](int) { note("never"); });
   }
-  SUBCASE("and throw") {
+  SUBCASE("and throw, which leaves run") {
     last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
       last = {};
       note("dropped");
-      throw std::runtime_error("unseen, for nobody wants it");
+      throw std::runtime_error("nobody is left to see it");
     });
+    CHECK_THROWS_WITH(loop.run(), "nobody is left to see it");
   }
   loop.run();
   CHECK(note == "dropped");

@@ -150,6 +150,26 @@ TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
   CHECK(alive == 0);
 }
 
+TEST_CASE_FIXTURE(async_fixture, "an error leaves run when its future has gone, not its promise") {
+  eddy::promise<> p(loop);
+  auto f = p.get_future();
+  const auto fail = [&] { p.set_error(std::make_exception_ptr(std::runtime_error("unseen"))); };
+  SUBCASE("dropped") {
+    fail();
+    f = {};
+  }
+  SUBCASE("detached before") {
+    std::move(f).detach();
+    fail();
+  }
+  SUBCASE("detached after") {
+    fail();
+    std::move(f).detach();
+  }
+  CHECK_THROWS_WITH(loop.run(), "unseen");
+  loop.run();  // once
+}
+
 TEST_CASE("a promise that nobody wants may outlive its loop") {
   std::optional<eddy::event_loop> loop(std::in_place);
   eddy::promise<int> set(*loop);
