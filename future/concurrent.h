@@ -57,7 +57,7 @@ void check_limit(std::size_t limit);
 /// must live until the end; any other one is kept, as is the function: a lambda
 /// that captures is safe here. The function is called with the element, or,
 /// where the range makes elements as one looks at them, with one that is kept
-/// until the call has ended; so it may take it by reference.
+/// until what it returned has ended; so it may take it as `const T&` or `T&&`.
 ///
 /// Errors: the first error, also the function's own or the range's, comes out as
 /// soon as it occurs; the rest is cancelled by then and no more begins.

@@ -67,6 +67,10 @@ struct file_event {
 /// After `self_deleted` or `lost` the watch is over. Those two and `overflow`
 /// are told whatever was asked for.
 ///
+/// Where the kernel refuses to tell the loop of changes, for want of memory say, an
+/// error leaves the loop's `run`; it is asked again after 100 ms, and what has
+/// changed meanwhile is told then.
+///
 /// Fork: the child's first turn watches the path anew, with an inotify of its
 /// own; changes from before are not told there, and a path that is no longer
 /// found is `lost`.

@@ -25,7 +25,9 @@ struct watch;
 ///
 /// It does not own the descriptor: destroy the readiness first, then close. If
 /// the descriptor is closed under it, its waits end with `bad_file_descriptor`,
-/// at the latest when the number is watched anew.
+/// at the latest when the number is watched anew. A wait that began in the same turn
+/// is not told so if the number is another descriptor's by the end of that turn: it
+/// waits for that one.
 ///
 /// Lifetime: the loop outlives it. It may be moved while somebody waits.
 /// Cancelling: once `stop` or the destructor has returned, no handler runs.

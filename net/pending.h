@@ -21,9 +21,10 @@ public:
   pending() noexcept = default;
   pending(pending&& other) noexcept : delivery_(other.release()) { hold(); }
   pending& operator=(pending&& other) noexcept {
-    pending old(std::move(*this));
-    delivery_ = other.release();
+    pending before(std::move(other));
+    std::swap(delivery_, before.delivery_);
     hold();
+    before.hold();
     return *this;
   }
   ~pending() { stop(); }

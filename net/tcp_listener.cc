@@ -117,6 +117,8 @@ std::optional<int> detail::accept_call::attempt_without_hold(open_socket& socket
     socket.set_exhausted(which, false);
     listener.connection_came(descriptor);
     next = {descriptor, address::from(peer, size)};
+  } else {
+    listener.renumber_accepted();
   }
   try {
     accepted_ = stream_access::make(

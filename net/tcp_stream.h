@@ -44,6 +44,9 @@ struct stream_access;
 /// the kernel reports the socket as ready without end. A read or a write that
 /// waits therefore drops what is still in the queue after that handler had its
 /// turn. Errors of the connection are told as ever.
+///
+/// The kernel tells an error of the connection once: if a write ends with
+/// `connection_reset`, the next read gives the end.
 class tcp_stream {
 public:
   /// Not open.

@@ -116,7 +116,7 @@ protected:
   /// Takes the result of the coroutine, which has ended.
   virtual void take_from(frame&) noexcept {}
 
-  enum class stage : std::uint8_t { under_way, value, error };
+  enum class stage : std::uint8_t { under_way, value, error, dropped };
 
 private:
   friend class frame;
@@ -131,9 +131,14 @@ private:
   void undetach() noexcept;
   /// Nobody will look at the result any more.
   void release_reader() noexcept {
-    if (failed()) raise_unseen();
+    if (failed()) {
+      raise_unseen();
+    } else if (owners_ > 1 && ready()) {
+      drop_value();
+    }
     release();
   }
+  virtual void drop_value() noexcept {}
   [[gnu::cold]] void raise_unseen() noexcept;
 
   void drop_unready() noexcept;
@@ -193,13 +198,16 @@ public:
 protected:
   explicit future_state(event_loop& loop, bool listed = false, std::uint8_t owners = 2) noexcept
       : future_core(loop, listed, owners) {}
-  ~future_state() override {
-    if constexpr (!std::is_void_v<T>) {
-      if (stage_ == stage::value) std::destroy_at(&place_.held);
-    }
-  }
+  ~future_state() override { drop_value(); }
 
 private:
+  void drop_value() noexcept final {
+    if constexpr (!std::is_void_v<T>) {
+      if (stage_ != stage::value) return;
+      stage_ = stage::dropped;
+      std::destroy_at(&place_.held);
+    }
+  }
   struct nothing {};
   union room {
     room() noexcept {}

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -67,7 +68,8 @@ file_watch_hub::file_watch_hub(event_loop& loop)
     : ready_node(&run),
       loop_(&loop),
       inotify_(make_inotify(), "watching files"),
-      readable_(loop, inotify_.number()) {
+      readable_(loop, inotify_.number()),
+      again_(*this, loop) {
   readable_.background(true);
 }
 
@@ -239,10 +241,13 @@ void file_watch_hub::run(ready_node& node) { static_cast<file_watch_hub&>(node).
 
 void file_watch_hub::tell_next() {
   if (at_ == read_.size() && !read_more()) {
-    // Should the kernel refuse to wait, asking it again would never end.
-    if (readable_.error()) throw_error(readable_.error(), "watching files");
-    wait();
-    return;
+    if (const std::error_code refused = readable_.error()) {
+      // Asked again at once, a kernel that goes on to refuse would keep the loop busy.
+      constexpr std::chrono::milliseconds pause{100};
+      again_.set_after(pause);
+      throw_error(refused, "watching files");
+    }
+    return wait();
   }
   loop_->ready(*this);
   file_watch* const watch = next_to_tell();

@@ -12,6 +12,7 @@
 #include <eddy/loop/file_watch.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/ready.h>
+#include <eddy/loop/timer_node.h>
 
 namespace eddy::detail {
 
@@ -42,6 +43,15 @@ private:
   // Not inotify's, whose numbers start at one: watches that `renew` didn't find again.
   static constexpr int lost_number = 0;
 
+  /// Waits again after the kernel has refused to watch inotify's descriptor.
+  struct retry : timer_node {
+    retry(file_watch_hub& h, event_loop& loop) noexcept
+        : timer_node(loop, [](ready_node& node) { static_cast<retry&>(node).hub.wait(); }), hub(h) {
+      background(true);
+    }
+    file_watch_hub& hub;
+  };
+
   static void run(ready_node& node);
   void tell_next();
   /// Goes on with what there is next. False if there is no more.
@@ -61,6 +71,7 @@ private:
   event_loop* loop_;
   descriptor inotify_;
   readiness readable_;
+  retry again_;
   places watches_;
 
   // What was read and not told yet: from the change at `at_`, of which the

@@ -3,16 +3,31 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <pthread.h>
+
+#include <eddy/loop/detail/throw_error.h>
 
 namespace eddy::detail {
 
 namespace {
 
 constinit worker_pool::clock steady;
+
+/// Gives this thread another mask for a scope.
+class masked {
+public:
+  explicit masked(signal_mask mask) noexcept { mask.install(); }
+  masked(const masked&) = delete;
+  masked& operator=(const masked&) = delete;
+  ~masked() { before_.install(); }
+
+private:
+  const signal_mask before_ = signal_mask::current();
+};
 
 }  // namespace
 
@@ -87,17 +102,14 @@ void worker_pool::find_thread() {
 
 void worker_pool::start_thread() {
   // It begins with the mask of the thread that makes it.
-  const signal_mask before = signal_mask::current();
-  signal_mask::of_idle_worker().install();
+  const masked here(signal_mask::of_idle_worker());
   try {
     std::thread([this] { work(); }).detach();
-    ++threads_;
-    ++idle_;
-  } catch (...) {
-    before.install();
-    throw;
+  } catch (const std::system_error& e) {
+    throw_error(e.code(), "starting a worker thread");
   }
-  before.install();
+  ++threads_;
+  ++idle_;
 }
 
 void worker_pool::take_out(job& work) noexcept {

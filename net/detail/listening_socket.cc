@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/listening_socket.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <new>
@@ -81,6 +82,13 @@ bool listening_socket::hold() noexcept {
 void listening_socket::end_hold() noexcept {
   timer_.clear();
   place_.unlink();
+}
+
+void listening_socket::renumber_accepted() noexcept {
+  const int number = os().duplicate(accepted_.descriptor);
+  if (number < 0) return;
+  os().close(std::max(number, accepted_.descriptor));
+  accepted_.descriptor = std::min(number, accepted_.descriptor);
 }
 
 void listening_socket::refuse_accepted() noexcept {

@@ -60,6 +60,9 @@ public:
     address peer;
   };
   [[nodiscard]] connection& accepted() noexcept { return accepted_; }
+  /// Gives it the least number that is free: the greater the number, the more memory
+  /// does a watch of it take.
+  void renumber_accepted() noexcept;
   void refuse_accepted() noexcept;
 
 private:

@@ -88,8 +88,10 @@ std::size_t system::descriptor_limit() {
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : SIZE_MAX;
 }
 
+int system::duplicate(int descriptor) { return ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0); }
+
 int system::next_descriptor(int descriptor) {
-  const int number = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  const int number = duplicate(descriptor);
   if (number >= 0) ::close(number);
   return number;
 }

@@ -45,6 +45,8 @@ public:
 
   /// How many descriptors the process may have: RLIMIT_NOFILE.
   virtual std::size_t descriptor_limit();
+  /// A copy with the least number that is free, and FD_CLOEXEC.
+  virtual int duplicate(int descriptor);
   /// The number that the next descriptor would get, the least that is free; negative if none is.
   /// It is asked by a copy of `descriptor`.
   virtual int next_descriptor(int descriptor);

@@ -133,6 +133,14 @@ TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
     CHECK_FALSE(p.wanted());
     p.set_value(alive);
   }
+  SUBCASE("the future, with the value in it") {
+    eddy::promise<counted> p(loop);
+    auto f = p.get_future();
+    p.set_value(alive);
+    CHECK(alive == 1);
+    f = {};
+    CHECK(alive == 0);
+  }
   SUBCASE("the promise first") {
     auto p = std::make_unique<eddy::promise<counted>>(loop);
     auto f = p->get_future();

@@ -22,6 +22,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/epoll_refusal.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/temporary_directory.h"
@@ -188,6 +189,23 @@ TEST_CASE_FIXTURE(with_directory,
   CHECK_FALSE(code());
   CHECK(watch.active());
   watch.stop();
+}
+
+TEST_CASE_FIXTURE(with_directory,
+                  "changes are told though the kernel refused once to tell of them") {
+  eddy::file_watch watch(loop, directory.path());
+  journal note;
+  watch.start([&](const file_event& event) {
+    note(event.name);
+    watch.stop();
+  });
+  {
+    const epoll_refusal once(1);
+    CHECK_THROWS_WITH_AS(loop.run(), "watching files: No space left on device", std::system_error);
+  }
+  write(directory / "a");
+  loop.run();
+  CHECK(note == "a");
 }
 
 TEST_CASE_FIXTURE(with_directory, "a path with a zero byte in it is not taken for another one") {

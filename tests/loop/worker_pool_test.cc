@@ -13,6 +13,7 @@
 #include <mutex>
 #include <semaphore>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -364,7 +365,8 @@ TEST_CASE("a job for which no thread can be started is refused, and changes noth
     try {
       pool.put(work);
     } catch (const std::system_error& e) {
-      refused = e.code() == std::errc::resource_unavailable_try_again;
+      refused = e.code() == std::errc::resource_unavailable_try_again &&
+                std::string_view(e.what()).starts_with("starting a worker thread");
     }
     const struct rlimit all{RLIM_INFINITY, RLIM_INFINITY};
     ::setrlimit(RLIMIT_AS, &all);

@@ -65,6 +65,16 @@ TEST_CASE_FIXTURE(with_listener, "it may be moved meanwhile") {
   CHECK_FALSE(second.active());
 }
 
+TEST_CASE_FIXTURE(with_listener, "assigned to itself it goes on") {
+  int called = 0;
+  eddy::pending p = begin(called);
+  eddy::pending& same = p;
+  p = std::move(same);
+  CHECK(p.active());
+  loop.run();
+  CHECK(called == 1);
+}
+
 TEST_CASE_FIXTURE(with_listener, "the handler may destroy it") {
   std::optional<eddy::pending> p;
   p.emplace(eddy::connect(loop, listener.local_address(),

@@ -518,6 +518,15 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
     CHECK(listener.try_accept()->value().peer_address() == client.local_address());
     CHECK(!listener.try_accept());
   }
+  SUBCASE("of a try, and then has the least number that is free") {
+    const int least = ::dup(STDERR_FILENO);
+    {
+      const failing_allocations all(0, failing_allocations::times::for_good);
+      CHECK(listener.try_accept()->error() == std::errc::not_enough_memory);
+    }
+    ::close(least);
+    CHECK(listener.try_accept()->value().descriptor() == least);
+  }
   SUBCASE("of an accept") {
     std::vector<result<tcp_stream>> accepted;
     const auto accept = [&] {
