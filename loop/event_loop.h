@@ -66,6 +66,12 @@ class inspectable;
 /// inside the call that registered it, and a handler may destroy anything but
 /// the loop, its own object too.
 ///
+/// Memory: what the loop needs is asked for where something begins that needs it,
+/// and a lack of it is told there. One table is an exception: it is libev's, and
+/// grows when 64 descriptors are ready in one turn, and each time that twice as many
+/// are. libev ends the program if it gets no memory for it then: 1.5 KiB, and each
+/// time twice as much.
+///
 /// Fork: the child may go on with its copy of the loop. The first turn it runs
 /// there makes what the two processes must not share anew; until then neither
 /// disturbs the other. Signals, timers and descriptors stay as they were.
