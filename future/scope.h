@@ -120,7 +120,8 @@ public:
   /// Gives the scope until `when`: children that are left then make it fail with
   /// `timed_out`, of which `where` is told. Children see it as their
   /// `current_deadline`. It holds for later children too, till it is set anew or
-  /// has come; without children it does not keep the loop running.
+  /// has come; without children it does not keep the loop running. Set anew with each
+  /// message, it is an idle timeout.
   /// Errors: `std::bad_alloc`.
   void set_deadline(instant when, std::source_location where = std::source_location::current());
 
