@@ -6,6 +6,7 @@
 
 #include <coroutine>
 #include <expected>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -124,7 +125,15 @@ private:
     outcome<reported<T>> o = std::move(self->steps_).take();
     self->leave_pending();
     delete self;
-    on_done(without_words(get<reported<T>>(std::move(o))));
+    on_done(as_told(std::move(o)));
+  }
+
+  static result<T> as_told(outcome<reported<T>>&& o) {
+    try {
+      return without_words(get<reported<T>>(std::move(o)));
+    } catch (const std::bad_alloc&) {
+      return std::unexpected(std::make_error_code(std::errc::not_enough_memory));
+    }
   }
 
   future<reported<T>> steps_;

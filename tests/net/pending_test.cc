@@ -2,14 +2,19 @@
 // What <eddy/net/pending.h> promises.
 #include <eddy/net/pending.h>
 
+#include <cstddef>
 #include <memory>
+#include <new>
 #include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
 #include <doctest/doctest.h>
 
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/net/connect.h>
+#include <eddy/net/resolve.h>
 #include <eddy/net/tcp_listener.h>
 
 #include "support/tidy.h"
@@ -81,6 +86,46 @@ TEST_CASE_FIXTURE(with_listener, "the handler may destroy it") {
                           [&p](const eddy::result<eddy::tcp_stream>&) { p.reset(); }));
   loop.run();
   CHECK_FALSE(p.has_value());
+}
+
+TEST_CASE_FIXTURE(with_listener, "its handler is called once though memory is short at any step") {
+  using eddy::detail::failing_allocations;
+  const auto each_step = [&](auto begin_with) {
+    bool failed = true;
+    for (std::size_t spared = 0; failed; ++spared) {
+      CAPTURE(spared);
+      int called = 0;
+      std::error_code error;
+      const auto on_end = [&](const auto& r) {
+        ++called;
+        error = r ? std::error_code() : r.error();
+      };
+      eddy::pending p;
+      {
+        const failing_allocations one(spared, failing_allocations::times::once);
+        try {
+          p = begin_with(on_end);
+        } catch (const std::bad_alloc&) {
+          continue;
+        }
+        loop.run();
+        failed = one.failed();
+      }
+      CHECK(called == 1);
+      CHECK((!error || error == std::errc::not_enough_memory));
+      REQUIRE(spared < 100);
+    }
+  };
+  const eddy::address to = listener.local_address();
+  SUBCASE("a connect") {
+    each_step([&](auto on_end) { return eddy::connect(loop, to, on_end); });
+  }
+  SUBCASE("a look-up") {
+    each_step([&](auto on_end) { return eddy::resolve(loop, "localhost", 80, on_end); });
+  }
+  SUBCASE("a connect by name") {
+    each_step([&](auto on_end) { return eddy::connect(loop, "localhost", to.port(), on_end); });
+  }
 }
 
 TEST_CASE("one that was never begun does nothing") {
