@@ -49,8 +49,12 @@ template <class Function, class... Arguments>
   struct job {
     job(Function&& f, Arguments&&... a) : function(std::move(f)), arguments(std::move(a)...) {}
     void run() noexcept {
-      result.emplace(detail::outcome_of<value>(
-          [this]() -> value { return std::apply(function, std::move(arguments)); }));
+      try {
+        result.emplace(detail::outcome_of<value>(
+            [this]() -> value { return std::apply(function, std::move(arguments)); }));
+      } catch (...) {  // by the value, which is moved
+        result.emplace(std::unexpect, std::current_exception());
+      }
     }
     Function function;
     std::tuple<Arguments...> arguments;
@@ -60,7 +64,13 @@ template <class Function, class... Arguments>
   struct start {
     blocking_job operator()(completer<value> done) const {
       auto begin = [w = work] { w->run(); };
-      auto end = [w = work, done] { done.complete(std::move(*w->result)); };
+      auto end = [w = work, done] {
+        try {
+          done.complete(std::move(*w->result));
+        } catch (...) {  // by the value, which is moved
+          done.complete(outcome<value>(std::unexpect, std::current_exception()));
+        }
+      };
       event_loop& loop = *event_loop::current();
       return pool == nullptr ? blocking_job(loop, std::move(begin), std::move(end))
                              : blocking_job(loop, *pool, std::move(begin), std::move(end));

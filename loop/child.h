@@ -46,7 +46,8 @@ struct exit_status {
 /// libev's default loop reaps every child of the process. On an event_loop that
 /// has adopted it, the status still comes, without the times and sizes: eddy
 /// keeps the statuses of the last 1,024 children that ended. Loops of other threads
-/// lose those of their children then.
+/// lose those of their children then. An `ev_child` of the program's for a process
+/// that eddy watches is not told, because eddy has reaped it.
 ///
 /// Fork: in the child of a fork the handler gets `no_child_process` when the
 /// process has ended, which is a sibling there.

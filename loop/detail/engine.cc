@@ -164,6 +164,7 @@ void engine::start_own(ev_io& io, int descriptor) noexcept {
   ev_io_set(&io, descriptor, EV_READ);
   ev_io_start(ev_, &io);
   ev_unref(ev_);
+  own_unseen_ = unapplied_ = true;
 }
 
 void engine::stop_own(ev_io& io) noexcept {
@@ -376,7 +377,6 @@ void engine::refused_own(ev_io& io) noexcept {
   // hears of it.
   ev_ref(ev_);
   start_own(io, io.fd);
-  unapplied_ = true;
   const std::error_code error(ENOMEM, std::generic_category());
   try {
     throw_error(error, "watching an event loop's own descriptor");
@@ -412,6 +412,9 @@ void engine::poll(bool may_wait) {
   backlog_ = loop_->queues_[event_loop::arrivals].linked();
   unlooked_ = backlog_ ? unlooked_ + 1 : 0;
   if (backlog_ && !open_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
+  // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
+  const bool first_look = may_wait && std::exchange(own_unseen_, false);
+  if (first_look) settle();
   // What `settle` has found has its turn first: it would be found again.
   const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_, true));
   if (!shared_ && !found) {
@@ -438,6 +441,11 @@ void engine::poll(bool may_wait) {
     open_ = false;
     others_ = true;  // perhaps: the next round tells
     return ev_invoke_pending(ev_);
+  }
+  if (first_look && !ev_.owned()) {
+    may_wait_ = false;
+    ev_run(ev_, EVRUN_NOWAIT);
+    may_wait_ = may_wait = !own_unseen_;
   }
   const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
   others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
@@ -488,7 +496,9 @@ void engine::before_wait() noexcept {
   loop_->settle_delays();
   const bool work = come_.linked() || loop_->has_work() || !loop_->mailbox_->empty();
   const bool stopped = in_poll_ && loop_->stopped();
-  const bool wait = arm(may_wait_ && !work && !stopped);
+  // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
+  const bool seen = in_poll_ || !std::exchange(own_unseen_, false);
+  const bool wait = arm(may_wait_ && !work && !stopped && seen);
   // Where a callback runs the loop, eddy's work can't be done before that returns,
   // and must not keep libev from waiting.
   const bool nested = in_poll_ && ev_depth(ev_) != depth_;

@@ -182,6 +182,7 @@ private:
   bool in_adopted_turn_ = false;  // under the program's ev_run
   bool holds_ref_ = false;        // libev's count says that eddy's side is alive
   bool unapplied_ = true;         // libev has not told the kernel all that it knows
+  bool own_unseen_ = false;       // the kernel may yet refuse eddy's own descriptors
   bool rebuilding_ = false;       // libev's epoll set is to be made anew
   bool observed_ = false;         // somebody else waits for the descriptor
   bool endless_ = false;          // libev waits without a limit

@@ -24,6 +24,7 @@
 #include <eddy/loop/detail/recycler.h>
 
 #include "support/async_test.h"
+#include "support/brittle.h"
 #include "support/counted.h"
 #include "support/forked.h"
 #include "support/journal.h"
@@ -302,13 +303,6 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may look at the loop"
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a value whose move throws gives that error") {
-  struct brittle {
-    explicit brittle(int after) : moves(after) {}
-    brittle(brittle&& other) : moves(other.moves - 1) {
-      if (moves < 0) throw std::runtime_error("broke");
-    }
-    int moves;
-  };
   for (int strength = 0; strength < 6; ++strength) {
     eddy::promise<brittle> p(loop);
     auto f = p.get_future().then([](brittle) {});

@@ -21,6 +21,7 @@
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
+#include "support/brittle.h"
 #include "support/counted.h"
 
 using namespace std::chrono_literals;
@@ -45,6 +46,21 @@ TEST_SUITE("threads") {
     const auto where = [&place]() -> int& { return place; };
     int& same = co_await eddy::run_blocking(where);
     CHECK(&same == &place);
+  }
+
+  ASYNC_TEST("a value whose move throws gives that error") {
+    int broken = 0;
+    for (int strength = 0; strength < 8; ++strength) {
+      const auto make = [strength] { return brittle(strength); };
+      try {
+        static_cast<void>(co_await eddy::run_blocking(make));
+      } catch (const std::runtime_error& e) {
+        CHECK(std::string(e.what()) == "broke");
+        ++broken;
+      }
+    }
+    CHECK(broken >= 2);
+    CHECK(broken < 8);
   }
 
   ASYNC_TEST("what moves only goes along, and comes back") {

@@ -578,6 +578,23 @@ TEST_CASE_FIXTURE(tidy, "a loop whose wake-up the kernel refuses later says so, 
   CHECK(ran);
 }
 
+TEST_CASE_TEMPLATE("a loop whose descriptors the kernel refuses all at once goes on", Loop,
+                   ANY_LOOP) {
+  for (const int refusals : {1, 2, 3, 5}) {
+    CAPTURE(refusals);
+    Loop on;
+    int told = 0;
+    on.loop.on_exception([&](const std::exception_ptr&) { ++told; });
+    eddy::timer timer(on.loop);
+    bool fired = false;
+    timer.start(1ms, [&] { fired = true; });
+    const epoll_refusal some(refusals);
+    on.run();
+    CHECK(fired);
+    CHECK(told == refusals);
+  }
+}
+
 TEST_CASE_FIXTURE(tidy, "what goes with a loop may leave more behind, which goes, too") {
   int gone = 0;
   eddy::event_loop* on = nullptr;
