@@ -133,7 +133,7 @@ private:
   void release_reader() noexcept {
     if (failed()) {
       raise_unseen();
-    } else if (owners_ > 1 && ready()) {
+    } else if (owners_ > 1 && !seen_ && ready()) {
       drop_value();
     }
     release();

@@ -428,7 +428,7 @@ TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, an
                    Loop, hosted_loop, adopted_loop) {
   Loop on;
   struct waits {
-    explicit waits(struct ev_loop* ev) {
+    waits() {
       ev_timer_init(
           &end, [](struct ev_loop* e, ev_timer*, int) { ev_break(e, EVBREAK_ONE); }, 0.05, 0.);
       ev_timer_init(
@@ -436,6 +436,7 @@ TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, an
           [](struct ev_loop* e, ev_timer* w, int) {
             auto& self = *static_cast<waits*>(w->data);
             self.pair.send();
+            ev_now_update(e);
             ev_timer_start(e, &self.end);
             const unsigned before = ev_iteration(e);
             ev_run(e, 0);
@@ -444,19 +445,21 @@ TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, an
           },
           0.001, 0.);
       outer.data = this;
-      ev_timer_start(ev, &outer);
     }
     socket_pair pair;
     journal note;
     unsigned looks = 0;
     ev_timer end;
     ev_timer outer;
-  } w(on.loop.native());
+  } w;
   eddy::readiness near(on.loop, w.pair.near());
   near.wait_readable([&](std::error_code) { w.note("readable"); });
   eddy::timer timer(on.loop);
   timer.start(10ms, [&] { w.note("timer"); });
-  on.loop.post([&] { w.note("posted"); });
+  on.loop.post([&] {
+    w.note("posted");
+    ev_timer_start(on.loop.native(), &w.outer);
+  });
   on.run();
   CHECK(w.looks > 0);
   CHECK(w.looks < 20);

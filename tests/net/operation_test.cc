@@ -20,6 +20,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/connect.h>
 
@@ -568,4 +569,16 @@ TEST_CASE("wrong use stops the program with a sentence") {
                 loop.defer([&] { std::thread([&] { p.near.close(); }).join(); });
                 loop.run();
               }));
+}
+
+ASYNC_TEST("a coroutine whose operation has ended waits for other things as any") {
+  stream_pair pair(loop);
+  std::array<char, 4> word;
+  for (int i = 0; i < 3; ++i) {
+    loop.defer([&] { static_cast<void>(pair.far.try_write("word")); });
+    const std::size_t size = co_await pair.near.read(word);
+    CHECK(size == 4);
+    co_await eddy::yield();
+    co_await eddy::sleep(1ms);
+  }
 }
