@@ -115,7 +115,10 @@ public:
     if (!this->wanted()) return;
     if (!o) error_is_handed_on(o.error());
     future_state<T>::set(std::move(o));
-    this->complete();
+  }
+  /// The value of a detached future is destroyed here, and may own the promise.
+  void tell() noexcept {
+    if (this->wanted()) this->complete();
   }
 
   void drop_promise() noexcept { this->release(); }
@@ -176,6 +179,7 @@ void promise<T>::set(outcome<T>&& o) {
   set_ = true;
   // It is not needed any more, and what it captured may own this promise.
   const auto last = std::exchange(state.on_cancel, nullptr);
+  state.tell();
 }
 
 template <class T>

@@ -413,7 +413,7 @@ void engine::poll(bool may_wait) {
   unlooked_ = backlog_ ? unlooked_ + 1 : 0;
   if (backlog_ && !open_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
   // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
-  const bool first_look = may_wait && std::exchange(own_unseen_, false);
+  const bool first_look = may_wait && own_unseen_;
   if (first_look) settle();
   // What `settle` has found has its turn first: it would be found again.
   const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_, true));
@@ -443,7 +443,7 @@ void engine::poll(bool may_wait) {
     return ev_invoke_pending(ev_);
   }
   if (first_look && !ev_.owned()) {
-    may_wait_ = false;
+    may_wait_ = own_unseen_ = false;
     ev_run(ev_, EVRUN_NOWAIT);
     may_wait_ = may_wait = !own_unseen_;
   }
@@ -621,6 +621,7 @@ void engine::settle() {
     open_ = true;
   }
   ev_set_invoke_pending_cb(ev_, &ev_invoke_pending);
+  own_unseen_ = false;
   applied();
 }
 

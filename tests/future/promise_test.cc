@@ -178,6 +178,20 @@ TEST_CASE_FIXTURE(async_fixture, "an error leaves run when its future has gone, 
   loop.run();  // once
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a value may own its promise, and go as it is set") {
+  struct owner {
+    std::optional<eddy::promise<std::shared_ptr<owner>>> promise;
+  };
+  auto value = std::make_shared<owner>();
+  const std::weak_ptr<owner> alive = value;
+  auto& promise = value->promise.emplace(loop);
+  SUBCASE("when the future is detached") { promise.get_future().detach(); }
+  SUBCASE("when the future is dropped") { static_cast<void>(promise.get_future()); }
+  promise.set_value(std::move(value));
+  loop.run();
+  CHECK(alive.expired());
+}
+
 TEST_CASE("a promise that nobody wants may outlive its loop") {
   std::optional<eddy::event_loop> loop(std::in_place);
   eddy::promise<int> set(*loop);

@@ -90,7 +90,7 @@ struct usage {
   std::chrono::microseconds user, system;
   long voluntary_switches;
 };
-/// What this process has used.
+/// This process's usage so far.
 usage used() {
   struct rusage r{};
   ::getrusage(RUSAGE_SELF, &r);
