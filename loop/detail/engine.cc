@@ -87,6 +87,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
   if (ev_.owned()) {
     ev_ref(ev_);  // so that it waits though nothing else counts
     holds_ref_ = true;
+    ev_set_loop_release_cb(ev_, &before_sleep, nullptr);
   } else if (ev_is_default_loop(ev_)) {
     reaped_ = std::make_unique<reaped_children>(ev_);
   }
@@ -450,6 +451,15 @@ void engine::poll(bool may_wait) {
   const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
   others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
   applied();
+}
+
+/// For `ev_set_loop_release_cb`, which libev calls when the kernel has been shown everything.
+void engine::before_sleep(struct ev_loop* ev) noexcept {
+  // What the kernel has refused is pending now, and libev would wait all the same.
+  event_loop* const loop = event_loop::current();
+  if (loop == nullptr) return;
+  const engine& self = *loop->engine_;
+  if (self.unapplied_ && self.may_wait_ && ev_pending_count(ev) != 0) loop->mailbox_->wake();
 }
 
 /// For `ev_set_invoke_pending_cb`: what has come stays pending.

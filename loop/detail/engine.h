@@ -162,6 +162,7 @@ private:
 
   void renew_now();
   void settle();
+  static void before_sleep(struct ev_loop* ev) noexcept;
   static void call_nobody(struct ev_loop*) noexcept;
   /// libev has shown the kernel what it knows.
   void applied() noexcept;

@@ -2,6 +2,7 @@
 // What <eddy/loop/readiness.h> promises.
 #include <eddy/loop/readiness.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <functional>
@@ -655,6 +656,32 @@ TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, AN
   CHECK(!near.error());
   on.loop.run_ready();
   CHECK(!told);
+}
+
+TEST_CASE_TEMPLATE("what the kernel refuses is told though nothing else wakes the loop", Loop,
+                   own_loop, hosted_loop) {
+  for (const int refusals : {1, 2, 3}) {
+    CAPTURE(refusals);
+    Loop on;
+    const std::array<socket_pair, 3> pairs;
+    std::vector<std::unique_ptr<eddy::readiness>> waiting;
+    eddy::timer late(on.loop);
+    late.start(1ms, [] {});
+    while (late.active()) on.loop.run_once();  // the kernel knows the loop's own by now
+    late.start(10s, [] {});
+    const epoll_refusal some(refusals);
+    int told = 0;
+    for (int i = 0; i < refusals; ++i) {
+      auto& near = *waiting.emplace_back(
+          std::make_unique<eddy::readiness>(on.loop, pairs[static_cast<std::size_t>(i)].near()));
+      near.wait_readable([&](std::error_code error) {
+        if (error == std::errc::not_enough_memory) ++told;
+      });
+    }
+    while (told != refusals && late.active()) on.loop.run_once();
+    CHECK(told == refusals);
+    CHECK(late.active());
+  }
 }
 
 TEST_CASE_TEMPLATE("a watch that nobody waits on leaves nothing in the kernel's set", Loop,
