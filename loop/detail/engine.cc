@@ -145,8 +145,8 @@ engine::~engine() {
     ev_check_stop(ev_, &check_);
     for (ev_io* const own : {&wake_, &time_}) forget_entry(own->fd);
   }
-  stop_own(wake_);
-  stop_own(time_);
+  stop_io(wake_);
+  stop_io(time_);
 }
 
 void engine::start_sharing() noexcept {
@@ -166,12 +166,6 @@ void engine::start_own(ev_io& io, int descriptor) noexcept {
   ev_io_start(ev_, &io);
   ev_unref(ev_);
   own_unseen_ = unapplied_ = true;
-}
-
-void engine::stop_own(ev_io& io) noexcept {
-  if (!ev_is_active(&io)) return;
-  ev_ref(ev_);
-  ev_io_stop(ev_, &io);
 }
 
 int engine::backend() noexcept {
@@ -208,7 +202,7 @@ void engine::attach(watch& w) {
 
 void engine::detach(watch& w) noexcept {
   // Whether libev has changes of the number to apply, or applied some.
-  const bool touched = w.entered || w.changed != 0 || w.io.active != 0;
+  const bool touched = w.entered || w.changed != 0 || w.io.active != 0 || w.io.pending != 0;
   if (w.changed != 0) {
     watch& last = *changed_.back();
     changed_[w.changed - 1] = &last;
@@ -276,10 +270,16 @@ int engine::probe(int descriptor, bool shown) noexcept {
 }
 
 void engine::stop(watch& w) noexcept {
-  if (w.io.active == 0) return;
+  if (stop_io(*io_of(w))) --active_;
+}
+
+/// Stops a watcher that has no share in libev's count. False if it was stopped.
+bool engine::stop_io(ev_io& io) noexcept {
+  // One that the kernel has refused was stopped by libev, but its error is still to come.
+  if (!ev_is_active(&io) && !ev_is_pending(&io)) return false;
   ev_ref(ev_);
-  ev_io_stop(ev_, io_of(w));
-  --active_;
+  ev_io_stop(ev_, &io);
+  return true;
 }
 
 void engine::change(watch& w, int events) noexcept {
@@ -647,8 +647,8 @@ std::optional<duration> engine::time_to_next() {
 void engine::renew_now() {
   const unsigned now = fork_count_.load(std::memory_order_relaxed);
   // What these were is the parent's, too, and nothing may be done to it.
-  stop_own(wake_);
-  stop_own(time_);
+  stop_io(wake_);
+  stop_io(time_);
   loop_->mailbox_->renew();
   start_own(wake_, loop_->mailbox_->wake_up());
   timer_descriptor_.renew(&make_timerfd);

@@ -137,7 +137,7 @@ private:
   void before_rebuild() noexcept;
 
   void start_own(ev_io& io, int descriptor) noexcept;
-  void stop_own(ev_io& io) noexcept;
+  bool stop_io(ev_io& io) noexcept;
   /// The kernel does not watch it.
   void refused_own(ev_io& io) noexcept;
   void start_sharing() noexcept;

@@ -684,6 +684,49 @@ TEST_CASE_TEMPLATE("what the kernel refuses is told though nothing else wakes th
   }
 }
 
+TEST_CASE_TEMPLATE("a watch may go before its refusal is told", Loop, ANY_LOOP) {
+  Loop on;
+  const socket_pair pair;
+  eddy::timer timer(on.loop);
+  timer.start(1ms, [] {});
+  while (timer.active()) on.loop.run_once();  // the kernel knows the loop's own by now
+
+  SUBCASE("between two turns of a loop that is hosted by another") {
+    const epoll_refusal once(1, pair.near());
+    auto near = std::make_unique<eddy::readiness>(on.loop, pair.near());
+    near->wait_readable([](std::error_code) { FAIL("the handler of what has gone"); });
+    static_cast<void>(on.loop.descriptor());
+    near.reset();
+    on.loop.run_ready();
+  }
+  SUBCASE("by a library's callback in the turn of the refusal") {
+    struct library {
+      ev_timer timer;
+      std::unique_ptr<eddy::readiness> near;
+    } other;
+    ev_timer_init(
+        &other.timer,
+        [](struct ev_loop*, ev_timer* t, int) { reinterpret_cast<library*>(t)->near.reset(); }, 0.,
+        0.);
+    ev_set_priority(&other.timer, EV_MAXPRI);
+    ev_timer_start(on.loop.native(), &other.timer);
+    const epoll_refusal once(1, pair.near());
+    other.near = std::make_unique<eddy::readiness>(on.loop, pair.near());
+    other.near->wait_readable([](std::error_code) { FAIL("the handler of what has gone"); });
+    on.run();
+    CHECK(other.near == nullptr);
+  }
+
+  // libev counts right: a watch still keeps the loop running.
+  eddy::readiness later(on.loop, pair.near());
+  bool told = false;
+  later.wait_readable([&](std::error_code) { told = true; });
+  timer.start(1ms, [&] { pair.send(); });
+  timer.background(true);
+  on.run();
+  CHECK(told);
+}
+
 TEST_CASE_TEMPLATE("a watch that nobody waits on leaves nothing in the kernel's set", Loop,
                    ANY_LOOP) {
   Loop on;
