@@ -218,6 +218,8 @@ public:
   /// How long the loop may be left alone from now: zero if something is ready,
   /// empty if only its descriptor can bring work. Round it up to the unit of the
   /// program's wait: rounded down, the last part of it would be spent spinning.
+  /// On an adopted loop that was made without EVFLAG_NOTIMERFD, the first call has
+  /// libev open a timer descriptor, as the first `ev_periodic` does.
   [[nodiscard]] std::optional<duration> next_run();
 
   /// libev's loop, for C libraries that have an adapter for it. They may start

@@ -85,6 +85,8 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
   [[maybe_unused]] static const int registered = ::pthread_atfork(
       nullptr, nullptr, [] { fork_count_.fetch_add(1, std::memory_order_relaxed); });
   if (ev_.owned()) {
+    grow_heaps(ev_);
+    heaps_grown_ = true;
     ev_ref(ev_);  // so that it waits though nothing else counts
     holds_ref_ = true;
     ev_set_loop_release_cb(ev_, &before_sleep, nullptr);
@@ -639,7 +641,9 @@ std::optional<duration> engine::time_to_next() {
   if (forked() || !changed_.empty()) return duration::zero();
   settle();
   if (unapplied_ || has_pending(ev_, !open_)) return duration::zero();
-  return shared_ ? detail::time_to_next(ev_) : std::nullopt;
+  if (!shared_) return std::nullopt;
+  if (!std::exchange(heaps_grown_, true)) grow_heaps(ev_);
+  return detail::time_to_next(ev_);
 }
 
 // ---- Fork

@@ -190,6 +190,7 @@ private:
   bool backlog_ = false;          // what came in earlier rounds is not run yet
   bool due_ = false;              // the timer's descriptor is readable
   bool files_ = false;            // there were watches of files and the like
+  bool heaps_grown_ = false;      // what asks for libev's timers has its memory
   int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
   unsigned forks_;

@@ -172,10 +172,7 @@ bool grow_tables(struct ev_loop* ev, std::size_t size) {
     static_cast<void>(first_watcher(ev, static_cast<int>(number - 1)));
   }
 
-  // Tables that the other probes need.
-  static_cast<void>(time_to_next(ev));
-  static_cast<void>(has_pairs(ev));
-
+  static_cast<void>(has_pairs(ev));  // which has a table of its own
   if (ev_pending_count(ev) != 0) return false;
   for (const int priority : {0, EV_MINPRI}) {
     const std::span<ev_prepare> some(events.get(), priority == 0 ? pending : 4);
@@ -188,6 +185,12 @@ bool grow_tables(struct ev_loop* ev, std::size_t size) {
   }
   ev_invoke_pending(ev);  // of events that were cleared: it calls nobody
   return true;
+}
+
+void grow_heaps(struct ev_loop* ev) {
+  constexpr std::size_t enough = 4096;  // libev's heaps and idle tables begin with 64 bytes
+  ::operator delete(::operator new(enough));
+  static_cast<void>(time_to_next(ev));
 }
 
 void forgot_entry(struct ev_loop* ev, int descriptor) noexcept {

@@ -50,6 +50,11 @@ private:
 /// Errors: `std::bad_alloc`.
 [[nodiscard]] bool grow_tables(struct ev_loop* ev, std::size_t size);
 
+/// The same for the tables that `time_to_next` and `has_timers` need. On a loop without
+/// EVFLAG_NOTIMERFD libev opens a descriptor for it, as it does for the first `ev_periodic`.
+/// Errors: `std::bad_alloc`.
+void grow_heaps(struct ev_loop* ev);
+
 /// Tells libev that the kernel has no entry for `descriptor` any more: its next
 /// round makes one if somebody watches the descriptor then.
 void forgot_entry(struct ev_loop* ev, int descriptor) noexcept;

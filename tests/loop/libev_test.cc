@@ -699,6 +699,20 @@ TEST_CASE_FIXTURE(tidy, "no ev_loop at all is refused with a sentence") {
   });
 }
 
+TEST_CASE_FIXTURE(program_loop, "a program's loop that eddy uses gets no descriptor of libev's") {
+  const socket_pair pair;
+  const std::size_t before = open_descriptors();
+  {
+    eddy::event_loop loop(ev);
+    eddy::readiness watched(loop, pair.near());
+    watched.wait_writable([](std::error_code) {});
+    ev_run(ev, 0);
+    constexpr std::size_t own = 2;  // to wake the loop, and for its timers
+    CHECK(open_descriptors() == before + own);
+  }
+  CHECK(open_descriptors() == before);
+}
+
 TEST_CASE_FIXTURE(tidy, "an adopted loop that goes leaves nothing in the program's epoll set") {
   struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
   int set = -1;
