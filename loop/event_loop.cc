@@ -34,6 +34,17 @@ struct deferred : ready_node, detail::recycled {
   handler<void()> function;
 };
 
+/// Adds `error`, or each of the errors that it holds.
+void add_each(std::vector<std::exception_ptr>& all, const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const several_errors& e) {
+    all.insert(all.end(), e.errors().begin(), e.errors().end());
+  } catch (...) {
+    all.push_back(error);
+  }
+}
+
 }  // namespace
 
 /// Makes a loop the one that runs on this thread, for a scope.
@@ -424,9 +435,10 @@ void event_loop::rethrow_raised(const std::exception_ptr& own) {
   if (on_exception_.present()) {
     while (!raised_.empty()) on_exception_.call(true, raised_.take_first());
   }
+  if (own != nullptr && raised_.empty()) std::rethrow_exception(own);
   std::vector<std::exception_ptr> all;
   try {
-    if (own != nullptr) all.push_back(own);
+    if (own != nullptr) add_each(all, own);
     while (!raised_.empty()) {
       all.reserve(all.size() + 1);
       all.push_back(raised_.take_first());
@@ -436,6 +448,7 @@ void event_loop::rethrow_raised(const std::exception_ptr& own) {
     // Too little memory to tell them together: each by itself.
     for (std::size_t i = 1; i < all.size(); ++i) raise(std::move(all[i]));
     if (!raised_.empty() && !raised_.queued()) ready(raised_);
+    if (all.empty() && own != nullptr) std::rethrow_exception(own);
     if (all.empty()) throw;
   }
   if (!all.empty()) std::rethrow_exception(all[0]);

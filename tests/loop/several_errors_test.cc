@@ -91,6 +91,13 @@ TEST_CASE_FIXTURE(tidy, "rethrow_raised tells what was raised without running th
   CHECK_THROWS_WITH(loop.rethrow_raised(), "one");
   loop.raise(error("two"));
   CHECK_THROWS_WITH(loop.rethrow_raised(error("own")), "several errors: own; two");
+  loop.raise(error("three"));
+  const eddy::several_errors own({error("one"), error("two")});
+  try {
+    loop.rethrow_raised(std::make_exception_ptr(own));
+  } catch (const eddy::several_errors& e) {
+    CHECK(e.errors().size() == 3);
+  }
   CHECK_FALSE(ran);
   loop.run();
   CHECK(ran);
