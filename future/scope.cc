@@ -107,6 +107,7 @@ void scope::set_deadline(instant when, std::source_location where) {
   deadline_->set(when);
   deadline_->background(size() == 0);
   deadline_->limit_ = detail::between(loop().now(), when);
+  deadline_->patience_ = {};
   deadline_->where_ = where;
 }
 
@@ -171,7 +172,10 @@ scope_deadline::scope_deadline(scope& s, std::source_location where) noexcept
     : timer_node(s.loop(), &come), scope_(&s), where_(where) {}
 
 void scope_deadline::come(ready_node& node) {
-  static_cast<scope_deadline&>(static_cast<timer_node&>(node)).scope_->tell_deadline();
+  auto& self = static_cast<scope_deadline&>(static_cast<timer_node&>(node));
+  // One that had passed when it was set is no sign of a loop that is late.
+  if (self.limit_ > duration::zero() && self.gives_way(self.patience_)) return;
+  self.scope_->tell_deadline();
 }
 
 void scope_child::take_from(frame& body) noexcept {

@@ -48,6 +48,7 @@ private:
 
   scope* scope_;
   duration limit_{};
+  patience patience_;
   std::source_location where_;
 };
 }  // namespace detail
@@ -121,7 +122,8 @@ public:
   /// `timed_out`, of which `where` is told. Children see it as their
   /// `current_deadline`. It holds for later children too, till it is set anew or
   /// has come; without children it does not keep the loop running. Set anew with each
-  /// message, it is an idle timeout.
+  /// message, it is an idle timeout. When the loop is more than 10 ms late, children get
+  /// 10 ms more, as under `timeout`.
   /// Errors: `std::bad_alloc`.
   void set_deadline(instant when, std::source_location where = std::source_location::current());
 

@@ -56,8 +56,9 @@ private:
 /// without waiting.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
-/// handler took long, descriptors that are ready come before the limit: bytes that
-/// arrived in time are not lost. A `timer` has no such exception.
+/// handler took long, the work gets 10 ms more, and descriptors that are ready come
+/// first. So bytes that arrived in time are read, unless that takes longer or the loop
+/// finds other descriptors ready eight times in a row. A `timer` has no such exception.
 ///
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.
@@ -152,27 +153,19 @@ private:
   static void come(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
     if (self.child_->done()) return;  // and the waiter is on its way
-    if (self.gave_way_ != 2 && self.late(very_late)) return self.let_others_first();
+    if (self.gives_way(self.patience_)) return;
     // The waiter goes on when the work is gone, and not at all if that drops it.
     self.timer_node::loop().ready(*self.waiter_);
     self.expire();
-  }
-  /// Descriptors that are ready, and then what their callbacks have made ready.
-  void let_others_first() noexcept {
-    if (++gave_way_ == 1) return timer_node::give_way();
-    timer_node::loop().ready(*this);
   }
   void expire() noexcept {
     if (!quiet_) error_ = timed_out_of(*waiter_, *child_, limit_.length());
     this->cancel();
   }
 
-  // A turn is a twentieth of that: the process was stopped, or a handler took long.
-  static constexpr std::chrono::milliseconds very_late{10};
-
   time_limit limit_;
   bool quiet_ = false;
-  std::uint8_t gave_way_ = 0;  // so often
+  timer_node::patience patience_;
   frame* waiter_ = nullptr;
   std::exception_ptr error_;  // when the time is over
 };

@@ -2,6 +2,8 @@
 #include <eddy/loop/timer_node.h>
 
 #include <algorithm>
+#include <chrono>
+#include <new>
 
 #include <eddy/loop/event_loop.h>
 
@@ -19,11 +21,39 @@ void timer_node::set(instant deadline, resolution exactness) {
   loop_->revive();
 }
 
-bool timer_node::late(duration by) const noexcept {
-  return detail::between(deadline_, loop_->now()) > by;
+bool timer_node::gives_way(patience& p) noexcept {
+  constexpr std::chrono::milliseconds more{10};  // twenty turns
+  constexpr std::uint8_t most_looks = 8;
+  using step = patience::step;
+  try {
+    switch (p.now) {
+      case step::none:
+        if (detail::between(deadline_, loop_->read_clock()) <= more) return false;
+        p.now = step::looks;
+        if (loop_->clock_ == nullptr) {
+          set_after(more);
+          return true;
+        }
+        [[fallthrough]];
+      case step::looks:
+        if (loop_->queues_[event_loop::arrivals].linked() && p.looks++ < most_looks) {
+          p.now = step::behind;
+          loop_->arrive(*this);
+        } else {
+          p.now = step::last;
+          loop_->ready(*this);
+        }
+        return true;
+      case step::behind:
+        p.now = step::looks;
+        set(loop_->now());
+        return true;
+      case step::last: break;
+    }
+  } catch (const std::bad_alloc&) {  // the limit is over now
+  }
+  return false;
 }
-
-void timer_node::give_way() noexcept { loop_->arrive(*this); }
 
 void timer_node::set_after(time_span delay, resolution exactness) {
   event_loop* const here = event_loop::current();

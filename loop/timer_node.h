@@ -61,12 +61,19 @@ public:
   /// Whether it is due, and in the ready queue.
   [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
 
-  /// For one that runs: whether it is later than its deadline by more than `by`.
-  [[nodiscard]] bool late(duration by) const noexcept;
+  /// What a limit remembers between its calls of `gives_way`; new for each limit.
+  struct patience {
+    enum class step : std::uint8_t { none, looks, behind, last };
+    step now = step::none;
+    std::uint8_t looks = 0;
+  };
 
-  /// For one that runs: has it run once more, after the descriptors that were ready
-  /// in this turn.
-  void give_way() noexcept;
+  /// For a node that runs: whether it runs again, because the loop reached it more
+  /// than 10 ms late: the process was stopped, or a handler took long. What came in
+  /// time is then handled before the limit is over. The work gets 10 ms more, and the
+  /// loop looks at its descriptors until a look finds none that is ready, at most
+  /// eight times. On a clock that is moved by hand there are no 10 ms.
+  [[nodiscard]] bool gives_way(patience& p) noexcept;
 
   /// The time it was last set to. In the turn that set it to a delay, this makes
   /// the loop look at the clock.

@@ -24,6 +24,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/until.h>
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
@@ -32,6 +33,7 @@
 #include "support/error_words.h"
 #include "support/forked.h"
 #include "support/journal.h"
+#include "support/socket_pair.h"
 
 using namespace std::chrono_literals;
 
@@ -994,4 +996,47 @@ ASYNC_TEST("a deadline that comes while a scope has no children is no failure") 
   CHECK(all.size() == 1);
   co_await all.join();
   CHECK_FALSE(seen);
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "after a loop was late, what came in time comes before a scope's deadline") {
+  const socket_pair pair;
+  bool readable = false;
+  const auto wait = [](int descriptor, bool& right) -> eddy::task<> {
+    co_await eddy::until_readable(descriptor);
+    right = true;
+  };
+  eddy::scope all(loop);
+  std::exception_ptr error;
+  all.on_error([&](std::exception_ptr e) { error = std::move(e); });
+  all.spawn(wait(pair.near(), readable));
+  all.set_deadline(loop.now() + 1s);
+  loop.run_ready();
+  pair.send();
+  clock.advance(1s + 11ms);
+  while (loop.run_ready()) {
+  }
+  CHECK(readable);
+  CHECK(error == nullptr);
+
+  SUBCASE("one that nothing came under is over all the same") {
+    all.spawn(wait(pair.far(), readable));
+    all.set_deadline(loop.now() + 1s);
+    loop.run_ready();
+    clock.advance(1h);
+    while (loop.run_ready()) {
+    }
+    CHECK(all.size() == 0);
+    CHECK(error != nullptr);
+  }
+  SUBCASE("one that had passed when it was set is over at once") {
+    readable = false;
+    pair.send();
+    all.spawn(wait(pair.near(), readable));
+    all.set_deadline(loop.now() - 1h);
+    while (loop.run_ready()) {
+    }
+    CHECK_FALSE(readable);
+    CHECK(error != nullptr);
+  }
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -27,6 +28,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/until.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
@@ -416,4 +418,46 @@ TEST_CASE_FIXTURE(with_still_loop,
   }
   CHECK(waiting.ready());
   CHECK(end == "Connection timed out");
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "after a loop was late, no descriptor that is ready is left out") {
+  constexpr std::size_t many = 300;  // more than libev is told of at once
+  const std::vector<socket_pair> pairs(many);
+  std::vector<eddy::future<>> waiting;
+  std::size_t in_time = 0;
+  const auto wait = [](int descriptor, std::size_t& right) -> eddy::task<> {
+    const auto r = co_await eddy::as_result(eddy::timeout(1s, eddy::until_readable(descriptor)));
+    if (r) ++right;
+  };
+  for (const socket_pair& pair : pairs) {
+    waiting.push_back(eddy::spawn(loop, wait(pair.near(), in_time)));
+  }
+  loop.run_ready();
+  for (const socket_pair& pair : pairs) pair.send();
+  clock.advance(2s);
+  while (loop.run_ready()) {
+  }
+  CHECK(in_time == many);
+}
+
+TEST_CASE_FIXTURE(with_loop, "what a handler holds up comes before a limit of the same turn") {
+  const socket_pair pair;
+  std::string end;
+  const auto wait = [](int descriptor, std::string& how) -> eddy::task<> {
+    const auto r = co_await eddy::as_result(eddy::timeout(1ms, eddy::until_readable(descriptor)));
+    how = r ? "readable" : r.error().message();
+  };
+  eddy::timer slow(loop);
+  loop.defer([&] {
+    slow.start(1ms, [&] {
+      const auto until = std::chrono::steady_clock::now() + 15ms;
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      pair.send();
+    });
+  });
+  eddy::future<> waiting = eddy::spawn(loop, wait(pair.near(), end));
+  loop.run();
+  CHECK(end == "readable");
 }
