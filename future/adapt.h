@@ -4,6 +4,7 @@
 #include <concepts>
 #include <coroutine>
 #include <exception>
+#include <expected>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -25,6 +26,20 @@ template <class T>
 class adapted;
 template <class T, class Start>
 class adaptation;
+
+template <class T>
+inline constexpr bool may_be_error =
+    std::same_as<T, std::error_code> || std::same_as<T, std::exception_ptr>;
+template <class T, class E>
+inline constexpr bool may_be_error<std::expected<T, E>> = true;
+
+/// Whether a T can be made of `Arguments`, and these are no error: a bool can be made of many.
+template <class T, class... Arguments>
+concept makes_value =
+    std::constructible_from<outcome<T>, std::in_place_t, Arguments...> &&
+    (sizeof...(Arguments) != 1 || ((std::same_as<std::remove_cvref_t<Arguments>, T> ||
+                                    !may_be_error<std::remove_cvref_t<Arguments>>) &&
+                                   ...));
 }  // namespace detail
 
 /// What a callback calls to end the wait that `adapt` began: a pointer that can
@@ -35,9 +50,10 @@ class adaptation;
 template <class T = void>
 class completer {
 public:
-  /// The wait ends with a value.
+  /// The wait ends with a value, which is made of `arguments`. An `error_code`, an
+  /// `exception_ptr` or an `expected` is taken only if T is that type.
   template <class... Arguments>
-    requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
+    requires detail::makes_value<T, Arguments...>
   void operator()(Arguments&&... arguments) const;
 
   /// It ends with a value or an error, whichever that is.
@@ -214,7 +230,7 @@ private:
 
 template <class T>
 template <class... Arguments>
-  requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
+  requires detail::makes_value<T, Arguments...>
 void completer<T>::operator()(Arguments&&... arguments) const {
   adapted_->complete(std::in_place, std::forward<Arguments>(arguments)...);
 }

@@ -112,9 +112,11 @@ private:
 /// `co_await as_result(operation)` gives a `result` where `co_await operation`
 /// gives a value or throws `std::system_error`. For an operation on a socket, and
 /// for a timeout that is over, nothing is thrown on the way. An operation that can't
-/// even begin gives its error, too. Any other exception still comes out.
+/// even begin gives its error, too. Any other exception still comes out. An operation
+/// that gives a reference is refused: a `result` holds none.
 template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
+  requires(!std::is_lvalue_reference_v<Awaitable> &&
+           !std::is_reference_v<await_result_t<Awaitable>>)
 [[nodiscard]] detail::as_result_operation<Awaitable> as_result(Awaitable&& operation) {
   return detail::as_result_operation<Awaitable>(std::forward<Awaitable>(operation));
 }

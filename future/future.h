@@ -52,7 +52,11 @@ public:
   [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
 
   /// Whether the value, or the error, is there.
-  [[nodiscard]] bool ready() const noexcept { return state_ != nullptr && state_->ready(); }
+  [[nodiscard]] bool ready() const noexcept {
+    if (state_ == nullptr) return false;
+    state_->loop().check_thread();
+    return state_->ready();
+  }
 
   /// How it ended. It has to be ready.
   [[nodiscard]] outcome<T> take() &&;
@@ -70,8 +74,9 @@ public:
   /// new future is that one's value, and the function lives until that is there: a
   /// lambda that captures may be a coroutine.
   ///
-  /// A function that takes `outcome<T>` is called in every case; any other one
-  /// only with a value, and an error passes it by.
+  /// A function whose parameter is an `outcome<T>` is called in every case, and so is a
+  /// generic one, such as a lambda with `auto`. Other functions run only with a value;
+  /// errors skip them.
   /// Errors: an exception that leaves `function` is the new future's.
   /// Cancelling: destroying the new future cancels all that is behind it.
   template <class Function>

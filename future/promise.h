@@ -226,7 +226,9 @@ void promise<T>::on_cancel(handler<void()> stop_work) {
 
 template <class T>
 bool promise<T>::wanted() const noexcept {
-  return state_ != nullptr && state_->wanted();
+  if (state_ == nullptr || !state_->wanted()) return false;
+  state_->loop().check_thread();
+  return true;
 }
 
 }  // namespace eddy

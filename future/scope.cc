@@ -112,6 +112,7 @@ void scope::set_deadline(instant when, std::source_location where) {
 }
 
 std::optional<time_point> scope::deadline() const noexcept {
+  loop().check_thread();
   if (!deadline_ || !deadline_->pending()) return std::nullopt;
   return deadline_->deadline();
 }

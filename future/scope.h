@@ -132,8 +132,14 @@ public:
   void on_error(handler<void(std::exception_ptr)> take);
 
   /// How many children there are, and how many of them still wait for room.
-  [[nodiscard]] std::size_t size() const noexcept { return running_count_ + waiting_count_; }
-  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_count_; }
+  [[nodiscard]] std::size_t size() const noexcept {
+    loop().check_thread();
+    return running_count_ + waiting_count_;
+  }
+  [[nodiscard]] std::size_t waiting() const noexcept {
+    loop().check_thread();
+    return waiting_count_;
+  }
 
   /// What `set_deadline` was given; empty if nothing, or that has come.
   [[nodiscard]] std::optional<time_point> deadline() const noexcept;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/stop_token.h>
 
-#include <memory>
+#include <utility>
 
-#include <eddy/future/promise.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/keep_alive.h>
@@ -45,13 +44,13 @@ task<> wait_until_stopped(std::stop_token token) {
   if (token.stop_requested()) co_return;
   event_loop& loop = *event_loop::current();
   const keep_alive others_may_request(loop);
-  // What was posted may be run when this has been dropped; setting it then does nothing.
-  const auto stop = std::make_shared<promise<>>(loop);
-  auto stopped = stop->get_future();
+  // What was posted may be run when this has been dropped; the request then does nothing.
+  stop_source stop(loop);
+  const stop_token stopped = stop.token();
   // Whoever requests the stop has nothing to do with a lack of memory.
-  reserved_post post(loop.remote(), [stop] { stop->set_value(); });
+  reserved_post post(loop.remote(), [stop]() mutable { stop.request_stop(); });
   const std::stop_callback on_stop(token, [&post] { post.post(); });
-  co_await std::move(stopped);
+  co_await stopped;
 }
 
 }  // namespace

@@ -119,9 +119,15 @@ public:
 
   /// Has the loop run those who wait. A second request does nothing.
   void request_stop() noexcept { state_->request(); }
-  [[nodiscard]] bool stop_requested() const noexcept { return state_->requested(); }
+  [[nodiscard]] bool stop_requested() const noexcept {
+    state_->check_thread();
+    return state_->requested();
+  }
 
-  [[nodiscard]] stop_token token() const noexcept { return stop_token(state_); }
+  [[nodiscard]] stop_token token() const noexcept {
+    state_->check_thread();
+    return stop_token(state_);
+  }
 
 private:
   detail::stop_state::owner state_;

@@ -64,6 +64,10 @@ public:
         detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
       }
     }
+    if (loop_.going_) {
+      detail::misuse(
+          "a loop was run while it was being destroyed, by a destructor of something on it");
+    }
     loop_.in_turn_ = true;
   }
   runs_here(const runs_here&) = delete;
@@ -124,6 +128,7 @@ event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
 event_loop::~event_loop() {
   check_thread();
   if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
+  going_ = true;
   mailbox_->close();
   // The destructors of what is dropped may spawn, defer and raise in turn.
   while (abandon_all() || queued() || arrived_.linked() || !raised_.empty() ||

@@ -370,6 +370,7 @@ private:
   std::uint8_t halt_ = 0;   // why no more of the queue is to run
   bool in_turn_ = false;
   bool stops_at_once_ = false;  // the next run
+  bool going_ = false;          // it is being destroyed
   const bool adopted_;
   bool more_due_ = false;  // timers, than are in the queue
   int left_ = 0;           // operations of what runs

@@ -14,7 +14,7 @@ file_watch::file_watch(event_loop& loop, std::string path)
     : loop_(&loop), path_(std::move(path)), place_(this) {}
 
 file_watch::file_watch(file_watch&& other) noexcept
-    : loop_(other.loop_),
+    : loop_((static_cast<void>(other.active()), other.loop_)),
       path_(std::move(other.path_)),
       background_(other.background_),
       wanted_(other.wanted_),
@@ -26,6 +26,11 @@ file_watch::file_watch(file_watch&& other) noexcept
 }
 
 file_watch::~file_watch() { stop(); }
+
+bool file_watch::active() const noexcept {
+  if (place_.linked()) loop_->check_thread();
+  return place_.linked();
+}
 
 void file_watch::start(handler<void(const file_event&)> on_change, file_change wanted) {
   detail::expect_handler(on_change, "file_watch::start");

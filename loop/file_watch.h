@@ -97,7 +97,7 @@ public:
   void stop() noexcept;
 
   /// Whether the handler will run when something changes.
-  [[nodiscard]] bool active() const noexcept { return place_.linked(); }
+  [[nodiscard]] bool active() const noexcept;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
   /// A watch in the background does not keep its loop running.

@@ -45,7 +45,11 @@ readiness::readiness(event_loop& loop, int descriptor) try
   detail::throw_error(e.code(), about("watching", descriptor));
 }
 
-readiness::readiness(readiness&& other) noexcept = default;
+readiness::readiness(readiness&& other) noexcept
+    : watch_((static_cast<void>(other.watch_ ? other.loop().check_thread() : void()),
+              std::move(other.watch_))),
+      on_readable_(std::move(other.on_readable_)),
+      on_writable_(std::move(other.on_writable_)) {}
 
 readiness& readiness::operator=(readiness&& other) noexcept {
   // What they captured may own this object: they are dropped last.
@@ -123,7 +127,10 @@ void readiness::background(bool on) noexcept {
   loop().check_thread();
   watch_->set_background(on);
 }
-std::error_code readiness::error() const noexcept { return watch().failure(); }
+std::error_code readiness::error() const noexcept {
+  loop().check_thread();
+  return watch().failure();
+}
 int readiness::descriptor() const noexcept { return watch().descriptor(); }
 event_loop& readiness::loop() const noexcept { return watch().loop(); }
 

@@ -41,7 +41,7 @@ signal::signal(event_loop& loop, int number)
 }
 
 signal::signal(signal&& other) noexcept
-    : ready_node(static_cast<ready_node&&>(other)),
+    : ready_node((static_cast<void>(other.active()), static_cast<ready_node&&>(other))),
       loop_(other.loop_),
       number_(other.number_),
       background_(other.background_),
@@ -52,6 +52,11 @@ signal::signal(signal&& other) noexcept
 }
 
 signal::~signal() { stop(); }
+
+bool signal::active() const noexcept {
+  if (place_.linked()) loop_->check_thread();
+  return place_.linked();
+}
 
 void signal::start(handler<void()> on_signal) {
   detail::expect_handler(on_signal, "signal::start");

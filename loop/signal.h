@@ -64,7 +64,7 @@ public:
   void stop() noexcept;
 
   /// Whether the handler will run when the signal comes.
-  [[nodiscard]] bool active() const noexcept { return place_.linked(); }
+  [[nodiscard]] bool active() const noexcept;
   [[nodiscard]] int number() const noexcept { return number_; }
 
   /// A signal in the background does not keep its loop running.

@@ -59,7 +59,7 @@ public:
   void stop() noexcept;
 
   /// Whether the handler will run.
-  [[nodiscard]] bool active() const noexcept { return pending(); }
+  [[nodiscard]] bool active() const noexcept { return checked_pending(); }
   /// The time of the next call.
   using timer_node::deadline;
   /// In the handler of `start_every`: the ticks that passed without a call.

@@ -10,8 +10,14 @@
 namespace eddy {
 
 timer_node::timer_node(timer_node&& other) noexcept
-    : ready_node(static_cast<ready_node&&>(other)), loop_(other.loop_) {
+    : ready_node((static_cast<void>(other.checked_pending()), static_cast<ready_node&&>(other))),
+      loop_(other.loop_) {
   detail::timer_queue::replace(loop_->timers_, other, *this);
+}
+
+bool timer_node::checked_pending() const noexcept {
+  if (pending()) loop_->check_thread();
+  return pending();
 }
 
 void timer_node::set(instant deadline, resolution exactness) {

@@ -87,6 +87,10 @@ public:
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 
+protected:
+  /// `pending`, for users: one that is set belongs to the loop's thread.
+  [[nodiscard]] bool checked_pending() const noexcept;
+
 private:
   friend class detail::timer_queue;
   using ready_node::withdraw;  // `clear` does more

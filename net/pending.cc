@@ -12,7 +12,9 @@ void pending::stop() noexcept {
 }
 
 void pending::hold() noexcept {
-  if (delivery_ != nullptr) delivery_->holder_ = this;
+  if (delivery_ == nullptr) return;
+  delivery_->loop().check_thread();
+  delivery_->holder_ = this;
 }
 
 }  // namespace eddy

@@ -159,7 +159,6 @@ void tcp_listener::accept(handler<void(result<tcp_stream>)> on_accepted) {
 
 std::optional<result<tcp_stream>> tcp_listener::try_accept() {
   detail::open_socket& s = socket();
-  s.loop().check_thread();
   s.expect_free(readiness::direction::read);
   detail::accept_call call;
   const std::optional<int> outcome = call.attempt_without_hold(s);

@@ -87,13 +87,18 @@ public:
   [[nodiscard]] const address& local_address() const noexcept { return socket().name(); }
 
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
+  [[nodiscard]] event_loop& loop() const noexcept { return open_socket().loop(); }
 
   /// How many listeners are open in this process, on all loops. Threads: any.
   [[nodiscard]] static std::size_t count() noexcept { return detail::open_listeners(); }
 
 private:
   [[nodiscard]] detail::open_socket& socket() const noexcept {
+    detail::open_socket& own = open_socket();
+    own.loop().check_thread();
+    return own;
+  }
+  [[nodiscard]] detail::open_socket& open_socket() const noexcept {
     if (socket_.get() == nullptr) not_open();
     return *socket_.get();
   }

@@ -22,7 +22,6 @@ using detail::set_option;
 /// One go at a call, for the forms that never wait.
 template <class Call>
 std::optional<result<typename Call::value>> once(detail::open_socket& socket, Call call) {
-  socket.loop().check_thread();
   if constexpr (Call::which == readiness::direction::write) {
     if (socket.ending())
       return std::unexpected(std::error_code(Call::after_shutdown, std::generic_category()));
@@ -99,15 +98,9 @@ void tcp_stream::wait_writable(handler<void(result<void>)> on_writable) {
   called_back<call>::start(socket(), call(), std::move(on_writable));
 }
 
-void tcp_stream::shutdown() noexcept {
-  socket().loop().check_thread();
-  socket().shutdown_writing();
-}
+void tcp_stream::shutdown() noexcept { socket().shutdown_writing(); }
 
-void tcp_stream::shutdown_read() noexcept {
-  socket().loop().check_thread();
-  socket().shutdown_reading();
-}
+void tcp_stream::shutdown_read() noexcept { socket().shutdown_reading(); }
 
 address tcp_stream::local_address() const { return detail::local_name(descriptor()); }
 

@@ -156,7 +156,7 @@ public:
   void set_linger(std::optional<std::chrono::seconds> time);
 
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
+  [[nodiscard]] event_loop& loop() const noexcept { return open_socket().loop(); }
 
   /// How many streams are open in this process, on all loops. Threads: any.
   [[nodiscard]] static std::size_t count() noexcept { return detail::open_streams(); }
@@ -167,6 +167,11 @@ private:
   explicit tcp_stream(detail::socket_owner socket) noexcept : socket_(std::move(socket)) {}
 
   [[nodiscard]] detail::open_socket& socket() const noexcept {
+    detail::open_socket& own = open_socket();
+    own.loop().check_thread();
+    return own;
+  }
+  [[nodiscard]] detail::open_socket& open_socket() const noexcept {
     if (socket_.get() == nullptr) not_open();
     return *socket_.get();
   }

@@ -217,7 +217,7 @@ public:
   }
   ~few_wait() { drop_all(); }
 
-  auto await_resume() {
+  decltype(auto) await_resume() {
     told_ = true;
     return Rule::few(branches_, decider());
   }
@@ -241,7 +241,7 @@ public:
   }
   ~range_wait() { drop_all(); }
 
-  auto await_resume() {
+  decltype(auto) await_resume() {
     told_ = true;
     return Rule::range(branches_.first(), static_cast<branch<T>*>(decider()));
   }

@@ -67,10 +67,41 @@ private:
   future_state<T>* state_;  // null while it is being dropped
 };
 
+/// The one parameter that a function declares; not there for a template, for overloads, and for
+/// other numbers of parameters.
+template <class Signature>
+struct parameter_of {};
+template <class R, class C, class P, bool Quiet>
+struct parameter_of<R (C::*)(P) noexcept(Quiet)> : std::type_identity<P> {};
+template <class R, class C, class P, bool Quiet>
+struct parameter_of<R (C::*)(P) const noexcept(Quiet)> : std::type_identity<P> {};
+template <class R, class P, bool Quiet>
+struct parameter_of<R (*)(P) noexcept(Quiet)> : std::type_identity<P> {};
+
+template <class Function>
+struct declared_parameter : parameter_of<Function> {};
+template <class Function>
+  requires requires { &Function::operator(); }
+struct declared_parameter<Function> : parameter_of<decltype(&Function::operator())> {};
+
+/// Whether `Function` declares another parameter than the outcome of a future<T>. It may be one,
+/// such as a std::any, that can be made of an outcome as well as of a value.
+template <class T, class Function>
+concept declares_another = requires {
+  typename declared_parameter<Function>::type;
+} && !std::same_as<std::remove_cvref_t<typename declared_parameter<Function>::type>, outcome<T>>;
+
 /// What `Function` gives when it is called with what a future<T> gives.
 template <class T, class Function>
 struct call_result {
-  static constexpr bool takes_outcome = std::is_invocable_v<Function, outcome<T>>;
+  static constexpr bool takes_value = [] {
+    if constexpr (!declares_another<T, Function>) return false;
+    if constexpr (std::is_void_v<T>)
+      return std::is_invocable_v<Function>;
+    else
+      return std::is_invocable_v<Function, T>;
+  }();
+  static constexpr bool takes_outcome = !takes_value && std::is_invocable_v<Function, outcome<T>>;
   static auto probe() {
     if constexpr (takes_outcome) {
       return std::type_identity<std::invoke_result_t<Function, outcome<T>>>();
@@ -178,7 +209,7 @@ private:
     if constexpr (!called::takes_outcome) {
       if (!before) return finish(std::unexpected(std::move(before.error())));
     }
-    const auto invoke = [&] { return invoke_with(callee, before); };
+    const auto invoke = [&]() -> typename called::type { return invoke_with(callee, before); };
     if constexpr (nested) {
       future<value> inner = [&] {
         if constexpr (std::is_same_v<std::remove_cvref_t<typename called::type>, future<value>>) {

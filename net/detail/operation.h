@@ -238,7 +238,6 @@ public:
   /// Has `socket` do `call` and then call `on_done`.
   /// Errors: `std::bad_alloc`.
   static void start(open_socket& socket, Call call, handler<void(result<value>)> on_done) {
-    socket.loop().check_thread();
     if constexpr (Call::which == open_socket::direction::write) {
       if (socket.ending()) [[unlikely]]
         return refuse(socket, Call::after_shutdown, std::move(on_done));

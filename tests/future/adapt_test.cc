@@ -3,12 +3,14 @@
 #include <eddy/future/adapt.h>
 
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -17,6 +19,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/result.h>
 #include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
@@ -349,3 +352,11 @@ TEST_CASE("what completes an adapted wait twice stops the program") {
     static_cast<void>(std::move(wait).operator co_await());
   });
 }
+
+// What may be an error is no value, though a bool can be made of it.
+static_assert(std::is_invocable_v<eddy::completer<bool>, bool>);
+static_assert(!std::is_invocable_v<eddy::completer<bool>, std::error_code>);
+static_assert(!std::is_invocable_v<eddy::completer<bool>, std::exception_ptr>);
+static_assert(!std::is_invocable_v<eddy::completer<bool>, eddy::outcome<bool>>);
+static_assert(std::is_invocable_v<eddy::completer<bool>, eddy::result<bool>>);
+static_assert(std::is_invocable_v<eddy::completer<std::error_code>, std::error_code>);

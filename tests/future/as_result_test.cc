@@ -17,6 +17,7 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
 
@@ -142,3 +143,8 @@ ASYNC_TEST("a hundred thousand that can't begin grow no stack") {
   }
   CHECK(failed == 100'000);
 }
+
+template <class Awaitable>
+concept has_result = requires(Awaitable a) { eddy::as_result(std::move(a)); };
+static_assert(has_result<eddy::task<int>>);
+static_assert(!has_result<eddy::task<int&>>);

@@ -2,6 +2,7 @@
 // What <eddy/future/future.h> promises.
 #include <eddy/future/future.h>
 
+#include <any>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -199,6 +200,30 @@ ASYNC_TEST("a function that takes an outcome is called in every case") {
   const int none = co_await std::move(bad);
   CHECK(one == 1);
   CHECK(none == -1);
+}
+
+ASYNC_TEST("a function whose parameter can be made of anything is given the value") {
+  const auto is_number = [](const std::any& v) { return std::any_cast<int>(&v) != nullptr; };
+  auto good = eddy::spawn(after(1ms, 1)).then(is_number);
+  const bool number = co_await std::move(good);
+  CHECK(number);
+  bool called = false;
+  auto bad = eddy::spawn(fails(1ms)).then([&](const std::any&) { called = true; });
+  std::string what;
+  try {
+    co_await std::move(bad);
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "no luck");
+  CHECK_FALSE(called);
+}
+
+ASYNC_TEST("a function given to then may return a reference") {
+  int one = 1;
+  auto referring = eddy::spawn(after(1ms, 1)).then([&one](int) -> int& { return one; });
+  int& same = co_await std::move(referring);
+  CHECK(&same == &one);
 }
 
 ASYNC_TEST("what a function given to then throws is the new future's") {

@@ -125,3 +125,14 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a race drops all") {
   CHECK(alive == 0);
   CHECK(loop.count().timers == 0);
 }
+
+ASYNC_TEST("a race of references gives the winner's") {
+  int one = 1;
+  const auto refer = [](int& to) -> eddy::task<int&> { co_return to; };
+  int& few = co_await eddy::race_ok(refer(one), refer(one));
+  CHECK(&few == &one);
+  std::vector<eddy::task<int&>> all;
+  all.push_back(refer(one));
+  int& of_range = co_await eddy::race_ok(std::move(all));
+  CHECK(&of_range == &one);
+}

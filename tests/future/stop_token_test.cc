@@ -207,6 +207,14 @@ TEST_SUITE("threads") {
     }
   }
 
+  ASYNC_TEST("a dump says that a request to stop is waited for") {
+    std::stop_source source;
+    const auto waits = eddy::spawn(eddy::until_stopped(source.get_token()));
+    co_await eddy::yield();
+    CHECK(loop.dump().contains("a request to stop"));
+    CHECK_FALSE(loop.dump().contains("promise"));
+  }
+
   TEST_CASE("a stop_source that is used on another thread stops the program") {
     dies_saying("used from another thread", [] {
       eddy::event_loop loop;

@@ -3,6 +3,7 @@
 #include <eddy/loop/event_loop.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
@@ -15,6 +16,7 @@
 #include <system_error>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -23,9 +25,11 @@
 #include <unistd.h>
 
 #include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/file_watch.h>
 #include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/several_errors.h>
+#include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
@@ -378,6 +382,57 @@ TEST_CASE_FIXTURE(tidy, "using a running loop from another thread stops the prog
     eddy::timer timer(loop);
     loop.defer([&] { std::thread([&] { timer.start(1s, [] {}); }).join(); });
     loop.run();
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "what is on a loop is checked as the loop itself is") {
+  const auto dies_at = [](auto mistake) {
+    dies_saying("post is the way in", [&] {
+      adopted_loop on;
+      on.loop.run_ready();
+      mistake(on.loop, [](auto from_there) { std::thread(from_there).join(); });
+    });
+  };
+  dies_at([](eddy::event_loop& loop, auto elsewhere) {
+    eddy::timer started(loop);
+    started.start(1h, [] {});
+    elsewhere([&] { const eddy::timer moved(std::move(started)); });
+  });
+  dies_at([](eddy::event_loop& loop, auto elsewhere) {
+    eddy::timer started(loop);
+    started.start(1h, [] {});
+    elsewhere([&] { static_cast<void>(started.active()); });
+  });
+  dies_at([](eddy::event_loop& loop, auto elsewhere) {
+    eddy::signal started(loop, SIGUSR1);
+    started.start([] {});
+    elsewhere([&] { const eddy::signal moved(std::move(started)); });
+  });
+  dies_at([](eddy::event_loop& loop, auto elsewhere) {
+    eddy::file_watch started(loop, "/");
+    started.start([](const eddy::file_event&) {});
+    elsewhere([&] { const eddy::file_watch moved(std::move(started)); });
+  });
+  dies_at([](eddy::event_loop& loop, auto elsewhere) {
+    const socket_pair pair;
+    eddy::readiness started(loop, pair.near());
+    elsewhere([&] { static_cast<void>(started.error()); });
+  });
+  dies_at([](eddy::event_loop& loop, auto elsewhere) {
+    const socket_pair pair;
+    eddy::readiness started(loop, pair.near());
+    elsewhere([&] { const eddy::readiness moved(std::move(started)); });
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop that is run while it is being destroyed stops the program") {
+  struct runs_it {
+    eddy::event_loop* loop;
+    ~runs_it() { loop->run_ready(); }
+  };
+  dies_saying("a loop was run while it was being destroyed", [] {
+    eddy::event_loop loop;
+    loop.defer([last = std::make_shared<runs_it>(&loop)] {});
   });
 }
 
