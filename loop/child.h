@@ -36,8 +36,9 @@ struct exit_status {
 /// no other: what other code has started is left alone. SIGCHLD has no part in
 /// it.
 ///
-/// Descriptors that are ready in the same turn have theirs first: so what the
-/// process has written is read before its end is told.
+/// Descriptors that are ready in the same turn have their handlers called first, once
+/// each. To have everything that the process has written, read its pipe to the end: the
+/// end of the process may be told before that, and a pipe may outlive its process.
 ///
 /// The process is reaped when the handler is called; of several that wait for it, the
 /// others get `no_child_process`. One that nobody waits for

@@ -70,7 +70,8 @@ class inspectable;
 /// and a lack of it is told there. One table is an exception: it is libev's, and
 /// grows when 64 descriptors are ready in one turn, and each time that twice as many
 /// are. libev ends the program if it gets no memory for it then: 1.5 KiB, and each
-/// time twice as much.
+/// time twice as much. If the kernel refuses to watch one of the loop's own descriptors,
+/// for want of memory, the loop tries again and raises an error that says so.
 ///
 /// Fork: the child may go on with its copy of the loop. The first turn it runs
 /// there makes what the two processes must not share anew; until then neither

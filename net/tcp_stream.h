@@ -77,7 +77,8 @@ public:
   }
   void wait_readable(handler<void(result<void>)> on_readable);
 
-  /// Writes all of it.
+  /// Writes all of it. What the kernel has room for is sent within the call, or within the
+  /// `co_await`, unless the handler or the coroutine that runs has had its share of the turn.
   [[nodiscard]] detail::to_await<detail::write_call> write(const_buffer bytes) {
     return {socket(), detail::write_call(bytes)};
   }

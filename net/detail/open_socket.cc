@@ -171,7 +171,7 @@ operation* open_socket::kept(direction which) const noexcept {
   return op != nullptr && op->owned_ ? op : nullptr;
 }
 
-void open_socket::start(direction which, operation& op, bool tries) noexcept {
+void open_socket::begin(direction which, operation& op, bool tries) noexcept {
   if (operation* const before = current(which); before != nullptr && before != &op) {
     delete static_cast<called_back_base*>(before);  // kept, and without a handler
   }
@@ -179,6 +179,11 @@ void open_socket::start(direction which, operation& op, bool tries) noexcept {
   op.active_ = true;
   op.tries_ = tries;
   op.looked_again_ = false;
+  op.settled_ = false;
+}
+
+void open_socket::start(direction which, operation& op, bool tries) noexcept {
+  begin(which, op, tries);
   if (!tries) {
     watch_.wait(which, op.node());
   } else {

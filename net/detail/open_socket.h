@@ -103,9 +103,10 @@ public:
   /// Stops the program if somebody reads, or writes, already.
   void expect_free(direction which) const noexcept;
 
-  /// Makes `op` the one in this direction, for the loop to run: at once if it
-  /// `tries` and the last call left something, or when the socket is ready. One
-  /// of a callback is owned from here on.
+  /// Makes `op` the one in this direction. One of a callback is owned from here on.
+  void begin(direction which, operation& op, bool tries) noexcept;
+  /// The same, and has the loop run it: at once if it `tries` and the last call left
+  /// something, or when the socket is ready.
   void start(direction which, operation& op, bool tries) noexcept;
   /// It waits again, or only lets others run if the last call left something.
   void wait(direction which, operation& op) noexcept;

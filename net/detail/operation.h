@@ -248,15 +248,33 @@ public:
     auto& place = static_cast<called_back&>(*self);
     place.call_.emplace(std::move(call));
     place.on_done_ = std::move(on_done);
-    socket.start(Call::which, place, Call::tries);
+    if constexpr (Call::which == open_socket::direction::write && Call::tries) {
+      place.write_at_once();
+    } else {
+      socket.start(Call::which, place, Call::tries);
+    }
   }
 
 private:
   explicit called_back(open_socket& socket) noexcept : called_back_base(&run, socket) {}
 
+  /// As an awaited write does: what is ready to run need not go before the bytes, only
+  /// before the handler.
+  void write_at_once() {
+    open_socket& socket = *socket_;
+    error_ = 0;
+    socket.begin(Call::which, *this, Call::tries);
+    if (!socket.exhausted(Call::which) && socket.loop().may_go_on() && attempt(*call_)) {
+      settle(error_);
+      socket.loop().ready(*this);
+    } else {
+      socket.wait(Call::which, *this);
+    }
+  }
+
   static void run(ready_node& node) {
     auto& self = static_cast<called_back&>(node);
-    self.error_ = 0;
+    if (!self.settled()) self.error_ = 0;
     if (!self.go_on(*self.call_)) return;
     // From here on the handler may do anything, also to this.
     auto on_done = std::exchange(self.on_done_, nullptr);

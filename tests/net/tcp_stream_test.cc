@@ -11,6 +11,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -393,6 +394,52 @@ ASYNC_TEST("an error of the connection that nobody was told can be asked for") {
   co_await pair.near.wait_readable();
   CHECK(pair.near.take_error() == std::errc::connection_reset);
   CHECK(!pair.near.take_error());
+}
+
+TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once, and tells later") {
+  const socket_pair pair;
+  tcp_stream near(loop, ::dup(pair.near()));
+  journal note;
+  loop.defer([&] {
+    loop.defer([&] { note("one that was ready before"); });
+    near.write("x", [&](result<void> sent) { note(sent ? "sent" : sent.error().message()); });
+    char got = 0;
+    const bool left = ::recv(pair.far(), &got, 1, MSG_DONTWAIT) == 1;
+    note(left ? "in the call" : "later");
+  });
+  loop.run();
+  CHECK(note == "in the call one that was ready before sent");
+
+  // One handler's share of a turn ends it: the others run first.
+  loop.defer([&] {
+    while (loop.may_go_on()) {
+    }
+    near.write("x", [](result<void>) {});
+    char got = 0;
+    CHECK(::recv(pair.far(), &got, 1, MSG_DONTWAIT) == -1);
+  });
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "an error that a write finds at once is told to its handler") {
+  const socket_pair pair;
+  tcp_stream near(loop, ::dup(pair.near()));
+  const auto ends = [&](std::error_code& end) {
+    near.write("x", [&end](result<void> sent) { end = sent ? std::error_code() : sent.error(); });
+  };
+  std::error_code first;
+  std::error_code second;
+  std::error_code third;
+  loop.defer([&] { ends(first); });
+  loop.run();
+  CHECK(!first);
+  ::shutdown(pair.near(), SHUT_WR);
+  loop.defer([&] { ends(second); });
+  loop.run();
+  CHECK(second == std::errc::broken_pipe);
+  loop.defer([&] { ends(third); });
+  loop.run();
+  CHECK(third == std::errc::broken_pipe);
 }
 
 TEST_CASE_FIXTURE(with_loop, "options are what they were set to") {
