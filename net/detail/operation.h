@@ -262,7 +262,6 @@ private:
   /// before the handler.
   void write_at_once() {
     open_socket& socket = *socket_;
-    error_ = 0;
     socket.begin(Call::which, *this, Call::tries);
     if (!socket.exhausted(Call::which) && socket.loop().may_go_on() && attempt(*call_)) {
       settle(error_);
@@ -274,7 +273,6 @@ private:
 
   static void run(ready_node& node) {
     auto& self = static_cast<called_back&>(node);
-    if (!self.settled()) self.error_ = 0;
     if (!self.go_on(*self.call_)) return;
     // From here on the handler may do anything, also to this.
     auto on_done = std::exchange(self.on_done_, nullptr);
