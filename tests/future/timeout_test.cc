@@ -441,6 +441,32 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(in_time == many);
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "after a loop was late, work that fills a turn comes first") {
+  struct program {
+    static eddy::task<> step() { co_return; }
+    static eddy::task<> work(int descriptor) {
+      co_await eddy::until_readable(descriptor);
+      // A few more than a turn holds; with the last of its share, work lets others run.
+      constexpr int share = eddy::event_loop::share;
+      constexpr int steps = eddy::event_loop::budget / share * (share - 1) + 10;
+      for (int i = 0; i < steps; ++i) co_await step();
+    }
+    static eddy::task<> limited(int descriptor, bool& in_time) {
+      const auto r = co_await eddy::as_result(eddy::timeout(1s, work(descriptor)));
+      in_time = r.has_value();
+    }
+  };
+  const socket_pair pair;
+  bool in_time = false;
+  const eddy::future<> waiting = eddy::spawn(loop, program::limited(pair.near(), in_time));
+  loop.run_ready();
+  pair.send();
+  clock.advance(2s);
+  while (loop.run_ready()) {
+  }
+  CHECK(in_time);
+}
+
 TEST_CASE_FIXTURE(with_loop, "what a handler holds up comes before a limit of the same turn") {
   const socket_pair pair;
   std::string end;
