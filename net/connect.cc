@@ -10,6 +10,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/options.h>
@@ -92,7 +93,7 @@ task<connection> connect_to(address to) {
 }
 
 task<connection> connect_by_name(std::string host, std::uint16_t port) {
-  std::string doing = "connect to " + host + ':' + std::to_string(port);
+  std::string doing = "connect to " + detail::visible(host) + ':' + std::to_string(port);
   auto found = co_await detail::resolve_steps(std::move(host), port);
   if (!found) co_return std::unexpected(failure(found.error().error, std::move(doing)));
   const std::vector<address> all = std::move(*found);

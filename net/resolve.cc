@@ -12,6 +12,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/run_blocking.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/worker_pool.h>
 #include <eddy/net/detail/loopback_names.h>
 #include <eddy/net/detail/system.h>
@@ -103,7 +104,7 @@ const std::error_category& resolve_category() noexcept {
 
 task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string host,
                                                                    std::uint16_t port) {
-  std::string doing = "resolve " + host;
+  std::string doing = "resolve " + detail::visible(host);
   if (const auto literal = address::parse(host, port)) co_return std::vector<address>{*literal};
   // A name with a zero in it would be another one to the resolver.
   if (host.find('\0') != std::string::npos) {

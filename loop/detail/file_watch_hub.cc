@@ -86,7 +86,7 @@ void file_watch_hub::add(file_watch& watch) {
   const int number = watch_path(watch);
   if (number < 0) {
     const int error = errno;
-    throw_error(std::errc(error), text({"watching ", watch.path_}));
+    throw_error(std::errc(error), text({"watching ", visible(watch.path_)}));
   }
   try {
     detail::link& list = watches_[number];

@@ -30,6 +30,20 @@ void add_indented(std::string& to, std::string_view lines, std::size_t spaces) {
   }
 }
 
+std::string visible(std::string_view name) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string made;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      made += c;
+    } else {
+      made.append("\\x").append(1, digits[byte >> 4U]).append(1, digits[byte & 0xfU]);
+    }
+  }
+  return made;
+}
+
 std::string text(std::initializer_list<piece> pieces) {
   std::string made;
   add_text(made, pieces);

@@ -32,6 +32,10 @@ private:
 /// Adds to a text.
 [[gnu::cold]] void add_text(std::string& to, std::initializer_list<piece> pieces);
 
+/// A name from outside, fit for a message: control bytes, which would end it or break its
+/// line, become `\xNN`.
+[[nodiscard, gnu::cold]] std::string visible(std::string_view name);
+
 /// Adds lines, moved so that the first of them is indented by `spaces`.
 [[gnu::cold]] void add_indented(std::string& to, std::string_view lines, std::size_t spaces);
 

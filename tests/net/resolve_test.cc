@@ -220,6 +220,17 @@ ASYNC_TEST("a name with a zero in it is nobody's") {
   CHECK(server.asked == 0);
 }
 
+ASYNC_TEST("a message shows the control bytes of a name, and does not end at them") {
+  const name_server server;
+  std::string words;
+  try {
+    co_await resolve(std::string("a\0b\n\x7f\x1b", 6), 80);
+  } catch (const std::system_error& e) {
+    words = e.what();
+  }
+  CHECK(words == R"(resolve a\x00b\x0a\x7f\x1b: name not found)");
+}
+
 TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
   name_server server;
   server.knows = {"10.0.0.1:0"};
