@@ -74,7 +74,7 @@ void scope::cancel() noexcept {
   // What a child's locals do when they go may destroy the scope, or cancel it.
   bool destroyed = false;
   bool* const outer = tell_when_destroyed(&destroyed);
-  while (!destroyed && size() != 0) {
+  while (!destroyed && !empty()) {
     auto& list = waiting_count_ != 0 ? waiting_children_ : running_children_;
     auto& child = static_cast<detail::scope_child&>(at(*list.prev));
     leave(child);
@@ -105,7 +105,7 @@ void scope::set_deadline(instant when, std::source_location where) {
   loop().check_thread();
   if (!deadline_) deadline_.emplace(*this, where);
   deadline_->set(when);
-  deadline_->background(size() == 0);
+  deadline_->background(empty());
   deadline_->limit_ = detail::between(loop().now(), when);
   deadline_->patience_ = {};
   deadline_->where_ = where;
@@ -118,7 +118,7 @@ std::optional<time_point> scope::deadline() const noexcept {
 }
 
 void scope::tell_deadline() noexcept {
-  if (size() == 0 || failure_ != nullptr) return;
+  if (empty() || failure_ != nullptr) return;
   std::exception_ptr error;
   try {
     throw timed_out(deadline_->limit_, deadline_->where_, dump());
@@ -129,8 +129,8 @@ void scope::tell_deadline() noexcept {
 }
 
 void scope::tell_join() noexcept {
-  if (deadline_ && size() == 0) deadline_->background(true);
-  if (joined_ != nullptr && size() == 0) joined_->tell();
+  if (deadline_ && empty()) deadline_->background(true);
+  if (joined_ != nullptr && empty()) joined_->tell();
 }
 
 detail::frame* scope::joiner() const noexcept {

@@ -156,6 +156,7 @@ private:
   friend detail::scope_wait;
   friend detail::future_core;
 
+  [[nodiscard]] bool empty() const noexcept { return running_count_ == 0 && waiting_count_ == 0; }
   void add(task<> work);
   void start(detail::scope_child& child) noexcept;
   void leave(detail::scope_child& child) noexcept;
@@ -254,7 +255,7 @@ public:
 private:
   friend scope;
 
-  [[nodiscard]] bool over() const noexcept { return scope_ == nullptr || scope_->size() == 0; }
+  [[nodiscard]] bool over() const noexcept { return scope_ == nullptr || scope_->empty(); }
   void tell() noexcept;
   static void go_on(ready_node& node);
 
