@@ -40,6 +40,11 @@ concept makes_value =
     (sizeof...(Arguments) != 1 || ((std::same_as<std::remove_cvref_t<Arguments>, T> ||
                                     !may_be_error<std::remove_cvref_t<Arguments>>) &&
                                    ...));
+
+template <class T, class U>
+concept gives_result =
+    !std::is_reference_v<T> && !std::same_as<T, std::expected<U, std::error_code>> &&
+    (std::is_void_v<T> ? std::is_void_v<U> : std::convertible_to<U, T>);
 }  // namespace detail
 
 /// What a callback calls to end the wait that `adapt` began: a pointer that can
@@ -57,8 +62,10 @@ public:
   void operator()(Arguments&&... arguments) const;
 
   /// It ends with a value or an error, whichever that is.
-  void operator()(result<T> r) const
-    requires(!std::is_reference_v<T>);
+  template <class U>
+    requires detail::gives_result<T, U>
+  void operator()(std::expected<U, std::error_code> r) const;
+  void operator()(std::unexpected<std::error_code> e) const { fail(e.error()); }
 
   /// It ends as something else has ended.
   void complete(outcome<T> o) const;
@@ -236,9 +243,9 @@ void completer<T>::operator()(Arguments&&... arguments) const {
 }
 
 template <class T>
-void completer<T>::operator()(result<T> r) const
-  requires(!std::is_reference_v<T>)
-{
+template <class U>
+  requires detail::gives_result<T, U>
+void completer<T>::operator()(std::expected<U, std::error_code> r) const {
   if (!r) {
     fail(r.error());
   } else if constexpr (std::is_void_v<T>) {

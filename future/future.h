@@ -74,9 +74,9 @@ public:
   /// new future is that one's value, and the function lives until that is there: a
   /// lambda that captures may be a coroutine.
   ///
-  /// A function whose parameter is an `outcome<T>` is called in every case, and so is a
-  /// generic one, such as a lambda with `auto`. Other functions run only with a value;
-  /// errors skip them.
+  /// A function that declares an `outcome<T>` as its parameter is called in every case.
+  /// Other functions run only with a value, generic ones too, such as a lambda with
+  /// `auto` or what `std::bind_front` gives; errors skip them.
   /// Errors: an exception that leaves `function` is the new future's.
   /// Cancelling: destroying the new future cancels all that is behind it.
   template <class Function>

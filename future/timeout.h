@@ -56,9 +56,10 @@ private:
 /// without waiting.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
-/// handler took long, the work gets 10 ms more, and descriptors that are ready come
-/// first. So bytes that arrived in time are read, unless that takes longer or the loop
-/// finds other descriptors ready eight times in a row. A `timer` has no such exception.
+/// handler took long, the work gets 10 ms more, and descriptors that are ready have
+/// their handlers called in that time. So bytes that arrived in time are not lost. If
+/// these handlers take longer, the limit looks again each 10 ms, eight times at most. A
+/// `timer` has no such exception.
 ///
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.

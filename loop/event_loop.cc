@@ -74,6 +74,7 @@ public:
   runs_here& operator=(const runs_here&) = delete;
   ~runs_here() {
     loop_.in_turn_ = false;
+    loop_.left_ = 0;
     if (!loop_.adopted_) loop_.thread_.store(nullptr, std::memory_order_release);
     running_ = outer_;
   }
@@ -287,6 +288,8 @@ template <bool Observed>
 bool event_loop::run_queues_as() {
   halt_ &= stop_asked;
   turn_began_.reset();
+  // Where there are timers, the clock was looked at just now.
+  if (now_known_ && clock_ == nullptr) turn_began_ = looked_at_ = now_;
   unlooked_ = unlooked_most_;
   int left = budget;
   bool over = false;

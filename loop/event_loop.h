@@ -71,7 +71,8 @@ class inspectable;
 /// grows when 64 descriptors are ready in one turn, and each time that twice as many
 /// are. libev ends the program if it gets no memory for it then: 1.5 KiB, and each
 /// time twice as much. If the kernel refuses to watch one of the loop's own descriptors,
-/// for want of memory, the loop tries again and raises an error that says so.
+/// for want of memory, the loop raises an error that says so, and tries again after
+/// 100 ms; until then timers and posts may be that late.
 ///
 /// Fork: the child may go on with its copy of the loop. The first turn it runs
 /// there makes what the two processes must not share anew; until then neither
@@ -366,9 +367,10 @@ private:
 
   std::array<detail::link, 4> queues_;
   raised raised_{*this};
-  bool parked_ = false;     // the program's ev_run has to be told when work turns up
-  bool now_known_ = false;  // until the next wait
-  std::uint8_t halt_ = 0;   // why no more of the queue is to run
+  bool parked_ = false;      // the program's ev_run has to be told when work turns up
+  bool now_known_ = false;   // until the next wait
+  std::uint8_t halt_ = 0;    // why no more of the queue is to run
+  std::uint16_t looks_ = 0;  // at descriptors; it wraps
   bool in_turn_ = false;
   bool stops_at_once_ = false;  // the next run
   bool going_ = false;          // it is being destroyed

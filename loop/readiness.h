@@ -38,8 +38,8 @@ public:
   /// Errors: `std::system_error` if `descriptor` is closed or negative, or an
   /// epoll set that watches this loop; `std::bad_alloc`. If the kernel refuses
   /// later, because its memory or its limit of watches is used up, the wait ends
-  /// with `not_enough_memory`: on an adopted loop only when libev wakes next, which may
-  /// be late. The wait after that asks the kernel again.
+  /// with `not_enough_memory` or `no_space_on_device`: on an adopted loop only when libev
+  /// wakes next, which may be late. The wait after that asks the kernel again.
   readiness(event_loop& loop, int descriptor);
   readiness(readiness&& other) noexcept;
   readiness& operator=(readiness&& other) noexcept;

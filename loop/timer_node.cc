@@ -2,6 +2,7 @@
 #include <eddy/loop/timer_node.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <new>
 
@@ -29,36 +30,28 @@ void timer_node::set(instant deadline, resolution exactness) {
 
 bool timer_node::gives_way(patience& p) noexcept {
   constexpr std::chrono::milliseconds more{10};  // twenty turns
-  constexpr std::uint8_t most_looks = 8;
-  using step = patience::step;
-  try {
-    switch (p.now) {
-      case step::none:
-        if (detail::between(deadline_, loop_->read_clock()) <= more) return false;
-        p.now = step::looks;
-        if (loop_->clock_ == nullptr) {
-          set_after(more);
-          return true;
-        }
-        [[fallthrough]];
-      case step::looks:
-        if (loop_->queues_[event_loop::arrivals].linked() && p.looks++ < most_looks) {
-          p.now = step::behind;
-          loop_->arrive(*this);
-        } else {
-          p.now = step::last;
-          loop_->ready(*this);
-        }
-        return true;
-      case step::behind:
-        p.now = step::looks;
-        set(loop_->now());
-        return true;
-      case step::last: break;
-    }
-  } catch (const std::bad_alloc&) {  // the limit is over now
+  constexpr std::uint8_t most_calls = 8;
+  constexpr std::size_t first_look = 64;  // descriptors; a full look doubles that of the next
+  if (p.calls == 0) {
+    if (detail::between(deadline_, loop_->read_clock()) <= more) return false;
+    // When one look begins, all that was found before is served.
+    const auto looks = 2 + std::bit_width(loop_->watches_ / first_look);
+    p.look = static_cast<std::uint16_t>(loop_->looks_ + looks);
+  } else if (p.calls == most_calls ||
+             static_cast<std::int16_t>(static_cast<std::uint16_t>(loop_->looks_ - p.look)) >= 0) {
+    return false;
   }
-  return false;
+  ++p.calls;
+  try {
+    if (loop_->clock_ == nullptr) {
+      set_after(more);
+    } else {
+      set(loop_->now());
+    }
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;  // the limit is over now
+  }
 }
 
 void timer_node::set_after(time_span delay, resolution exactness) {

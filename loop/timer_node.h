@@ -63,16 +63,16 @@ public:
 
   /// What a limit remembers between its calls of `gives_way`; new for each limit.
   struct patience {
-    enum class step : std::uint8_t { none, looks, behind, last };
-    step now = step::none;
-    std::uint8_t looks = 0;
+    std::uint16_t look = 0;  // of the loop's, after which all that was ready is served
+    std::uint8_t calls = 0;
   };
 
   /// For a node that runs: whether it runs again, because the loop reached it more
   /// than 10 ms late: the process was stopped, or a handler took long. What came in
-  /// time is then handled before the limit is over. The work gets 10 ms more, and the
-  /// loop looks at its descriptors until a look finds none that is ready, at most
-  /// eight times. On a clock that is moved by hand there are no 10 ms.
+  /// time is then handled before the limit is over. The node runs again each 10 ms,
+  /// until the loop has looked at its descriptors often enough to find all that were
+  /// ready, and has called their handlers; at most eight times. On a clock that is
+  /// moved by hand it runs again in the next turn.
   [[nodiscard]] bool gives_way(patience& p) noexcept;
 
   /// The time it was last set to. In the turn that set it to a delay, this makes

@@ -77,8 +77,9 @@ public:
   }
   void wait_readable(handler<void(result<void>)> on_readable);
 
-  /// Writes all of it. What the kernel has room for is sent within the call, or within the
-  /// `co_await`, unless the handler or the coroutine that runs has had its share of the turn.
+  /// Writes all of it. A handler or a coroutine of the loop's sends what the kernel has room
+  /// for within the call or the `co_await`, unless it has had its share of the turn. A write
+  /// that begins outside of the loop's turns is sent in the next one.
   [[nodiscard]] detail::to_await<detail::write_call> write(const_buffer bytes) {
     return {socket(), detail::write_call(bytes)};
   }

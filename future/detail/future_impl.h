@@ -71,12 +71,20 @@ private:
 /// other numbers of parameters.
 template <class Signature>
 struct parameter_of {};
+template <class R, class P, bool Quiet>
+struct parameter_of<R (*)(P) noexcept(Quiet)> : std::type_identity<P> {};
 template <class R, class C, class P, bool Quiet>
 struct parameter_of<R (C::*)(P) noexcept(Quiet)> : std::type_identity<P> {};
 template <class R, class C, class P, bool Quiet>
+struct parameter_of<R (C::*)(P) & noexcept(Quiet)> : std::type_identity<P> {};
+template <class R, class C, class P, bool Quiet>
+struct parameter_of<R (C::*)(P) && noexcept(Quiet)> : std::type_identity<P> {};
+template <class R, class C, class P, bool Quiet>
 struct parameter_of<R (C::*)(P) const noexcept(Quiet)> : std::type_identity<P> {};
-template <class R, class P, bool Quiet>
-struct parameter_of<R (*)(P) noexcept(Quiet)> : std::type_identity<P> {};
+template <class R, class C, class P, bool Quiet>
+struct parameter_of<R (C::*)(P) const & noexcept(Quiet)> : std::type_identity<P> {};
+template <class R, class C, class P, bool Quiet>
+struct parameter_of<R (C::*)(P) const && noexcept(Quiet)> : std::type_identity<P> {};
 
 template <class Function>
 struct declared_parameter : parameter_of<Function> {};
@@ -84,24 +92,23 @@ template <class Function>
   requires requires { &Function::operator(); }
 struct declared_parameter<Function> : parameter_of<decltype(&Function::operator())> {};
 
-/// Whether `Function` declares another parameter than the outcome of a future<T>. It may be one,
-/// such as a std::any, that can be made of an outcome as well as of a value.
-template <class T, class Function>
-concept declares_another = requires {
+template <class Function, class Parameter>
+concept declares = requires {
   typename declared_parameter<Function>::type;
-} && !std::same_as<std::remove_cvref_t<typename declared_parameter<Function>::type>, outcome<T>>;
+} && std::same_as<std::remove_cvref_t<typename declared_parameter<Function>::type>, Parameter>;
+
+template <class T, class Function>
+struct takes_value : std::is_invocable<Function, T> {};
+template <class Function>
+struct takes_value<void, Function> : std::is_invocable<Function> {};
 
 /// What `Function` gives when it is called with what a future<T> gives.
 template <class T, class Function>
 struct call_result {
-  static constexpr bool takes_value = [] {
-    if constexpr (!declares_another<T, Function>) return false;
-    if constexpr (std::is_void_v<T>)
-      return std::is_invocable_v<Function>;
-    else
-      return std::is_invocable_v<Function, T>;
-  }();
-  static constexpr bool takes_outcome = !takes_value && std::is_invocable_v<Function, outcome<T>>;
+  // A function that takes anything, such as a std::any, would take an error for a value.
+  static constexpr bool takes_outcome =
+      std::disjunction_v<std::bool_constant<declares<Function, outcome<T>>>,
+                         std::negation<takes_value<T, Function>>>;
   static auto probe() {
     if constexpr (takes_outcome) {
       return std::type_identity<std::invoke_result_t<Function, outcome<T>>>();

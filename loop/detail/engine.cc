@@ -40,6 +40,9 @@ static_assert(offsetof(io_watcher, active) == offsetof(ev_io, active) &&
               offsetof(io_watcher, fd) == offsetof(ev_io, fd) &&
               offsetof(io_watcher, events) == offsetof(ev_io, events));
 
+// A kernel that goes on to refuse the loop's own descriptors must not keep it busy.
+constexpr ev_tstamp pause = 0.1;
+
 constexpr auto reading = watch::direction::read;
 constexpr auto writing = watch::direction::write;
 
@@ -103,7 +106,8 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
   }
   ev_init(&wake_, &on_wake);
   ev_init(&time_, &on_time);
-  wake_.data = time_.data = this;
+  ev_init(&again_, &on_again);
+  wake_.data = time_.data = again_.data = this;
   start_own(wake_, loop.mailbox_->wake_up());
   start_own(time_, timer_descriptor_.number());
 
@@ -149,6 +153,10 @@ engine::~engine() {
   }
   stop_io(wake_);
   stop_io(time_);
+  if (ev_is_active(&again_) || ev_is_pending(&again_)) {
+    ev_ref(ev_);
+    ev_timer_stop(ev_, &again_);
+  }
 }
 
 void engine::start_sharing() noexcept {
@@ -364,27 +372,38 @@ bool engine::arrive(watch& w, watch::direction which) noexcept {
 
 void engine::on_wake(struct ev_loop*, ev_io* io, int events) noexcept {
   engine& self = *static_cast<engine*>(io->data);
-  if ((events & EV_ERROR) != 0) return self.refused_own(*io);
+  if ((events & EV_ERROR) != 0) return self.refused_own();
   self.loop_->mailbox_->woken();
 }
 
 void engine::on_time(struct ev_loop*, ev_io* io, int events) noexcept {
   engine& self = *static_cast<engine*>(io->data);
-  if ((events & EV_ERROR) != 0) return self.refused_own(*io);
+  if ((events & EV_ERROR) != 0) return self.refused_own();
   self.due_ = true;
   self.armed_for_.reset();
 }
 
-void engine::refused_own(ev_io& io) noexcept {
-  // As in `on_event`. It is shown to the kernel again in the next round, and the program
-  // hears of it.
+void engine::refused_own() noexcept {
+  // As in `on_event`. It is shown to the kernel again soon, and the program hears of it.
   ev_ref(ev_);
-  start_own(io, io.fd);
+  if (!ev_is_active(&again_)) {
+    ev_timer_set(&again_, pause, 0.);
+    ev_timer_start(ev_, &again_);
+    ev_unref(ev_);
+  }
   const std::error_code error(ENOMEM, std::generic_category());
   try {
     throw_error(error, "watching an event loop's own descriptor");
   } catch (...) {
     loop_->raise(std::current_exception());
+  }
+}
+
+void engine::on_again(struct ev_loop* ev, ev_timer* timer, int) noexcept {
+  engine& self = *static_cast<engine*>(timer->data);
+  ev_ref(ev);  // libev has stopped the timer
+  for (ev_io* const own : {&self.wake_, &self.time_}) {
+    if (!ev_is_active(own)) self.start_own(*own, own->fd);
   }
 }
 
@@ -415,6 +434,7 @@ void engine::poll(bool may_wait) {
   backlog_ = loop_->queues_[event_loop::arrivals].linked();
   unlooked_ = backlog_ ? unlooked_ + 1 : 0;
   if (backlog_ && !open_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
+  ++loop_->looks_;
   // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
   const bool first_look = may_wait && own_unseen_;
   if (first_look) settle();
@@ -424,7 +444,7 @@ void engine::poll(bool may_wait) {
     may_wait = arm(may_wait);
     // Without a watch there is nothing to look for.
     if (!may_wait && active_ == 0 && !observed_) return;
-    set_endless(may_wait);
+    set_endless(may_wait && !ev_is_active(&again_));
   }
   may_wait_ = may_wait;
   struct collected {
@@ -521,6 +541,7 @@ void engine::before_wait() noexcept {
 void engine::after_wait() noexcept {
   if (in_poll_) return;
   applied();
+  ++loop_->looks_;
   loop_->arrived_.splice_back(come_);
   begin();
   in_adopted_turn_ = true;
@@ -641,7 +662,7 @@ std::optional<duration> engine::time_to_next() {
   if (forked() || !changed_.empty()) return duration::zero();
   settle();
   if (unapplied_ || has_pending(ev_, !open_)) return duration::zero();
-  if (!shared_) return std::nullopt;
+  if (!shared_ && !ev_is_active(&again_)) return std::nullopt;
   if (!std::exchange(heaps_grown_, true)) grow_heaps(ev_);
   return detail::time_to_next(ev_);
 }

@@ -132,6 +132,7 @@ private:
   static void on_event(struct ev_loop*, ev_io* io, int events) noexcept;
   static void on_wake(struct ev_loop*, ev_io* io, int events) noexcept;
   static void on_time(struct ev_loop*, ev_io* io, int events) noexcept;
+  static void on_again(struct ev_loop* ev, ev_timer* timer, int events) noexcept;
   void before_wait() noexcept;
   void after_wait() noexcept;
   void before_rebuild() noexcept;
@@ -139,7 +140,7 @@ private:
   void start_own(ev_io& io, int descriptor) noexcept;
   bool stop_io(ev_io& io) noexcept;
   /// The kernel does not watch it.
-  void refused_own(ev_io& io) noexcept;
+  void refused_own() noexcept;
   void start_sharing() noexcept;
 
   static watch* own_from(ev_io* io) noexcept;
@@ -204,6 +205,7 @@ private:
   detail::descriptor timer_descriptor_;
   ev_io wake_;
   ev_io time_;
+  ev_timer again_;  // shows the kernel those of the two that it has refused
   ev_fork fork_;
   ev_prepare prepare_;
   ev_check check_;

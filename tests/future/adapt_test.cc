@@ -2,8 +2,10 @@
 // What <eddy/future/adapt.h> promises.
 #include <eddy/future/adapt.h>
 
+#include <any>
 #include <deque>
 #include <exception>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -359,4 +361,11 @@ static_assert(!std::is_invocable_v<eddy::completer<bool>, std::error_code>);
 static_assert(!std::is_invocable_v<eddy::completer<bool>, std::exception_ptr>);
 static_assert(!std::is_invocable_v<eddy::completer<bool>, eddy::outcome<bool>>);
 static_assert(std::is_invocable_v<eddy::completer<bool>, eddy::result<bool>>);
+static_assert(std::is_invocable_v<eddy::completer<long>, eddy::result<int>>);
+static_assert(std::is_invocable_v<eddy::completer<>, eddy::result<void>>);
+static_assert(!std::is_invocable_v<eddy::completer<>, eddy::result<int>>);
+static_assert(std::is_invocable_v<eddy::completer<int>, std::unexpected<std::error_code>>);
+static_assert(!std::is_invocable_v<eddy::completer<std::any>, std::error_code>);
+static_assert(!std::is_invocable_v<eddy::completer<std::any>, std::exception_ptr>);
+static_assert(std::is_invocable_v<eddy::completer<std::any>, eddy::result<int>>);
 static_assert(std::is_invocable_v<eddy::completer<std::error_code>, std::error_code>);

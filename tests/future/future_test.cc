@@ -3,8 +3,10 @@
 #include <eddy/future/future.h>
 
 #include <any>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -217,6 +219,59 @@ ASYNC_TEST("a function whose parameter can be made of anything is given the valu
   }
   CHECK(what == "no luck");
   CHECK_FALSE(called);
+}
+
+namespace {
+
+struct text_of {
+  std::size_t size() const { return words.size(); }
+  std::string words = "seven";
+};
+
+// Each can be given an outcome<int> as well as an int.
+struct any_once {
+  bool operator()(std::any v) && { return std::any_cast<int>(&v) != nullptr; }
+};
+struct any_and_more {
+  bool operator()(std::any v, int = 3) const { return std::any_cast<int>(&v) != nullptr; }
+};
+struct outcome_once {
+  bool operator()(eddy::outcome<int> o) && { return o.has_value(); }
+};
+
+}  // namespace
+
+ASYNC_TEST("then finds what a function declares, however it is qualified") {
+  auto once = eddy::spawn(after(1ms, 1)).then(any_once());
+  const bool value_once = co_await std::move(once);
+  CHECK(value_once);
+  auto more = eddy::spawn(after(1ms, 1)).then(any_and_more());
+  const bool value_of_more = co_await std::move(more);
+  CHECK(value_of_more);
+  auto generic = eddy::spawn(after(1ms, 1)).then([](auto v) { return v + 1; });
+  const int two = co_await std::move(generic);
+  CHECK(two == 2);
+  auto told = eddy::spawn(fails(1ms)).then(outcome_once());
+  const bool had_value = co_await std::move(told);
+  CHECK_FALSE(had_value);
+
+  // Of an error, a member function is not called.
+  const auto text_later = [](bool fail) -> eddy::task<text_of> {
+    co_await eddy::yield();
+    if (fail) throw std::runtime_error("no luck");
+    co_return text_of();
+  };
+  auto five = eddy::spawn(text_later(false)).then(std::mem_fn(&text_of::size));
+  const std::size_t size = co_await std::move(five);
+  CHECK(size == 5);
+  auto none = eddy::spawn(text_later(true)).then(std::mem_fn(&text_of::size));
+  std::string what;
+  try {
+    co_await std::move(none);
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+  }
+  CHECK(what == "no luck");
 }
 
 ASYNC_TEST("a function given to then may return a reference") {

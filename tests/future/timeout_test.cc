@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <source_location>
 #include <stdexcept>
@@ -28,6 +29,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/until.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
@@ -486,4 +488,39 @@ TEST_CASE_FIXTURE(with_loop, "what a handler holds up comes before a limit of th
   eddy::future<> waiting = eddy::spawn(loop, wait(pair.near(), end));
   loop.run();
   CHECK(end == "readable");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "many late limits wait for descriptors, not for each other") {
+  // Always ready, and each handler fills a turn.
+  constexpr std::size_t much = std::size_t{4} << 20;
+  const std::vector<socket_pair> pairs(20);
+  std::vector<std::unique_ptr<eddy::readiness>> always;
+  const std::function<void(std::size_t)> again = [&](std::size_t i) {
+    always[i]->wait_readable([&, i](std::error_code) {
+      again(i);
+      loop.charge(much);
+    });
+  };
+  for (const socket_pair& pair : pairs) {
+    pair.send();
+    always.push_back(std::make_unique<eddy::readiness>(loop, pair.near()));
+    again(always.size() - 1);
+  }
+  std::vector<eddy::future<>> limited;
+  int over = 0;
+  constexpr int many = 60;
+  const auto doze = [](int& ended) -> eddy::task<> {
+    const auto r = co_await eddy::as_result(eddy::timeout(1s, eddy::sleep(1h)));
+    if (!r) ++ended;
+  };
+  for (int i = 0; i < many; ++i) limited.push_back(eddy::spawn(loop, doze(over)));
+  loop.run_ready();
+  for (int i = 0; i < 200; ++i) loop.run_ready();
+  CHECK(over == 0);
+  clock.advance(2s);
+  int turns = 0;
+  for (; over != many && turns < 1000; ++turns) loop.run_ready();
+  CAPTURE(turns);
+  CHECK(turns < 100);
+  always.clear();
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -635,19 +636,37 @@ TEST_CASE_FIXTURE(tidy, "a loop whose wake-up the kernel refuses later says so, 
 
 TEST_CASE_TEMPLATE("a loop whose descriptors the kernel refuses all at once goes on", Loop,
                    ANY_LOOP) {
-  for (const int refusals : {1, 2, 3, 5}) {
+  for (const int refusals : {1, 2, 3}) {
     CAPTURE(refusals);
     Loop on;
     int told = 0;
     on.loop.on_exception([&](const std::exception_ptr&) { ++told; });
     eddy::timer timer(on.loop);
-    bool fired = false;
-    timer.start(1ms, [&] { fired = true; });
+    timer.start_every(1ms, [&] {
+      if (told == refusals) timer.stop();
+    });
     const epoll_refusal some(refusals);
     on.run();
-    CHECK(fired);
     CHECK(told == refusals);
   }
+}
+
+TEST_CASE_TEMPLATE("a loop whose descriptors the kernel goes on to refuse is not kept busy", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  int told = 0;
+  on.loop.on_exception([&](const std::exception_ptr&) { ++told; });
+  eddy::timer timer(on.loop);
+  timer.start(1ms, [] {});
+  {
+    const epoll_refusal all(std::numeric_limits<int>::max());
+    on.run();  // the timer is late, but not lost
+    CHECK(told >= 1);
+    CHECK(told <= 4);
+  }
+  timer.start(1ms, [] {});
+  on.run();
+  CHECK_FALSE(timer.active());
 }
 
 TEST_CASE_FIXTURE(tidy, "what goes with a loop may leave more behind, which goes, too") {

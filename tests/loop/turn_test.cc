@@ -207,6 +207,33 @@ TEST_CASE_FIXTURE(with_still_loop, "a timer that is due comes before those that 
   CHECK(note == "early late");
 }
 
+TEST_CASE_TEMPLATE("a timer that ticks waits for few slow handlers", Loop, ANY_LOOP) {
+  for (const flood::kind kind : {flood::of_descriptors, flood::of_posts, flood::of_deferred}) {
+    INFO(kind);
+    Loop on;
+    std::size_t pieces = 0;
+    std::size_t before = 0;
+    constexpr int first = 10;  // until then the loop learns how slow they are
+    constexpr int ticks = 20;
+    int ticked = 0;
+    eddy::timer timer(on.loop);
+    {
+      flood all(on.loop, kind, 40, [&] {
+        burn(1ms);
+        ++pieces;
+      });
+      timer.start_every(1ms, [&] {
+        if (++ticked == first) before = pieces;
+        if (ticked == first + ticks) on.loop.stop();
+      });
+      on.loop.run();
+      CHECK(pieces - before <= 4 * ticks);
+    }
+    timer.stop();
+    empty(on.loop);
+  }
+}
+
 TEST_CASE_TEMPLATE("a turn of slow handlers ends, whatever they are", Loop, ANY_LOOP) {
   // Each takes 1 ms, twice the time of a turn: a timer that comes due meanwhile waits
   // for one piece of each kind, not for all that are ready.

@@ -421,6 +421,18 @@ TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once, and tells la
   loop.run();
 }
 
+TEST_CASE_FIXTURE(with_loop, "a write that begins outside of a turn is sent in the next one") {
+  const socket_pair pair;
+  tcp_stream near(loop, ::dup(pair.near()));
+  char got = 0;
+  for (int i = 0; i < 3; ++i) {
+    near.write("x", [](result<void>) {});
+    CHECK(::recv(pair.far(), &got, 1, MSG_DONTWAIT) == -1);
+    loop.run();
+    CHECK(::recv(pair.far(), &got, 1, MSG_DONTWAIT) == 1);
+  }
+}
+
 TEST_CASE_FIXTURE(with_loop, "an error that a write finds at once is told to its handler") {
   const socket_pair pair;
   tcp_stream near(loop, ::dup(pair.near()));
