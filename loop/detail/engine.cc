@@ -470,6 +470,7 @@ void engine::poll(bool may_wait) {
     ev_run(ev_, EVRUN_NOWAIT);
     may_wait_ = may_wait = !own_unseen_;
   }
+  if (!may_wait) own_unseen_ = false;  // this round shows them
   const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
   others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
   applied();
@@ -488,7 +489,7 @@ void engine::before_sleep(struct ev_loop* ev) noexcept {
 void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
-  unapplied_ = false;
+  unapplied_ = own_unseen_;  // libev's callbacks may have started them
   if (std::exchange(rebuilding_, false)) backend_ = -1;
 }
 
