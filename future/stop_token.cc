@@ -44,7 +44,7 @@ task<> wait_until_stopped(std::stop_token token) {
   if (token.stop_requested()) co_return;
   event_loop& loop = *event_loop::current();
   const keep_alive others_may_request(loop);
-  // What was posted may be run when this has been dropped; the request then does nothing.
+  // The posted function may run after this coroutine was dropped; its request then does nothing.
   stop_source stop(loop);
   const stop_token stopped = stop.token();
   // Whoever requests the stop has nothing to do with a lack of memory.

@@ -46,10 +46,11 @@ readiness::readiness(event_loop& loop, int descriptor) try
 }
 
 readiness::readiness(readiness&& other) noexcept
-    : watch_((static_cast<void>(other.watch_ ? other.loop().check_thread() : void()),
-              std::move(other.watch_))),
+    : watch_(std::move(other.watch_)),
       on_readable_(std::move(other.on_readable_)),
-      on_writable_(std::move(other.on_writable_)) {}
+      on_writable_(std::move(other.on_writable_)) {
+  if (watch_) loop().check_thread();
+}
 
 readiness& readiness::operator=(readiness&& other) noexcept {
   // What they captured may own this object: they are dropped last.

@@ -61,15 +61,15 @@ public:
   /// Whether it is due, and in the ready queue.
   [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
 
-  /// What a limit remembers between its calls of `gives_way`; new for each limit.
+  /// The state of a limit between its calls of `gives_way`; each limit begins with a new one.
   struct patience {
     std::uint16_t look = 0;  // of the loop's, after which all that was ready is served
     std::uint8_t calls = 0;
   };
 
   /// For a node that runs: whether it runs again, because the loop reached it more
-  /// than 10 ms late: the process was stopped, or a handler took long. What came in
-  /// time is then handled before the limit is over. The node runs again each 10 ms,
+  /// than 10 ms late: the process was stopped, or a handler took long. Events that came
+  /// in time are then handled before the limit is over. The node runs again each 10 ms,
   /// until the loop has looked at its descriptors often enough to find all that were
   /// ready, and has called their handlers; at most eight times. On a clock that is
   /// moved by hand it runs again in the next turn.

@@ -478,7 +478,7 @@ void engine::poll(bool may_wait) {
 
 /// For `ev_set_loop_release_cb`, which libev calls when the kernel has been shown everything.
 void engine::before_sleep(struct ev_loop* ev) noexcept {
-  // What the kernel has refused is pending now, and libev would wait all the same.
+  // The errors of refused watchers are pending now, and libev would wait all the same.
   event_loop* const loop = event_loop::current();
   if (loop == nullptr) return;
   const engine& self = *loop->engine_;

@@ -355,7 +355,7 @@ TEST_CASE("what completes an adapted wait twice stops the program") {
   });
 }
 
-// What may be an error is no value, though a bool can be made of it.
+// An error is no value, though a bool can be made of it.
 static_assert(std::is_invocable_v<eddy::completer<bool>, bool>);
 static_assert(!std::is_invocable_v<eddy::completer<bool>, std::error_code>);
 static_assert(!std::is_invocable_v<eddy::completer<bool>, std::exception_ptr>);

@@ -55,6 +55,17 @@ eddy::task<> note_value(eddy::future<int> f, journal* note) {
   (*note)(n);
 }
 
+/// What the error of `f` says; empty if there is none.
+template <class T>
+eddy::task<std::string> words_of_error(eddy::future<T> f) {
+  try {
+    co_await std::move(f);
+  } catch (const std::exception& e) {
+    co_return e.what();
+  }
+  co_return "";
+}
+
 }  // namespace
 
 ASYNC_TEST("a future that is ready goes on at once") {
@@ -184,12 +195,7 @@ ASYNC_TEST("what a function given to then captured lives as long as what it star
 ASYNC_TEST("an error passes by a function that takes a value") {
   bool called = false;
   auto f = eddy::spawn(fails(1ms)).then([&](int) { called = true; }).then([&] { called = true; });
-  std::string what;
-  try {
-    co_await std::move(f);
-  } catch (const std::runtime_error& e) {
-    what = e.what();
-  }
+  const std::string what = co_await words_of_error(std::move(f));
   CHECK(what == "no luck");
   CHECK_FALSE(called);
 }
@@ -211,12 +217,7 @@ ASYNC_TEST("a function whose parameter can be made of anything is given the valu
   CHECK(number);
   bool called = false;
   auto bad = eddy::spawn(fails(1ms)).then([&](const std::any&) { called = true; });
-  std::string what;
-  try {
-    co_await std::move(bad);
-  } catch (const std::runtime_error& e) {
-    what = e.what();
-  }
+  const std::string what = co_await words_of_error(std::move(bad));
   CHECK(what == "no luck");
   CHECK_FALSE(called);
 }
@@ -265,12 +266,7 @@ ASYNC_TEST("then finds what a function declares, however it is qualified") {
   const std::size_t size = co_await std::move(five);
   CHECK(size == 5);
   auto none = eddy::spawn(text_later(true)).then(std::mem_fn(&text_of::size));
-  std::string what;
-  try {
-    co_await std::move(none);
-  } catch (const std::runtime_error& e) {
-    what = e.what();
-  }
+  const std::string what = co_await words_of_error(std::move(none));
   CHECK(what == "no luck");
 }
 
@@ -283,12 +279,7 @@ ASYNC_TEST("a function given to then may return a reference") {
 
 ASYNC_TEST("what a function given to then throws is the new future's") {
   auto f = eddy::spawn(after(1ms, 1)).then([](int) -> int { throw std::logic_error("mine"); });
-  std::string what;
-  try {
-    co_await std::move(f);
-  } catch (const std::logic_error& e) {
-    what = e.what();
-  }
+  const std::string what = co_await words_of_error(std::move(f));
   CHECK(what == "mine");
 }
 

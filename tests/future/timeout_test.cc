@@ -469,7 +469,8 @@ TEST_CASE_FIXTURE(with_still_loop, "after a loop was late, work that fills a tur
   CHECK(in_time);
 }
 
-TEST_CASE_FIXTURE(with_loop, "what a handler holds up comes before a limit of the same turn") {
+TEST_CASE_FIXTURE(with_loop,
+                  "bytes that a slow handler held up come before a limit of the same turn") {
   const socket_pair pair;
   std::string end;
   const auto wait = [](int descriptor, std::string& how) -> eddy::task<> {

@@ -386,7 +386,8 @@ TEST_CASE_FIXTURE(tidy, "using a running loop from another thread stops the prog
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "what is on a loop is checked as the loop itself is") {
+TEST_CASE_FIXTURE(tidy,
+                  "a started timer, signal or watch is moved and asked on its own thread only") {
   const auto dies_at = [](auto mistake) {
     dies_saying("post is the way in", [&] {
       adopted_loop on;

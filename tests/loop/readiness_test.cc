@@ -658,7 +658,7 @@ TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, AN
   CHECK(!told);
 }
 
-TEST_CASE_TEMPLATE("what the kernel refuses is told though nothing else wakes the loop", Loop,
+TEST_CASE_TEMPLATE("a refusal by the kernel is told though nothing else wakes the loop", Loop,
                    own_loop, hosted_loop) {
   for (const int refusals : {1, 2, 3}) {
     CAPTURE(refusals);
