@@ -145,8 +145,8 @@ private:
 /// The signal is watched during the wait and no longer: one that comes before
 /// or after does what it would without eddy, which may be to end the program.
 /// For a signal that may come again keep a `signal`. If a signal has come, but the
-/// wait is dropped before the coroutine goes on, the loop's next `until_signal` of
-/// that number is told, unless another watcher was.
+/// wait is dropped before the coroutine goes on, another `until_signal` of that number on
+/// the loop is told, or else the next one, unless another watcher was.
 ///
 /// Errors: as for `signal`.
 [[nodiscard]] inline detail::until_signal_operation until_signal(int number) {

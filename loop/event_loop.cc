@@ -286,7 +286,7 @@ int event_loop::run_some(detail::link& queue, int most) {
 
 template <bool Observed>
 bool event_loop::run_queues_as() {
-  halt_ &= stop_asked;
+  halt_ &= static_cast<std::uint8_t>(~turn_ended);
   turn_began_.reset();
   // Where there are timers, the clock was looked at just now.
   if (now_known_ && clock_ == nullptr) turn_began_ = looked_at_ = now_;
@@ -347,6 +347,7 @@ bool event_loop::turn(bool may_wait) {
 
 void event_loop::adopted_turn() {
   const runs_here here(*this);
+  if ((halt_ & ev_run_ended) == 0) halt_ = 0;  // an earlier run was stopped
   // libev looks at the descriptors before the next one, and would report again those
   // that still wait for their turn.
   int most = turns_without_look;
@@ -355,7 +356,7 @@ void event_loop::adopted_turn() {
     run_queues();
   } while (queues_[arrivals].linked() && halt_ == 0 && --most != 0);
   settle_delays();
-  halt_ = 0;
+  halt_ &= stop_asked;
 }
 
 void event_loop::run() {

@@ -101,7 +101,8 @@ public:
   explicit event_loop(manual_clock& clock);
 
   /// Adopts a loop that the program owns and that outlives this. A second
-  /// event_loop on it, and a null pointer, stop the program.
+  /// event_loop on it, one on the `native` loop of another, and a null pointer, stop the
+  /// program.
   /// Errors: as of others; `std::system_error` if it does not run on epoll.
   explicit event_loop(struct ev_loop* adopted);
 
@@ -267,7 +268,7 @@ public:
   [[nodiscard]] counts count() const noexcept;
 
   /// What is alive on this loop, in words: the counts, and what each task waits
-  /// for and where.
+  /// for and where, to a depth of 32.
   [[nodiscard, gnu::cold]] std::string dump() const;
 
   /// The same for programs: an object of the counts and of `tasks`, an array of
@@ -344,6 +345,7 @@ private:
   static constexpr int most_unlooked = 16;
   static constexpr std::uint8_t stop_asked = 1;
   static constexpr std::uint8_t turn_ended = 2;
+  static constexpr std::uint8_t ev_run_ended = 4;  // the program's, which goes on to its end
   [[noreturn]] static void wrong_thread() noexcept;
 
   // Of this thread. One load finds it in every program; where the library is loaded

@@ -24,8 +24,9 @@ struct watch;
 /// still block, and `run_blocking` is the way to avoid that.
 ///
 /// It does not own the descriptor: destroy the readiness first, then close. If
-/// the descriptor is closed under it, its waits end with `bad_file_descriptor`,
-/// at the latest when the number is watched anew. A wait that began in the same turn
+/// the descriptor is closed under it, its waits end with `bad_file_descriptor`, but
+/// perhaps only when another readiness or socket is made with the same number: the
+/// kernel does not tell of a close. A wait that began in the same turn
 /// is not told so if the number is another descriptor's by the end of that turn: it
 /// waits for that one.
 ///

@@ -77,9 +77,8 @@ void signal::wait(ready_node& node) {
 
 void signal::give_back() noexcept {
   loop_->check_thread();
-  auto& hub = detail::signal_hub::of(*loop_);
   stop();
-  if (!hub.watched(number_)) hub.give_back(number_);
+  detail::signal_hub::of(*loop_).give_back(*loop_, number_);
 }
 
 void signal::watch() {
@@ -95,7 +94,7 @@ void signal::stop() noexcept {
   withdraw();
   auto& hub = detail::signal_hub::of(*loop_);
   const bool untold = hub.remove(number_, place_);
-  if (untold && node_ != this) hub.give_back(number_);
+  if (untold && node_ != this) hub.keep(number_);
   --loop_->watches_;
   if (!background_) --loop_->waits_;
   const auto dropped = on_signal_.take();

@@ -56,8 +56,8 @@ public:
   /// Errors: `std::bad_alloc`.
   void wait(ready_node& node);
 
-  /// Of a wait whose node was queued and will not run: the next `wait` for this
-  /// signal on this loop is told, unless another watcher was.
+  /// Tells that the node of a wait was queued and will not run. If no other watcher is
+  /// told of that signal, another `wait` for it on this loop is, or else the next one.
   void give_back() noexcept;
 
   /// Does nothing to one that is not started.

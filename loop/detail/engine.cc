@@ -100,7 +100,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
   // libev tells of what the kernel refuses only when the next wait ends, which without
   // these never does.
   for (const int own : {loop.mailbox_->wake_up(), timer_descriptor_.number()}) {
-    if (const int answer = probe(own, true); answer != number_is_anothers) {
+    if (const int answer = probe_shown(own); answer != number_is_anothers) {
       throw_error(std::errc(answer), "watching an event loop's own descriptor");
     }
   }
@@ -249,9 +249,16 @@ void engine::check(int descriptor) {
 
 int engine::check_number(int descriptor) noexcept {
   bool shown = false;
-  for_each_on(descriptor, [&](const watch& w) { shown = shown || w.shown; });
-  const int answer = probe(descriptor, shown);
-  if (answer == 0) return 0;
+  bool pollable = false;
+  for_each_on(descriptor, [&](const watch& w) {
+    shown = shown || w.shown;
+    pollable = pollable || (w.shown && w.pollable);
+  });
+  const int answer = probe(descriptor, shown, pollable);
+  if (answer == 0) {
+    if (!shown) for_each_on(descriptor, [&](watch& w) { w.pollable = pollable; });
+    return 0;
+  }
   const bool anothers = answer == number_is_anothers;
   for_each_on(descriptor, [&](watch& w) {
     if (w.shown || !anothers) fail(w, anothers ? EBADF : answer);
@@ -259,13 +266,14 @@ int engine::check_number(int descriptor) noexcept {
   return anothers ? 0 : answer;
 }
 
-int engine::probe(int descriptor, bool shown) noexcept {
+int engine::probe(int descriptor, bool shown, bool& pollable) noexcept {
   if (!shown || rebuilding_) {
     struct stat about;
     if (::fstat(descriptor, &about) != 0) return errno;
     // Only a set of descriptors can be refused, and that has no file type.
     const auto type = about.st_mode & S_IFMT;
-    files_ = files_ || (type != 0 && type != S_IFSOCK && type != S_IFIFO);
+    pollable = type == 0 || type == S_IFSOCK || type == S_IFIFO;
+    files_ = files_ || !pollable;
     if (type != 0) return 0;
     if (descriptor == backend()) return EINVAL;
     if (rebuilding_) return 0;
@@ -275,8 +283,14 @@ int engine::probe(int descriptor, bool shown) noexcept {
     ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
     return shown ? number_is_anothers : 0;
   }
-  // EPERM: it is always ready, as files are. libev knows.
-  return errno == EEXIST || errno == EPERM ? 0 : errno;
+  // EPERM: it is always ready, as files are. libev knows, unless it was something else.
+  if (errno == EPERM) return shown && pollable ? number_is_anothers : 0;
+  return errno == EEXIST ? 0 : errno;
+}
+
+int engine::probe_shown(int descriptor) noexcept {
+  bool pollable = true;
+  return probe(descriptor, true, pollable);
 }
 
 void engine::stop(watch& w) noexcept {
@@ -351,7 +365,7 @@ void engine::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
     // limit is short.
     ev_ref(ev);
     --self.active_;
-    const int answer = self.probe(w.io.fd, true);
+    const int answer = self.probe_shown(w.io.fd);
     self.fail(w, answer == 0 || answer == number_is_anothers ? ENOMEM : answer);
     return;
   }
@@ -570,7 +584,10 @@ void engine::unpark() noexcept {
 
 bool engine::stop() noexcept {
   if (ev_.owned() || ev_depth(ev_) == 0) return false;
-  if (!loop_->in_turn_ || in_adopted_turn_) ev_break(ev_, EVBREAK_ONE);
+  if (!loop_->in_turn_ || in_adopted_turn_) {
+    ev_break(ev_, EVBREAK_ONE);
+    loop_->halt_ |= event_loop::ev_run_ended;
+  }
   return true;
 }
 

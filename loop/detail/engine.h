@@ -154,7 +154,8 @@ private:
   /// Asks the kernel of a number, and fails the watches that it is against: 0, or
   /// an `errno`.
   int check_number(int descriptor) noexcept;
-  [[nodiscard]] int probe(int descriptor, bool shown) noexcept;
+  [[nodiscard]] int probe(int descriptor, bool shown, bool& pollable) noexcept;
+  [[nodiscard]] int probe_shown(int descriptor) noexcept;
   void fail(watch& w, int why) noexcept;
   bool fail_closed() noexcept;
   void forget_entry(int descriptor) noexcept;

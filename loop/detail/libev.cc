@@ -24,8 +24,8 @@ void nothing(struct ev_loop*, Watcher*, int) {}
 
 constinit std::mutex guard;
 
-/// Those that event loops have adopted. Never destroyed: a loop may outlive main.
-std::vector<struct ev_loop*>& adopted_loops() {
+/// Those of event loops, own or adopted. Never destroyed: a loop may outlive main.
+std::vector<struct ev_loop*>& loops_in_use() {
   static auto& all = *new std::vector<struct ev_loop*>;
   return all;
 }
@@ -119,29 +119,30 @@ bool has_idle(struct ev_loop* ev) noexcept {
 }  // namespace
 
 libev_loop::libev_loop(struct ev_loop* adopted) : ev_(adopted), owned_(adopted == nullptr) {
-  if (owned_) {
-    ev_ = ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV} |
-                      unsigned{EVFLAG_NOTIMERFD});
-    if (ev_ == nullptr) throw_errno("making an event loop");
-    return;
-  }
-  if (ev_backend(adopted) != EVBACKEND_EPOLL) {
+  if (!owned_ && ev_backend(adopted) != EVBACKEND_EPOLL) {
     throw_error(std::errc::not_supported, "adopting a libev loop that does not run on epoll");
   }
   const std::scoped_lock lock(guard);
-  if (std::ranges::find(adopted_loops(), adopted) != adopted_loops().end()) {
+  auto& all = loops_in_use();
+  if (!owned_ && std::ranges::find(all, adopted) != all.end()) {
     misuse("a second event_loop was made on one ev_loop: use the first");
   }
-  adopted_loops().push_back(adopted);
+  all.push_back(adopted);
+  if (!owned_) return;
+  ev_ = all.back() =
+      ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV} | unsigned{EVFLAG_NOTIMERFD});
+  if (ev_ == nullptr) {
+    all.pop_back();
+    throw_errno("making an event loop");
+  }
 }
 
 libev_loop::~libev_loop() {
-  if (owned_) {
-    ev_loop_destroy(ev_);
-    return;
+  {
+    const std::scoped_lock lock(guard);
+    std::erase(loops_in_use(), ev_);
   }
-  const std::scoped_lock lock(guard);
-  std::erase(adopted_loops(), ev_);
+  if (owned_) ev_loop_destroy(ev_);
 }
 
 int backend_descriptor(struct ev_loop* ev) noexcept {

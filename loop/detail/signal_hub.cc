@@ -159,24 +159,40 @@ bool signal_hub::remove(int number, link& place) noexcept {
   return (slot_->pending.fetch_and(~bit(number)) & bit(number)) != 0;
 }
 
-bool signal_hub::watched(int number) const noexcept { return watchers_[index(number)].linked(); }
+void signal_hub::give_back(event_loop& loop, int number) noexcept {
+  if (told_[index(number)] == 0 || --told_[index(number)] != 0) return;
+  // Those that began to wait since.
+  link& watchers = watchers_[index(number)];
+  for (link* l = watchers.next; l != &watchers; l = l->next) {
+    const signal& other = *static_cast<signal::place*>(l)->owner;
+    if (other.node_ == &other || other.node_->queued()) continue;
+    loop.ready(*other.node_);
+    ++told_[index(number)];
+  }
+  if (told_[index(number)] == 0) keep(number);
+}
 
-void signal_hub::give_back(int number) noexcept { given_back_ |= bit(number); }
+void signal_hub::keep(int number) noexcept { given_back_ |= bit(number); }
 
 bool signal_hub::take_back(int number) noexcept {
   const bool there = (given_back_ & bit(number)) != 0;
   given_back_ &= ~bit(number);
+  if (there) told_[index(number)] = 1;
   return there;
 }
 
 void signal_hub::gather(event_loop& loop) noexcept {
   if (!pending()) return;
   std::uint64_t come = slot_->pending.exchange(0);
+  given_back_ &= ~come;  // signals that come close together are told once
   while (come != 0) {
-    link& watchers = watchers_[static_cast<std::size_t>(std::countr_zero(come))];
+    const auto which = static_cast<std::size_t>(std::countr_zero(come));
+    link& watchers = watchers_[which];
+    told_[which] = 0;
     for (link* l = watchers.next; l != &watchers; l = l->next) {
       ready_node& node = *static_cast<signal::place*>(l)->owner->node_;
       if (!node.queued()) loop.arrive(node);
+      ++told_[which];
     }
     come &= come - 1;
   }

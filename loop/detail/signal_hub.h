@@ -45,10 +45,13 @@ public:
   void add(int number, link& place) noexcept;
   /// True if a signal had come of which no watcher was told, and there is none left.
   bool remove(int number, link& place) noexcept;
-  [[nodiscard]] bool watched(int number) const noexcept;
 
-  /// A signal that nobody was told of after all, and whether there is one.
-  void give_back(int number) noexcept;
+  /// A watcher will not hear of the signal after all: if no other of those that were
+  /// told does, a node that waits is queued, or the next one that waits.
+  void give_back(event_loop& loop, int number) noexcept;
+  /// A signal that came when nobody was told is kept for the next node.
+  void keep(int number) noexcept;
+  /// Whether a signal was given back, of which the caller is told now.
   [[nodiscard]] bool take_back(int number) noexcept;
 
   [[nodiscard]] bool pending() const noexcept override {
@@ -60,6 +63,8 @@ public:
 private:
   signal_slot* slot_;
   std::uint64_t given_back_ = 0;
+  std::array<std::uint32_t, largest>
+      told_{};                          // watchers of the last one, less those that gave back
   std::array<link, largest> watchers_;  // by number, which starts at one
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <system_error>
 
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/ready.h>
 
@@ -33,7 +34,7 @@ struct io_watcher {
 ///
 /// A process has one for each of its many thousands of sockets: think before
 /// you add a member.
-struct watch {
+struct watch : recycled {
   using direction = readiness::direction;
   static constexpr std::array directions{direction::read, direction::write};
 
@@ -77,6 +78,7 @@ struct watch {
   bool background = false;
   bool shown : 1 = false;     // the kernel was told of what it wants
   bool entered : 1 = false;   // and may have an entry for it
+  bool pollable : 1 = false;  // it was a socket or a pipe, say, and no file
   std::uint32_t changed = 0;  // the place, from one on, among the engine's changed watches
 
 private:

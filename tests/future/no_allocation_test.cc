@@ -26,11 +26,13 @@
 #include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/until.h>
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
 #include "support/malloc_count.h"
 #include "support/sanitized.h"
+#include "support/socket_pair.h"
 
 using namespace std::chrono_literals;
 
@@ -41,6 +43,8 @@ TEST_CASE("nothing allocates in the steady state, which a sanitizer can't show")
 #else
 
 namespace {
+
+int readable = -1;  // a descriptor
 
 eddy::task<int> child(int n) { co_return n; }
 
@@ -183,12 +187,17 @@ struct by_hand {
   void await_resume() {}
 };
 
+eddy::task<> wait_for_a_descriptor(eddy::event_loop*) { co_await eddy::until_readable(readable); }
+
 eddy::task<> await_foreign(eddy::event_loop*) { co_await by_hand(); }
 
 }  // namespace
 
 TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   using work = eddy::task<> (*)(eddy::event_loop*);
+  const socket_pair pair;
+  pair.send();
+  readable = pair.near();
   work what = nullptr;
   SUBCASE("awaiting tasks") { what = await_tasks; }
   SUBCASE("spawning") { what = spawn_one; }
@@ -209,6 +218,7 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   SUBCASE("a clean-up that waits") { what = clean_up; }
   SUBCASE("detaching") { what = detach_one; }
   SUBCASE("a stop token") { what = stop_some; }
+  SUBCASE("a descriptor") { what = wait_for_a_descriptor; }
   SUBCASE("what is not eddy's") { what = await_foreign; }
 
   struct program {

@@ -2,6 +2,7 @@
 // What <eddy/future/until.h> promises.
 #include <eddy/future/until.h>
 
+#include <chrono>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/select.h>
+#include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/signal.h>
@@ -23,6 +26,8 @@
 #include "support/journal.h"
 #include "support/socket_pair.h"
 #include "support/traced.h"
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -160,6 +165,20 @@ TEST_CASE_FIXTURE(async_fixture, "a signal whose waiter is dropped in time is th
     CHECK(note == "kept");
     keep.reset();
   }
+}
+
+ASYNC_TEST("a signal of which one waiter was told is not the next one's when others are dropped") {
+  const auto raise_now = []() -> eddy::task<> {
+    co_await eddy::yield();
+    ::raise(SIGUSR1);
+    co_await eddy::sleep(1h);
+  };
+  journal note;
+  co_await eddy::select(wait_signal(SIGUSR1, &note), wait_signal(SIGUSR1, &note), raise_now());
+  CHECK(note == "signal");
+  const auto next = eddy::spawn(wait_signal(SIGUSR1, &note));
+  co_await eddy::sleep(1ms);
+  CHECK_FALSE(next.ready());
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a signal that comes as its waiter is dropped is the next one's") {

@@ -128,6 +128,21 @@ TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run, and only if tha
   ev_timer_stop(ev, &own);
 }
 
+TEST_CASE_FIXTURE(program_loop, "stopped tells of the last run, also of the program's ev_run") {
+  eddy::event_loop loop(ev);
+  eddy::timer timer(loop);
+  timer.start(1ms, [&] { loop.stop(); });
+  SUBCASE("by ev_run") { ev_run(ev, 0); }
+  SUBCASE("by run") { loop.run(); }
+  CHECK(loop.stopped());
+
+  bool ran = false;
+  loop.defer([&] { ran = true; });
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(ran);
+  CHECK_FALSE(loop.stopped());
+}
+
 TEST_CASE_FIXTURE(program_loop, "a loop that is let go leaves the program's ev_run as it was") {
   {
     eddy::event_loop loop(ev);

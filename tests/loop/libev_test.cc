@@ -680,6 +680,9 @@ TEST_CASE_FIXTURE(program_loop, "two event loops on one ev_loop are refused with
   eddy::event_loop loop(ev);
   dies_saying("a second event_loop was made on one ev_loop",
               [&] { const eddy::event_loop second(ev); });
+  eddy::event_loop own;
+  dies_saying("a second event_loop was made on one ev_loop",
+              [&] { const eddy::event_loop second(own.native()); });
 }
 
 TEST_CASE_FIXTURE(program_loop, "an ev_loop that was let go may be adopted again") {

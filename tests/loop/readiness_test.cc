@@ -420,6 +420,21 @@ TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its num
     }
     ::close(fresh);
   }
+  SUBCASE("as a file or a device") {
+    int fresh = -1;
+    SUBCASE("a file") { fresh = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC); }
+    SUBCASE("a directory") { fresh = ::open("/", O_RDONLY | O_CLOEXEC); }
+    SUBCASE("a device that never waits") { fresh = ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+    REQUIRE(fresh == number);
+    {
+      eddy::readiness watched(on.loop, number);
+      bool told = false;
+      watched.wait_readable([&](std::error_code error) { told = !error; });
+      on.run();
+      CHECK(told);
+    }
+    ::close(fresh);
+  }
   CHECK(got == std::errc::bad_file_descriptor);
 }
 

@@ -526,6 +526,50 @@ TEST_CASE_FIXTURE(with_loop,
   usr1.stop();
 }
 
+TEST_CASE_FIXTURE(with_loop, "a signal that is given back is told to a node that waits since") {
+  struct idle : eddy::ready_node {
+    idle() noexcept : ready_node([](ready_node&) {}) {}
+  };
+  idle first;
+  idle second;
+  idle third;
+  eddy::signal early(loop, SIGUSR1);
+  eddy::signal late(loop, SIGUSR1);
+  eddy::signal handled(loop, SIGUSR1);
+  int heard = 0;
+  early.wait(first);
+  std::raise(SIGUSR1);
+  eddy::timer timer(loop);
+  timer.start(0s, [&] {
+    late.wait(second);
+    handled.start([&] { ++heard; });  // of those that come from now on
+    first.withdraw();
+    early.give_back();
+    CHECK(second.queued());
+  });
+  bool again = false;
+  SUBCASE("once") {}
+  SUBCASE("and when that gives it back, too, to the next") { again = true; }
+  loop.run_ready();
+  late.stop();
+  if (again) {
+    late.wait(second);
+    std::raise(SIGUSR1);
+    handled.stop();
+    timer.start(0s, [&] {
+      second.withdraw();
+      late.give_back();
+    });
+    loop.run_ready();
+  }
+  CHECK(heard == 0);
+  handled.stop();
+  early.wait(third);
+  CHECK(third.queued() == again);
+  third.withdraw();
+  early.stop();
+}
+
 TEST_CASE_FIXTURE(with_loop, "a signal that is put in the background twice is there once") {
   eddy::signal usr1(loop, SIGUSR1);
   usr1.start([] {});
