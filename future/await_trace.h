@@ -14,9 +14,8 @@ namespace eddy {
 /// The first is the last `co_await` that the coroutine had come to which the
 /// error left first: the operation that failed, or the one after which it was
 /// thrown. Coroutines that eddy makes itself are left out, and of a way that is
-/// longer than 32 only the first 32 are told. A coroutine that catches an error
-/// and throws another one at once goes on with the same way; if it throws the same one
-/// after another co_await, the way begins there.
+/// longer than 32 only the first 32 are told. If a coroutine catches an error and throws
+/// another one, or the same one after another co_await, the way begins there.
 ///
 /// It is for an error that has just come out of a `co_await`, of `block_on`, or
 /// to `event_loop::on_exception`: the process keeps the ways of its last 64 errors.

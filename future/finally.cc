@@ -1,13 +1,42 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/finally.h>
 
+#include <utility>
+
 #include <eddy/future/detail/way_of_error.h>
+#include <eddy/future/task_local.h>
 
 namespace eddy::detail {
 
+namespace {
+
+/// A task that sees these values, whoever spawns it.
+class [[nodiscard]] under_values {
+public:
+  under_values(local_values&& values, task<>&& work) noexcept
+      : values_(std::move(values)), work_(std::move(work)) {}
+  with_wait<void> operator co_await() && {
+    return with_wait<void>(std::move(values_), std::move(work_));
+  }
+
+private:
+  local_values values_;
+  task<> work_;
+};
+
+task<> clean_up_under(local_values values, task<> work) {
+  co_await under_values(std::move(values), std::move(work));
+}
+
+}  // namespace
+
 clean_up_on_exit::~clean_up_on_exit() {
   try {
-    if (work_) outer_->spawn(std::move(work_));
+    if (work_ && values_) {
+      outer_->spawn(clean_up_under(std::move(values_), std::move(work_)));
+    } else if (work_) {
+      outer_->spawn(std::move(work_));
+    }
   } catch (...) {  // for want of memory
     outer_->loop().raise(std::current_exception());
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <eddy/future/awaitable.h>
+#include <eddy/future/detail/inherited.h>
 #include <eddy/future/join_settled.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/scope.h>
@@ -50,7 +51,8 @@ namespace detail {
 /// What is left to do for work that is dropped.
 class clean_up_on_exit {
 public:
-  clean_up_on_exit(scope* outer, task<>&& work) noexcept : outer_(outer), work_(std::move(work)) {}
+  clean_up_on_exit(scope* outer, task<>&& work) noexcept
+      : outer_(outer), work_(std::move(work)), values_(local_values::here()) {}
   clean_up_on_exit(const clean_up_on_exit&) = delete;
   clean_up_on_exit& operator=(const clean_up_on_exit&) = delete;
   ~clean_up_on_exit();
@@ -66,6 +68,7 @@ public:
 private:
   scope* outer_;
   task<> work_;
+  local_values values_;       // that the work has, and the clean-up has, too
   std::exception_ptr error_;  // the work's
 };
 

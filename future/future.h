@@ -30,7 +30,9 @@ struct then_result;
 ///
 /// Errors: the exception that the other end gave comes out of the `co_await`.
 /// One that nobody takes, because the future is dropped after it has come,
-/// leaves the loop's `run` like an exception from a handler.
+/// leaves the loop's `run` like an exception from a handler. An error that only says
+/// that the other end was cancelled does not: `broken_promise`, or the
+/// `operation_canceled` of `scope::finish`.
 /// Lifetime: the loop outlives the future.
 /// Cancelling: destroying the future cancels the work behind it.
 template <class T = void>

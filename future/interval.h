@@ -47,11 +47,20 @@ public:
   [[nodiscard]] duration period() const noexcept { return period_; }
 
 private:
+  /// Whether somebody waits, which a copy does not take over.
+  struct waiting {
+    waiting() noexcept = default;
+    waiting(const waiting&) noexcept {}
+    waiting& operator=(const waiting&) noexcept { return *this; }
+    bool on = false;
+  };
+
   duration period_;
   time_point due_;
   std::uint64_t missed_ = 0;
   missed_ticks rule_;
   resolution exactness_;
+  waiting waiting_;
 };
 
 }  // namespace eddy

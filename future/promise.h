@@ -26,7 +26,9 @@ public:
 namespace detail {
 template <class T>
 class promise_state;
-}
+template <class T>
+class finish_promise;
+}  // namespace detail
 
 /// The writing end of a future: it is set once, by any code on the loop's thread.
 ///
@@ -78,8 +80,12 @@ public:
   [[nodiscard]] bool wanted() const noexcept;
 
 private:
+  template <class>
+  friend class detail::finish_promise;
+
   void check_unset() const;
   void set(outcome<T>&& o);
+  void set_cancelled(std::exception_ptr error) noexcept;
   void swap(promise& other) noexcept {
     std::swap(state_, other.state_);
     std::swap(set_, other.set_);
@@ -122,6 +128,7 @@ public:
   }
 
   void drop_promise() noexcept { this->release(); }
+  using future_core::set_seen;
   using future_state<T>::wanted;
 
   handler<void()> on_cancel;
@@ -153,9 +160,16 @@ template <class T>
 promise<T>::~promise() {
   if (state_ == nullptr) return;
   if (!set_ && state_->has_future && state_->wanted()) {
-    set_error(detail::broken_promise_error());
+    set_cancelled(detail::broken_promise_error());
   }
   state_->drop_promise();
+}
+
+/// Whoever drops the future then is told nothing: all of it is cancelled.
+template <class T>
+void promise<T>::set_cancelled(std::exception_ptr error) noexcept {
+  set_error(std::move(error));
+  state_->set_seen();
 }
 
 template <class T>

@@ -93,7 +93,7 @@ duration retries::next_delay() {
   using exact = decltype(ceiling_);
   const exact longest = std::max(duration(policy_.longest_delay), duration::zero());
   exact delay = std::min(ceiling_, longest);
-  ceiling_ = delay * policy_.factor;
+  ceiling_ *= policy_.factor;
   if (policy_.jitter) {
     if (done_ == 1) seed();
     delay *= random_fraction(random_);

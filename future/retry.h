@@ -89,8 +89,8 @@ task<result_of_attempt<Function>> retry_with(retry_policy policy, Function funct
 ///
 /// The functions are kept until the end: lambdas that capture are safe here.
 ///
-/// Errors: when there are to be no more attempts, and when the next would begin
-/// after the time limit or the `current_deadline`, the last one's error: as
+/// Errors: when there are to be no more attempts, and when the next would not begin
+/// before the time limit and the `current_deadline`, the last one's error: as
 /// `retries_failed`, which is a `std::system_error` and tells all, if there was
 /// more than one and the last is a system_error; otherwise as it is. Its
 /// `await_trace` is that of the last one. An attempt that is under way when the time

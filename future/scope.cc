@@ -165,6 +165,11 @@ void scope::describe_all(std::string& out, int depth, const detail::link& childr
 
 namespace detail {
 
+void throw_finish_cancelled() {
+  throw_error(std::errc::operation_canceled,
+              "the scope that was to finish the work has dropped it");
+}
+
 void throw_scope_cancelled() {
   throw_error(std::errc::operation_canceled, "the scope was cancelled before its body had ended");
 }

@@ -111,6 +111,7 @@ public:
   /// it is dropped; an error is then the scope's. It begins when it is awaited.
   /// Errors: what the work throws; `std::system_error` with `operation_canceled`
   /// if the scope has dropped it.
+  /// Lifetime: the scope lives until then at least; it may go before the work has ended.
   template <awaitable Awaitable>
     requires(!std::is_lvalue_reference_v<Awaitable>)
   [[nodiscard]] task<await_result_t<Awaitable>> finish(Awaitable&& work);
@@ -272,6 +273,8 @@ private:
   scope* scope_;
 };
 
+[[noreturn]] void throw_finish_cancelled();
+
 /// The promise of a value that a scope's child makes: it says so if that goes.
 template <class T>
 class finish_promise {
@@ -282,10 +285,9 @@ public:
   ~finish_promise() {
     if (told_ || !promise_.wanted()) return;
     try {
-      promise_.set_error(std::make_error_code(std::errc::operation_canceled),
-                         "the scope that was to finish the work has dropped it");
-    } catch (const std::bad_alloc&) {
-      promise_.set_error(std::current_exception());
+      throw_finish_cancelled();
+    } catch (...) {
+      promise_.set_cancelled(std::current_exception());
     }
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/stop_token.h>
 
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include <eddy/future/spawn.h>
@@ -40,15 +42,35 @@ namespace detail {
 
 namespace {
 
+/// A source that a posted function shares. That may run when the coroutine has gone, or
+/// be destroyed by another thread when the loop has: it finds no source then.
+class shared_source {
+public:
+  explicit shared_source(event_loop& loop)
+      : source_(std::make_shared<std::optional<stop_source>>(std::in_place, loop)) {}
+  shared_source(const shared_source&) = delete;
+  shared_source& operator=(const shared_source&) = delete;
+  ~shared_source() { source_->reset(); }
+
+  [[nodiscard]] stop_token token() const { return (*source_)->token(); }
+  [[nodiscard]] handler<void()> request() const {
+    return [source = source_] {
+      if (*source) (*source)->request_stop();
+    };
+  }
+
+private:
+  std::shared_ptr<std::optional<stop_source>> source_;
+};
+
 task<> wait_until_stopped(std::stop_token token) {
   if (token.stop_requested()) co_return;
   event_loop& loop = *event_loop::current();
   const keep_alive others_may_request(loop);
-  // The posted function may run after this coroutine was dropped; its request then does nothing.
-  stop_source stop(loop);
+  const shared_source stop(loop);
   const stop_token stopped = stop.token();
   // Whoever requests the stop has nothing to do with a lack of memory.
-  reserved_post post(loop.remote(), [stop]() mutable { stop.request_stop(); });
+  reserved_post post(loop.remote(), stop.request());
   const std::stop_callback on_stop(token, [&post] { post.post(); });
   co_await stopped;
 }

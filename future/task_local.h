@@ -70,11 +70,11 @@ public:
   const T held;
 };
 
-template <class T, class Result>
+template <class Result>
 class with_wait final : public child_wait<Result> {
 public:
-  with_wait(const task_local<T>& name, T&& value, task<Result>&& work)
-      : child_wait<Result>(std::move(work)), values_(new local_value<T>(name, std::move(value))) {}
+  with_wait(local_values&& values, task<Result>&& work) noexcept
+      : child_wait<Result>(std::move(work)), values_(std::move(values)) {}
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
@@ -97,8 +97,9 @@ class [[nodiscard]] with_operation {
 public:
   with_operation(const task_local<T>& name, T&& value, task<Result>&& work)
       : name_(&name), value_(std::move(value)), work_(std::move(work)) {}
-  with_wait<T, Result> operator co_await() && {
-    return with_wait<T, Result>(*name_, std::move(value_), std::move(work_));
+  with_wait<Result> operator co_await() && {
+    return with_wait<Result>(local_values(new local_value<T>(*name_, std::move(value_))),
+                             std::move(work_));
   }
 
 private:

@@ -34,8 +34,9 @@ public:
 
   /// The time that the work had.
   [[nodiscard]] duration limit() const noexcept { return limit_; }
-  /// The `co_await timeout(…)`, or that of what sets such a limit: `retry`. Of no
-  /// line for the clean-up of `finally`, which may have lost its caller.
+  /// The `co_await timeout(…)`, or that of what sets such a limit: `retry`. If the
+  /// timeout itself was spawned, the `co_await` of its future; if it was spawned into a
+  /// scope, as the clean-up of `finally` is, no line.
   [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
   /// Where the time went: what the work waited for, as in `event_loop::dump`.
   [[nodiscard]] const std::string& waited_for() const noexcept { return *waited_for_; }

@@ -197,7 +197,7 @@ public:
   /// Where its last co_await is; of no line if it has come to none.
   [[nodiscard, gnu::cold]] std::source_location place() const noexcept;
   /// The same; of a coroutine that eddy itself makes, that of whoever awaits it. Of
-  /// no line if nobody does.
+  /// no line if nobody does, or if it is a scope's.
   [[nodiscard, gnu::cold]] std::source_location users_place() const noexcept;
 
   /// Adds what it waits for, and where, to `out`. Of what is very deep only the

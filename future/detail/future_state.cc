@@ -47,7 +47,10 @@ frame* future_core::waiter() const noexcept {
 
 void future_core::detach() noexcept {
   next_ = nullptr;
-  if (ready()) return release_reader();
+  if (ready()) {
+    seen_ = false;
+    return release_reader();
+  }
   detached_ = true;
   list();
 }

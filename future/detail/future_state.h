@@ -62,6 +62,7 @@ public:
 
   /// The coroutine that awaits the future, or the end of the scope it is in.
   [[nodiscard]] frame* waiter() const noexcept;
+  [[nodiscard]] bool for_scope() const noexcept { return next_is_ == follower::scope; }
   /// The coroutine that produces the value, while it does.
   [[nodiscard]] frame* body() const noexcept { return ready() ? nullptr : body_; }
 
@@ -92,6 +93,8 @@ protected:
   [[nodiscard]] bool wanted() const noexcept { return wanted_; }
 
   [[gnu::cold]] void set_error(std::exception_ptr error) noexcept;
+  /// The error need not be told if the future is dropped.
+  void set_seen() noexcept { seen_ = true; }
 
   // For one that owns a coroutine:
   /// It is being spawned. Errors: `std::bad_alloc`.
@@ -158,7 +161,7 @@ protected:
     std::exception_ptr error_;  // if it has ended with one
   };
   stage stage_ = stage::under_way;
-  bool seen_ : 1 = false;  // somebody took the value
+  bool seen_ : 1 = false;  // somebody took the value, or nobody misses it
 
 private:
   bool wanted_ : 1 = true;

@@ -16,6 +16,7 @@
 #include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/task_local.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/detail/recycler.h>
 
@@ -113,6 +114,32 @@ ASYNC_TEST("a clean-up goes on though its caller is dropped") {
   CHECK(note == "work clean");
   co_await outer.join();
   CHECK(note == "work clean clean end");
+}
+
+ASYNC_TEST("a clean-up sees the task_locals of its work, whoever drops that") {
+  struct program {
+    static eddy::task<> log_out(const eddy::task_local<int>* name, int* seen) {
+      co_await eddy::yield();
+      *seen = name->get() == nullptr ? 0 : *name->get();
+    }
+    static eddy::task<> transfer(eddy::scope* outer, const eddy::task_local<int>* name, int* seen) {
+      co_await eddy::finally(*outer, eddy::sleep(1s), log_out(name, seen), 1s);
+    }
+    static eddy::task<> drop(eddy::future<>* work) {
+      *work = {};
+      co_return;
+    }
+  };
+  const eddy::task_local<int> name;
+  eddy::scope outer;
+  int seen = 0;
+  auto work = eddy::spawn(name.with(7, program::transfer(&outer, &name, &seen)));
+  co_await eddy::yield();
+  SUBCASE("when it has ended") { co_await std::move(work); }
+  SUBCASE("when it is dropped") { work = {}; }
+  SUBCASE("when it is dropped under other values") { co_await name.with(8, program::drop(&work)); }
+  co_await outer.join();
+  CHECK(seen == 7);
 }
 
 ASYNC_TEST("work that has not begun needs no clean-up") {

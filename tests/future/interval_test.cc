@@ -20,6 +20,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
 #include <eddy/loop/clock.h>
 #include <eddy/loop/remote.h>
 
@@ -185,6 +186,31 @@ ASYNC_TEST("the loop's dump names the interval that a task waits for") {
   co_await eddy::sleep(500ms);
   CHECK(loop.dump().contains("eddy::interval::next at interval.cc:"));
   CHECK(loop.dump().contains(": sleep, 500 ms left"));
+}
+
+ASYNC_TEST("one waits for the next tick at a time, and any may be dropped") {
+  eddy::interval seconds(1s);
+  auto first = eddy::spawn(seconds.next());
+  co_await eddy::yield();
+  const auto unused = seconds.next();
+  first = {};
+  eddy::interval copy = seconds;
+  co_await seconds.next();
+  co_await copy.next();
+}
+
+TEST_CASE("two that wait for one tick stop the program") {
+  dies_saying("two coroutines wait for the next tick of one interval", [] {
+    struct program {
+      static eddy::task<> wait_twice() {
+        eddy::interval seconds(1s);
+        const auto first = eddy::spawn(seconds.next());
+        const auto second = eddy::spawn(seconds.next());
+        co_await eddy::sleep(1h);
+      }
+    };
+    eddy::block_on(program::wait_twice());
+  });
 }
 
 TEST_CASE("an interval of no length stops the program") {

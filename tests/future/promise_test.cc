@@ -101,6 +101,37 @@ TEST_CASE_FIXTURE(async_fixture, "a promise that is destroyed unset breaks") {
   CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), eddy::broken_promise);
 }
 
+TEST_CASE_FIXTURE(async_fixture,
+                  "a promise that breaks is no error if its future is dropped, too") {
+  std::optional<eddy::promise<int>> p(loop);
+  auto f = p->get_future();
+  SUBCASE("which nobody awaits") {
+    p.reset();
+    f = {};
+    loop.run();
+  }
+  SUBCASE("which is awaited") {
+    auto waits = eddy::spawn(loop, [](eddy::future<int> value) -> eddy::task<int> {
+      co_return co_await std::move(value);
+    }(std::move(f)));
+    loop.run_ready();
+    p.reset();
+    waits = {};
+    loop.run();
+  }
+  SUBCASE("but detached") {
+    SUBCASE("before") {
+      std::move(f).detach();
+      p.reset();
+    }
+    SUBCASE("after") {
+      p.reset();
+      std::move(f).detach();
+    }
+    CHECK_THROWS_AS(loop.run(), eddy::broken_promise);
+  }
+}
+
 TEST_CASE_FIXTURE(async_fixture, "a promise that is moved remembers that it was set") {
   eddy::promise<int> p(loop);
   auto f = p.get_future();

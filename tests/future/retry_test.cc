@@ -87,6 +87,13 @@ ASYNC_TEST("what fails is tried again, after delays that grow") {
     CHECK(n == 5);
     CHECK(work.times == std::vector<eddy::duration>{0s, 1s, 4s, 8s, 12s});
   }
+  SUBCASE("and with a factor below one from where they would be without the longest") {
+    const eddy::retry_policy policy{
+        .first_delay = 1s, .factor = 0.5, .longest_delay = 700ms, .jitter = false};
+    const int n = co_await eddy::retry(policy, std::ref(work));
+    CHECK(n == 5);
+    CHECK(work.times == std::vector<eddy::duration>{0s, 700ms, 1200ms, 1450ms, 1575ms});
+  }
 }
 
 ASYNC_TEST("jitter spreads the delays, and a seed repeats them") {

@@ -749,6 +749,23 @@ ASYNC_TEST("work to finish that the scope drops is told as cancelled") {
   CHECK(end.error() == std::errc::operation_canceled);
 }
 
+ASYNC_TEST("work to finish that is cancelled with its caller is no error") {
+  const auto finish = [](eddy::scope& s) -> eddy::task<> { co_await s.finish(eddy::sleep(1h)); };
+  {
+    eddy::scope both;
+    both.spawn(finish(both));
+    co_await eddy::sleep(1s);
+    SUBCASE("by the scope") { both.cancel(); }
+    SUBCASE("by its end") {}
+    SUBCASE("by another child's failure") {
+      both.spawn(fail_after(1s));
+      const std::string what = co_await error_of_join(&both);
+      CHECK(what == "failed");
+    }
+  }
+  co_await eddy::sleep(1s);  // what leaves `run` fails the test
+}
+
 ASYNC_TEST("work to finish does not begin before it is awaited") {
   int alive = 0;
   eddy::scope outer;

@@ -2,6 +2,7 @@
 // What <eddy/future/stop_token.h> promises.
 #include <eddy/future/stop_token.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -204,6 +205,37 @@ TEST_SUITE("threads") {
         co_await eddy::yield();
       }
       other.join();
+    }
+  }
+
+  TEST_CASE("a std::stop_token's request may come while the loop is destroyed") {
+    for (int i = 0; i < 20; ++i) {
+      std::stop_source source;
+      std::stop_source never;
+      std::atomic<bool> begun = false;
+      std::jthread other([&] {
+        while (!begun) {
+        }
+        source.request_stop();
+      });
+      struct begins {
+        explicit begins(std::atomic<bool>& b) noexcept : begun(b) {}
+        begins(const begins&) = delete;
+        begins& operator=(const begins&) = delete;
+        ~begins() { begun = true; }
+        std::atomic<bool>& begun;
+      };
+      const auto wait_and_begin = [](std::stop_token stop,
+                                     std::atomic<bool>& flag) -> eddy::task<> {
+        const begins when_dropped(flag);
+        co_await eddy::until_stopped(std::move(stop));
+      };
+      eddy::event_loop loop;
+      eddy::spawn(loop, wait_and_begin(never.get_token(), begun)).detach();
+      for (int n = 0; n < 10; ++n) {
+        eddy::spawn(loop, eddy::until_stopped(source.get_token())).detach();
+      }
+      loop.run_ready();
     }
   }
 

@@ -255,6 +255,29 @@ ASYNC_TEST("a limit that eddy itself sets is that of whoever awaits it") {
   static_cast<void>(loop);
 }
 
+ASYNC_TEST("a limit that was spawned is that of whoever awaits its future, but not of a join") {
+  unsigned line = 0;
+  unsigned named = 0;
+  auto future = eddy::spawn(eddy::timeout(1s, doze()));
+  try {
+    line = std::source_location::current().line() + 1;
+    co_await std::move(future);
+  } catch (const eddy::timed_out& e) {
+    named = e.where().line();
+  }
+  CHECK(line != 0);
+  CHECK(named == line);
+  eddy::scope s;
+  s.spawn(eddy::timeout(1s, doze()));
+  try {
+    co_await s.join();
+  } catch (const eddy::timed_out& e) {
+    named = e.where().line();
+  }
+  CHECK(named == 0);
+  static_cast<void>(loop);
+}
+
 ASYNC_TEST("work that had no time had none, and not less") {
   eddy::duration had = 1h;
   std::string what;
@@ -489,6 +512,33 @@ TEST_CASE_FIXTURE(with_loop,
   eddy::future<> waiting = eddy::spawn(loop, wait(pair.near(), end));
   loop.run();
   CHECK(end == "readable");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a late limit gives way to few turns of what was found") {
+  bool over = false;
+  const auto doze = [](bool& ended) -> eddy::task<> {
+    co_await eddy::as_result(eddy::timeout(1s, eddy::sleep(1h)));
+    ended = true;
+  };
+  const eddy::future<> limited = eddy::spawn(loop, doze(over));
+  loop.run_ready();
+
+  const std::vector<socket_pair> pairs(60);
+  std::vector<std::unique_ptr<eddy::readiness>> watches;
+  int handled = 0;
+  for (const socket_pair& pair : pairs) {
+    pair.send();
+    watches.push_back(std::make_unique<eddy::readiness>(loop, pair.near()));
+    watches.back()->wait_readable([&](std::error_code) {
+      ++handled;
+      loop.charge(std::size_t{4} << 20);  // which fills a turn
+    });
+  }
+  clock.advance(2s);
+  for (int turns = 0; !over && turns < 200; ++turns) loop.run_ready();
+  CHECK(over);
+  CHECK(handled > 1);
+  CHECK(handled < 20);  // of 60
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "many late limits wait for descriptors, not for each other") {
