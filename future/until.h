@@ -146,7 +146,7 @@ private:
 /// or after does what it would without eddy, which may be to end the program.
 /// For a signal that may come again keep a `signal`. If a signal has come, but the
 /// wait is dropped before the coroutine goes on, another `until_signal` of that number on
-/// the loop is told, or else the next one, unless another watcher was.
+/// the loop is told, or else the next one, unless another watcher on that loop was.
 ///
 /// Errors: as for `signal`.
 [[nodiscard]] inline detail::until_signal_operation until_signal(int number) {

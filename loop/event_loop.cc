@@ -174,6 +174,10 @@ void event_loop::drop_queue() noexcept {
   }
 }
 
+void event_loop::queued_twice() noexcept {
+  detail::misuse("event_loop::ready was called on a node that is in a queue already");
+}
+
 void event_loop::wrong_thread() noexcept {
   detail::misuse(
       "a loop, or something on it, was used from another thread than the one that runs it: post "
@@ -321,8 +325,7 @@ bool event_loop::run_queues() {
 }
 
 bool event_loop::turn(bool may_wait) {
-  engine_->renew();
-  engine_->flush();
+  engine_->begin_turn();
   bool wait = may_wait && !has_work();
   bool jump = false;
   if (wait && clock_ != nullptr && timers_.size() != 0) {

@@ -51,9 +51,9 @@ class inspectable;
 ///
 /// 1. Wait, unless something is ready.
 /// 2. Run, in this order: the timers that are due, by deadline and then by order
-///    of starting; descriptors in the order the kernel reports them, and then
-///    signals, files and children; posted functions in their order; the ready queue,
-///    first in first out.
+///    of starting; descriptors in the order the kernel reports them, file watches among
+///    them, and then signals; posted functions in their order; the ready queue, first in
+///    first out, which children that have ended and coroutines join.
 ///
 /// A turn is bounded, so that no flood keeps timers and descriptors out. It ends
 /// after `budget` operations, or after about half a millisecond, on the clock of
@@ -178,6 +178,8 @@ public:
   /// Puts `node`, which is in no queue, at the end of the ready queue.
   void ready(ready_node& node) noexcept {
     check_thread();
+    if (node.queued()) [[unlikely]]
+      queued_twice();
     revive();
     queues_[others].push_back(node);
   }
@@ -347,6 +349,7 @@ private:
   static constexpr std::uint8_t turn_ended = 2;
   static constexpr std::uint8_t ev_run_ended = 4;  // the program's, which goes on to its end
   [[noreturn]] static void wrong_thread() noexcept;
+  [[noreturn]] static void queued_twice() noexcept;
 
   // Of this thread. One load finds it in every program; where the library is loaded
   // later, it takes space that the C library keeps for such.

@@ -17,8 +17,8 @@ class several_errors : public std::runtime_error {
 public:
   explicit several_errors(std::vector<std::exception_ptr> errors);
 
-  /// In the order in which the loop was told of them; none is a `several_errors` of the
-  /// loop's. They live as long as a copy of this does.
+  /// In the order in which the loop was told of them. None is a `several_errors`, unless
+  /// the program raised it. They live as long as a copy of this does.
   [[nodiscard]] std::span<const std::exception_ptr> errors() const noexcept { return *errors_; }
 
 private:

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 
+#include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/detail/text.h>
@@ -69,6 +70,7 @@ void signal::start(handler<void()> on_signal) {
 void signal::wait(ready_node& node) {
   loop_->check_thread();
   if (active()) detail::misuse("signal::wait was called on a signal that is watched already");
+  loop_->engine_->renew();
   auto& hub = detail::signal_hub::of(*loop_);
   if (hub.take_back(number_)) return loop_->ready(node);
   node_ = &node;
@@ -91,8 +93,9 @@ void signal::watch() {
 void signal::stop() noexcept {
   if (!active()) return;
   loop_->check_thread();
-  withdraw();
   auto& hub = detail::signal_hub::of(*loop_);
+  if (queued()) hub.unheard(*loop_, number_);
+  withdraw();
   const bool untold = hub.remove(number_, place_);
   if (untold && node_ != this) hub.keep(number_);
   --loop_->watches_;

@@ -29,7 +29,7 @@ class signal_hub;
 /// come.
 ///
 /// Fork: the child keeps its watchers. A signal that came to the parent is not
-/// told there.
+/// told there, unless the turn that forks was about to tell it.
 ///
 /// Lifetime: the loop outlives it while it is started. The handler may destroy
 /// or restart it. It may be moved while it is started.
@@ -45,7 +45,8 @@ public:
   signal& operator=(signal&&) = delete;
   ~signal();
 
-  /// Calls `on_signal` for each that comes from now on. On one that is started
+  /// Calls `on_signal` for each signal that comes from now on; if others watch that
+  /// signal, also for one that the loop has not told them yet. On one that is started
   /// it changes the handler.
   /// Errors: `std::bad_alloc`.
   void start(handler<void()> on_signal);
@@ -53,7 +54,8 @@ public:
   /// The same without a handler, and once: queues `node` when the signal comes, or
   /// now if one was given back. `stop` or the destructor ends the wait; from when it
   /// is queued, the node's own `withdraw` or destructor does.
-  /// Errors: `std::bad_alloc`.
+  /// Errors: `std::bad_alloc`; `std::system_error` if the child of a fork finds no
+  /// descriptors for the loop.
   void wait(ready_node& node);
 
   /// Tells that the node of a wait was queued and will not run. If no other watcher is

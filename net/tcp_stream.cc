@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/tcp_stream.h>
 
+#include <algorithm>
+#include <chrono>
 #include <climits>
 #include <utility>
 
@@ -117,7 +119,8 @@ bool tcp_stream::no_delay() const {
 }
 
 void tcp_stream::set_keep_alive(const keep_alive_times& times) {
-  const auto seconds = [](std::chrono::seconds s) { return as_int(s.count()); };
+  constexpr std::chrono::seconds most{32767};  // tcp(7): the kernel refuses more
+  const auto seconds = [most](std::chrono::seconds s) { return as_int(std::min(s, most).count()); };
   set_option(descriptor(), IPPROTO_TCP, TCP_KEEPIDLE, seconds(times.idle), keeping_alive);
   set_option(descriptor(), IPPROTO_TCP, TCP_KEEPINTVL, seconds(times.interval), keeping_alive);
   set_option(descriptor(), IPPROTO_TCP, TCP_KEEPCNT, times.probes, keeping_alive);

@@ -136,7 +136,7 @@ public:
   [[nodiscard]] bool no_delay() const;
 
   /// When a silent connection is probed, and given up: after `idle`, then each
-  /// `interval`, `probes` times. Whole seconds.
+  /// `interval`, `probes` times. Whole seconds, of which the kernel knows 32767.
   struct keep_alive_times {
     std::chrono::seconds idle{7200};
     std::chrono::seconds interval{75};

@@ -50,6 +50,12 @@ int make_timerfd() noexcept {
   return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
+/// Whether a descriptor only names a file: epoll says EBADF, and libev ends the program.
+bool is_path(int descriptor) noexcept {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  return flags >= 0 && (flags & O_PATH) != 0;
+}
+
 /// Sets a flag for a scope.
 class flagged {
 public:
@@ -213,6 +219,7 @@ void engine::attach(watch& w) {
 void engine::detach(watch& w) noexcept {
   // Whether libev has changes of the number to apply, or applied some.
   const bool touched = w.entered || w.changed != 0 || w.io.active != 0 || w.io.pending != 0;
+  const bool may_be_entered = w.entered || w.checked;
   if (w.changed != 0) {
     watch& last = *changed_.back();
     changed_[w.changed - 1] = &last;
@@ -223,7 +230,7 @@ void engine::detach(watch& w) noexcept {
   if (!touched) return;
   ev_io* const others = first_watcher(ev_, w.io.fd);
   if (others == nullptr) {
-    if (w.entered) forget_entry(w.io.fd);
+    if (may_be_entered) forget_entry(w.io.fd);
     return;
   }
   // What libev now wants of the kernel for the others must not fail.
@@ -243,7 +250,7 @@ void engine::forget_entry(int descriptor) noexcept {
 
 void engine::check(int descriptor) {
   renew();
-  const int answer = check_number(descriptor);
+  const int answer = is_path(descriptor) ? EBADF : check_number(descriptor);
   if (answer != 0) throw_error(std::errc(answer), "watching a descriptor");
 }
 
@@ -274,6 +281,8 @@ int engine::probe(int descriptor, bool shown, bool& pollable) noexcept {
     const auto type = about.st_mode & S_IFMT;
     pollable = type == 0 || type == S_IFSOCK || type == S_IFIFO;
     files_ = files_ || !pollable;
+    if (type != 0 && type != S_IFSOCK && is_path(descriptor)) return EBADF;
+    if (type == S_IFCHR) pollable = takes(descriptor);  // a terminal, say
     if (type != 0) return 0;
     if (descriptor == backend()) return EINVAL;
     if (rebuilding_) return 0;
@@ -286,6 +295,14 @@ int engine::probe(int descriptor, bool shown, bool& pollable) noexcept {
   // EPERM: it is always ready, as files are. libev knows, unless it was something else.
   if (errno == EPERM) return shown && pollable ? number_is_anothers : 0;
   return errno == EEXIST ? 0 : errno;
+}
+
+bool engine::takes(int descriptor) noexcept {
+  if (forked() || rebuilding_) return false;
+  epoll_event none{};
+  if (::epoll_ctl(backend(), EPOLL_CTL_ADD, descriptor, &none) != 0) return errno == EEXIST;
+  ::epoll_ctl(backend(), EPOLL_CTL_DEL, descriptor, &none);
+  return true;
 }
 
 int engine::probe_shown(int descriptor) noexcept {
@@ -323,6 +340,7 @@ void engine::change(watch& w, int events) noexcept {
 }
 
 void engine::check_later(watch& w) noexcept {
+  w.checked = false;
   if (w.changed != 0) return;
   try {
     changed_.push_back(&w);
@@ -334,12 +352,24 @@ void engine::check_later(watch& w) noexcept {
 
 void engine::flush_changed() noexcept {
   for (watch* const w : changed_) check_now(*w);
-  // From the next round on, which begins when this is over.
+  for (watch* const w : changed_) w->checked = true;
+}
+
+/// The kernel was shown what was checked before this round; what libev's callbacks have
+/// changed since is still to come.
+void engine::changes_applied() noexcept {
+  std::size_t left = 0;
   for (watch* const w : changed_) {
-    w->changed = 0;
-    if (w->io.active != 0) w->shown = w->entered = true;
+    if (w->checked) {
+      w->changed = 0;
+      w->checked = false;
+      if (w->io.active != 0) w->shown = w->entered = true;
+    } else {
+      changed_[left] = w;
+      w->changed = static_cast<std::uint32_t>(++left);
+    }
   }
-  changed_.clear();
+  changed_.resize(left);
 }
 
 void engine::check_now(const watch& w) noexcept {
@@ -369,6 +399,7 @@ void engine::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
     self.fail(w, answer == 0 || answer == number_is_anothers ? ENOMEM : answer);
     return;
   }
+  w.shown = w.entered = true;
   int unwanted = 0;
   // libev calls back in the opposite order, and so each goes before the others.
   if ((events & EV_WRITE) != 0 && !self.arrive(w, writing)) unwanted |= EV_WRITE;
@@ -442,12 +473,18 @@ bool engine::fail_closed() noexcept {
 
 // ---- Turns
 
-void engine::poll(bool may_wait) {
+void engine::begin_turn() {
+  renew();
   // epoll would report again the descriptors that came earlier and still wait for
   // their turn. Other libraries on the loop wait for these, but not for long.
   backlog_ = loop_->queues_[event_loop::arrivals].linked();
   unlooked_ = backlog_ ? unlooked_ + 1 : 0;
-  if (backlog_ && !open_ && (!shared_ || unlooked_ % event_loop::turns_without_look != 0)) return;
+  looks_ = !backlog_ || open_ || (shared_ && unlooked_ % event_loop::turns_without_look == 0);
+  if (looks_) flush();
+}
+
+void engine::poll(bool may_wait) {
+  if (!looks_) return;
   ++loop_->looks_;
   // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
   const bool first_look = may_wait && own_unseen_;
@@ -457,7 +494,7 @@ void engine::poll(bool may_wait) {
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
     // Without a watch there is nothing to look for.
-    if (!may_wait && active_ == 0 && !observed_) return;
+    if (!may_wait && active_ == 0 && !observed_) return changes_applied();
     set_endless(may_wait && !ev_is_active(&again_));
   }
   may_wait_ = may_wait;
@@ -503,6 +540,7 @@ void engine::before_sleep(struct ev_loop* ev) noexcept {
 void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
+  if (!changed_.empty()) changes_applied();
   unapplied_ = own_unseen_;  // libev's callbacks may have started them
   if (std::exchange(rebuilding_, false)) backend_ = -1;
 }
@@ -583,6 +621,8 @@ void engine::unpark() noexcept {
 }
 
 bool engine::stop() noexcept {
+  // A callback of a library's runs libev's loop again, within `run`.
+  if (in_poll_ && ev_depth(ev_) > depth_) ev_break(ev_, ev_.owned() ? EVBREAK_ALL : EVBREAK_ONE);
   if (ev_.owned() || ev_depth(ev_) == 0) return false;
   if (!loop_->in_turn_ || in_adopted_turn_) {
     ev_break(ev_, EVBREAK_ONE);
@@ -656,9 +696,9 @@ void engine::settle() {
   // look at what is ready, but call nobody: that is for the next poll.
   // The kernel's set tells nothing of files: libev has a list of those.
   if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_ || files_)) return;
-  flush();
   if (due_) arm(false);
   if (!shared_ || !has_pairs(ev_)) {
+    flush();
     ev_set_invoke_pending_cb(ev_, &call_nobody);
     ev_run(ev_, EVRUN_NOWAIT);
   } else if (ev_pending_count(ev_) != 0) {

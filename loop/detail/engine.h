@@ -79,8 +79,11 @@ public:
     if (!changed_.empty()) flush_changed();
   }
 
+  /// Decides whether this turn looks at libev, and if so does what `renew` and `flush` do.
+  /// Errors: as of `renew`.
+  void begin_turn();
   /// One round of libev, which waits if there is nothing: what is ready joins
-  /// the loop's `arrived_`.
+  /// the loop's `arrived_`. Does nothing in a turn that does not look.
   /// Errors: what a callback of somebody else on libev's loop throws.
   void poll(bool may_wait);
 
@@ -151,11 +154,14 @@ private:
   void check_later(watch& w) noexcept;
   void check_now(const watch& w) noexcept;
   void flush_changed() noexcept;
+  void changes_applied() noexcept;
   /// Asks the kernel of a number, and fails the watches that it is against: 0, or
   /// an `errno`.
   int check_number(int descriptor) noexcept;
   [[nodiscard]] int probe(int descriptor, bool shown, bool& pollable) noexcept;
   [[nodiscard]] int probe_shown(int descriptor) noexcept;
+  /// Whether the kernel watches such a descriptor.
+  [[nodiscard]] bool takes(int descriptor) noexcept;
   void fail(watch& w, int why) noexcept;
   bool fail_closed() noexcept;
   void forget_entry(int descriptor) noexcept;
@@ -190,6 +196,7 @@ private:
   bool observed_ = false;         // somebody else waits for the descriptor
   bool endless_ = false;          // libev waits without a limit
   bool backlog_ = false;          // what came in earlier rounds is not run yet
+  bool looks_ = false;            // this turn, at libev
   bool due_ = false;              // the timer's descriptor is readable
   bool files_ = false;            // there were watches of files and the like
   bool heaps_grown_ = false;      // what asks for libev's timers has its memory

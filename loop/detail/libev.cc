@@ -11,6 +11,8 @@
 #include <system_error>
 #include <vector>
 
+#include <pthread.h>
+
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
 
@@ -119,6 +121,9 @@ bool has_idle(struct ev_loop* ev) noexcept {
 }  // namespace
 
 libev_loop::libev_loop(struct ev_loop* adopted) : ev_(adopted), owned_(adopted == nullptr) {
+  // No other thread holds the lock when a child begins.
+  [[maybe_unused]] static const int registered =
+      ::pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); }, [] { guard.unlock(); });
   if (!owned_ && ev_backend(adopted) != EVBACKEND_EPOLL) {
     throw_error(std::errc::not_supported, "adopting a libev loop that does not run on epoll");
   }

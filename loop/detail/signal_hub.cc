@@ -124,7 +124,16 @@ signal_hub& signal_hub::of(event_loop& loop) {
 
 signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake); }
 
-void signal_hub::renew(event_loop& loop) { slot_->wake.store(loop.mailbox_->wake_up()); }
+void signal_hub::renew(event_loop& loop) {
+  slot_->wake.store(loop.mailbox_->wake_up());
+  // What came to the parent was not for this process.
+  given_back_ = kept_ = 0;
+  for (link& watchers : watchers_) {
+    for (link* l = watchers.next; l != &watchers; l = l->next) {
+      static_cast<signal::place*>(l)->owner->node_->withdraw();
+    }
+  }
+}
 
 signal_hub::~signal_hub() {
   const std::scoped_lock lock(guard);
@@ -160,23 +169,32 @@ bool signal_hub::remove(int number, link& place) noexcept {
 }
 
 void signal_hub::give_back(event_loop& loop, int number) noexcept {
-  if (told_[index(number)] == 0 || --told_[index(number)] != 0) return;
+  given_back_ |= bit(number);
+  unheard(loop, number);
+}
+
+void signal_hub::unheard(event_loop& loop, int number) noexcept {
+  std::uint32_t& told = told_[index(number)];
+  if (told == 0) return;
+  --told;
+  if (told != 0 || (given_back_ & bit(number)) == 0) return;
+  given_back_ &= ~bit(number);
   // Those that began to wait since.
   link& watchers = watchers_[index(number)];
   for (link* l = watchers.next; l != &watchers; l = l->next) {
     const signal& other = *static_cast<signal::place*>(l)->owner;
     if (other.node_ == &other || other.node_->queued()) continue;
     loop.ready(*other.node_);
-    ++told_[index(number)];
+    ++told;
   }
-  if (told_[index(number)] == 0) keep(number);
+  if (told == 0) keep(number);
 }
 
-void signal_hub::keep(int number) noexcept { given_back_ |= bit(number); }
+void signal_hub::keep(int number) noexcept { kept_ |= bit(number); }
 
 bool signal_hub::take_back(int number) noexcept {
-  const bool there = (given_back_ & bit(number)) != 0;
-  given_back_ &= ~bit(number);
+  const bool there = (kept_ & bit(number)) != 0;
+  kept_ &= ~bit(number);
   if (there) told_[index(number)] = 1;
   return there;
 }
@@ -184,7 +202,8 @@ bool signal_hub::take_back(int number) noexcept {
 void signal_hub::gather(event_loop& loop) noexcept {
   if (!pending()) return;
   std::uint64_t come = slot_->pending.exchange(0);
-  given_back_ &= ~come;  // signals that come close together are told once
+  given_back_ &= ~come;
+  kept_ &= ~come;  // signals that come close together are told once
   while (come != 0) {
     const auto which = static_cast<std::size_t>(std::countr_zero(come));
     link& watchers = watchers_[which];

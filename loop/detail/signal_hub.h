@@ -46,8 +46,9 @@ public:
   /// True if a signal had come of which no watcher was told, and there is none left.
   bool remove(int number, link& place) noexcept;
 
-  /// A watcher will not hear of the signal after all: if no other of those that were
-  /// told does, a node that waits is queued, or the next one that waits.
+  /// A watcher that was told will not run: if none of the others does, either, and one of
+  /// them gave the signal back, a node that waits is queued, or the next one that waits.
+  void unheard(event_loop& loop, int number) noexcept;
   void give_back(event_loop& loop, int number) noexcept;
   /// A signal that came when nobody was told is kept for the next node.
   void keep(int number) noexcept;
@@ -62,10 +63,11 @@ public:
 
 private:
   signal_slot* slot_;
-  std::uint64_t given_back_ = 0;
-  std::array<std::uint32_t, largest>
-      told_{};                          // watchers of the last one, less those that gave back
-  std::array<link, largest> watchers_;  // by number, which starts at one
+  std::uint64_t given_back_ = 0;  // by a watcher that was told
+  std::uint64_t kept_ = 0;        // for the next node
+  // By number, which starts at one: how many were told of the last, less the unheard.
+  std::array<std::uint32_t, largest> told_{};
+  std::array<link, largest> watchers_;
 };
 
 }  // namespace eddy::detail

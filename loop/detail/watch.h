@@ -78,6 +78,7 @@ struct watch : recycled {
   bool background = false;
   bool shown : 1 = false;     // the kernel was told of what it wants
   bool entered : 1 = false;   // and may have an entry for it
+  bool checked : 1 = false;   // and may be in the kernel's set before this is known
   bool pollable : 1 = false;  // it was a socket or a pipe, say, and no file
   std::uint32_t changed = 0;  // the place, from one on, among the engine's changed watches
 

@@ -128,6 +128,30 @@ TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run, and only if tha
   ev_timer_stop(ev, &own);
 }
 
+TEST_CASE_TEMPLATE("stop ends run though a library's callback runs libev's loop again", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  eddy::timer never(on.loop);
+  never.start(1h, [] {});
+  struct library {
+    eddy::event_loop& loop;
+    ev_timer again{};
+    ev_timer stop{};
+  } l{.loop = on.loop};
+  ev_timer_init(&l.again, [](struct ev_loop* ev, ev_timer*, int) { ev_run(ev, 0); }, 0.001, 0.);
+  ev_timer_init(
+      &l.stop,
+      [](struct ev_loop*, ev_timer* w, int) { static_cast<library*>(w->data)->loop.stop(); }, 0.002,
+      0.);
+  l.stop.data = &l;
+  ev_timer_start(on.loop.native(), &l.again);
+  ev_timer_start(on.loop.native(), &l.stop);
+  ::alarm(20);
+  on.loop.run();
+  ::alarm(0);
+  CHECK(on.loop.stopped());
+}
+
 TEST_CASE_FIXTURE(program_loop, "stopped tells of the last run, also of the program's ev_run") {
   eddy::event_loop loop(ev);
   eddy::timer timer(loop);

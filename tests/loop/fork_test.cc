@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What <eddy/loop/event_loop.h> promises when the program forks.
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -302,4 +303,21 @@ TEST_CASE_TEMPLATE("the child of a fork has to run its loop before it may wait f
   Loop on;
   on.loop.run_ready();
   CHECK(holds_in_child([&] { return on.loop.next_run() == 0ns; }));
+}
+
+TEST_CASE("the child of a fork makes loops though another thread made some at that moment") {
+  std::atomic<bool> over = false;
+  std::thread other([&] {
+    while (!over) const eddy::event_loop made;
+  });
+  int good = 0;
+  for (int i = 0; i < 50; ++i) {
+    good += holds_in_child([] {
+      const eddy::event_loop made;
+      return true;
+    });
+  }
+  over = true;
+  other.join();
+  CHECK(good == 50);
 }

@@ -298,6 +298,13 @@ TEST_CASE_TEMPLATE("a descriptor that can't be watched is refused at once", Loop
     CHECK(refusal(on.loop, gone) == std::errc::bad_file_descriptor);
     CHECK(refusal(on.loop, 1000000) == std::errc::bad_file_descriptor);
   }
+  SUBCASE("one that only names a file") {
+    for (const char* file : {"/", "/proc/self/exe", "/dev/null"}) {
+      const int path = ::open(file, O_PATH | O_CLOEXEC);
+      CHECK(refusal(on.loop, path) == std::errc::bad_file_descriptor);
+      ::close(path);
+    }
+  }
   SUBCASE("the loop's own") {
     CHECK(refusal(on.loop, on.loop.descriptor()) == std::errc::invalid_argument);
   }
@@ -436,6 +443,73 @@ TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its num
     ::close(fresh);
   }
   CHECK(got == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE_TEMPLATE("a watch that changes before the kernel is shown it goes on", Loop, ANY_LOOP) {
+  Loop on;
+  const socket_pair first;
+  const socket_pair second;
+  socket_pair watched;
+  eddy::readiness other(on.loop, watched.near());
+  journal note;
+  const auto tell = [&note](std::error_code error) { note(error ? "failed" : "ready"); };
+  // What comes in one round is handled in two turns, of which the second does not look.
+  int handled = 0;
+  const auto begin_a_wait = [&](std::error_code) {
+    on.loop.end_turn();
+    ++handled == 1 ? other.wait_readable(tell) : other.wait_writable(tell);
+  };
+  first.send();
+  second.send();
+  eddy::readiness a(on.loop, first.near());
+  eddy::readiness b(on.loop, second.near());
+  a.wait_readable(begin_a_wait);
+  b.wait_readable(begin_a_wait);
+  watched.send();
+  on.run();
+  CHECK(handled == 2);
+  CHECK(note == "ready ready");
+}
+
+TEST_CASE_TEMPLATE("a number that comes to name a file before the kernel is shown it fails", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  std::optional<socket_pair> pair(std::in_place);
+  const int number = pair->near();
+  std::error_code got;
+  {
+    eddy::readiness watched(on.loop, number);
+    watched.wait_readable([&](std::error_code error) { got = error; });
+    pair->close_near();
+    const int path = ::open("/", O_PATH | O_CLOEXEC);
+    REQUIRE(path == number);
+    on.run();
+    CHECK(got == std::errc::bad_file_descriptor);
+    ::close(path);
+  }
+}
+
+TEST_CASE_TEMPLATE("a terminal that was closed under a wait fails when a file has its number", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  REQUIRE(terminal >= 0);
+  {
+    eddy::readiness old(on.loop, terminal);
+    std::error_code got;
+    old.wait_readable([&](std::error_code error) { got = error; });
+    on.loop.run_ready();
+    const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    REQUIRE(::dup3(file, terminal, O_CLOEXEC) == terminal);
+    ::close(file);
+    eddy::readiness watched(on.loop, terminal);
+    bool told = false;
+    watched.wait_readable([&](std::error_code error) { told = !error; });
+    on.run();
+    CHECK(told);
+    CHECK(got == std::errc::bad_file_descriptor);
+  }
+  ::close(terminal);
 }
 
 TEST_CASE_TEMPLATE("of two descriptors without inodes, the later gets the number", Loop, ANY_LOOP) {

@@ -13,6 +13,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/forked.h"
 #include "support/journal.h"
 #include "support/tidy.h"
 
@@ -143,4 +144,14 @@ TEST_CASE("a loop that is destroyed drops what is queued and does not run it") {
   }
   CHECK(note == "");
   CHECK_FALSE(outlives.queued());
+}
+
+TEST_CASE("a node that is put into a queue twice stops the program") {
+  dies_saying("a node that is in a queue already", [] {
+    eddy::event_loop loop;
+    journal note;
+    named node(note, 1);
+    loop.ready(node);
+    loop.ready(node);
+  });
 }

@@ -526,6 +526,83 @@ TEST_CASE_FIXTURE(with_loop,
   usr1.stop();
 }
 
+TEST_CASE_FIXTURE(with_loop,
+                  "a signal that is given back was not told to a watcher that is stopped") {
+  struct idle : eddy::ready_node {
+    idle() noexcept : ready_node([](ready_node&) {}) {}
+  };
+  idle first;
+  idle second;
+  eddy::signal waits(loop, SIGUSR1);
+  eddy::signal handled(loop, SIGUSR1);
+  int heard = 0;
+  handled.start([&] { ++heard; });
+  waits.wait(first);
+  std::raise(SIGUSR1);
+  eddy::timer timer(loop);
+  bool given_back = true;
+  SUBCASE("before") {
+    timer.start(0s, [&] {
+      handled.stop();
+      first.withdraw();
+      waits.give_back();
+    });
+  }
+  SUBCASE("after") {
+    timer.start(0s, [&] {
+      first.withdraw();
+      waits.give_back();
+      handled.stop();
+    });
+  }
+  SUBCASE("and of those that are stopped none is told again") {
+    given_back = false;
+    waits.stop();
+    timer.start(0s, [&] { handled.stop(); });
+  }
+  loop.run_ready();
+  CHECK(heard == 0);
+  waits.stop();
+  waits.wait(second);
+  CHECK(second.queued() == given_back);
+  second.withdraw();
+  waits.stop();
+}
+
+TEST_CASE_FIXTURE(tidy,
+                  "a signal that was given back, or is to be told, is not the fork's child's") {
+  struct counting : eddy::ready_node {
+    explicit counting(int& c) noexcept
+        : ready_node([](ready_node& n) { ++static_cast<counting&>(n).count; }), count(c) {}
+    int& count;
+  };
+  eddy::event_loop loop;
+  int told = 0;
+  counting first(told);
+  counting second(told);
+  eddy::signal waits(loop, SIGUSR1);
+  waits.wait(first);
+  std::raise(SIGUSR1);
+  bool given_back = true;
+  SUBCASE("given back") {}
+  SUBCASE("to be told") { given_back = false; }
+  eddy::timer timer(loop);
+  timer.start(0s, [&] {
+    if (given_back) {
+      first.withdraw();
+      waits.give_back();
+    }
+    loop.end_turn();
+  });
+  loop.run_ready();
+  CHECK(holds_in_child([&] {
+    if (given_back) waits.wait(second);
+    for (int i = 0; i < 3; ++i) loop.run_ready();
+    return told == 0;
+  }));
+  waits.stop();
+}
+
 TEST_CASE_FIXTURE(with_loop, "a signal that is given back is told to a node that waits since") {
   struct idle : eddy::ready_node {
     idle() noexcept : ready_node([](ready_node&) {}) {}

@@ -462,6 +462,7 @@ TEST_CASE_FIXTURE(with_loop, "options are what they were set to") {
   CHECK(s.no_delay());
   s.set_keep_alive(true);
   CHECK(s.keep_alive());
+  s.set_keep_alive({.idle = std::chrono::seconds::max(), .interval = std::chrono::hours(100)});
   s.set_keep_alive(false);
   CHECK(!s.keep_alive());
   s.set_keep_alive({.idle = 10s, .interval = 5s, .probes = 3});
