@@ -8,6 +8,8 @@
 #include <mutex>
 #include <typeinfo>
 
+#include <pthread.h>
+
 #include <eddy/future/detail/await_place.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/detail/way_of_error.h>
@@ -135,6 +137,9 @@ std::string way_of_last_error() noexcept {
 
 void error_passes(const std::exception_ptr& error, const frame& by, const void* where,
                   const frame* next, const void* next_where) noexcept {
+  // No other thread holds the lock when a child begins.
+  [[maybe_unused]] static const int registered =
+      ::pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); }, [] { guard.unlock(); });
   const std::scoped_lock lock(guard);
   const identity which(error);
   way* found = all_ways.find(which);

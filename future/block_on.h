@@ -21,7 +21,8 @@ public:
   using std::logic_error::logic_error;
 };
 
-/// Runs `loop` until `work` has ended, and gives its value: the top of `main`.
+/// Runs `loop` until `work` has ended, and gives its value: the top of `main`. A call
+/// within a handler or coroutine of that loop stops the program.
 ///
 /// Other tasks of the loop run meanwhile, and stay when it returns.
 ///

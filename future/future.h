@@ -30,9 +30,9 @@ struct then_result;
 ///
 /// Errors: the exception that the other end gave comes out of the `co_await`.
 /// One that nobody takes, because the future is dropped after it has come,
-/// leaves the loop's `run` like an exception from a handler. An error that only says
-/// that the other end was cancelled does not: `broken_promise`, or the
-/// `operation_canceled` of `scope::finish`.
+/// leaves the loop's `run` like an exception from a handler. The `broken_promise` of a
+/// promise that was destroyed unset does not: the work behind it was cancelled, and so
+/// is the wait. But if a task or `then` has handed that error on, it is theirs.
 /// Lifetime: the loop outlives the future.
 /// Cancelling: destroying the future cancels the work behind it.
 template <class T = void>

@@ -6,6 +6,7 @@
 
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EDDY_TELLS_ASAN 1
@@ -33,11 +34,48 @@ constinit thread_local destroying_stack destroying_here;
 
 namespace {
 
-// Each is twice as large as the one before, so that few are needed; what is not used
-// takes no memory.
+// Each is twice as large as the one before, so that few are needed. The first is as large
+// as a thread's usual stack, for a destructor may need much; what is not used takes no
+// memory. Where addresses are short, less has to do.
+constexpr std::size_t usual = std::size_t{8} * 1024 * 1024;
 constexpr std::size_t smallest = std::size_t{256} * 1024;
 constexpr std::size_t largest = std::size_t{64} * 1024 * 1024;
-constexpr std::size_t reserve = std::size_t{32} * 1024;  // for what comes to no further check
+
+std::size_t page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+/// A stack above a page that nobody may touch. Without memory its size is zero.
+class new_stack {
+public:
+  explicit new_stack(std::size_t size) noexcept : size_(size) {
+    constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+    for (; size_ >= smallest; size_ /= 2) {
+      void* const there =
+          ::mmap(nullptr, page_size() + size_, PROT_READ | PROT_WRITE, flags, -1, 0);
+      if (there == MAP_FAILED) continue;
+      base_ = static_cast<char*>(there);
+      ::mprotect(base_, page_size(), PROT_NONE);
+      return;
+    }
+    size_ = 0;
+  }
+  new_stack(const new_stack&) = delete;
+  new_stack& operator=(const new_stack&) = delete;
+  ~new_stack() {
+    if (size_ != 0) ::munmap(base_, page_size() + size_);
+  }
+
+  [[nodiscard]] char* bottom() const noexcept { return base_ + page_size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Where there is just enough left for what comes to no further check.
+  [[nodiscard]] const char* floor() const noexcept { return bottom() + size_ / 8; }
+
+private:
+  char* base_ = nullptr;
+  std::size_t size_;
+};
 
 /// A call that changes the stack.
 struct switched_call {
@@ -78,22 +116,20 @@ void begin(unsigned high, unsigned low) noexcept {
 
 void call_on_new_stack(void (*work)(void*), void* argument) noexcept {
   const destroying_stack before = destroying_here;
-  const std::size_t size = std::clamp(before.size * 2, smallest, largest);
-  void* const stack = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-  if (stack == MAP_FAILED) return work(argument);  // there may still be enough of this one
+  const new_stack stack(std::clamp(before.size * 2, usual, largest));
+  if (stack.size() == 0) return work(argument);  // there may still be enough of this one
 
   switched_call call{.work = work, .argument = argument, .here = {}, .there = {}};
   ::getcontext(&call.there);
-  call.there.uc_stack.ss_sp = stack;
-  call.there.uc_stack.ss_size = size;
+  call.there.uc_stack.ss_sp = stack.bottom();
+  call.there.uc_stack.ss_size = stack.size();
   call.there.uc_link = &call.here;
   const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&call));
   ::makecontext(&call.there, reinterpret_cast<void (*)()>(&begin), 2,
                 static_cast<unsigned>(address >> 32), static_cast<unsigned>(address));
-  destroying_here = {.floor = static_cast<const char*>(stack) + reserve, .size = size};
+  destroying_here = {.floor = stack.floor(), .size = stack.size()};
 #ifdef EDDY_TELLS_ASAN
-  __sanitizer_start_switch_fiber(&call.fake_stack, stack, size);
+  __sanitizer_start_switch_fiber(&call.fake_stack, stack.bottom(), stack.size());
 #endif
 #ifdef EDDY_TELLS_TSAN
   call.old_fiber = __tsan_get_current_fiber();
@@ -108,7 +144,6 @@ void call_on_new_stack(void (*work)(void*), void* argument) noexcept {
   __tsan_destroy_fiber(fiber);
 #endif
   destroying_here = before;
-  ::munmap(stack, size);
 }
 
 }  // namespace eddy::detail

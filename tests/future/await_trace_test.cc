@@ -3,6 +3,7 @@
 #include <eddy/future/await_trace.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
@@ -340,4 +341,24 @@ TEST_CASE("a program that an error ends prints its way") {
   dies_saying("eddy: an error that nobody caught came by\n  ", ends);
   dies_saying("fail_after_yield at await_trace_test.cc:", ends);
   dies_saying("the program's own words", ends);
+}
+
+TEST_CASE("the child of a fork tells its ways though another thread told some at that moment") {
+  std::atomic<bool> over = false;
+  const auto fail = [] {
+    try {
+      eddy::block_on(fail_at_once());
+    } catch (const std::runtime_error&) {
+      return true;
+    }
+    return false;
+  };
+  std::thread other([&] {
+    while (!over) fail();
+  });
+  int good = 0;
+  for (int i = 0; i < 100; ++i) good += holds_in_child(fail);
+  over = true;
+  other.join();
+  CHECK(good == 100);
 }
