@@ -696,6 +696,9 @@ void engine::settle() {
   // look at what is ready, but call nobody: that is for the next poll.
   // The kernel's set tells nothing of files: libev has a list of those.
   if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_ || files_)) return;
+  // What came earlier and still waits for its turn would be reported again, and be told
+  // to those that wait anew by then.
+  if (loop_->queues_[event_loop::arrivals].linked()) return;
   if (due_) arm(false);
   if (!shared_ || !has_pairs(ev_)) {
     flush();

@@ -344,6 +344,41 @@ TEST_CASE_TEMPLATE("a loop lives in a program that polls, by its descriptor and 
   CHECK_FALSE(readable(on.loop.descriptor()));
 }
 
+TEST_CASE_TEMPLATE("a foreign loop that asks while work is left has nothing told twice", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  const socket_pair first;
+  const socket_pair second;
+  const socket_pair fresh;
+  eddy::readiness a(on.loop, first.near());
+  eddy::readiness b(on.loop, second.near());
+  eddy::readiness c(on.loop, fresh.near());
+  int told = 0;
+  const auto handle = [&](eddy::readiness& watch, const socket_pair& pair) {
+    watch.wait_readable([&](std::error_code) {
+      ++told;
+      on.loop.end_turn();
+      CHECK(pair.receive() == "x");
+      watch.wait_readable([&](std::error_code) { ++told; });
+      if (!c.waiting(eddy::readiness::direction::read)) {
+        c.wait_readable([&](std::error_code) { ++told; });  // of which the kernel is not told yet
+      }
+    });
+  };
+  handle(a, first);
+  handle(b, second);
+  static_cast<void>(on.loop.descriptor());
+  static_cast<void>(on.loop.next_run());
+  first.send();
+  second.send();
+  for (int i = 0; i < 6; ++i) {
+    on.loop.run_ready();
+    static_cast<void>(on.loop.descriptor());
+    static_cast<void>(on.loop.next_run());
+  }
+  CHECK(told == 2);
+}
+
 TEST_CASE_FIXTURE(with_loop, "a loop lives inside another") {
   eddy::event_loop inner;
   eddy::readiness works(loop, inner.descriptor());
