@@ -242,21 +242,25 @@ void event_loop::take_due_timers() noexcept {
   more_due_ = true;
 }
 
+void event_loop::learn_pace(time_point now) noexcept {
+  // Where handlers take long, each is looked at; where they don't, the look would
+  // be a good part of what they cost.
+  constexpr std::chrono::microseconds slow{100};
+  unlooked_most_ = now - looked_at_ > slow ? std::max(unlooked_most_ / 4, 1)
+                                           : std::min(unlooked_most_ * 2, most_unlooked);
+  looked_at_ = now;
+}
+
 bool event_loop::time_is_over() noexcept {
   constexpr std::chrono::microseconds turn{500};
-  constexpr std::chrono::microseconds slow{100};
   unlooked_ = unlooked_most_;
   if (clock_ != nullptr) return false;
   const time_point at = std::chrono::steady_clock::now();
   if (!turn_began_) {
-    turn_began_ = at;
+    turn_began_ = looked_at_ = at;
   } else {
-    // Where handlers take long, each is looked at; where they don't, the look would
-    // be a good part of what they cost.
-    unlooked_most_ = at - looked_at_ > slow ? std::max(unlooked_most_ / 4, 1)
-                                            : std::min(unlooked_most_ * 2, most_unlooked);
+    learn_pace(at);
   }
-  looked_at_ = at;
   unlooked_ = unlooked_most_;
   // A timer that has come due since the turn began need not wait for its end.
   return at - *turn_began_ >= turn ||
@@ -319,9 +323,12 @@ bool event_loop::run_queues_as() {
 }
 
 bool event_loop::run_queues() {
-  if (observer_ != nullptr) [[unlikely]]
-    return run_queues_as<true>();
-  return run_queues_as<false>();
+  const bool any = observer_ != nullptr ? run_queues_as<true>() : run_queues_as<false>();
+  // Few handlers, each of which may have taken long, while timers wait.
+  if (unlooked_most_ - unlooked_ > 1 && turn_began_ && timers_.size() != 0) {
+    learn_pace(std::chrono::steady_clock::now());
+  }
+  return any;
 }
 
 bool event_loop::turn(bool may_wait) {

@@ -314,6 +314,8 @@ private:
   template <bool Observed>
   int run_some(detail::link& queue, int most);
   [[nodiscard]] bool time_is_over() noexcept;
+  /// From the time since the last look at the clock: after how much the next one comes.
+  void learn_pace(time_point now) noexcept;
   [[nodiscard]] bool alive() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   /// Whether a turn may wait: also for what somebody else has on libev's loop.
