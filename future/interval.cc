@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/interval.h>
 
-#include <utility>
-
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/flagged.h>
 #include <eddy/loop/detail/misuse.h>
 
 namespace eddy {
@@ -20,17 +19,8 @@ interval::interval(time_span period, missed_ticks rule, resolution exactness)
 }
 
 task<time_point> interval::next() {
-  if (std::exchange(waiting_.on, true)) {
-    detail::misuse("two coroutines wait for the next tick of one interval");
-  }
-  struct at_end {
-    explicit at_end(bool& f) noexcept : flag(f) {}
-    at_end(const at_end&) = delete;
-    at_end& operator=(const at_end&) = delete;
-    ~at_end() { flag = false; }
-    bool& flag;
-  };
-  const at_end over(waiting_.on);
+  if (waiting_.on) detail::misuse("two coroutines wait for the next tick of one interval");
+  const detail::flagged waits(waiting_.on);
   co_await sleep_until(due_, exactness_);
   const time_point tick = due_;
   // Not the time of the turn, which may have begun before the tick was due.

@@ -165,7 +165,7 @@ promise<T>::~promise() {
   state_->drop_promise();
 }
 
-/// Whoever drops the future then is told nothing: all of it is cancelled.
+/// If the future is dropped as well, the loop is told nothing: all of it is cancelled.
 template <class T>
 void promise<T>::set_cancelled(std::exception_ptr error) noexcept {
   set_error(std::move(error));

@@ -69,7 +69,7 @@ public:
 
   [[nodiscard]] char* bottom() const noexcept { return base_ + page_size(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// Where there is just enough left for what comes to no further check.
+  /// Below this address there is room only for calls that come to no further check.
   [[nodiscard]] const char* floor() const noexcept { return bottom() + size_ / 8; }
 
 private:

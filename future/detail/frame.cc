@@ -213,7 +213,7 @@ std::source_location frame::users_place() const noexcept {
   for (const frame* f = this; f != nullptr; f = f->above()) {
     if (is_the_users(f->place())) return f->place();
     const bool spawned = (f->then_ & for_future) != 0;
-    // Whoever joins a scope did not begin its tasks.
+    // A coroutine that joins a scope did not begin the scope's tasks.
     if (spawned && pointer_in<future_core>(f->then_)->for_scope()) return {};
   }
   return {};

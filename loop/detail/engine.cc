@@ -19,6 +19,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/flagged.h>
 #include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/observer.h>
@@ -55,18 +56,6 @@ bool is_path(int descriptor) noexcept {
   const int flags = ::fcntl(descriptor, F_GETFL);
   return flags >= 0 && (flags & O_PATH) != 0;
 }
-
-/// Sets a flag for a scope.
-class flagged {
-public:
-  explicit flagged(bool& flag) noexcept : flag_(flag) { flag_ = true; }
-  flagged(const flagged&) = delete;
-  flagged& operator=(const flagged&) = delete;
-  ~flagged() { flag_ = false; }
-
-private:
-  bool& flag_;
-};
 
 /// Calls `work` where an exception would have to pass the program's ev_run.
 template <class Work>
@@ -250,7 +239,7 @@ void engine::forget_entry(int descriptor) noexcept {
 
 void engine::check(int descriptor) {
   renew();
-  const int answer = is_path(descriptor) ? EBADF : check_number(descriptor);
+  const int answer = check_number(descriptor);
   if (answer != 0) throw_error(std::errc(answer), "watching a descriptor");
 }
 
@@ -281,7 +270,7 @@ int engine::probe(int descriptor, bool shown, bool& pollable) noexcept {
     const auto type = about.st_mode & S_IFMT;
     pollable = type == 0 || type == S_IFSOCK || type == S_IFIFO;
     files_ = files_ || !pollable;
-    if (type != 0 && type != S_IFSOCK && is_path(descriptor)) return EBADF;
+    if (is_path(descriptor)) return EBADF;
     if (type == S_IFCHR) pollable = takes(descriptor);  // a terminal, say
     if (type != 0) return 0;
     if (descriptor == backend()) return EINVAL;
@@ -696,8 +685,8 @@ void engine::settle() {
   // look at what is ready, but call nobody: that is for the next poll.
   // The kernel's set tells nothing of files: libev has a list of those.
   if (!ev_.owned() || in_poll_ || open_ || !(shared_ || unapplied_ || files_)) return;
-  // What came earlier and still waits for its turn would be reported again, and be told
-  // to those that wait anew by then.
+  // The kernel would report again the descriptors that came earlier and still wait for
+  // their turn, and those that wait anew by then would be told.
   if (loop_->queues_[event_loop::arrivals].linked()) return;
   if (due_) arm(false);
   if (!shared_ || !has_pairs(ev_)) {

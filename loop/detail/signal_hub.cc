@@ -126,7 +126,7 @@ signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake);
 
 void signal_hub::renew(event_loop& loop) {
   slot_->wake.store(loop.mailbox_->wake_up());
-  // What came to the parent was not for this process.
+  // Signals that came to the parent were not for this process.
   given_back_ = kept_ = 0;
   for (link& watchers : watchers_) {
     for (link* l = watchers.next; l != &watchers; l = l->next) {

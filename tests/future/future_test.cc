@@ -55,7 +55,7 @@ eddy::task<> note_value(eddy::future<int> f, journal* note) {
   (*note)(n);
 }
 
-/// What the error of `f` says; empty if there is none.
+/// The words of the error of `f`; empty if there is none.
 template <class T>
 eddy::task<std::string> words_of_error(eddy::future<T> f) {
   try {
@@ -256,7 +256,7 @@ ASYNC_TEST("then finds what a function declares, however it is qualified") {
   const bool had_value = co_await std::move(told);
   CHECK_FALSE(had_value);
 
-  // Of an error, a member function is not called.
+  // An error does not call a member function.
   const auto text_later = [](bool fail) -> eddy::task<text_of> {
     co_await eddy::yield();
     if (fail) throw std::runtime_error("no luck");

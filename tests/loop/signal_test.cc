@@ -62,6 +62,16 @@ bool is_default(int number) {
   return now.sa_handler == SIG_DFL;
 }
 
+struct idle : eddy::ready_node {
+  idle() noexcept : ready_node([](ready_node&) {}) {}
+};
+
+struct counting : eddy::ready_node {
+  explicit counting(int& c) noexcept
+      : ready_node([](ready_node& n) { ++static_cast<counting&>(n).count; }), count(c) {}
+  int& count;
+};
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("a signal that comes is told on the loop, each time", Loop, ANY_LOOP) {
@@ -474,11 +484,6 @@ TEST_CASE_FIXTURE(with_loop, "a signal that comes again before its handler has r
 }
 
 TEST_CASE_FIXTURE(with_loop, "a node may wait for a signal, which may be moved meanwhile") {
-  struct counting : eddy::ready_node {
-    explicit counting(int& c) noexcept
-        : ready_node([](ready_node& n) { ++static_cast<counting&>(n).count; }), count(c) {}
-    int& count;
-  };
   int told = 0;
   counting node(told);
   eddy::signal usr1(loop, SIGUSR1);
@@ -499,9 +504,6 @@ TEST_CASE_FIXTURE(with_loop, "a node may wait for a signal, which may be moved m
 
 TEST_CASE_FIXTURE(with_loop,
                   "a signal that is given back is told once more, unless others heard it") {
-  struct idle : eddy::ready_node {
-    idle() noexcept : ready_node([](ready_node&) {}) {}
-  };
   idle first;
   eddy::signal usr1(loop, SIGUSR1);
   std::optional<eddy::signal> other(std::in_place, loop, SIGUSR1);
@@ -528,9 +530,6 @@ TEST_CASE_FIXTURE(with_loop,
 
 TEST_CASE_FIXTURE(with_loop,
                   "a signal that is given back was not told to a watcher that is stopped") {
-  struct idle : eddy::ready_node {
-    idle() noexcept : ready_node([](ready_node&) {}) {}
-  };
   idle first;
   idle second;
   eddy::signal waits(loop, SIGUSR1);
@@ -571,11 +570,6 @@ TEST_CASE_FIXTURE(with_loop,
 
 TEST_CASE_FIXTURE(tidy,
                   "a signal that was given back, or is to be told, is not the fork's child's") {
-  struct counting : eddy::ready_node {
-    explicit counting(int& c) noexcept
-        : ready_node([](ready_node& n) { ++static_cast<counting&>(n).count; }), count(c) {}
-    int& count;
-  };
   eddy::event_loop loop;
   int told = 0;
   counting first(told);
@@ -604,9 +598,6 @@ TEST_CASE_FIXTURE(tidy,
 }
 
 TEST_CASE_FIXTURE(with_loop, "a signal that is given back is told to a node that waits since") {
-  struct idle : eddy::ready_node {
-    idle() noexcept : ready_node([](ready_node&) {}) {}
-  };
   idle first;
   idle second;
   idle third;

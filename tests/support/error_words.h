@@ -4,7 +4,7 @@
 #include <exception>
 #include <string>
 
-/// What an exception says; empty if there is none.
+/// The words of an exception; empty if there is none.
 inline std::string words_of(const std::exception_ptr& error) {
   try {
     if (error != nullptr) std::rethrow_exception(error);
