@@ -19,7 +19,7 @@ bool shared_waiter::may_go_on() const noexcept {
 }
 
 void shared_waiter::wait_from_now(frame& by) noexcept {
-  if (!state_->ready()) state_->begin();
+  if (!state_->ready() && !frame::dropped()) state_->begin();
   by.waits_for(*this);
   frame_ = &by;
   state_->add(*this);

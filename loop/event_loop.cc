@@ -280,9 +280,11 @@ int event_loop::run_some(detail::link& queue, int most) {
       auto& node = static_cast<ready_node&>(*queue.next);
       __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
       node.unlink();
-      left_ = share - 1;
+      // Where handlers have taken long, so may what comes between two operations of one.
+      const int granted = unlooked_most_ * (share / most_unlooked);
+      left_ = granted - 1;
       node.run_(node);
-      spent += share - left_;
+      spent += granted - left_;
     }
     return spent;
   } catch (...) {
@@ -397,7 +399,7 @@ void event_loop::stop() noexcept {
   check_thread();
   halt_ |= stop_asked;
   const bool ends_ev_run = engine_->stop();
-  stops_at_once_ = !in_turn_ && !ends_ev_run;
+  stops_at_once_ = stops_at_once_ || (!in_turn_ && !ends_ev_run);
 }
 
 detail::observer::observer(event_loop& loop) noexcept : loop_(loop) { loop.observer_ = this; }

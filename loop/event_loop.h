@@ -62,6 +62,12 @@ class inspectable;
 /// time `share` operations of one kind. An operation is a call of a handler, a
 /// `co_await` that completes, or 2 KiB of bytes that are read or written.
 ///
+/// The time is looked at after every 16 operations, or at the end of a handler or
+/// coroutine that did more. Where they take more than 100 us between two looks, it
+/// is looked at more often, soon after each operation: then a deadline waits for the
+/// longest handler at most, and for the first slow ones after fast ones 16 of them,
+/// or the `share` of one coroutine.
+///
 /// What a handler makes ready joins the end of the ready queue. No handler runs
 /// inside the call that registered it, and a handler may destroy anything but
 /// the loop, its own object too.

@@ -40,8 +40,12 @@ constinit std::atomic<std::size_t> streams_at_reserve{SIZE_MAX};
 
 void listening_socket::connection_came(int descriptor) noexcept {
   failures_ = 0;
-  const std::size_t limit = os().descriptor_limit();
-  if (static_cast<std::size_t>(descriptor) + 1 + reserve(limit) >= limit) note_shortage();
+  if (known_for_ == 0) {
+    limit_ = os().descriptor_limit();
+    known_for_ = most_unasked;
+  }
+  --known_for_;
+  if (static_cast<std::size_t>(descriptor) + 1 + reserve(limit_) >= limit_) note_shortage();
 }
 
 void listening_socket::note_shortage() noexcept {

@@ -210,6 +210,25 @@ ASYNC_TEST("the work goes on without one who waits while there is a handle, and 
   CHECK(loop.count().timers == 0);
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a task that has dropped itself does not begin the work") {
+  bool began = false;
+  auto work = [&]() -> eddy::task<> {
+    began = true;
+    co_return;
+  };
+  eddy::shared<> handle(work());
+  std::optional<eddy::future<>> self;
+  auto drops = [&]() -> eddy::task<> {
+    co_await eddy::yield();
+    self.reset();
+    co_await handle;
+    FAIL_CHECK("it is gone");
+  };
+  self.emplace(eddy::spawn(loop, drops()));
+  loop.run();
+  CHECK_FALSE(began);
+}
+
 TEST_CASE_FIXTURE(async_fixture, "the work may drop the last handle to it") {
   int alive = 0;
   std::optional<eddy::shared<>> handle;

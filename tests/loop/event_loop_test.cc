@@ -227,6 +227,27 @@ TEST_CASE_TEMPLATE("a stop while the loop does not run ends the next run before 
   CHECK_FALSE(on.loop.stopped());
 }
 
+TEST_CASE_TEMPLATE("a single turn does not take a stop from the next run", Loop, own_loop,
+                   adopted_loop) {
+  for (const bool once : {false, true}) {
+    for (const bool handler_stops : {false, true}) {
+      INFO(once, handler_stops);
+      Loop on;
+      bool ran = false;
+      on.loop.stop();
+      on.loop.defer([&] {
+        if (handler_stops) on.loop.stop();
+      });
+      once ? on.loop.run_once() : static_cast<void>(on.loop.run_ready());
+      on.loop.defer([&] { ran = true; });
+      on.loop.run();
+      CHECK_FALSE(ran);
+      on.loop.run();
+      CHECK(ran);
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("a handler that stops the loop may end the turn as well", Loop, ANY_LOOP) {
   Loop on;
   bool ran = false;

@@ -238,6 +238,33 @@ TEST_CASE_TEMPLATE("a timer that ticks waits for few slow handlers", Loop, ANY_L
   }
 }
 
+TEST_CASE_TEMPLATE("a timer that ticks waits for few slow operations of one handler", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  std::size_t pieces = 0;
+  std::size_t before = 0;
+  constexpr int first = 10;
+  constexpr int ticks = 20;
+  int ticked = 0;
+  eddy::timer timer(on.loop);
+  {
+    const flood all(on.loop, flood::of_deferred, 1, [&] {
+      do {
+        burn(1ms);
+        ++pieces;
+      } while (on.loop.may_go_on());
+    });
+    timer.start_every(1ms, [&] {
+      if (++ticked == first) before = pieces;
+      if (ticked == first + ticks) on.loop.stop();
+    });
+    on.loop.run();
+    CHECK(pieces - before <= 4 * ticks);
+  }
+  timer.stop();
+  empty(on.loop);
+}
+
 TEST_CASE_TEMPLATE("a turn of slow handlers ends, whatever they are", Loop, ANY_LOOP) {
   // Each takes 1 ms, twice the time of a turn: a timer that comes due meanwhile waits
   // for one piece of each kind, not for all that are ready.
