@@ -52,9 +52,13 @@ private:
 /// The time counts from the `co_await`; within a handler or a coroutine of the loop's, as
 /// each delay of a `timer`, from the end of that turn. It holds for everything that is awaited
 /// under the work; a limit within that is longer does not prolong it, a shorter
-/// one ends its own work earlier. If the work has ended when the time is over, its
-/// result counts. Work under a limit that is over already begins, and has to end
-/// without waiting.
+/// one ends its own work earlier. Work under a limit that is over already begins, and has
+/// to end without waiting.
+///
+/// What is ready when the loop comes to the limit runs first: descriptors, and results on
+/// their way from a future or a scope to whoever awaits it. If that ends the work, its
+/// result counts. An error of a future that the work awaits too late goes to the loop, as
+/// `future` says of errors that nobody takes.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have

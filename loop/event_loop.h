@@ -64,9 +64,10 @@ class inspectable;
 ///
 /// The time is looked at after every 16 operations, or at the end of a handler or
 /// coroutine that did more. Where they take more than 100 us between two looks, it
-/// is looked at more often, soon after each operation: then a deadline waits for the
-/// longest handler at most, and for the first slow ones after fast ones 16 of them,
-/// or the `share` of one coroutine.
+/// is looked at more often, soon after each operation. Where a timer is set, the
+/// kernel's tick is looked at after each handler. So a deadline waits for the longest
+/// handler, and a tick (4 ms on most systems), or for the `share` of one coroutine
+/// that computes between awaits which need not wait.
 ///
 /// What a handler makes ready joins the end of the ready queue. No handler runs
 /// inside the call that registered it, and a handler may destroy anything but
@@ -394,6 +395,7 @@ private:
   int unlooked_most_ = most_unlooked;
   std::optional<time_point> turn_began_;  // as far as the clock was looked at
   time_point looked_at_{};
+  std::int64_t tick_ = 0;  // of the kernel, at that time
   time_point now_{};
   detail::link arrived_;  // from the engine, before it joins the arrivals
   detail::timer_queue timers_;

@@ -33,7 +33,13 @@ bool timer_node::gives_way(patience& p) noexcept {
   constexpr std::uint8_t most_calls = 8;
   constexpr std::size_t first_look = 64;  // descriptors; a full look doubles that of the next
   if (p.calls == 0) {
-    if (detail::between(deadline_, loop_->read_clock()) <= more) return false;
+    const bool late = detail::between(deadline_, loop_->read_clock()) > more;
+    if (!late || p.passes != 0) {
+      if (late || p.passes == most_calls || !loop_->queued()) return false;
+      ++p.passes;
+      loop_->ready(*this);
+      return true;
+    }
     // When one look begins, all that was found before is served.
     const auto looks = 2 + std::bit_width(loop_->watches_ / first_look);
     p.look = static_cast<std::uint16_t>(loop_->looks_ + looks);

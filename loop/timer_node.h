@@ -63,12 +63,21 @@ public:
 
   /// The state of a limit between its calls of `gives_way`; each limit begins with a new one.
   struct patience {
-    std::uint16_t look = 0;  // of the loop's, after which all that was ready is served
-    std::uint8_t calls = 0;
+    std::uint16_t look = 0;   // of the loop's, after which all that was ready is served
+    std::uint8_t calls = 0;   // for a loop that was late
+    std::uint8_t passes = 0;  // of the ready queue
   };
 
-  /// For a node that runs: whether it runs again, because the loop reached it more
-  /// than 10 ms late: the process was stopped, or a handler took long. Events that came
+  /// For a node that runs: whether it runs again.
+  ///
+  /// If anything is ready, it does so at the end of the ready queue: a descriptor may have
+  /// become ready in time, or a task that has ended may be on its way to the coroutine
+  /// that awaits its future. Such a result may pass the queue several times, so the node
+  /// does, too: eight times at most, and only once if the deadline is more than 10 ms
+  /// ago by then.
+  ///
+  /// It also does so because the loop reached it more than 10 ms late: the process was
+  /// stopped, or a handler took long. Events that came
   /// in time are then handled before the limit is over. The node runs again each 10 ms,
   /// until the loop has looked at its descriptors often enough to find all that were
   /// ready, and has called their handlers; at most eight times. On a clock that is

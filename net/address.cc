@@ -136,7 +136,10 @@ std::string address::host() const {
   ::inet_ntop(is_v4() ? AF_INET : AF_INET6, bytes_.data(), text.data(), text.size());
   if (scope_ == 0) return text.data();
   std::array<char, IF_NAMESIZE> name;
-  if (detail::os().interface_name(scope_, name.data()) == nullptr) {
+  std::uint32_t number = 0;
+  // A name of digits would be read as another interface's number.
+  if (detail::os().interface_name(scope_, name.data()) == nullptr ||
+      read_number(std::string_view(name.data()), number)) {
     return detail::text({text.data(), "%", scope_});
   }
   return detail::text({text.data(), "%", name.data()});

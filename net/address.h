@@ -78,7 +78,7 @@ public:
   [[nodiscard]] constexpr std::uint32_t scope() const noexcept { return scope_; }
   [[nodiscard]] constexpr const v6_bytes& bytes() const noexcept { return bytes_; }
 
-  /// What `parse` reads; an interface by its name, if it has one.
+  /// What `parse` reads; an interface by its name, if it has one that is not a number.
   [[nodiscard, gnu::cold]] std::string to_string() const;
   /// The same without port and brackets.
   [[nodiscard, gnu::cold]] std::string host() const;

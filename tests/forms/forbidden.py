@@ -21,6 +21,7 @@ BRACES = "A8: a braced list as an argument in a co_await"
 STATEMENT = "A9: a statement expression that awaits or returns"
 MEMBER = "A10: co_await within the braces that make an object"
 THROW = "A11: co_await in a throw"
+ARGUMENT = "a choice by ?: among the arguments of a co_await"
 
 # What a plain scalar initialiser may say, since it was measured right, is left
 # out for simplicity: write an if.
@@ -151,6 +152,8 @@ def findings(text):
             yield m.start(), BRANCH
         if re.match(r"\s*\((?:[^()]|\([^()]*\))*\?", after):
             yield m.start(), CHOICE
+        elif "?" in after:
+            yield m.start(), ARGUMENT
         if re.match(r"\s*[\w:.<>\->]*[\w>]\s*\((?:.*[(,])?\s*\{", after, re.S):
             yield m.start(), BRACES
         if in_initializer(text, m.start()):
@@ -183,6 +186,7 @@ WRONG = {
               "co_await run([&, path] { return path.size(); });",
               "co_await run([=] { return path.size(); });"],
     CHOICE: ["co_await (c ? f() : g());"],
+    ARGUMENT: ['co_await say(c ? "text" + name : "none");', "co_await s.f(1, g(c ? a() : b()));"],
     BRACES: ["co_await f({1, 2, 3});", "co_await a.f(x, {.host = name});", "co_await f(g({1}));"],
     MEMBER: ["{ request r{co_await f(), 3}; }", "{ request r = {co_await f(), 3}; }",
              "{ all.push_back(header{name, co_await f()}); }", "{ co_return request{co_await f()}; }",

@@ -234,7 +234,8 @@ ASYNC_TEST(
     static eddy::task<> work(int* now, int* most, journal* note, int name) {
       (*note)(name);
       *most = std::max(*most, ++*now);
-      co_await eddy::sleep(name == 0 ? 3s : 1s);
+      const auto time = name == 0 ? 3s : 1s;
+      co_await eddy::sleep(time);
       --*now;
     }
   };

@@ -238,6 +238,36 @@ TEST_CASE_TEMPLATE("a timer that ticks waits for few slow handlers", Loop, ANY_L
   }
 }
 
+TEST_CASE_TEMPLATE("a timer waits for one slow handler after many fast ones", Loop, ANY_LOOP) {
+  Loop on;
+  eddy::timer burst(on.loop);
+  eddy::timer timer(on.loop);
+  bool due = false;
+  int late = 0;
+  constexpr int bursts = 3;
+  int ended = 0;
+  {
+    const flood fast(on.loop, flood::of_posts, 1, [] {});
+    burst.start_every(20ms, [&] {
+      due = false;
+      for (int i = 0; i < 12; ++i) {
+        on.loop.defer([&] {
+          if (due && timer.active()) ++late;
+          burn(10ms);
+          due = true;
+        });
+      }
+      timer.start(1ms, [&] {
+        if (++ended == bursts) on.loop.stop();
+      });
+    });
+    on.loop.run();
+    CHECK(late <= 2 * bursts);  // a tick of the kernel may take 10 ms
+  }
+  burst.stop();
+  empty(on.loop);
+}
+
 TEST_CASE_TEMPLATE("a timer that ticks waits for few slow operations of one handler", Loop,
                    ANY_LOOP) {
   Loop on;

@@ -2,9 +2,11 @@
 // eddy/net/address.h
 #include <eddy/net/address.h>
 
+#include <cstring>
 #include <ostream>
 #include <set>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <unordered_set>
 #include <vector>
@@ -12,6 +14,8 @@
 #include <doctest/doctest.h>
 #include <net/if.h>
 #include <sys/socket.h>
+
+#include <eddy/net/detail/system.h>
 
 using eddy::address;
 
@@ -97,6 +101,23 @@ TEST_CASE("a scope is a number or the name of an interface") {
   const auto unknown = address::parse("[fe80::1%no_such]:80");
   REQUIRE(!unknown);
   CHECK(unknown.error() == std::errc::no_such_device);
+}
+
+TEST_CASE("an interface whose name is a number is written as its own number") {
+  class odd_names : public eddy::detail::system {
+  public:
+    unsigned interface_index(const char* name) override {
+      return std::string_view(name) == "7" ? 1 : 0;
+    }
+    char* interface_name(unsigned, char* name) override { return std::strcpy(name, "7"); }
+  };
+  odd_names names;
+  const eddy::detail::scoped_system in_place(names);
+  const auto where = address::parse("[fe80::1%1]:80");
+  REQUIRE(where);
+  CHECK(where->to_string() == "[fe80::1%1]:80");
+  CHECK(address::parse(where->to_string()) == *where);
+  CHECK(address::parse("[fe80::1%7]:80")->scope() == 7);
 }
 
 TEST_CASE("a host is read without its port") {
