@@ -154,7 +154,10 @@ public:
   }
 
   /// Has what runs let others run at its next operation.
-  void forbid_going_on() noexcept { left_ = 0; }
+  void forbid_going_on() noexcept {
+    check_thread();
+    left_ = 0;
+  }
 
   /// Counts bytes that were read or written.
   void charge(std::size_t bytes) noexcept {

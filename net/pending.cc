@@ -11,6 +11,11 @@ void pending::stop() noexcept {
   delete release();
 }
 
+bool pending::active() const noexcept {
+  if (delivery_ != nullptr) delivery_->loop().check_thread();
+  return delivery_ != nullptr;
+}
+
 void pending::hold() noexcept {
   if (delivery_ == nullptr) return;
   delivery_->loop().check_thread();

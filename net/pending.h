@@ -32,7 +32,7 @@ public:
   void stop() noexcept;
 
   /// Whether the handler will be called.
-  [[nodiscard]] bool active() const noexcept { return delivery_ != nullptr; }
+  [[nodiscard]] bool active() const noexcept;
 
 private:
   friend detail::delivery_base;

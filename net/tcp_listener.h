@@ -82,7 +82,7 @@ public:
 
   /// Connections that were not accepted are reset.
   void close() noexcept { socket_.close(); }
-  [[nodiscard]] bool open() const noexcept { return socket_.get() != nullptr; }
+  [[nodiscard]] bool open() const noexcept { return socket_.open(); }
 
   /// Where it listens, with the true port.
   [[nodiscard]] const address& local_address() const noexcept { return socket().name(); }

@@ -119,7 +119,7 @@ public:
   void shutdown_read() noexcept;
 
   void close() noexcept { socket_.close(); }
-  [[nodiscard]] bool open() const noexcept { return socket_.get() != nullptr; }
+  [[nodiscard]] bool open() const noexcept { return socket_.open(); }
 
   [[nodiscard]] const address& peer_address() const noexcept { return socket().name(); }
   /// Errors: `std::system_error`.

@@ -192,6 +192,10 @@ public:
   }
 
   [[nodiscard]] open_socket* get() const noexcept { return socket_; }
+  [[nodiscard]] bool open() const noexcept {
+    if (socket_ != nullptr) socket_->loop().check_thread();
+    return socket_ != nullptr;
+  }
 
 private:
   void swap(socket_owner& other) noexcept { std::swap(socket_, other.socket_); }

@@ -145,6 +145,7 @@ constexpr use uses[] = {
      [](everything& e) { const eddy::tcp_listener l(e.loop, eddy::address::loopback_v4(0)); }},
     {"accept", [](everything& e) { e.listener.accept([](auto&&) {}); }},
     {"try_accept", [](everything& e) { static_cast<void>(e.listener.try_accept()); }},
+    {"listener's open", [](everything& e) { static_cast<void>(e.listener.open()); }},
     {"listener's close", [](everything& e) { e.listener.close(); }},
     {"connect",
      [](everything& e) {
@@ -155,6 +156,7 @@ constexpr use uses[] = {
        static_cast<void>(eddy::resolve(e.loop, "localhost", 1, [](auto&&) {}));
      }},
     {"pending::stop", [](everything& e) { e.connecting.stop(); }},
+    {"pending::active", [](everything& e) { static_cast<void>(e.connecting.active()); }},
     {"pending's end", [](everything& e) { const eddy::pending p = std::move(e.connecting); }},
     {"read", [](everything& e) { e.streams.near.read(std::span(e.others), [](auto&&) {}); }},
     {"try_read",
@@ -166,6 +168,7 @@ constexpr use uses[] = {
     {"shutdown_read", [](everything& e) { e.streams.near.shutdown_read(); }},
     {"stop_reading", [](everything& e) { e.streams.far.stop_reading(); }},
     {"stop_writing", [](everything& e) { e.streams.far.stop_writing(); }},
+    {"stream's open", [](everything& e) { static_cast<void>(e.streams.far.open()); }},
     {"stream's close", [](everything& e) { e.streams.far.close(); }},
     {"stream's end", [](everything& e) { const eddy::tcp_stream s = std::move(e.streams.far); }},
     {"promise::set_value", [](everything& e) { e.promise->set_value(); }},
@@ -176,6 +179,7 @@ constexpr use uses[] = {
     {"scope::spawn", [](everything& e) { e.scope->spawn(nothing()); }},
     {"scope::dump", [](everything& e) { static_cast<void>(e.scope->dump()); }},
     {"stopped", [](everything& e) { static_cast<void>(e.loop.stopped()); }},
+    {"forbid_going_on", [](everything& e) { e.loop.forbid_going_on(); }},
     {"stop_callback's end", [](everything& e) { e.on_stop.reset(); }},
     {"scope::cancel", [](everything& e) { e.scope->cancel(); }},
 };
