@@ -73,8 +73,8 @@ public:
   /// If anything is ready, it does so at the end of the ready queue: a descriptor may have
   /// become ready in time, or a task that has ended may be on its way to the coroutine
   /// that awaits its future. Such a result may pass the queue several times, so the node
-  /// does, too: eight times at most, and only once if the deadline is more than 10 ms
-  /// ago by then.
+  /// does, too: eight times at most, and only once if that has taken more than two turns,
+  /// or the deadline is more than 10 ms ago by then.
   ///
   /// It also does so because the loop reached it more than 10 ms late: the process was
   /// stopped, or a handler took long. Events that came
@@ -103,6 +103,7 @@ protected:
 private:
   friend class detail::timer_queue;
   using ready_node::withdraw;  // `clear` does more
+  bool runs_again(patience& p, duration after) noexcept;
   void clear_pending() noexcept;
 
   static constexpr std::uint32_t absent = UINT32_MAX;

@@ -454,6 +454,7 @@ struct result_on_its_way {
   eddy::scope outer{loop};
   eddy::timer timer{loop};
   eddy::promise<int> promise{loop};
+  socket_pair pair{};
 
   static eddy::task<int> after(eddy::duration delay) {
     co_await eddy::sleep(delay);
@@ -469,10 +470,11 @@ struct result_on_its_way {
     self.timer.start(delay, [&self] { self.promise.set_value(42); });
     return await(std::move(f));
   }
+  static eddy::task<int> of_future(eddy::future<int> f) {
+    return await(std::move(f).then([](int v) { return v + 1; }).then([](int v) { return v - 1; }));
+  }
   static eddy::task<int> of_chain(eddy::duration delay) {
-    return await(eddy::spawn(after(delay)).then([](int v) { return v + 1; }).then([](int v) {
-      return v - 1;
-    }));
+    return of_future(eddy::spawn(after(delay)));
   }
   static eddy::task<int> of_shared(eddy::duration delay) {
     const eddy::shared<int> all(after(delay));
@@ -519,6 +521,16 @@ struct result_on_its_way {
     co_return value;
   }
 
+  static eddy::task<int> of_descriptor(int descriptor, eddy::duration delay) {
+    if (delay > 10ms) co_await eddy::sleep(delay);
+    const auto wait = [](int d) -> eddy::task<int> {
+      co_await eddy::until_readable(d);
+      co_return 42;
+    };
+    const int value = co_await of_future(eddy::spawn(wait(descriptor)));
+    co_return value;
+  }
+
   eddy::task<int> make(int kind, eddy::duration delay) {
     switch (kind) {
       case 0: return after(delay);
@@ -531,6 +543,7 @@ struct result_on_its_way {
       case 7: return of_join(delay);
       case 8: return of_finish(*this, delay);
       case 9: return of_finally(*this, delay);
+      case 10: return of_descriptor(pair.near(), delay);
       default: return by_deadline(delay);
     }
   }
@@ -547,7 +560,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is
     co_return value;
   };
   for (const eddy::duration late : {0ms, 5ms, 10ms, 15ms}) {
-    for (int kind = 0; kind <= 10; ++kind) {
+    for (int kind = 0; kind <= 11; ++kind) {
       for (const bool in_time : {true, false}) {
         INFO(late.count(), " ns late, kind ", kind, in_time);
         result_on_its_way of(loop);
@@ -560,7 +573,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is
         eddy::future<int> f = eddy::spawn(loop, begin(of, kind, in_time ? 8ms : 1h));
         loop.run_ready();
         clock.advance(10ms + late);
-        for (int turn = 0; turn < 3 && !f.ready(); ++turn) loop.run_ready();
+        of.pair.send();
+        for (int turn = 0; turn < 12 && !f.ready(); ++turn) loop.run_ready();
         over = true;
         loop.run_ready();
         REQUIRE(f.ready());
@@ -568,6 +582,25 @@ TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is
       }
     }
   }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a limit that has waited for a slow handler is over after it") {
+  const socket_pair pair;
+  const auto limited = [](int descriptor) -> eddy::task<bool> {
+    const auto r = co_await eddy::as_result(eddy::timeout(10ms, eddy::until_readable(descriptor)));
+    co_return r.has_value();
+  };
+  eddy::future<bool> f = eddy::spawn(loop, limited(pair.near()));
+  loop.run_ready();
+  clock.advance(10ms);
+  loop.defer([&] {
+    clock.advance(1s);
+    pair.send();
+  });
+  while (loop.run_ready()) {
+  }
+  REQUIRE(f.ready());
+  CHECK_FALSE(std::move(f).take().value());
 }
 
 TEST_CASE_FIXTURE(with_still_loop,

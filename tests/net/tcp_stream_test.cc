@@ -19,6 +19,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
@@ -26,6 +28,8 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/net/tcp_listener.h>
 
 #include "support/async_test.h"
 #include "support/failing_system.h"
@@ -597,6 +601,36 @@ TEST_CASE_FIXTURE(with_loop, "a wait on a descriptor that the program has closed
   // The stream is going to close this number.
   CHECK(::dup3(copy, number, O_CLOEXEC) == number);
   ::close(copy);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a stream with the number of a descriptor that was closed is watched") {
+  for (const bool copied : {false, true}) {
+    INFO(copied);
+    eddy::tcp_listener listener(loop, eddy::address::loopback_v4(0));
+    const int client = plain_connection(listener.local_address());
+    pollfd waits{.fd = listener.descriptor(), .events = POLLIN, .revents = 0};
+    CHECK(::poll(&waits, 1, 10'000) == 1);
+    const int number = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    eddy::readiness closed(loop, number);
+    std::error_code error;
+    closed.wait_readable([&](std::error_code e) { error = e; });
+    loop.run_ready();
+    const int copy = copied ? ::fcntl(number, F_DUPFD_CLOEXEC, number + 1) : -1;
+    ::close(number);
+    tcp_stream stream = next_of(listener);
+    REQUIRE(stream.descriptor() == number);
+    std::array<char, 8> buffer;
+    std::size_t got = 0;
+    stream.read(buffer, [&](result<std::size_t> r) { got = r.value(); });
+    loop.run_ready();  // the read finds nothing, and waits
+    CHECK(::write(client, "hello", 5) == 5);
+    loop.run();
+    CHECK(error == std::errc::bad_file_descriptor);
+    CHECK(got == 5);
+    ::close(client);
+    if (copy >= 0) ::close(copy);
+  }
 }
 
 TEST_CASE_FIXTURE(with_loop, "a closed stream is not watched any more, though a copy of it lives") {
