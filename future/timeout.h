@@ -161,7 +161,7 @@ private:
     if (self.child_->done()) return;  // and the waiter is on its way
     if (self.gives_way(self.patience_)) return;
     // The waiter goes on when the work is gone, and not at all if that drops it.
-    self.timer_node::loop().ready(*self.waiter_);
+    self.run_instead(*self.waiter_);
     self.expire();
   }
   void expire() noexcept {

@@ -283,7 +283,6 @@ bool event_loop::time_is_over() noexcept {
 /// Runs entries of one queue until they have spent so much, and says how much.
 template <bool Observed>
 int event_loop::run_some(detail::link& queue, int most) {
-  const bool timed = clock_ == nullptr && timers_.size() != 0;
   int spent = 0;
   try {
     while (queue.linked() && spent < most && halt_ == 0) {
@@ -299,7 +298,7 @@ int event_loop::run_some(detail::link& queue, int most) {
       left_ = granted - 1;
       node.run_(node);
       spent += granted - left_;
-      if (timed && tick() != tick_) [[unlikely]] {
+      if (timers_.size() != 0 && clock_ == nullptr && tick() != tick_) [[unlikely]] {
         unlooked_ = 0;  // a deadline may have come
         break;
       }
@@ -342,6 +341,7 @@ bool event_loop::run_queues_as() {
     if (over) return true;
   }
   if constexpr (Observed) observer_->at_point();
+  ++drains_;
   return any;
 }
 

@@ -30,38 +30,35 @@ void timer_node::set(instant deadline, resolution exactness) {
 
 bool timer_node::gives_way(patience& p) noexcept {
   constexpr std::chrono::milliseconds more{10};  // twenty turns
-  constexpr std::uint8_t most = 8;
+  constexpr std::uint8_t most_calls = 8;
   constexpr std::size_t first_look = 64;  // descriptors; a full look doubles that of the next
-  const auto set_look = [&](std::size_t after) {
-    p.look = static_cast<std::uint16_t>(loop_->looks_ + after);
-  };
-  const auto left = static_cast<std::int16_t>(static_cast<std::uint16_t>(p.look - loop_->looks_));
   const bool late = detail::between(deadline_, loop_->read_clock()) > more;
-  if (p.passes == 0) {
+  if (p.calls == 0) {
+    if (!late && !loop_->queued()) return false;
+    p.late = late;
     // When one look begins, all that was found before is served.
-    if (p.calls == 0) set_look(2U + std::bit_width(loop_->watches_ / first_look));
-    if (p.calls == 0 ? late : p.calls != most && left > 0) return runs_again(p, more);
-  } else if (late || left < 0 || p.passes == most) {
-    return false;
+    const auto looks = 2U + std::bit_width(loop_->watches_ / first_look);
+    p.until = static_cast<std::uint16_t>(late ? loop_->looks_ + looks : loop_->drains_ + 1U);
+  } else {
+    const std::uint16_t now = p.late ? loop_->looks_ : loop_->drains_;
+    const bool reached = static_cast<std::int16_t>(static_cast<std::uint16_t>(now - p.until)) >= 0;
+    if (reached || p.calls == most_calls || (late && !p.late)) return false;
   }
-  if (p.calls != 0 || !loop_->queued()) return false;
-  if (p.passes++ == 0) set_look(2);
-  loop_->ready(*this);
-  return true;
-}
-
-bool timer_node::runs_again(patience& p, duration after) noexcept {
   ++p.calls;
   try {
-    if (loop_->clock_ == nullptr) {
-      set_after(after);
+    if (p.late && loop_->clock_ == nullptr) {
+      set_after(more);
     } else {
-      set(loop_->now());
+      set(deadline_);  // in the next turn
     }
     return true;
   } catch (const std::bad_alloc&) {
     return false;  // the limit is over now
   }
+}
+
+void timer_node::run_instead(ready_node& node) noexcept {
+  loop_->come_due(node);
 }
 
 void timer_node::set_after(time_span delay, resolution exactness) {

@@ -63,18 +63,17 @@ public:
 
   /// The state of a limit between its calls of `gives_way`; each limit begins with a new one.
   struct patience {
-    std::uint16_t look = 0;   // of the loop's, after which all that was ready is served
-    std::uint8_t calls = 0;   // for a loop that was late
-    std::uint8_t passes = 0;  // of the ready queue
+    std::uint16_t until = 0;  // a look of the loop's, or a time that nothing was ready
+    std::uint8_t calls = 0;
+    bool late = false;
   };
 
   /// For a node that runs: whether it runs again.
   ///
-  /// If anything is ready, it does so at the end of the ready queue: a descriptor may have
-  /// become ready in time, or a task that has ended may be on its way to the coroutine
-  /// that awaits its future. Such a result may pass the queue several times, so the node
-  /// does, too: eight times at most, and only once if that has taken more than two turns,
-  /// or the deadline is more than 10 ms ago by then.
+  /// If anything is ready, it does so in the next turn: a descriptor may have become ready
+  /// in time, or a task that has ended may be on its way to the coroutine that awaits its
+  /// future. If there is more than a turn can do, it goes on with the turns that follow,
+  /// until nothing is left, or for 10 ms; it runs nine times at most.
   ///
   /// It also does so because the loop reached it more than 10 ms late: the process was
   /// stopped, or a handler took long. Events that came
@@ -100,10 +99,13 @@ protected:
   /// `pending`, for users: one that is set belongs to the loop's thread.
   [[nodiscard]] bool checked_pending() const noexcept;
 
+  /// For a node that runs: has `node`, which is in no queue, run with the timers that are
+  /// due, before what is ready.
+  void run_instead(ready_node& node) noexcept;
+
 private:
   friend class detail::timer_queue;
   using ready_node::withdraw;  // `clear` does more
-  bool runs_again(patience& p, duration after) noexcept;
   void clear_pending() noexcept;
 
   static constexpr std::uint32_t absent = UINT32_MAX;

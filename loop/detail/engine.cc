@@ -246,14 +246,11 @@ void engine::check(int descriptor) {
 int engine::check_number(int descriptor) noexcept {
   bool shown = false;
   bool pollable = false;
-  bool known = false;
-  for_each_on(descriptor, [&](watch& w) {
+  for_each_on(descriptor, [&](const watch& w) {
     shown = shown || w.shown;
-    known = known || w.is_socket;
-    pollable = pollable || (w.shown && w.pollable) || w.is_socket;
-    w.is_socket = false;
+    pollable = pollable || (w.shown && w.pollable);
   });
-  const int answer = known && !shown && !rebuilding_ ? 0 : probe(descriptor, shown, pollable);
+  const int answer = probe(descriptor, shown, pollable);
   if (answer == 0) {
     if (!shown) for_each_on(descriptor, [&](watch& w) { w.pollable = pollable; });
     return 0;
@@ -480,10 +477,7 @@ void engine::poll(bool may_wait) {
   ++loop_->looks_;
   // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
   const bool first_look = may_wait && own_unseen_;
-  if (first_look) {
-    settle();
-    may_wait = !loop_->queued();  // a descriptor that was closed ends its waits
-  }
+  if (first_look) settle();
   // What `settle` has found has its turn first: it would be found again.
   const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_, true));
   if (!shared_ && !found) {

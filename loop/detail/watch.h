@@ -76,12 +76,11 @@ struct watch : recycled {
   std::array<ready_node*, 2> waiters{};
   std::uint16_t error = 0;
   bool background = false;
-  bool shown : 1 = false;      // the kernel was told of what it wants
-  bool entered : 1 = false;    // and may have an entry for it
-  bool checked : 1 = false;    // and may be in the kernel's set before this is known
-  bool pollable : 1 = false;   // it was a socket or a pipe, say, and no file
-  bool is_socket : 1 = false;  // eddy has just made it, so that there is nothing to ask
-  std::uint32_t changed = 0;   // the place, from one on, among the engine's changed watches
+  bool shown : 1 = false;     // the kernel was told of what it wants
+  bool entered : 1 = false;   // and may have an entry for it
+  bool checked : 1 = false;   // and may be in the kernel's set before this is known
+  bool pollable : 1 = false;  // it was a socket or a pipe, say, and no file
+  std::uint32_t changed = 0;  // the place, from one on, among the engine's changed watches
 
 private:
   friend class engine;

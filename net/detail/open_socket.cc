@@ -59,7 +59,6 @@ void operation::fail(const char* name) const {
 
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
     : watch_(loop, descriptor), name_(name), listens_(listens) {
-  watch_.is_socket = true;
   count(listens).fetch_add(1, std::memory_order_relaxed);
 }
 

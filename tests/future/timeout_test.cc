@@ -584,6 +584,26 @@ TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is
   }
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "neither a limit nor who awaits it waits behind a flood") {
+  bool over = false;
+  const std::function<void()> again = [&] {
+    if (!over) loop.defer([&] { again(); });
+  };
+  for (int i = 0; i < 5 * eddy::event_loop::budget; ++i) again();
+  const auto limited = []() -> eddy::task<> {
+    static_cast<void>(co_await eddy::as_result(eddy::timeout(10ms, eddy::sleep(1h))));
+  };
+  const eddy::future<> f = eddy::spawn(loop, limited());
+  for (int i = 0; i < 10; ++i) loop.run_ready();
+  clock.advance(10ms);
+  int turns = 0;
+  for (; !f.ready() && turns < 100; ++turns) loop.run_ready();
+  CHECK(turns < 11);
+  over = true;
+  while (loop.run_ready()) {
+  }
+}
+
 TEST_CASE_FIXTURE(with_still_loop, "a limit that has waited for a slow handler is over after it") {
   const socket_pair pair;
   const auto limited = [](int descriptor) -> eddy::task<bool> {

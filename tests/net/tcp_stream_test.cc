@@ -29,6 +29,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/readiness.h>
+#include <eddy/loop/timer.h>
 #include <eddy/net/tcp_listener.h>
 
 #include "support/async_test.h"
@@ -585,22 +586,43 @@ TEST_CASE_FIXTURE(with_loop, "an assignment closes the stream that was there") {
 }
 
 TEST_CASE_FIXTURE(with_loop, "a wait on a descriptor that the program has closed is an error") {
-  stream_pair pair(loop);
-  const int number = pair.near.descriptor();
-  const int copy = ::fcntl(number, F_DUPFD_CLOEXEC, 0);
-  ::close(number);
-  std::error_code error;
-  SUBCASE("to read") {
-    pair.near.wait_readable([&](result<void> r) { error = r ? std::error_code() : r.error(); });
+  bool waited_before = false;
+  bool names_a_file = false;
+  SUBCASE("on a loop that has not waited yet") {}
+  SUBCASE("on one that has") { waited_before = true; }
+  SUBCASE("and whose number only names a file") { names_a_file = true; }
+  SUBCASE("and both") { waited_before = names_a_file = true; }
+  if (waited_before) {
+    eddy::timer timer(loop);
+    timer.start(1us, [] {});
+    loop.run();
   }
-  SUBCASE("to write") {
-    pair.near.wait_writable([&](result<void> r) { error = r ? std::error_code() : r.error(); });
+  for (const bool reads : {true, false}) {
+    INFO(reads);
+    stream_pair pair(loop);
+    const int number = pair.near.descriptor();
+    const int copy = ::fcntl(number, F_DUPFD_CLOEXEC, number + 1);
+    ::close(number);
+    if (names_a_file) {
+      const int path = ::open("/", O_PATH | O_CLOEXEC);
+      if (path != number) {
+        CHECK(::dup3(path, number, O_CLOEXEC) == number);
+        ::close(path);
+      }
+    }
+    std::error_code error;
+    const auto take = [&](result<void> r) { error = r ? std::error_code() : r.error(); };
+    if (reads) {
+      pair.near.wait_readable(take);
+    } else {
+      pair.near.wait_writable(take);
+    }
+    loop.run();
+    CHECK(error == std::errc::bad_file_descriptor);
+    // The stream is going to close this number.
+    CHECK(::dup3(copy, number, O_CLOEXEC) == number);
+    ::close(copy);
   }
-  loop.run();
-  CHECK(error == std::errc::bad_file_descriptor);
-  // The stream is going to close this number.
-  CHECK(::dup3(copy, number, O_CLOEXEC) == number);
-  ::close(copy);
 }
 
 TEST_CASE_FIXTURE(with_loop,
