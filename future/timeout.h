@@ -166,6 +166,7 @@ private:
   }
   void expire() noexcept {
     if (!quiet_) error_ = timed_out_of(*waiter_, *child_, limit_.length());
+    child_->leave_waiter();
     this->cancel();
   }
 

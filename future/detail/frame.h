@@ -154,6 +154,9 @@ public:
   }
   /// Destroys this, whose own children are gone already.
   void end() noexcept;
+  /// Nobody awaits it any more: it is about to be destroyed, on its own loop, and what it
+  /// destroys may destroy whoever did.
+  void leave_waiter() noexcept { then_ = starting; }
 
   /// An error that nobody was left to take leaves the `run` of the loop that this
   /// runs on.

@@ -23,6 +23,7 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/finally.h>
 #include <eddy/future/join.h>
+#include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
@@ -148,6 +149,47 @@ TEST_CASE_FIXTURE(async_fixture, "the end of the work may drop who waits for it"
   waiter = eddy::spawn(loop, program::wait(&waiter, &note));
   loop.run();
   CHECK(note == "dropped");
+}
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "work that a limit ends may drop who waits, and still tell errors") {
+  struct program {
+    static eddy::task<> fail_soon() {
+      co_await eddy::yield();
+      throw std::runtime_error("a sibling's");
+    }
+    static eddy::task<> drop_in_the_end(eddy::future<>* whole) {
+      const at_end dropping([whole] { *whole = {}; });
+      co_await eddy::sleep(1h);
+    }
+    static eddy::task<> both(eddy::future<>* whole, bool failing_first) {
+      if (failing_first) {
+        co_await eddy::join_settled(fail_soon(), drop_in_the_end(whole));
+      } else {
+        co_await eddy::join_settled(drop_in_the_end(whole), fail_soon());
+      }
+    }
+    static eddy::task<> limited(eddy::future<>* whole, bool failing_first, bool nested) {
+      auto inner = eddy::timeout(1ms, both(whole, failing_first));
+      if (nested) {
+        co_await eddy::timeout(1h, std::move(inner));
+      } else {
+        co_await std::move(inner);
+      }
+    }
+  };
+  int told = 0;
+  loop.on_exception([&](const std::exception_ptr&) { ++told; });
+  int programs = 0;
+  for (const bool failing_first : {true, false}) {
+    for (const bool nested : {true, false}) {
+      eddy::future<> whole;
+      whole = eddy::spawn(loop, program::limited(&whole, failing_first, nested));
+      loop.run();
+      CHECK_FALSE(whole);
+      CHECK(told == ++programs);
+    }
+  }
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a time limit may be looked at at any time") {
