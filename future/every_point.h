@@ -100,7 +100,9 @@ std::unique_ptr<scenario> make_scenario(trial& t);
 ///
 /// and for each of eddy's own allocations, that one fails, or that one and all
 /// later ones. With <eddy/loop/failing_new.h> in the program, each `new` is such
-/// an allocation, of strings and containers too.
+/// an allocation, of strings and containers too. Without that memory the work may end
+/// with a value or with `std::bad_alloc`, or a `planned` error: where one part of it hears
+/// of a lack of memory in another only by a closed connection, say, it has to take that.
 ///
 /// After each run the work must have ended, and by then each `trial::part`; the
 /// loop must be empty; no coroutine and no descriptor may be left. Where the
