@@ -55,10 +55,10 @@ private:
 /// one ends its own work earlier. Work under a limit that is over already begins, and has
 /// to end without waiting.
 ///
-/// What is ready when the loop comes to the limit runs first: descriptors, and results on
-/// their way from a future or a scope to whoever awaits it. If that ends the work, its
-/// result counts. An error of a future that the work awaits too late goes to the loop, as
-/// `future` says of errors that nobody takes.
+/// What is ready when the loop comes to the limit runs first, for 10 ms at most:
+/// descriptors, and results on their way from a future or a scope to whoever awaits it. If
+/// that ends the work, its result counts. An error of a future that the work awaits too late goes
+/// to the loop, as `future` says of errors that nobody takes.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have

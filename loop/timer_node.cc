@@ -57,9 +57,7 @@ bool timer_node::gives_way(patience& p) noexcept {
   }
 }
 
-void timer_node::run_instead(ready_node& node) noexcept {
-  loop_->come_due(node);
-}
+void timer_node::run_instead(ready_node& node) noexcept { loop_->come_due(node); }
 
 void timer_node::set_after(time_span delay, resolution exactness) {
   event_loop* const here = event_loop::current();
