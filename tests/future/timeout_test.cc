@@ -646,7 +646,37 @@ TEST_CASE_FIXTURE(with_still_loop, "neither a limit nor who awaits it waits behi
   }
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "a result is let in through turns that are full") {
+  constexpr std::size_t much = std::size_t{4} << 20;
+  bool over = false;
+  const std::function<void()> again = [&] {
+    loop.charge(much);
+    if (!over) loop.defer([&] { again(); });
+  };
+  again();
+  again();
+  result_on_its_way of(loop);
+  const auto limited = [](result_on_its_way& from) -> eddy::task<bool> {
+    const auto r = co_await eddy::as_result(eddy::timeout(10ms, from.make(1, 8ms)));
+    co_return r.has_value();
+  };
+  eddy::future<bool> f = eddy::spawn(loop, limited(of));
+  for (int i = 0; i < 10; ++i) loop.run_ready();
+  clock.advance(10ms);
+  for (int i = 0; i < 20; ++i) loop.run_ready();
+  over = true;
+  while (loop.run_ready()) {
+  }
+  REQUIRE(f.ready());
+  CHECK(std::move(f).take().value());
+}
+
 TEST_CASE_FIXTURE(with_still_loop, "a limit that has waited for a slow handler is over after it") {
+  bool over = false;
+  const std::function<void()> again = [&] {
+    if (!over) loop.defer([&] { again(); });
+  };
+  again();
   const socket_pair pair;
   const auto limited = [](int descriptor) -> eddy::task<bool> {
     const auto r = co_await eddy::as_result(eddy::timeout(10ms, eddy::until_readable(descriptor)));
@@ -659,6 +689,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a limit that has waited for a slow handler i
     clock.advance(1s);
     pair.send();
   });
+  for (int i = 0; i < 20; ++i) loop.run_ready();
+  over = true;
   while (loop.run_ready()) {
   }
   REQUIRE(f.ready());
