@@ -283,6 +283,8 @@ bool event_loop::time_is_over() noexcept {
 /// Runs entries of one queue until they have spent so much, and says how much.
 template <bool Observed>
 int event_loop::run_some(detail::link& queue, int most) {
+  // Where handlers have taken long, so may what comes between two operations of one.
+  const int granted = unlooked_most_ * (share / most_unlooked);
   int spent = 0;
   try {
     while (queue.linked() && spent < most && halt_ == 0) {
@@ -293,8 +295,6 @@ int event_loop::run_some(detail::link& queue, int most) {
       auto& node = static_cast<ready_node&>(*queue.next);
       __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
       node.unlink();
-      // Where handlers have taken long, so may what comes between two operations of one.
-      const int granted = unlooked_most_ * (share / most_unlooked);
       left_ = granted - 1;
       node.run_(node);
       spent += granted - left_;
