@@ -238,7 +238,9 @@ void frame::describe(std::string& out, int depth) const {
     if (skipped != 0) add_text(out, {"... ", skipped, " tasks deeper: "});
   }
   told->describe_place(out);
-  if (told->queued()) {
+  if (told->done()) {
+    out += "ended\n";
+  } else if (told->queued()) {
     out += "ready to run\n";
   } else if (told->waits_for_ == 0) {
     out += "running\n";

@@ -36,6 +36,7 @@ public:
   /// Queues `node` when the result is there.
   void await(ready_node& node) noexcept { await(node, follower::node); }
   void await(frame& waiter) noexcept {
+    expect_no_ring(waiter);
     if (failed()) waiter.error_comes(error_);
     await(waiter, follower::frame);
   }
@@ -59,6 +60,10 @@ public:
   /// Tells in a few words what is waited for, and adds the lines below it.
   virtual void describe(std::string& out, int depth) const = 0;
   void describe(std::string& out) const override;  // of one that is listed
+
+  /// Stops the program if `waiter` is the coroutine that produces the value, or one that
+  /// this one awaits: none of them would end, and each would own the next.
+  void expect_no_ring(const frame& waiter) const noexcept;
 
   /// The coroutine that awaits the future, or the end of the scope it is in.
   [[nodiscard]] frame* waiter() const noexcept;

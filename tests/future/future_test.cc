@@ -21,6 +21,7 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
@@ -497,6 +498,36 @@ TEST_CASE("a future that is used wrongly stops the program") {
     auto f = p.get_future();
     eddy::event_loop two;
     eddy::block_on(two, program::await(&f));
+  });
+  struct ring {
+    static eddy::task<> await(eddy::future<>* f) {
+      co_await eddy::yield();
+      co_await std::move(*f);
+    }
+    static eddy::task<> select(eddy::future<>* f) {
+      co_await eddy::yield();
+      co_await eddy::select(eddy::sleep(1ms), await(f));
+    }
+  };
+  dies_saying("a task awaited its own end, or that of a task that awaits it", [] {
+    eddy::event_loop loop;
+    eddy::future<> own;
+    own = eddy::spawn(loop, ring::await(&own));
+    loop.run();
+  });
+  dies_saying("a task awaited its own end, or that of a task that awaits it", [] {
+    eddy::event_loop loop;
+    eddy::future<> own;
+    own = eddy::spawn(loop, ring::select(&own));
+    loop.run();
+  });
+  dies_saying("a task awaited its own end, or that of a task that awaits it", [] {
+    eddy::event_loop loop;
+    eddy::future<> one;
+    eddy::future<> two;
+    one = eddy::spawn(loop, ring::select(&two));
+    two = eddy::spawn(loop, ring::await(&one));
+    loop.run();
   });
   dies_saying("future::take was called before the value was there", [] {
     eddy::event_loop loop;

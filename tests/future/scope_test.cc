@@ -225,6 +225,33 @@ TEST_CASE_FIXTURE(async_fixture, "a failure that nobody was given leaves run whe
   CHECK_THROWS_WITH_AS(loop.run(), "failed", std::runtime_error);
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a loop may be dumped while a scope goes whose child has failed") {
+  std::string dumps;
+  struct program {
+    static eddy::task<> drop_and_fail(eddy::future<>* whole) {
+      co_await eddy::sleep(1ms);
+      *whole = {};
+      throw std::runtime_error("no");
+    }
+    static eddy::task<> child(eddy::future<>* whole) { co_await drop_and_fail(whole); }
+    static eddy::task<> dump_in_the_end(eddy::event_loop* on, std::string* to) {
+      const at_end dumping([=] { *to += on->dump(); });
+      co_await eddy::sleep(1h);
+    }
+    static eddy::task<> whole(eddy::future<>* self, eddy::event_loop* on, std::string* to) {
+      eddy::scope all;
+      all.spawn(child(self));
+      all.spawn(dump_in_the_end(on, to));
+      co_await all.join();
+    }
+  };
+  loop.on_exception([](const std::exception_ptr&) {});
+  eddy::future<> self;
+  self = eddy::spawn(loop, program::whole(&self, &loop, &dumps));
+  loop.run();
+  CHECK(dumps.contains("ended"));
+}
+
 ASYNC_TEST(
     "a limit keeps the number of those that run; the others wait, first come, first served") {
   journal note;
