@@ -46,7 +46,6 @@ frame* future_core::waiter() const noexcept {
 }
 
 void future_core::expect_no_ring(const frame& waiter) const noexcept {
-  if (body() == nullptr) return;
   // A chain may be a million long: a ring of so many is not found.
   int left = 64;
   for (const frame* f = &waiter; f != nullptr && left-- != 0; f = f->above()) {

@@ -36,7 +36,9 @@ public:
   /// Queues `node` when the result is there.
   void await(ready_node& node) noexcept { await(node, follower::node); }
   void await(frame& waiter) noexcept {
-    expect_no_ring(waiter);
+    // One in the ready queue awaits nobody.
+    if (frame* const source = body(); source != nullptr && !source->queued())
+      expect_no_ring(waiter);
     if (failed()) waiter.error_comes(error_);
     await(waiter, follower::frame);
   }
