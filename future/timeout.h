@@ -53,7 +53,7 @@ private:
 /// each delay of a `timer`, from the end of that turn. It holds for everything that is awaited
 /// under the work; a limit within that is longer does not prolong it, a shorter
 /// one ends its own work earlier. Work under a limit that is over already begins, and has
-/// to end without waiting.
+/// to end without waiting, in `event_loop::share` operations.
 ///
 /// What is ready when the loop comes to the limit runs first, for 10 ms at most:
 /// descriptors, and results on their way from a future or a scope to whoever awaits it. If
@@ -131,7 +131,13 @@ public:
   bool await_suspend(std::coroutine_handle<Promise> by) {
     const bool over = limit_.begin(*this);
     waiter_ = &by.promise();
-    if (!this->begin(*waiter_)) return false;
+    // Work that has no time must not have to let others run.
+    event_loop& on = timer_node::loop();
+    const int lent = over && !frame::dropped() ? on.lend() : 0;
+    waiter_->waits_for(*this);
+    const bool ended = child_->start(*waiter_);
+    on.take_back(lent);
+    if (ended) return waiter_->waits_its_turn();
     if (!over || child_->done()) return true;
     timer_node::clear();
     expire();

@@ -33,7 +33,9 @@ public:
 
 }  // namespace detail
 
-/// `co_await yield()` goes on when everything that is ready now has had its turn.
+/// `co_await yield()` goes on when all that are in the ready queue now have had their turn:
+/// tasks, deferred functions, and those who wait for them. Timers, descriptors and posts
+/// have queues of their own, with which this one takes turns.
 [[nodiscard]] inline detail::yield_operation yield() noexcept { return {}; }
 
 }  // namespace eddy

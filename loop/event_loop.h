@@ -159,6 +159,16 @@ public:
     left_ = 0;
   }
 
+  /// Lends what runs a whole `share`, for work that must not lose its turn. It is to be
+  /// given back.
+  [[nodiscard]] int lend() noexcept {
+    check_thread();
+    const int lent = share - std::min(left_, 0);
+    left_ += lent;
+    return lent;
+  }
+  void take_back(int lent) noexcept { left_ -= lent; }
+
   /// Counts bytes that were read or written.
   void charge(std::size_t bytes) noexcept {
     constexpr std::size_t most = budget;
@@ -274,7 +284,7 @@ public:
   struct counts {
     std::size_t ready;    // entries of the ready queue
     std::size_t timers;   // set
-    std::size_t waiting;  // descriptors, signals, children and files that are waited for
+    std::size_t waiting;  // waits for descriptors, signals, children and files that keep it alive
     std::size_t tasks;    // and whatever else is `inspectable`
   };
   [[nodiscard]] counts count() const noexcept;

@@ -448,6 +448,22 @@ ASYNC_TEST("a limit that is over already ends the work, wherever the turn is") {
   }
 }
 
+ASYNC_TEST("work that need not wait ends under a limit that is over, whatever ran before") {
+  const auto nothing = []() -> eddy::task<> { co_return; };
+  for (int i = 0; i < 3 * eddy::event_loop::share; ++i) {
+    INFO(i);
+    eddy::promise<int> promise;
+    eddy::future<int> ready = promise.get_future();
+    promise.set_value(i);
+    const int value = co_await eddy::timeout(0s, std::move(ready));
+    CHECK(value == i);
+    co_await eddy::timeout(-1s, eddy::sleep(0s));
+    co_await eddy::timeout_at(loop.now(), eddy::join(nothing(), nothing()));
+    co_await eddy::timeout(0s, eddy::timeout(1h, nothing()));
+    if (i % 7 == 0) loop.charge(std::size_t{4} << 20);
+  }
+}
+
 ASYNC_TEST("one deadline for many steps ends those that come after it") {
   const eddy::time_point deadline = loop.now() + 55ms;
   int done = 0;
