@@ -207,34 +207,46 @@ TEST_CASE_FIXTURE(with_still_loop, "a timer that is due comes before those that 
   CHECK(note == "early late");
 }
 
+namespace {
+
+/// Checks that a timer which ticks each millisecond waits for few slow operations of a flood,
+/// once the loop has learned how slow they are. `piece` is to call what it is given for each.
+template <class Loop, class Piece>
+void expect_ticks_beside(flood::kind kind, std::size_t width, Piece piece) {
+  Loop on;
+  std::size_t pieces = 0;
+  std::size_t before = 0;
+  constexpr int first = 10;  // until then the loop learns
+  constexpr int ticks = 20;
+  int ticked = 0;
+  eddy::timer timer(on.loop);
+  const auto slow = [&pieces] {
+    burn(1ms);
+    ++pieces;
+  };
+  {
+    const flood all(on.loop, kind, width, [&] { piece(on, slow); });
+    timer.start_every(1ms, [&] {
+      if (++ticked == first) before = pieces;
+      if (ticked == first + ticks) on.loop.stop();
+    });
+    on.loop.run();
+    CHECK(pieces - before <= 4 * ticks);
+  }
+  timer.stop();
+  empty(on.loop);
+}
+
+}  // namespace
+
 TEST_CASE_TEMPLATE("a timer that ticks waits for few slow handlers", Loop, ANY_LOOP) {
   // More than a turn runs before it looks at the clock, and fewer.
-  int many = 40;
+  std::size_t many = 40;
   SUBCASE("many") {}
   SUBCASE("a dozen") { many = 12; }
   for (const flood::kind kind : {flood::of_descriptors, flood::of_posts, flood::of_deferred}) {
     INFO(kind);
-    Loop on;
-    std::size_t pieces = 0;
-    std::size_t before = 0;
-    constexpr int first = 10;  // until then the loop learns how slow they are
-    constexpr int ticks = 20;
-    int ticked = 0;
-    eddy::timer timer(on.loop);
-    {
-      flood all(on.loop, kind, many, [&] {
-        burn(1ms);
-        ++pieces;
-      });
-      timer.start_every(1ms, [&] {
-        if (++ticked == first) before = pieces;
-        if (ticked == first + ticks) on.loop.stop();
-      });
-      on.loop.run();
-      CHECK(pieces - before <= 4 * ticks);
-    }
-    timer.stop();
-    empty(on.loop);
+    expect_ticks_beside<Loop>(kind, many, [](Loop&, const auto& slow) { slow(); });
   }
 }
 
@@ -270,29 +282,10 @@ TEST_CASE_TEMPLATE("a timer waits for one slow handler after many fast ones", Lo
 
 TEST_CASE_TEMPLATE("a timer that ticks waits for few slow operations of one handler", Loop,
                    ANY_LOOP) {
-  Loop on;
-  std::size_t pieces = 0;
-  std::size_t before = 0;
-  constexpr int first = 10;
-  constexpr int ticks = 20;
-  int ticked = 0;
-  eddy::timer timer(on.loop);
-  {
-    const flood all(on.loop, flood::of_deferred, 1, [&] {
-      do {
-        burn(1ms);
-        ++pieces;
-      } while (on.loop.may_go_on());
-    });
-    timer.start_every(1ms, [&] {
-      if (++ticked == first) before = pieces;
-      if (ticked == first + ticks) on.loop.stop();
-    });
-    on.loop.run();
-    CHECK(pieces - before <= 4 * ticks);
-  }
-  timer.stop();
-  empty(on.loop);
+  expect_ticks_beside<Loop>(flood::of_deferred, 1, [](Loop& on, const auto& slow) {
+    do slow();
+    while (on.loop.may_go_on());
+  });
 }
 
 TEST_CASE_TEMPLATE("a turn of slow handlers ends, whatever they are", Loop, ANY_LOOP) {
