@@ -100,9 +100,10 @@ std::unique_ptr<scenario> make_scenario(trial& t);
 ///
 /// and for each of eddy's own allocations, that one fails, or that one and all
 /// later ones. With <eddy/loop/failing_new.h> in the program, each `new` is such
-/// an allocation, of strings and containers too. Without that memory the work may end
-/// with a value or with `std::bad_alloc`, or a `planned` error: where one part of it hears
-/// of a lack of memory in another only by a closed connection, say, it has to take that.
+/// an allocation, of strings and containers too. After a failed allocation the work may
+/// end with a value, with `std::bad_alloc`, or with a `planned` error. If memory is short in
+/// a server, the client in the same scenario may see a closed connection: the scenario has
+/// to handle that error.
 ///
 /// After each run the work must have ended, and by then each `trial::part`; the
 /// loop must be empty; no coroutine and no descriptor may be left. Where the

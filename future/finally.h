@@ -32,9 +32,9 @@ namespace eddy {
 /// Errors: what the work throws; if it gave a value, what the clean-up throws.
 /// With both, the clean-up's leaves the loop's `run`. If it takes longer than
 /// `limit`, it is cancelled, and that is an error with `timed_out`. If the
-/// caller is gone, an error is the scope's, and as any child that fails it ends the
-/// others in that scope, which may be clean-ups of other callers: let the work and the
-/// clean-up of callers that share a scope return their errors.
+/// caller is gone, an error is the scope's: the scope fails, and cancels its other
+/// children. These may be clean-ups of other callers, so callers that share a scope should
+/// return their errors instead of throwing them.
 /// Cancelling: drops the work and has the scope clean up. A scope that is being
 /// cancelled or has failed can't, and drops the clean-up with the rest: let
 /// `outer` be one that ends later. If the work has not begun, there is nothing

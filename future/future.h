@@ -33,8 +33,9 @@ struct then_result;
 /// leaves the loop's `run` like an exception from a handler. The `broken_promise` of a
 /// promise that was destroyed unset does not: the work behind it was cancelled, and so
 /// is the wait. But if a task or `then` has handed that error on, it is theirs.
-/// Lifetime: the loop outlives the future. A task that awaits its own future, or that of a
-/// task that awaits it, stops the program, but in a ring of more than 64 tasks.
+/// Lifetime: the loop outlives the future. A task must not await its own future, nor the
+/// future of a task that awaits it: neither could end. The program stops, unless more than
+/// 64 coroutines lie between the two.
 /// Cancelling: destroying the future cancels the work behind it.
 template <class T = void>
 class [[nodiscard]] future {

@@ -51,8 +51,8 @@ inline constexpr bool is_shared<shared<T>> = true;
 /// of void nothing. Those who wait go on in the order in which they came.
 ///
 /// Errors: each who waits gets the exception. One that nobody got when the last
-/// handle goes leaves the loop's `run`, also the error of work that has dropped the last
-/// handle itself.
+/// handle goes leaves the loop's `run`. That holds too if the work itself has dropped the
+/// last handle.
 /// Lifetime: the loop on which it is first awaited outlives it.
 /// Cancelling: dropping the last handle, where a coroutine that waits counts as
 /// one, cancels the work.

@@ -55,10 +55,10 @@ private:
 /// one ends its own work earlier. Work under a limit that is over already begins, and has
 /// to end without waiting, in `event_loop::share` operations.
 ///
-/// What is ready when the loop comes to the limit runs first, for 10 ms at most:
-/// descriptors, and results on their way from a future or a scope to whoever awaits it. If
-/// that ends the work, its result counts. An error of a future that the work awaits too late goes
-/// to the loop, as `future` says of errors that nobody takes.
+/// When the time is over, the loop first runs everything that is ready, for about 10 ms at
+/// most: the work may be about to get bytes, or the result of a future or a scope. If that
+/// ends the work, its result counts. If a future that the work awaits fails later, nobody
+/// takes its error, and that leaves the loop's `run`.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have
@@ -131,11 +131,10 @@ public:
   bool await_suspend(std::coroutine_handle<Promise> by) {
     const bool over = limit_.begin(*this);
     waiter_ = &by.promise();
-    // Work that has no time must not have to let others run.
+    // The limit would take it for waiting if the work had to let others run.
     event_loop& on = timer_node::loop();
     const int lent = over && !frame::dropped() ? on.lend() : 0;
-    waiter_->waits_for(*this);
-    const bool ended = child_->start(*waiter_);
+    const bool ended = this->start(*waiter_);
     on.take_back(lent);
     if (ended) return waiter_->waits_its_turn();
     if (!over || child_->done()) return true;

@@ -33,9 +33,9 @@ public:
 
 }  // namespace detail
 
-/// `co_await yield()` goes on when all that are in the ready queue now have had their turn:
-/// tasks, deferred functions, and those who wait for them. Timers, descriptors and posts
-/// have queues of their own, with which this one takes turns.
+/// `co_await yield()` lets every task and deferred function run first that is in the ready
+/// queue now. Timers, descriptors and posts have queues of their own, which take turns
+/// with the ready queue.
 [[nodiscard]] inline detail::yield_operation yield() noexcept { return {}; }
 
 }  // namespace eddy

@@ -245,7 +245,8 @@ void event_loop::take_due_timers() noexcept {
 
 namespace {
 
-/// The kernel's timer tick, 4 ms on most systems: a fifth of what a look at the clock costs.
+/// The time of the kernel's last tick. Reading it takes 5 ns where the exact clock takes 24
+/// (on the machine of README's table).
 std::int64_t tick() noexcept {
   std::timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
@@ -283,7 +284,7 @@ bool event_loop::time_is_over() noexcept {
 /// Runs entries of one queue until they have spent so much, and says how much.
 template <bool Observed>
 int event_loop::run_some(detail::link& queue, int most) {
-  // Where handlers have taken long, so may what comes between two operations of one.
+  // After slow handlers, a coroutine that computes between its operations gets fewer.
   const int granted = unlooked_most_ * (share / most_unlooked);
   int spent = 0;
   try {

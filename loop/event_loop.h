@@ -62,12 +62,12 @@ class inspectable;
 /// time `share` operations of one kind. An operation is a call of a handler, a
 /// `co_await` that completes, or 2 KiB of bytes that are read or written.
 ///
-/// The time is looked at after every 16 operations, or at the end of a handler or
-/// coroutine that did more. Where they take more than 100 us between two looks, it
-/// is looked at more often, soon after each operation. Where a timer is set, the
-/// kernel's tick is looked at after each handler. So a deadline waits for the longest
-/// handler, and a tick (4 ms on most systems), or for the `share` of one coroutine
-/// that computes between awaits which need not wait.
+/// The loop reads the clock after every 16 operations, or at the end of a handler or
+/// coroutine that did more. If more than 100 us pass between two readings, it reads the
+/// clock more often, soon after each operation. While a timer is set, it also reads the
+/// kernel's coarse clock, which moves with each tick (4 ms at CONFIG_HZ=250), after each
+/// handler. So a timer waits for the longest handler and a tick, or for the `share` of
+/// one coroutine that computes between awaits which need not wait.
 ///
 /// What a handler makes ready joins the end of the ready queue. No handler runs
 /// inside the call that registered it, and a handler may destroy anything but
@@ -159,8 +159,8 @@ public:
     left_ = 0;
   }
 
-  /// Lends what runs a whole `share`, for work that must not lose its turn. It is to be
-  /// given back.
+  /// Gives the running handler or coroutine a whole `share` for work that must not be made
+  /// to let others run. The answer is for `take_back`, which is to be called afterwards.
   [[nodiscard]] int lend() noexcept {
     check_thread();
     const int lent = share - std::min(left_, 0);
@@ -282,10 +282,11 @@ public:
 
   /// What is alive on this loop.
   struct counts {
-    std::size_t ready;    // entries of the ready queue
-    std::size_t timers;   // set
-    std::size_t waiting;  // waits for descriptors, signals, children and files that keep it alive
-    std::size_t tasks;    // and whatever else is `inspectable`
+    std::size_t ready;   // entries of the ready queue
+    std::size_t timers;  // set
+    // Waits for descriptors, signals, children and files, but for those in the background.
+    std::size_t waiting;
+    std::size_t tasks;  // and whatever else is `inspectable`
   };
   [[nodiscard]] counts count() const noexcept;
 
@@ -328,6 +329,7 @@ private:
   static void put_first(detail::link& list, ready_node& node) noexcept { list.push_front(node); }
   /// Puts `node` behind the descriptors that are ready.
   void arrive(ready_node& node) noexcept { queues_[arrivals].push_back(node); }
+  /// Puts `node` behind the timers that are due.
   void come_due(ready_node& node) noexcept { queues_[timers].push_back(node); }
   bool run_queues();
   template <bool Observed>
@@ -399,7 +401,7 @@ private:
   bool now_known_ = false;    // until the next wait
   std::uint8_t halt_ = 0;     // why no more of the queue is to run
   std::uint16_t looks_ = 0;   // at descriptors; it wraps
-  std::uint16_t drains_ = 0;  // turns after which nothing was ready; it wraps
+  std::uint16_t drains_ = 0;  // turns that ran everything; it wraps
   bool in_turn_ = false;
   bool stops_at_once_ = false;  // the next run
   bool going_ = false;          // it is being destroyed

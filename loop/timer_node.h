@@ -63,24 +63,23 @@ public:
 
   /// The state of a limit between its calls of `gives_way`; each limit begins with a new one.
   struct patience {
-    std::uint16_t until = 0;  // a look of the loop's, or a time that nothing was ready
+    std::uint16_t until = 0;  // the count of the loop's looks, or drained turns, to wait for
     std::uint8_t calls = 0;
     bool late = false;
   };
 
   /// For a node that runs: whether it runs again.
   ///
-  /// If anything is ready, it does so in the next turn: a descriptor may have become ready
-  /// in time, or a task that has ended may be on its way to the coroutine that awaits its
-  /// future. If there is more than a turn can do, it goes on with the turns that follow,
-  /// until nothing is left, or for 10 ms; it runs nine times at most.
+  /// If anything is ready, the node runs again in the next turn: a descriptor may have
+  /// become ready in time, or the result of a task may be on its way to the coroutine that
+  /// awaits its future. If the turn could not run everything, the node runs in the turns
+  /// that follow, until one has, or for 10 ms, nine times at most.
   ///
-  /// It also does so because the loop reached it more than 10 ms late: the process was
-  /// stopped, or a handler took long. Events that came
-  /// in time are then handled before the limit is over. The node runs again each 10 ms,
-  /// until the loop has looked at its descriptors often enough to find all that were
-  /// ready, and has called their handlers; at most eight times. On a clock that is
-  /// moved by hand it runs again in the next turn.
+  /// If the loop reached the node more than 10 ms late, because the process was stopped or
+  /// a handler took long, events that came in time are handled before the limit is over.
+  /// The node runs again each 10 ms, until the loop has looked at its descriptors often
+  /// enough to find all that were ready, and has called their handlers; at most eight
+  /// times. On a clock that is moved by hand it runs again in the next turn.
   [[nodiscard]] bool gives_way(patience& p) noexcept;
 
   /// The time it was last set to. In the turn that set it to a delay, this makes
@@ -99,8 +98,8 @@ protected:
   /// `pending`, for users: one that is set belongs to the loop's thread.
   [[nodiscard]] bool checked_pending() const noexcept;
 
-  /// For a node that runs: has `node`, which is in no queue, run with the timers that are
-  /// due, before what is ready.
+  /// For a node that runs: puts `node`, which is in no queue, behind the timers that are
+  /// due, so that it runs before the ready queue.
   void run_instead(ready_node& node) noexcept;
 
 private:

@@ -26,10 +26,10 @@ namespace eddy {
 /// stream of this loop is closed, or at most 50 ms after anything else has freed a
 /// descriptor. It also holds when few descriptors are left, so that the program can
 /// still open files, resolve names and start programs: a sixteenth of
-/// RLIMIT_NOFILE, but at least 4 and at most 16. It goes by the number of the next
-/// descriptor: descriptors of the program with greater numbers count as free. A limit
-/// that is changed is noticed when no connection waits, or after 16 more. While no
-/// stream is open at all, the listener takes one even then.
+/// RLIMIT_NOFILE, but at least 4 and at most 16. The listener goes by the number of
+/// the next descriptor, and counts descriptors with greater numbers as free. It notices
+/// a changed limit when no connection waits, or after 16 connections. While no stream
+/// is open at all, the listener takes one even then.
 ///
 /// When the program has no memory for a connection, that is an error,
 /// `not_enough_memory`, and the next accept gets the connection.

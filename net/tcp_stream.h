@@ -61,10 +61,10 @@ public:
   ~tcp_stream() = default;
 
   /// Reads what is there, at least a byte; 0 is the end of what the other side
-  /// sends. Waits if nothing is there. After a read that had room for more, the next waits
-  /// until the loop has looked, though bytes may have come: in a `timeout` of no time it
-  /// ends without them, which `try_read` would give. An empty buffer stops the program,
-  /// because its 0 bytes would look like the end.
+  /// sends. Waits if nothing is there. After a read that did not fill its buffer, the next
+  /// read waits until the loop has looked at the descriptors again, even if bytes have come
+  /// by then: under a `timeout` of no time use `try_read`. An empty buffer stops the
+  /// program, because its 0 bytes would look like the end.
   [[nodiscard]] detail::to_await<detail::read_call> read(mutable_buffer into) {
     return {socket(), detail::read_call(into)};
   }

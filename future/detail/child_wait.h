@@ -23,9 +23,11 @@ protected:
   ~child_wait() { cancel(); }
 
   /// True if `waiter` has to wait.
-  bool begin(frame& waiter) noexcept {
+  bool begin(frame& waiter) noexcept { return !start(waiter) || waiter.waits_its_turn(); }
+  /// True if the task has ended without waiting.
+  bool start(frame& waiter) noexcept {
     waiter.waits_for(*this);
-    return !child_->start(waiter) || waiter.waits_its_turn();
+    return child_->start(waiter);
   }
 
   void cancel() noexcept {

@@ -154,8 +154,8 @@ public:
   }
   /// Destroys this, whose own children are gone already.
   void end() noexcept;
-  /// Nobody awaits it any more: it is about to be destroyed, on its own loop, and what it
-  /// destroys may destroy whoever did.
+  /// To be called before this is destroyed, from its own loop, where its locals may destroy
+  /// the waiter: it is not looked at any more.
   void leave_waiter() noexcept { then_ = starting; }
 
   /// An error that nobody was left to take leaves the `run` of the loop that this

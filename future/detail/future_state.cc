@@ -46,10 +46,12 @@ frame* future_core::waiter() const noexcept {
 }
 
 void future_core::expect_no_ring(const frame& waiter) const noexcept {
-  // A chain may be a million long: a ring of so many is not found.
+  // Chains may be a million long, and each await in them comes here.
   int left = 64;
   for (const frame* f = &waiter; f != nullptr && left-- != 0; f = f->above()) {
-    if (f == body_) misuse("a task awaited its own end, or that of a task that awaits it");
+    if (f == body_) {
+      misuse("a task awaited its own future, or the future of a task that awaits it");
+    }
   }
 }
 

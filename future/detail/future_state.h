@@ -36,7 +36,7 @@ public:
   /// Queues `node` when the result is there.
   void await(ready_node& node) noexcept { await(node, follower::node); }
   void await(frame& waiter) noexcept {
-    // One in the ready queue awaits nobody.
+    // A coroutine in the ready queue awaits nobody.
     if (frame* const source = body(); source != nullptr && !source->queued())
       expect_no_ring(waiter);
     if (failed()) waiter.error_comes(error_);
@@ -62,10 +62,6 @@ public:
   /// Tells in a few words what is waited for, and adds the lines below it.
   virtual void describe(std::string& out, int depth) const = 0;
   void describe(std::string& out) const override;  // of one that is listed
-
-  /// Stops the program if `waiter` is the coroutine that produces the value, or one that
-  /// this one awaits: none of them would end, and each would own the next.
-  void expect_no_ring(const frame& waiter) const noexcept;
 
   /// The coroutine that awaits the future, or the end of the scope it is in.
   [[nodiscard]] frame* waiter() const noexcept;
@@ -131,6 +127,9 @@ protected:
 private:
   friend class frame;
   enum class follower : std::uint8_t { node, frame, then, scope, dropped };
+  /// Stops the program if the coroutine behind this one's future is `waiter`, or waits for
+  /// it: neither could end, and each would own the other.
+  void expect_no_ring(const frame& waiter) const noexcept;
   void await(ready_node& node, follower kind) noexcept {
     if (ready()) return loop().ready(node);
     next_ = &node;

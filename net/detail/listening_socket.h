@@ -26,7 +26,7 @@ public:
   static constexpr int most_failures = 32;
 
   /// How many connections in a row may come until the limit of descriptors is asked for
-  /// again: that takes a fiftieth of the time that a short connection does.
+  /// again, which is a system call.
   static constexpr int most_unasked = 16;
 
   /// How many of `limit` descriptors are left to the rest of the program.
@@ -93,9 +93,9 @@ private:
   timer timer_;
   place place_;  // among those that hold
   connection accepted_;
-  int failures_ = 0;   // in a row
-  int known_for_ = 0;  // more connections, `limit_`
-  std::size_t limit_ = 0;
+  int failures_ = 0;       // in a row
+  std::size_t limit_ = 0;  // of descriptors
+  int known_for_ = 0;      // so many more connections
 };
 
 }  // namespace eddy::detail

@@ -509,19 +509,19 @@ TEST_CASE("a future that is used wrongly stops the program") {
       co_await eddy::select(eddy::sleep(1ms), await(f));
     }
   };
-  dies_saying("a task awaited its own end, or that of a task that awaits it", [] {
+  dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
     eddy::event_loop loop;
     eddy::future<> own;
     own = eddy::spawn(loop, ring::await(&own));
     loop.run();
   });
-  dies_saying("a task awaited its own end, or that of a task that awaits it", [] {
+  dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
     eddy::event_loop loop;
     eddy::future<> own;
     own = eddy::spawn(loop, ring::select(&own));
     loop.run();
   });
-  dies_saying("a task awaited its own end, or that of a task that awaits it", [] {
+  dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
     eddy::event_loop loop;
     eddy::future<> one;
     eddy::future<> two;
