@@ -39,13 +39,25 @@ void shared_core::check_loop() const noexcept {
 
 void shared_core::begin() noexcept {
   if (loop_ != nullptr) return;
-  loop_ = &current_loop("shared");
+  set_loop(current_loop("shared"));
   future_core* const work = begin(*loop_);
   ready_ = work == nullptr;
   if (ready_) return;
-  loop_ = &work->loop();
+  set_loop(work->loop());
   check_loop();
   work->await(*this);
+}
+
+void shared_core::set_loop(event_loop& loop) noexcept {
+  loop_ = &loop;
+  home_ = loop.remote();
+}
+
+void shared_core::raise(std::exception_ptr error) noexcept {
+  if (!home_->check_thread()) {
+    misuse("a shared result was destroyed after its loop, with an error that nobody took");
+  }
+  loop_->raise(std::move(error));
 }
 
 void shared_core::add(shared_waiter& w) noexcept {

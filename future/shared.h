@@ -21,6 +21,7 @@
 #include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/ready.h>
+#include <eddy/loop/remote.h>
 
 namespace eddy {
 
@@ -53,7 +54,8 @@ inline constexpr bool is_shared<shared<T>> = true;
 /// Errors: each who waits gets the exception. One that nobody got when the last
 /// handle goes leaves the loop's `run`. That holds too if the work itself has dropped the
 /// last handle.
-/// Lifetime: the loop on which it is first awaited outlives it.
+/// Lifetime: the loop on which it is first awaited outlives the work. Handles of a result
+/// that somebody has taken may outlive the loop.
 /// Cancelling: dropping the last handle, where a coroutine that waits counts as
 /// one, cancels the work.
 template <class T = void>
@@ -127,11 +129,18 @@ private:
 /// What handles and waiters share; it goes with the last of them.
 class shared_core : protected ready_node, public recycled {
 public:
-  void retain() noexcept { ++owners_; }
+  void retain() noexcept {
+    check_thread();
+    ++owners_;
+  }
   void release() noexcept {
+    check_thread();
     if (--owners_ == 0) delete this;
   }
-  [[nodiscard]] bool ready() const noexcept { return ready_; }
+  [[nodiscard]] bool ready() const noexcept {
+    check_thread();
+    return ready_;
+  }
 
 protected:
   explicit shared_core(function take) noexcept : ready_node(take) {}
@@ -143,17 +152,22 @@ protected:
   [[nodiscard]] virtual const future_core* source() const noexcept = 0;
 
   void wake_all() noexcept;
-  void raise(std::exception_ptr error) { loop_->raise(std::move(error)); }
+  void raise(std::exception_ptr error) noexcept;
 
 private:
   friend shared_waiter;
 
   void check_loop() const noexcept;
+  void check_thread() const noexcept {
+    if (home_) home_->check_thread();
+  }
+  void set_loop(event_loop& loop) noexcept;
   void begin() noexcept;
   void add(shared_waiter& w) noexcept;
 
   std::size_t owners_ = 1;
   event_loop* loop_ = nullptr;  // once it is awaited
+  std::optional<remote> home_;  // of that loop, which handles may outlive
   detail::link waiters_;
   bool ready_ = false;
 };

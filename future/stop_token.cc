@@ -11,11 +11,13 @@
 
 namespace eddy {
 
-void detail::stop_state::check_thread() const noexcept { loop_->check_thread(); }
-
-void detail::stop_state::retain() noexcept { ++owners_; }
+void detail::stop_state::retain() noexcept {
+  check_thread();
+  ++owners_;
+}
 
 void detail::stop_state::release() noexcept {
+  check_thread();
   if (--owners_ == 0) delete this;
 }
 
@@ -28,10 +30,6 @@ stop_callback::stop_callback(const stop_token& token, handler<void()> on_stop)
   detail::expect_handler(on_stop, "stop_callback");
   handler_.swap(on_stop);
   state_->wait(place_, *this);
-}
-
-stop_callback::~stop_callback() {
-  if (place_.linked() || queued()) state_->check_thread();
 }
 
 void stop_callback::run(ready_node& node) {

@@ -15,6 +15,7 @@
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
+#include <eddy/loop/remote.h>
 
 namespace eddy {
 
@@ -23,15 +24,16 @@ namespace detail {
 /// What a source and its tokens share.
 class stop_state : public recycled {
 public:
-  explicit stop_state(event_loop& loop) noexcept : loop_(&loop) {}
+  explicit stop_state(event_loop& loop) noexcept : loop_(&loop), home_(loop.remote()) {}
 
-  [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
-  [[nodiscard]] bool requested() const noexcept { return requested_; }
+  [[nodiscard]] bool requested() const noexcept {
+    check_thread();
+    return requested_;
+  }
+  void check_thread() const noexcept { home_.check_thread(); }
   void request() noexcept;
   /// Stops the program if another loop runs.
   void expect_own_loop() const noexcept;
-
-  void check_thread() const noexcept;
 
   /// A place among those to be queued when stop is requested.
   class waiter : public link {
@@ -70,6 +72,7 @@ private:
   void release() noexcept;
 
   event_loop* loop_;
+  remote home_;  // which the tokens may outlive
   link waiters_;
   std::size_t owners_ = 1;
   bool requested_ = false;
@@ -109,7 +112,7 @@ private:
 
 /// Requests the stop that its tokens tell of. Copies are alike.
 ///
-/// Lifetime: the loop outlives it and its tokens' waits.
+/// Lifetime: the loop outlives it and the waits for its tokens. Tokens may outlive both.
 class stop_source {
 public:
   /// A source on the loop that is running.
@@ -119,15 +122,9 @@ public:
 
   /// Has the loop run those who wait. A second request does nothing.
   void request_stop() noexcept { state_->request(); }
-  [[nodiscard]] bool stop_requested() const noexcept {
-    state_->check_thread();
-    return state_->requested();
-  }
+  [[nodiscard]] bool stop_requested() const noexcept { return state_->requested(); }
 
-  [[nodiscard]] stop_token token() const noexcept {
-    state_->check_thread();
-    return stop_token(state_);
-  }
+  [[nodiscard]] stop_token token() const noexcept { return stop_token(state_); }
 
 private:
   detail::stop_state::owner state_;
@@ -140,7 +137,7 @@ private:
 class stop_callback : private ready_node {
 public:
   stop_callback(const stop_token& token, handler<void()> on_stop);
-  ~stop_callback();
+  ~stop_callback() { state_->check_thread(); }
 
 private:
   static void run(ready_node& node);

@@ -121,7 +121,7 @@ event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
     : parked_(adopted != nullptr),
       adopted_(adopted != nullptr),
       clock_(clock),
-      mailbox_(std::make_shared<detail::mailbox>()),
+      mailbox_(std::make_shared<detail::mailbox>(*this)),
       remote_(mailbox_),
       engine_(std::make_unique<detail::engine>(*this, adopted)) {
   if (adopted_) thread_.store(this_thread(), std::memory_order_relaxed);

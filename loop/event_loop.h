@@ -147,7 +147,8 @@ public:
 
   /// Counts an operation of the handler or coroutine that runs. False if it has
   /// had its share and should let others run: a coroutine by `yield`, a handler by
-  /// `defer`. Every `co_await` of eddy's own counts by itself.
+  /// `defer`. Every `co_await` of eddy's own counts by itself. Neither this nor `charge`
+  /// checks the thread: each operation calls them.
   [[nodiscard]] bool may_go_on() noexcept {
     if (left_ > -budget) --left_;
     return left_ > 0;

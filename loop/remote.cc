@@ -19,6 +19,11 @@ std::size_t remote::backlog() const noexcept {
   return box_->backlog();
 }
 
+bool remote::check_thread() const noexcept {
+  if (!box_) detail::misuse("a remote was used that was moved from");
+  return box_->check_thread();
+}
+
 reserved_post::reserved_post(const remote& to, handler<void()> function)
     : box_(to.box_), sheet_(nullptr) {
   detail::expect_handler(function, "reserved_post");

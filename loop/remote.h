@@ -35,6 +35,10 @@ public:
   /// than the loop asks, and pauses when there are too many.
   [[nodiscard]] std::size_t backlog() const noexcept;
 
+  /// Stops the program if the loop is another thread's now: for objects that belong to
+  /// a loop and may outlive it. False if the loop is gone.
+  bool check_thread() const noexcept;
+
 private:
   friend class event_loop;
   friend class reserved_post;

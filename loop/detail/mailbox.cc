@@ -121,9 +121,10 @@ alignas(std::max_align_t) constinit char closed_mark = 0;
 post_sheet* mailbox::asleep() noexcept { return reinterpret_cast<post_sheet*>(&asleep_mark); }
 post_sheet* mailbox::closed() noexcept { return reinterpret_cast<post_sheet*>(&closed_mark); }
 
-mailbox::mailbox()
+mailbox::mailbox(event_loop& loop)
     : head_(asleep()),
       read_(sizeof(post_sheet)),
+      loop_(&loop),
       descriptor_(make_eventfd(), "making a loop's wake-up descriptor") {}
 
 mailbox::~mailbox() { close(); }
@@ -270,7 +271,14 @@ bool mailbox::empty() const noexcept {
   return head == nullptr || head == asleep();
 }
 
+bool mailbox::check_thread() const noexcept {
+  const event_loop* const loop = loop_.load(std::memory_order_relaxed);
+  if (loop != nullptr) loop->check_thread();
+  return loop != nullptr;
+}
+
 void mailbox::close() noexcept {
+  loop_.store(nullptr, std::memory_order_relaxed);
   post_sheet* s = head_.exchange(closed(), std::memory_order_acq_rel);
   if (s == asleep() || s == closed()) return;
   while (s != nullptr) {

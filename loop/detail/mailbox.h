@@ -11,6 +11,10 @@
 #include <eddy/loop/handler.h>
 #include <eddy/loop/ready.h>
 
+namespace eddy {
+class event_loop;
+}
+
 namespace eddy::detail {
 
 class post_sheet;
@@ -29,7 +33,7 @@ class post_sheet;
 class mailbox : public std::enable_shared_from_this<mailbox> {
 public:
   /// Errors: `std::system_error` if no descriptor is free.
-  mailbox();
+  explicit mailbox(event_loop& loop);
   mailbox(const mailbox&) = delete;
   mailbox& operator=(const mailbox&) = delete;
   ~mailbox();
@@ -50,6 +54,10 @@ public:
 
   /// Readable while a sleeping loop has to wake.
   [[nodiscard]] int wake_up() const noexcept { return descriptor_.number(); }
+
+  /// Stops the program if the loop is another thread's now. False if it is closed.
+  /// Threads: any.
+  bool check_thread() const noexcept;
 
   /// Wakes the loop although nothing was posted. Threads: any; signal-safe.
   void wake() const noexcept;
@@ -92,6 +100,7 @@ private:
   std::atomic<std::size_t> pushed_{0};  // sheets
   alignas(64) std::atomic<std::size_t> finished_{0};
   alignas(64) way_back read_;
+  std::atomic<const event_loop*> loop_;  // null once it is closed
   detail::descriptor descriptor_;
 };
 

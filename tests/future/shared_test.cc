@@ -7,6 +7,8 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -293,5 +295,60 @@ TEST_CASE("awaiting a shared result on another loop stops the program") {
     eddy::event_loop first;
     eddy::event_loop second;
     eddy::block_on(second, program::wait(eddy::shared(eddy::spawn(first, eddy::yield()))));
+  });
+}
+
+TEST_CASE("a shared result that is asked, copied or dropped on another thread stops the program") {
+  struct program {
+    static eddy::task<> use(eddy::shared<> one, void (*use)(std::optional<eddy::shared<>>&)) {
+      co_await one;
+      std::optional last(std::move(one));
+      std::thread([&] { use(last); }).join();
+    }
+  };
+  const auto uses = [](void (*use)(std::optional<eddy::shared<>>&)) {
+    dies_saying("used from another thread",
+                [use] { eddy::block_on(program::use(eddy::shared(eddy::yield()), use)); });
+  };
+  uses([](auto& one) { static_cast<void>(one->ready()); });
+  uses([](auto& one) { std::ignore = std::make_unique<eddy::shared<>>(*one).release(); });
+  uses([](auto& one) { one.reset(); });
+}
+
+TEST_CASE("a shared result may outlive its loop, unless it has an error that nobody took") {
+  struct program {
+    static eddy::task<int> give() {
+      co_await eddy::yield();
+      co_return 7;
+    }
+    static eddy::task<> fail() {
+      co_await eddy::sleep(1s);
+      throw std::runtime_error("lost");
+    }
+    static eddy::task<> wait(eddy::shared<int> on) { co_await on; }
+    static eddy::task<> wait(eddy::shared<> on) { co_await on; }
+  };
+  std::optional<eddy::shared<int>> one(std::in_place, program::give());
+  {
+    eddy::event_loop loop;
+    eddy::block_on(loop, program::wait(*one));
+  }
+  std::thread([&] {
+    CHECK(one->ready());
+    one.reset();
+  }).join();
+
+  dies_saying("a shared result was destroyed after its loop, with an error that nobody took", [] {
+    std::optional<eddy::shared<>> other(std::in_place, program::fail());
+    {
+      eddy::manual_clock clock(eddy::manual_clock::idle::jump);
+      eddy::event_loop loop(clock);
+      {
+        const auto waits = eddy::spawn(loop, program::wait(*other));
+        loop.run_ready();
+      }
+      loop.run();
+    }
+    other.reset();
   });
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -261,5 +262,33 @@ TEST_SUITE("threads") {
       loop.defer([&] { std::thread([&] { waits.reset(); }).join(); });
       loop.run();
     });
+  }
+
+  TEST_CASE("a stop_token that is asked, copied or dropped on another thread stops the program") {
+    const auto uses = [](void (*use)(std::optional<eddy::stop_token>&)) {
+      dies_saying("used from another thread", [use] {
+        eddy::event_loop loop;
+        std::optional token(eddy::stop_source(loop).token());
+        loop.defer([&] { std::thread([&] { use(token); }).join(); });
+        loop.run();
+      });
+    };
+    uses([](auto& token) { static_cast<void>(token->stop_requested()); });
+    uses([](auto& token) { std::ignore = std::make_unique<eddy::stop_token>(*token).release(); });
+    uses([](auto& token) { token.reset(); });
+  }
+
+  TEST_CASE("a stop_token may outlive its loop, and then be any thread's") {
+    std::optional<eddy::stop_token> token;
+    {
+      eddy::event_loop loop;
+      eddy::stop_source source(loop);
+      token = source.token();
+      source.request_stop();
+    }
+    std::thread([&] {
+      CHECK(token->stop_requested());
+      token.reset();
+    }).join();
   }
 }

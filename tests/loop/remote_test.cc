@@ -383,3 +383,19 @@ TEST_CASE_FIXTURE(tidy, "using a remote that was moved from stops the program") 
     first.post([] {});
   });
 }
+
+TEST_CASE_FIXTURE(tidy, "a remote knows whether its loop is there, and stops another thread") {
+  std::optional<eddy::remote> other;
+  {
+    eddy::event_loop loop;
+    other = loop.remote();
+    CHECK(other->check_thread());
+    std::thread([&] { CHECK(other->check_thread()); }).join();  // nobody runs the loop
+  }
+  CHECK_FALSE(other->check_thread());
+  dies_saying("used from another thread", [] {
+    eddy::event_loop loop;
+    loop.defer([to = loop.remote()] { std::thread([&] { to.check_thread(); }).join(); });
+    loop.run();
+  });
+}
