@@ -51,7 +51,8 @@ public:
   [[nodiscard]] bool waits() const noexcept { return next_ == nullptr; }
 
   void add(const void* where) noexcept {
-    if (where != nullptr && size_ < places_.size()) places_[size_++] = where;
+    if (where == nullptr || size_ == places_.size()) return;
+    if (is_the_users(std::bit_cast<std::source_location>(where))) places_[size_++] = where;
   }
   void comes_next(const frame* next, const void* where) noexcept {
     next_ = next;
@@ -77,8 +78,7 @@ public:
   [[nodiscard]] std::vector<std::source_location> places() const {
     std::vector<std::source_location> all;
     for (std::size_t i = 0; i < size_; ++i) {
-      const auto where = std::bit_cast<std::source_location>(places_[i]);
-      if (is_the_users(where)) all.push_back(where);
+      all.push_back(std::bit_cast<std::source_location>(places_[i]));
     }
     return all;
   }
@@ -156,6 +156,17 @@ void error_passes(const std::exception_ptr& error, const frame& by, const void* 
 void error_is_handed_on(const std::exception_ptr& error) noexcept {
   const std::scoped_lock lock(guard);
   if (way* const found = all_ways.find(identity(error))) found->comes_next(nullptr, nullptr);
+}
+
+void error_is_given(const std::exception_ptr& error, const frame* by, const void* where) noexcept {
+  const std::scoped_lock lock(guard);
+  way* const found = all_ways.find(identity(error));
+  if (found == nullptr || found->waits()) return;
+  if (by != nullptr && found->goes_on(by, where)) {
+    found->comes_next(nullptr, nullptr);
+  } else {
+    *found = way();
+  }
 }
 
 void error_waits(const std::exception_ptr& error, const frame& next,

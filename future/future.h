@@ -32,10 +32,12 @@ struct then_result;
 /// One that nobody takes, because the future is dropped after it has come,
 /// leaves the loop's `run` like an exception from a handler. The `broken_promise` of a
 /// promise that was destroyed unset does not: the work behind it was cancelled, and so
-/// is the wait. But if a task or `then` has handed that error on, it is theirs.
+/// is the wait. But if a task or `then` has handed that error on, it is theirs, and if the
+/// future was detached, it leaves `run`.
 /// Lifetime: the loop outlives the future. A task must not await its own future, nor the
-/// future of a task that awaits it: neither could end. The program stops, unless more than
-/// 64 coroutines lie between the two.
+/// future of a task that awaits it: neither could end. The `co_await` stops the program. It
+/// looks 64 coroutines far, and not through `then`, `shared` and scopes: beyond these, both
+/// wait for ever, and the program stops when one of them is to be cancelled.
 /// Cancelling: destroying the future cancels the work behind it.
 template <class T = void>
 class [[nodiscard]] future {

@@ -119,7 +119,7 @@ public:
 
   void set(outcome<T>&& o) {
     if (!this->wanted()) return;
-    if (!o) error_is_handed_on(o.error());
+    if (!o) frame::error_is_given(o.error());
     future_state<T>::set(std::move(o));
   }
   /// The value of a detached future is destroyed here, and may own the promise.

@@ -30,7 +30,8 @@ template <class Function, class... Arguments>
 ///
 /// Errors: what the function throws; `std::system_error` if no thread can be started.
 /// Cancelling: a function that runs already goes on to its end, unseen; so it
-/// must own what it uses. One that has not begun is dropped.
+/// must own what it uses. One that has not begun is dropped. If the function has thrown and
+/// its waiter is dropped before the loop resumes that, the error leaves `run`.
 /// Threads: the function runs on another thread and must not touch the loop.
 template <class Function, class... Arguments>
   requires std::invocable<Function&, Arguments...>

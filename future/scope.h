@@ -124,7 +124,8 @@ public:
   /// `current_deadline`. It holds for later children too, till it is set anew or
   /// has come; without children it does not keep the loop running. Set anew with each
   /// message, it is an idle timeout. When the loop is more than 10 ms late, children get
-  /// 10 ms more, as under `timeout`.
+  /// 10 ms more, as under `timeout`. If `when` has passed already, the deadline comes in the
+  /// loop's next turn of timers: children that are ready may run before it, or not.
   /// Errors: `std::bad_alloc`.
   void set_deadline(instant when, std::source_location where = std::source_location::current());
 
@@ -237,7 +238,11 @@ public:
   }
 
   [[nodiscard]] bool await_ready() const noexcept {
-    return over() && scope_->failure_ == nullptr && frame::may_go_on();
+    if (!over() || !frame::may_go_on()) return false;
+    if (scope_->failure_ == nullptr) return true;
+    if (scope_->on_error_.present()) return false;  // which is told first
+    frame::error_comes_now(scope_->failure_);
+    return true;
   }
 
   template <class Promise>

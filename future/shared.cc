@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/shared.h>
 
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include <eddy/loop/detail/description.h>
+
 namespace eddy::detail {
 
 shared_waiter::shared_waiter(shared_core* state) noexcept : state_(state) {
@@ -25,9 +31,17 @@ void shared_waiter::wait_from_now(frame& by) noexcept {
   state_->add(*this);
 }
 
-void shared_waiter::describe(std::string& out, int depth) const {
+void shared_waiter::describe(std::string& out, int depth) const { state_->describe(out, depth); }
+
+void shared_core::describe(std::string& out, int depth) {
+  const future_core* const under_way = source();
+  const std::uint64_t here = descriptions.load(std::memory_order_relaxed);
+  if (under_way != nullptr && std::exchange(told_in_, here) == here) {
+    out += "a shared result that is told above\n";
+    return;
+  }
   out += "a shared result\n";
-  if (const future_core* const source = state_->source()) describe_below(out, depth, *source);
+  if (under_way != nullptr) describe_below(out, depth, *under_way);
 }
 
 void shared_core::check_loop() const noexcept {

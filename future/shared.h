@@ -4,6 +4,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <optional>
 #include <string>
@@ -141,6 +142,8 @@ public:
     check_thread();
     return ready_;
   }
+  /// Tells what is under way, once in each description.
+  void describe(std::string& out, int depth);
 
 protected:
   explicit shared_core(function take) noexcept : ready_node(take) {}
@@ -169,6 +172,7 @@ private:
   event_loop* loop_ = nullptr;  // once it is awaited
   std::optional<remote> home_;  // of that loop, which handles may outlive
   detail::link waiters_;
+  std::uint64_t told_in_ = 0;  // the last description in which it was told
   bool ready_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <eddy/future/detail/await_place.h>
+#include <eddy/loop/detail/description.h>
 #include <eddy/loop/detail/text.h>
 
 namespace eddy {
@@ -58,6 +59,7 @@ namespace detail {
 std::exception_ptr timed_out_of(const frame& waiter, const frame& work, duration limit) noexcept {
   try {
     std::string tree;
+    begin_description();
     work.describe(tree, 0);
     throw timed_out(limit, waiter.users_place(), std::move(tree));
   } catch (...) {

@@ -32,11 +32,12 @@ class timed_out : public std::system_error {
 public:
   timed_out(duration limit, std::source_location where, std::string waited_for);
 
-  /// The time that the work had.
+  /// The time that the work had: zero if the limit was over already.
   [[nodiscard]] duration limit() const noexcept { return limit_; }
   /// The `co_await timeout(…)`, or that of what sets such a limit: `retry`. If the
-  /// timeout itself was spawned, the `co_await` of its future; if it was spawned into a
-  /// scope, as the clean-up of `finally` is, no line.
+  /// timeout itself was spawned, the `co_await` of its future. No line if there is no such
+  /// `co_await`: of a timeout that was spawned into a scope, as the clean-up of `finally` is,
+  /// or is awaited by `then`, `shared`, `scope::finish` or `with_scope`.
   [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
   /// Where the time went: what the work waited for, as in `event_loop::dump`.
   [[nodiscard]] const std::string& waited_for() const noexcept { return *waited_for_; }
@@ -55,10 +56,11 @@ private:
 /// one ends its own work earlier. Work under a limit that is over already begins, and has
 /// to end without waiting, in `event_loop::share` operations.
 ///
-/// When the time is over, the loop first runs everything that is ready, for about 10 ms at
-/// most: the work may be about to get bytes, or the result of a future or a scope. If that
+/// When the time is over, the loop first runs everything that is ready or posted, for about
+/// 10 ms at most: the work may be about to get bytes, or the result of a future or a scope. If that
 /// ends the work, its result counts. If a future that the work awaits fails later, nobody
-/// takes its error, and that leaves the loop's `run`.
+/// takes its error, and that leaves the loop's `run`. So does the error of a task that the
+/// work awaits, if the work has used up its operations when that error comes.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have
@@ -87,8 +89,9 @@ template <awaitable Awaitable>
 }
 
 /// The earliest of the deadlines that hold for the coroutine that runs: of those
-/// which await it, however far up. Empty if there is none. So work can tell what
-/// is no longer worth beginning.
+/// which await it, however far up, and of the scope in which it was spawned. It does not know
+/// the deadlines behind a `then`, a `shared` or `scope::finish`, though a limit there ends the
+/// work as well. Empty if there is none. So work can tell what is no longer worth beginning.
 [[nodiscard]] std::optional<time_point> current_deadline() noexcept;
 
 // implementation
@@ -171,8 +174,7 @@ private:
   }
   void expire() noexcept {
     if (!quiet_) error_ = timed_out_of(*waiter_, *child_, limit_.length());
-    child_->leave_waiter();
-    this->cancel();
+    this->cancel_and_leave();
   }
 
   time_limit limit_;

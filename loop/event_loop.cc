@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <eddy/loop/detail/description.h>
 #include <eddy/loop/detail/engine.h>
 #include <eddy/loop/detail/json.h>
 #include <eddy/loop/detail/mailbox.h>
@@ -209,14 +210,15 @@ bool event_loop::has_work() const noexcept {
   return queued() || arrived_.linked() || more_due_ || (signals_ && signals_->pending());
 }
 
-bool event_loop::alive() const noexcept {
+bool event_loop::alive() noexcept {
   if (waits_ != 0 || keepers_ != 0 || queued() || arrived_.linked() || !mailbox_->empty())
     return true;
   if (timers_.foreground() == 0) return false;
   if (clock_ == nullptr) return true;
   // A timer at the end of time never comes.
-  if (clock_->when_idle() == manual_clock::idle::jump) return *timers_.next() < time_point::max();
-  return *timers_.next() <= clock_->now();
+  const time_point first = timers_.first()->deadline();
+  if (clock_->when_idle() == manual_clock::idle::jump) return first < time_point::max();
+  return first <= clock_->now();
 }
 
 void event_loop::gather() {
@@ -342,7 +344,7 @@ bool event_loop::run_queues_as() {
     if (over) return true;
   }
   if constexpr (Observed) observer_->at_point();
-  ++drains_;
+  if (mailbox_->empty()) ++drains_;
   return any;
 }
 
@@ -430,7 +432,7 @@ detail::observer::~observer() { loop_.observer_ = nullptr; }
 
 void event_loop::unpark() noexcept { engine_->unpark(); }
 
-bool event_loop::may_wait() const noexcept {
+bool event_loop::may_wait() noexcept {
   // libev does not wait where there is nothing to wait for.
   return alive() || engine_->shared();
 }
@@ -568,6 +570,7 @@ std::string event_loop::dump_json() const {
 }
 
 std::string event_loop::describe_tasks() const {
+  detail::begin_description();
   std::string out;
   std::string lines;
   for (const detail::link* l = inspected_.next; l != &inspected_; l = l->next) {

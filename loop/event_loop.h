@@ -135,7 +135,8 @@ public:
 
   /// Has `run` return when the handler that is running does. What is queued
   /// stays queued. Where the program itself called `ev_run`, that returns. If
-  /// nothing runs the loop, the next `run` returns at once, before any handler.
+  /// nothing runs the loop, the next `run` returns at once, before any handler;
+  /// `run_once` and `run_ready` take no notice.
   void stop() noexcept;
 
   /// Has the next turn begin when the handler that is running returns: for one
@@ -283,8 +284,8 @@ public:
 
   /// What is alive on this loop.
   struct counts {
-    std::size_t ready;   // entries of the ready queue
-    std::size_t timers;  // set
+    std::size_t ready;   // what is to run: due timers and waits that have ended, too
+    std::size_t timers;  // set and not due
     // Waits for descriptors, signals, children and files, but for those in the background.
     std::size_t waiting;
     std::size_t tasks;  // and whatever else is `inspectable`
@@ -340,10 +341,10 @@ private:
   [[nodiscard]] bool time_is_over() noexcept;
   /// From the time since the last look at the clock: after how much the next one comes.
   void learn_pace(time_point now) noexcept;
-  [[nodiscard]] bool alive() const noexcept;
+  [[nodiscard]] bool alive() noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   /// Whether a turn may wait: also for what somebody else has on libev's loop.
-  [[nodiscard]] bool may_wait() const noexcept;
+  [[nodiscard]] bool may_wait() noexcept;
   [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
   /// Has the delays that wait for a look at the clock count from now.
@@ -402,7 +403,7 @@ private:
   bool now_known_ = false;    // until the next wait
   std::uint8_t halt_ = 0;     // why no more of the queue is to run
   std::uint16_t looks_ = 0;   // at descriptors; it wraps
-  std::uint16_t drains_ = 0;  // turns that ran everything; it wraps
+  std::uint16_t drains_ = 0;  // turns that left nothing to run; it wraps
   bool in_turn_ = false;
   bool stops_at_once_ = false;  // the next run
   bool going_ = false;          // it is being destroyed

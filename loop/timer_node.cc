@@ -6,6 +6,7 @@
 #include <chrono>
 #include <new>
 
+#include <eddy/loop/detail/mailbox.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -34,7 +35,7 @@ bool timer_node::gives_way(patience& p) noexcept {
   constexpr std::size_t first_look = 64;  // descriptors; a full look doubles that of the next
   const bool late = detail::between(deadline_, loop_->read_clock()) > more;
   if (p.calls == 0) {
-    if (!late && !loop_->queued()) return false;
+    if (!late && !loop_->queued() && loop_->mailbox_->empty()) return false;
     p.late = late;
     // When one look begins, all that was found before is served.
     const auto looks = 2U + std::bit_width(loop_->watches_ / first_look);
@@ -42,9 +43,11 @@ bool timer_node::gives_way(patience& p) noexcept {
   } else {
     const std::uint16_t now = p.late ? loop_->looks_ : loop_->drains_;
     const bool reached = static_cast<std::int16_t>(static_cast<std::uint16_t>(now - p.until)) >= 0;
-    if (reached || p.calls == most_calls || (late && !p.late)) return false;
+    // Of turns, each of which may be short, the 10 ms are enough of a bound. A held clock has none.
+    const bool counts = p.late || loop_->clock_ != nullptr;
+    if (reached || (counts && p.calls == most_calls) || (late && !p.late)) return false;
   }
-  ++p.calls;
+  if (p.calls < most_calls) ++p.calls;
   try {
     if (p.late && loop_->clock_ == nullptr) {
       set_after(more);

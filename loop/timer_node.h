@@ -73,7 +73,8 @@ public:
   /// If anything is ready, the node runs again in the next turn: a descriptor may have
   /// become ready in time, or the result of a task may be on its way to the coroutine that
   /// awaits its future. If the turn could not run everything, the node runs in the turns
-  /// that follow, until one has, or for 10 ms, nine times at most.
+  /// that follow, until one has, or for 10 ms; on a clock that is moved by hand nine times
+  /// at most.
   ///
   /// If the loop reached the node more than 10 ms late, because the process was stopped or
   /// a handler took long, events that came in time are handled before the limit is over.

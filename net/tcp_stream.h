@@ -117,7 +117,8 @@ public:
 
   /// Ends the receiving side, so that a reader can stop cleanly: reads give
   /// what had come by this call, and from then on the end, whatever the other
-  /// side still sends. A read that waits ends. Writing goes on.
+  /// side still sends. A read that waits ends. Writing goes on. Bytes behind urgent data
+  /// (MSG_OOB) that was not read yet count as not come.
   void shutdown_read() noexcept;
 
   void close() noexcept { socket_.close(); }
@@ -155,8 +156,10 @@ public:
   [[nodiscard]] std::size_t receive_buffer() const;
 
   /// What closing does with bytes that were not sent yet. Nothing: they are sent
-  /// in the background. A time: it may block the thread for so long; zero
-  /// throws them away and resets the connection.
+  /// in the background, unless bytes have come that nobody has read, after `shutdown_read`
+  /// too: then the kernel resets the connection, and bytes that were not sent are lost. A
+  /// server whose clients may still send calls `shutdown`, and reads to the end. A time: it
+  /// may block the thread for so long; zero throws them away and resets the connection.
   void set_linger(std::optional<std::chrono::seconds> time);
 
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }

@@ -34,6 +34,11 @@ protected:
     if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
   }
 
+  /// From the loop, where that may destroy this.
+  void cancel_and_leave() noexcept {
+    if (child_ != nullptr) frame::destroy_and_leave(*std::exchange(child_, nullptr));
+  }
+
   task_promise<T>* child_;  // null if it was cancelled
 };
 

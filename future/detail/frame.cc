@@ -124,6 +124,15 @@ void frame::error_comes(const std::exception_ptr& error) const noexcept {
   error_waits(error, *this, where_);
 }
 
+void frame::error_comes_now(const std::exception_ptr& error) noexcept {
+  if (const frame* const by = frames_here.top.current) by->error_comes(error);
+}
+
+void frame::error_is_given(const std::exception_ptr& error) noexcept {
+  const frame* const by = frames_here.top.current;
+  detail::error_is_given(error, by, by != nullptr ? by->where_ : nullptr);
+}
+
 void frame::error_comes_again(const std::exception_ptr& error) noexcept {
   const frame* const by = frames_here.top.current;
   if (by != nullptr) detail::error_comes_again(error, *by, by->where_);
@@ -150,7 +159,8 @@ frame* frame::child() const noexcept {
 template <class Enough>
 void frame::look_up(ambient& all, Enough enough) noexcept {
   const frame* f = frames_here.top.current;
-  while (f != nullptr) {
+  ring_finder rings;
+  while (f != nullptr && !rings.closed_by(f)) {
     if ((f->then_ & for_future) != 0) pointer_in<future_core>(f->then_)->add_to(all);
     if (enough()) return;
     f = f->above();
@@ -183,13 +193,49 @@ void frame::end() noexcept {
   frames_here.dying = outer;
 }
 
-void frame::destroy_all(frame& top) noexcept {
-  without_overflow([&top] { destroy_from_innermost(top); });
+void stop_at_ring() noexcept {
+  misuse("a task awaited its own future, or the future of a task that awaits it");
 }
 
-void frame::destroy_from_innermost(frame& top) noexcept {
+void frame::destroy_all(frame& top) noexcept {
+  without_overflow([&top] { destroy_upwards(innermost_below(top), top); });
+}
+
+void frame::destroy_and_leave(frame& top) noexcept {
+  without_overflow([&top] {
+    frame& innermost = innermost_below(top);
+    top.then_ = starting;
+    destroy_upwards(innermost, top);
+  });
+}
+
+/// Stops the program if `top` is in a ring: the coroutine that is about to destroy it
+/// would be destroyed with it.
+frame& frame::innermost_below(frame& top) noexcept {
   frame* innermost = &top;
-  while (frame* const child = innermost->child()) innermost = child;
+  bool marked = false;
+  while (frame* const child = innermost->child()) {
+    innermost = child;
+    if ((child->then_ & for_future) == 0) continue;
+    if (!std::exchange(marked, true)) top.mark_above(true);
+    if (pointer_in<future_core>(child->then_)->marked_) stop_at_ring();
+  }
+  if (marked) top.mark_above(false);
+  return *innermost;
+}
+
+/// Marks the tasks that this belongs to, directly or by awaits.
+void frame::mark_above(bool on) const noexcept {
+  for (const frame* f = this; f != nullptr; f = f->above()) {
+    if ((f->then_ & for_future) == 0) continue;
+    future_core& behind = *pointer_in<future_core>(f->then_);
+    if (behind.marked_ == on) return;
+    behind.marked_ = on;
+  }
+}
+
+void frame::destroy_upwards(frame& innermost_of_all, frame& top) noexcept {
+  frame* innermost = &innermost_of_all;
   while (innermost != &top) {
     frame& dying = *innermost;
     innermost = dying.above();
@@ -234,7 +280,14 @@ void frame::describe(std::string& out, int depth) const {
   const frame* told = this;
   if (depth == deepest) {
     std::size_t skipped = 0;
-    for (; told->child() != nullptr; ++skipped) told = told->child();
+    ring_finder rings;
+    for (; told->child() != nullptr; ++skipped) {
+      told = told->child();
+      if (rings.closed_by(told)) {
+        out += "tasks that await each other\n";
+        return;
+      }
+    }
     if (skipped != 0) add_text(out, {"... ", skipped, " tasks deeper: "});
   }
   told->describe_place(out);

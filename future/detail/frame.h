@@ -101,6 +101,30 @@ private:
   friend class future_core;
 };
 
+/// Tells a walk from coroutine to coroutine that it goes round in a ring of tasks that await
+/// each other, once it has seen all of that (R. P. Brent, "An improved Monte Carlo
+/// factorization algorithm", BIT 20, 1980).
+class ring_finder {
+public:
+  [[nodiscard]] bool closed_by(const frame* next) noexcept {
+    if (next == seen_) return true;
+    if (++steps_ == most_) {
+      seen_ = next;
+      steps_ = 0;
+      most_ *= 2;
+    }
+    return false;
+  }
+
+private:
+  const frame* seen_ = nullptr;
+  std::size_t steps_ = 0;
+  std::size_t most_ = 64;
+};
+
+/// Stops the program.
+[[noreturn, gnu::cold]] void stop_at_ring() noexcept;
+
 /// What runs on this thread.
 struct activation {
   frame* current = nullptr;        // which runs, or has come to its end; null if none does
@@ -154,9 +178,9 @@ public:
   }
   /// Destroys this, whose own children are gone already.
   void end() noexcept;
-  /// To be called before this is destroyed, from its own loop, where its locals may destroy
-  /// the waiter: it is not looked at any more.
-  void leave_waiter() noexcept { then_ = starting; }
+  /// The same as `destroy`, from the loop, where the locals of `top` may destroy its waiter: that
+  /// is not looked at any more.
+  static void destroy_and_leave(frame& top) noexcept;
 
   /// An error that nobody was left to take leaves the `run` of the loop that this
   /// runs on.
@@ -217,6 +241,10 @@ public:
 
   /// The error, which nobody awaited till now, comes out of its co_await next.
   [[gnu::cold]] void error_comes(const std::exception_ptr& error) const noexcept;
+  /// The same for the coroutine that runs.
+  [[gnu::cold]] static void error_comes_now(const std::exception_ptr& error) noexcept;
+  /// A promise was given the error.
+  [[gnu::cold]] static void error_is_given(const std::exception_ptr& error) noexcept;
   /// The coroutine that runs throws an error that was kept: by itself, over other
   /// awaits, or for several.
   [[gnu::cold]] static void error_comes_again(const std::exception_ptr& error) noexcept;
@@ -293,7 +321,9 @@ private:
 
   static void run(ready_node& node) { resume(static_cast<frame&>(node)); }
   static void destroy_all(frame& top) noexcept;
-  static void destroy_from_innermost(frame& top) noexcept;
+  static frame& innermost_below(frame& top) noexcept;
+  static void destroy_upwards(frame& innermost, frame& top) noexcept;
+  void mark_above(bool on) const noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
   bool start(std::uintptr_t then) noexcept;

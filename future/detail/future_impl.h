@@ -40,7 +40,9 @@ public:
     if (event_loop::current() != &state_->loop()) {
       misuse("a future was awaited on another loop than its own");
     }
-    return state_->ready() && !state_->failed() && frame::may_go_on();
+    if (!state_->ready() || !frame::may_go_on()) return false;
+    if (state_->failed()) state_->error_comes_now();
+    return true;
   }
 
   template <class Promise>

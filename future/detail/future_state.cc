@@ -49,9 +49,7 @@ void future_core::expect_no_ring(const frame& waiter) const noexcept {
   // Chains may be a million long, and each await in them comes here.
   int left = 64;
   for (const frame* f = &waiter; f != nullptr && left-- != 0; f = f->above()) {
-    if (f == body_) {
-      misuse("a task awaited its own future, or the future of a task that awaits it");
-    }
+    if (f == body_) stop_at_ring();
   }
 }
 
@@ -94,7 +92,8 @@ void future_core::drop() noexcept {
   if (body_ == nullptr || dropping_) return;
   activation* holds = nullptr;
   for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
-    for (const frame* f = a->current; f != nullptr; f = f->above()) {
+    ring_finder rings;
+    for (const frame* f = a->current; f != nullptr && !rings.closed_by(f); f = f->above()) {
       if (f == body_) holds = a;
     }
   }

@@ -32,6 +32,8 @@ public:
   [[nodiscard]] bool ready() const noexcept { return stage_ != stage::under_way; }
 
   [[nodiscard]] bool failed() const noexcept { return stage_ == stage::error; }
+  /// The coroutine that runs gets the error by its `co_await`, without waiting.
+  [[gnu::cold]] void error_comes_now() const noexcept { frame::error_comes_now(error_); }
 
   /// Queues `node` when the result is there.
   void await(ready_node& node) noexcept { await(node, follower::node); }
@@ -128,7 +130,7 @@ private:
   friend class frame;
   enum class follower : std::uint8_t { node, frame, then, scope, dropped };
   /// Stops the program if the coroutine behind this one's future is `waiter`, or waits for
-  /// it: neither could end, and each would own the other.
+  /// it: neither could end, and each would own the other. It looks 64 coroutines far.
   void expect_no_ring(const frame& waiter) const noexcept;
   void await(ready_node& node, follower kind) noexcept {
     if (ready()) return loop().ready(node);
@@ -174,6 +176,7 @@ private:
   bool inherits_ : 1 = false;  // values of task_locals
   bool dropping_ : 1 = false;  // it is in a list of those to destroy
   bool detached_ : 1 = false;  // the loop is one of its owners
+  bool marked_ : 1 = false;    // it waits for what is about to be destroyed
   follower next_is_ = follower::node;
   std::uint8_t owners_;
 };

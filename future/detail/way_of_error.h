@@ -16,6 +16,12 @@ class frame;
 /// The coroutine that caught it gives it to whoever will await it.
 [[gnu::cold]] void error_is_handed_on(const std::exception_ptr& error) noexcept;
 
+/// It was given to a promise while `by` ran, if that is not null, after its co_await at
+/// `where`. If that coroutine has not just caught it, it is another error, which lies where
+/// an earlier one lay: that way is forgotten.
+[[gnu::cold]] void error_is_given(const std::exception_ptr& error, const frame* by,
+                                  const void* where) noexcept;
+
 /// It has waited for `next`, which awaits it at `next_where` now.
 [[gnu::cold]] void error_waits(const std::exception_ptr& error, const frame& next,
                                const void* next_where) noexcept;

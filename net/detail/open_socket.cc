@@ -146,7 +146,9 @@ void open_socket::shutdown_reading() noexcept {
   // Where the kernel can't say, as of some families, all is read that is there then. An urgent
   // byte hides what follows it.
   unread_ = os().unread(descriptor(), &bytes) == 0 ? static_cast<std::uint32_t>(bytes) : UINT32_MAX;
-  os().shutdown(descriptor(), SHUT_RD);
+  // TCP is not told: once both directions are ended, Linux answers bytes that come with a reset,
+  // and what was written is lost with it.
+  if (!name_.is_v4() && !name_.is_v6()) os().shutdown(descriptor(), SHUT_RD);
   operation* const op = current(direction::read);
   if (op == nullptr || !op->active_ || op->node().queued()) return;
   watch_.forget(direction::read);

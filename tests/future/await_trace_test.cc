@@ -336,6 +336,61 @@ TEST_CASE("a long way is told to its 32nd place") {
   CHECK(way.size() == 32);
 }
 
+TEST_CASE("coroutines of eddy's own take no place among the 32") {
+  struct program {
+    static eddy::task<> fall(int depth) {
+      if (depth == 0) throw std::runtime_error("no luck");
+      const auto body = [](eddy::scope&, int d) { return fall(d); };
+      co_await eddy::with_scope(body, depth - 1);
+    }
+  };
+  lines way;
+  try {
+    eddy::block_on(program::fall(25));
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way.size() == 25);
+}
+
+ASYNC_TEST("an error that a promise is given has no way of an earlier one in the same place") {
+  const auto ask = []() -> eddy::task<> {
+    eddy::promise<> p;
+    auto f = p.get_future();
+    p.set_error(std::make_error_code(std::errc::connection_reset));
+    co_await std::move(f);
+  };
+  for (int i = 0; i < 10; ++i) {
+    lines way;
+    try {
+      co_await ask();
+    } catch (const std::system_error&) {
+      way = lines_of();
+    }
+    CHECK(way.size() == 2);
+    co_await eddy::yield();
+  }
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("an error that a coroutine catches and gives to a promise keeps its way") {
+  eddy::promise<> p;
+  auto f = p.get_future();
+  try {
+    co_await fail_at_once();
+  } catch (...) {
+    p.set_error(std::current_exception());
+  }
+  lines way;
+  try {
+    co_await std::move(f);
+  } catch (const std::runtime_error&) {
+    way = lines_of();
+  }
+  CHECK(way.size() == 2);
+  static_cast<void>(loop);
+}
+
 TEST_CASE("a program that an error ends prints its way") {
   const auto ends = [] { std::thread([] { eddy::block_on(outer(fail_after_yield())); }).join(); };
   dies_saying("eddy: an error that nobody caught came by\n  ", ends);

@@ -21,9 +21,11 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/detail/recycler.h>
 
@@ -541,6 +543,81 @@ TEST_CASE("a future that is used wrongly stops the program") {
     auto f = eddy::spawn(loop, after(0ms, 1)).then([](int) { return eddy::future<int>(); });
     loop.run();
   });
+}
+
+namespace {
+
+/// Tasks that await each other over so many coroutines that the await does not find it.
+class far_ring {
+public:
+  static constexpr int length = 200;
+
+  eddy::task<> beside(eddy::task<> other) {
+    co_await eddy::yield();
+    co_await eddy::join(deep(length), std::move(other));
+  }
+  eddy::task<> in_time() {
+    co_await eddy::yield();
+    co_await eddy::timeout(10ms, deep(length));
+  }
+  eddy::task<> in_scope(eddy::task<> other) {
+    eddy::scope s;
+    s.spawn(deep(0));
+    s.spawn(std::move(other));
+    co_await eddy::sleep(1ms);  // the task awaits this one before this one joins
+    co_await s.join();
+  }
+
+  eddy::future<> own;
+
+private:
+  eddy::task<> deep(int levels) {
+    if (levels != 0) co_return co_await deep(levels - 1);
+    co_await std::move(own);
+  }
+};
+
+eddy::task<> fail_later() {
+  co_await eddy::sleep(1ms);
+  throw std::runtime_error("later");
+}
+
+eddy::task<> look_later(bool* looked) {
+  co_await eddy::sleep(2ms);
+  *looked = !eddy::current_deadline();
+}
+
+}  // namespace
+
+TEST_CASE("cancelling a part of a long ring of tasks stops the program") {
+  dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
+    eddy::event_loop loop;
+    far_ring ring;
+    ring.own = eddy::spawn(loop, ring.beside(fail_later()));
+    loop.run();
+  });
+  dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
+    eddy::event_loop loop;
+    far_ring ring;
+    ring.own = eddy::spawn(loop, ring.in_time());
+    loop.run();
+  });
+}
+
+TEST_CASE("whatever looks upwards in a ring of tasks comes to an end") {
+  const auto looks = [](eddy::task<> (far_ring::*work)(eddy::task<>)) {
+    return holds_in_child([work] {
+      auto& loop = *new eddy::event_loop;  // which could not be destroyed
+      auto& ring = *new far_ring;
+      bool looked = false;
+      ring.own = eddy::spawn(loop, (ring.*work)(look_later(&looked)));
+      loop.run();
+      static_cast<void>(loop.dump());
+      return looked;
+    });
+  };
+  CHECK(looks(&far_ring::beside));
+  CHECK(looks(&far_ring::in_scope));
 }
 
 TEST_SUITE("threads") {

@@ -2,6 +2,7 @@
 // What <eddy/future/shared.h> promises.
 #include <eddy/future/shared.h>
 
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
@@ -351,4 +353,36 @@ TEST_CASE("a shared result may outlive its loop, unless it has an error that nob
     }
     other.reset();
   });
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a dump tells what several wait for once") {
+  struct program {
+    static eddy::task<> nap() { co_await eddy::sleep(1s); }
+    static eddy::task<> wait_for_all(std::vector<eddy::shared<>> below) {
+      eddy::scope all;
+      for (eddy::shared<>& one : below) all.spawn(wait(std::move(one)));
+      co_await all.join();
+    }
+    static eddy::task<> wait(eddy::shared<> one) { co_await one; }
+  };
+  constexpr std::size_t width = 8;
+  std::vector<eddy::shared<>> layer;
+  for (int layers = 0; layers < 6; ++layers) {
+    std::vector<eddy::shared<>> next;
+    for (std::size_t i = 0; i < width; ++i) {
+      if (layer.empty()) {
+        next.emplace_back(program::nap());
+      } else {
+        next.emplace_back(program::wait_for_all(layer));
+      }
+    }
+    layer = std::move(next);
+  }
+  const eddy::future<> all = eddy::spawn(loop, program::wait_for_all(layer));
+  while (loop.run_ready()) {
+  }
+  const std::string dump = loop.dump();
+  CHECK(dump.size() < 100'000);
+  CHECK(dump.contains("a shared result that is told above\n"));
+  CHECK(loop.dump() == dump);
 }

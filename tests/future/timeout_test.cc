@@ -25,6 +25,7 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
+#include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
@@ -467,4 +468,53 @@ ASYNC_TEST("one deadline for many steps ends those that come after it") {
   }
   CHECK(done == 5);
   CHECK(late == 95);
+}
+
+ASYNC_TEST("what has failed already ends at once, under a limit of no time and in a select") {
+  const auto fail = []() -> eddy::task<> {
+    throw std::runtime_error("earlier");
+    co_return;
+  };
+  std::string words;
+  bool began = false;
+  const auto other = [](bool& on) -> eddy::task<> {
+    on = true;
+    co_return;
+  };
+  const auto caught = [&words](eddy::task<> work) -> eddy::task<> {
+    try {
+      co_await std::move(work);
+      words += "nothing ";
+    } catch (const std::exception& e) {
+      words += e.what();
+      words += ' ';
+    }
+  };
+  const auto under_limit = [](eddy::future<> f) -> eddy::task<> {
+    co_await eddy::timeout(0s, std::move(f));
+  };
+  const auto selected = [&](eddy::future<> f) -> eddy::task<> {
+    co_await eddy::select(std::move(f), other(began));
+  };
+  const auto joined = [&](bool by_select) -> eddy::task<> {
+    eddy::scope s;
+    s.spawn(fail());
+    co_await eddy::sleep(1ms);
+    if (by_select) {
+      co_await eddy::select(s.join(), other(began));
+    } else {
+      co_await eddy::timeout(0s, s.join());
+    }
+  };
+  eddy::future<> first = eddy::spawn(fail());
+  eddy::future<> second = eddy::spawn(fail());
+  co_await eddy::sleep(1ms);
+  REQUIRE(first.ready());
+  co_await caught(under_limit(std::move(first)));
+  co_await caught(selected(std::move(second)));
+  co_await caught(joined(false));
+  co_await caught(joined(true));
+  CHECK(words == "earlier earlier earlier earlier ");
+  CHECK_FALSE(began);
+  static_cast<void>(loop);
 }

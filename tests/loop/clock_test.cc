@@ -255,6 +255,28 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a clock that jumps never jumps to what nev
   CHECK(clock.now() > start);
 }
 
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a timer that was due and moves to later keeps no loop running") {
+  eddy::timer moved(loop);
+  moved.start(0ms, [] { FAIL("it came"); });
+  moved.restart(7ms);
+  loop.run();
+  moved.start(0ms, [] { FAIL("it came"); });
+  moved.restart(7ms);
+  loop.run_once();
+  clock.advance(6ms);
+  loop.run();
+  CHECK(moved.active());
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer that moves from now to never keeps no loop running") {
+  eddy::timer moved(loop);
+  moved.start(0ms, [] { FAIL("it came"); });
+  moved.restart(eddy::duration::max());
+  loop.run();
+  CHECK(moved.active());
+}
+
 TEST_CASE("a length of time may be in any unit") {
   const auto span = [](auto d) { return eddy::duration(eddy::time_span(d)); };
   using teras = std::chrono::duration<std::int64_t, std::tera>;

@@ -391,6 +391,19 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown does not wait for who waits for room") 
   CHECK(pair.near.try_write("x")->error() == std::errc::broken_pipe);
 }
 
+TEST_CASE_FIXTURE(with_loop, "bytes that come after both shutdowns do not reset the connection") {
+  stream_pair pair(loop);
+  const std::string answer = much.substr(0, 400'000);
+  pair.near.shutdown_read();
+  pair.near.write(answer, [](result<void> r) { CHECK(r); });
+  loop.run_ready();
+  pair.near.shutdown();
+  loop.run_ready();
+  CHECK(pair.far.try_write("late"));
+  CHECK(read_to_end(loop, pair.far) == answer.size());
+  loop.run();
+}
+
 TEST_CASE_TEMPLATE("after shutdown_read a reader gets what had come, and then the end", two_ends,
                    two_of_tcp, two_of_a_pair) {
   with_loop fixture;
