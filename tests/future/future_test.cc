@@ -604,6 +604,20 @@ TEST_CASE("cancelling a part of a long ring of tasks stops the program") {
   });
 }
 
+TEST_CASE_FIXTURE(async_fixture, "cancelling is no sign of a ring, for those above it neither") {
+  const auto nap = []() -> eddy::task<> { co_await eddy::sleep(1h); };
+  const auto cancels = [&]() -> eddy::task<> {
+    for (int i = 0; i < 2; ++i) co_await eddy::select(eddy::spawn(nap()), eddy::sleep(1ms));
+    co_await eddy::sleep(1h);
+  };
+  const auto outer = [&]() -> eddy::task<> {
+    co_await eddy::select(eddy::spawn(cancels()), eddy::sleep(1s));
+  };
+  const eddy::future<> all = eddy::spawn(loop, outer());
+  loop.run();
+  CHECK(all.ready());
+}
+
 TEST_CASE("whatever looks upwards in a ring of tasks comes to an end") {
   const auto looks = [](eddy::task<> (far_ring::*work)(eddy::task<>)) {
     return holds_in_child([work] {
