@@ -198,7 +198,10 @@ void stop_at_ring() noexcept {
 }
 
 void frame::destroy_all(frame& top) noexcept {
-  without_overflow([&top] { destroy_upwards(innermost_below(top), top); });
+  without_overflow([&top] {
+    if (top.child() == nullptr) return top.end();
+    destroy_upwards(innermost_below(top), top);
+  });
 }
 
 void frame::destroy_and_leave(frame& top) noexcept {
