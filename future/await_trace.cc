@@ -77,6 +77,7 @@ public:
 
   [[nodiscard]] std::vector<std::source_location> places() const {
     std::vector<std::source_location> all;
+    all.reserve(size_);
     for (std::size_t i = 0; i < size_; ++i) {
       all.push_back(std::bit_cast<std::source_location>(places_[i]));
     }

@@ -186,7 +186,7 @@ void open_socket::begin(direction which, operation& op, bool tries) noexcept {
 
 void open_socket::start(direction which, operation& op, bool tries) noexcept {
   begin(which, op, tries);
-  if (!tries) {
+  if (!tries && !(which == direction::read && reading_ended_)) {
     watch_.wait(which, op.node());
   } else {
     wait(which, op);

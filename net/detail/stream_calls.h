@@ -76,7 +76,8 @@ public:
   static constexpr int after_shutdown = 0;  // a write would not wait, but fail
 
   std::optional<int> attempt(open_socket& socket) noexcept {
-    if (socket.suspected()) [[unlikely]]
+    const bool ended = which == readiness::direction::read && socket.reading_ended();
+    if (socket.suspected() && !ended) [[unlikely]]
       return std::nullopt;
     socket.set_told(which);
     return 0;

@@ -451,6 +451,28 @@ TEST_CASE_TEMPLATE("after shutdown_read a reader gets what had come, and then th
   CHECK(take(ends.far) == "bye");
 }
 
+TEST_CASE_TEMPLATE("after shutdown_read the end is there to be read, though nothing comes",
+                   two_ends, two_of_tcp, two_of_a_pair) {
+  with_loop fixture;
+  eddy::event_loop& loop = fixture.loop;
+  two_ends ends(loop);
+  ends.near.shutdown_read();
+  std::string words;
+  const auto read = [](tcp_stream& from, std::string& told) -> eddy::task<> {
+    co_await from.wait_readable();
+    const std::string rest = co_await read_words(from);
+    told += rest.empty() ? "awaited " : "wrong ";
+  };
+  for (int i = 0; i < 2; ++i) {
+    ends.near.wait_readable([&](result<void> r) { words += r ? "called " : "failed "; });
+    loop.run();
+    const eddy::future<> reading = eddy::spawn(loop, read(ends.near, words));
+    loop.run();
+    CHECK(reading.ready());
+  }
+  CHECK(words == "called awaited called awaited ");
+}
+
 TEST_CASE_TEMPLATE("shutdown_read ends a read that waits", two_ends, two_of_tcp, two_of_a_pair) {
   with_loop fixture;
   eddy::event_loop& loop = fixture.loop;
