@@ -187,8 +187,12 @@ constexpr use uses[] = {
 /// Has another thread use something while `loop` runs.
 void use_elsewhere(eddy::event_loop& loop, const use& one) {
   everything e(loop);
-  loop.defer([&] { std::thread([&] { one.of(e); }).join(); });
-  loop.run_once();
+  bool used = false;
+  loop.defer([&] {
+    std::thread([&] { one.of(e); }).join();
+    used = true;
+  });
+  while (!used) loop.run_once();  // a turn may be over before, where the machine is busy
 }
 
 /// Checks that each of them stops the program with its name and this sentence.
@@ -234,8 +238,12 @@ TEST_CASE("each of these is right on the loop's own thread") {
       eddy::event_loop loop;
       everything e(loop);
       loop.on_exception([](const std::exception_ptr&) {});
-      loop.defer([&] { one.of(e); });
-      loop.run_once();
+      bool used = false;
+      loop.defer([&] {
+        one.of(e);
+        used = true;
+      });
+      while (!used) loop.run_once();
       loop.run_ready();
       std::_Exit(0);  // what it has started is not taken down again
       return true;
