@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/shared.h>
 
-#include <atomic>
-#include <cstdint>
 #include <utility>
 
 #include <eddy/loop/detail/description.h>
@@ -35,8 +33,7 @@ void shared_waiter::describe(std::string& out, int depth) const { state_->descri
 
 void shared_core::describe(std::string& out, int depth) {
   const future_core* const under_way = source();
-  const std::uint64_t here = descriptions.load(std::memory_order_relaxed);
-  if (under_way != nullptr && std::exchange(told_in_, here) == here) {
+  if (under_way != nullptr && std::exchange(told_in_, this_description) == this_description) {
     out += "a shared result that is told above\n";
     return;
   }

@@ -53,8 +53,8 @@ inline constexpr bool is_shared<shared<T>> = true;
 /// of void nothing. Those who wait go on in the order in which they came.
 ///
 /// Errors: each who waits gets the exception. One that nobody got when the last
-/// handle goes leaves the loop's `run`. That holds too if the work itself has dropped the
-/// last handle.
+/// handle goes leaves the loop's `run`, but for the `broken_promise` that a dropped future
+/// does not tell either. That holds too if the work itself has dropped the last handle.
 /// Lifetime: the loop on which it is first awaited outlives the work. Handles of a result
 /// that somebody has taken may outlive the loop.
 /// Cancelling: dropping the last handle, where a coroutine that waits counts as
@@ -202,6 +202,7 @@ private:
 
   static void take(ready_node& node) {
     auto& self = static_cast<shared_state&>(static_cast<shared_core&>(node));
+    self.seen_ = future_access::state(self.under_way_).seen();
     try {
       self.result_.emplace(std::move(self.under_way_).take());
     } catch (...) {  // by the value, which is moved

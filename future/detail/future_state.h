@@ -32,6 +32,8 @@ public:
   [[nodiscard]] bool ready() const noexcept { return stage_ != stage::under_way; }
 
   [[nodiscard]] bool failed() const noexcept { return stage_ == stage::error; }
+  /// Whether nobody has to take the error.
+  [[nodiscard]] bool seen() const noexcept { return seen_; }
   /// The coroutine that runs gets the error by its `co_await`, without waiting.
   [[gnu::cold]] void error_comes_now() const noexcept { frame::error_comes_now(error_); }
 

@@ -6,12 +6,16 @@
 
 namespace eddy::detail {
 
-/// How many descriptions of what waits were begun in this process: a `dump`, the words of a
-/// time limit. Something that several wait for remembers in which it was told, and is told
-/// once in each: layers of it, each awaited by all of the next one, would take as many lines
-/// as there are ways through them.
-inline constinit std::atomic<std::uint64_t> descriptions{0};
+/// The description of what waits that this thread makes: a `dump`, the words of a time limit.
+/// Something that several wait for remembers in which it was told, and is told once in each:
+/// layers of it, each awaited by all of the next one, would take as many lines as there are
+/// ways through them.
+inline constinit thread_local std::uint64_t this_description [[gnu::tls_model("initial-exec")]] = 0;
 
-inline void begin_description() noexcept { descriptions.fetch_add(1, std::memory_order_relaxed); }
+/// Begins another one, of a number that no other thread's has.
+inline void begin_description() noexcept {
+  static constinit std::atomic<std::uint64_t> last{0};
+  this_description = last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 }  // namespace eddy::detail

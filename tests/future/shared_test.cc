@@ -382,7 +382,27 @@ TEST_CASE_FIXTURE(async_fixture, "a dump tells what several wait for once") {
   while (loop.run_ready()) {
   }
   const std::string dump = loop.dump();
+  std::thread([] {  // whose dumps are others
+    const eddy::event_loop other;
+    for (int i = 0; i < 3; ++i) static_cast<void>(other.dump());
+  })
+      .join();
   CHECK(dump.size() < 300'000);
   CHECK(dump.contains("a shared result that is told above\n"));
   CHECK(loop.dump() == dump);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a shared result of a promise that nobody sets is no error") {
+  const auto wait = [](eddy::shared<> on) -> eddy::task<> { co_await on; };
+  auto promise = std::make_optional<eddy::promise<>>(loop);
+  std::optional<eddy::shared<>> all(promise->get_future());
+  {
+    const eddy::future<> waits = eddy::spawn(loop, wait(*all));
+    loop.run_ready();
+  }
+  promise.reset();
+  loop.run();
+  CHECK(all->ready());
+  all.reset();
+  loop.run();
 }
