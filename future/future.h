@@ -36,8 +36,9 @@ struct then_result;
 /// future was detached, it leaves `run`.
 /// Lifetime: the loop outlives the future. A task must not await its own future, nor the
 /// future of a task that awaits it: neither could end. The `co_await` stops the program. It
-/// looks 64 coroutines far, and not through `then`, `shared` and scopes: beyond these, both
-/// wait for ever, and the program stops when one of them is to be cancelled.
+/// looks 64 coroutines far, and not through `then`, `shared` and scopes. Tasks whose ring is
+/// longer or leads through these wait for ever, and a cancel that would come back to the task
+/// that cancels stops the program.
 /// Cancelling: destroying the future cancels the work behind it.
 template <class T = void>
 class [[nodiscard]] future {

@@ -124,8 +124,8 @@ public:
   /// `current_deadline`. It holds for later children too, till it is set anew or
   /// has come; without children it does not keep the loop running. Set anew with each
   /// message, it is an idle timeout. When the loop is more than 10 ms late, children get
-  /// 10 ms more, as under `timeout`. If `when` has passed already, the deadline comes in the
-  /// loop's next turn of timers: children that are ready may run before it, or not.
+  /// 10 ms more, as under `timeout`. If `when` has passed already, the deadline comes when the
+  /// loop runs timers next: children that are ready may run before that, or not.
   /// Errors: `std::bad_alloc`.
   void set_deadline(instant when, std::source_location where = std::source_location::current());
 

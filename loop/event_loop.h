@@ -284,8 +284,8 @@ public:
 
   /// What is alive on this loop.
   struct counts {
-    std::size_t ready;   // what is to run: due timers and waits that have ended, too
-    std::size_t timers;  // set and not due
+    std::size_t ready;   // queued to run: timers that are due and waits that have ended, too
+    std::size_t timers;  // set, and not queued yet
     // Waits for descriptors, signals, children and files, but for those in the background.
     std::size_t waiting;
     std::size_t tasks;  // and whatever else is `inspectable`

@@ -43,7 +43,7 @@ bool timer_node::gives_way(patience& p) noexcept {
   } else {
     const std::uint16_t now = p.late ? loop_->looks_ : loop_->drains_;
     const bool reached = static_cast<std::int16_t>(static_cast<std::uint16_t>(now - p.until)) >= 0;
-    // Of turns, each of which may be short, the 10 ms are enough of a bound. A held clock has none.
+    // A turn may be short, and the 10 ms are bound enough; but they never pass on a held clock.
     const bool counts = p.late || loop_->clock_ != nullptr;
     if (reached || (counts && p.calls == most_calls) || (late && !p.late)) return false;
   }

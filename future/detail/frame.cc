@@ -212,29 +212,28 @@ void frame::destroy_and_leave(frame& top) noexcept {
   });
 }
 
-/// Stops the program if `top` is in a ring: the coroutine that is about to destroy it
-/// would be destroyed with it.
+/// Stops the program if `top` is in a ring: the coroutine that is about to destroy it would be
+/// destroyed with it. Then the walk down either comes to `top` again, or it ends where several
+/// are awaited at once; `top` is one of these, and awaited by the last task on that walk.
 frame& frame::innermost_below(frame& top) noexcept {
   frame* innermost = &top;
-  bool marked = false;
+  const frame* last_task = nullptr;
   while (frame* const child = innermost->child()) {
+    if (child == &top) stop_at_ring();
     innermost = child;
-    if ((child->then_ & for_future) == 0) continue;
-    if (!std::exchange(marked, true)) top.mark_above(true);
-    if (pointer_in<future_core>(child->then_)->marked_) stop_at_ring();
+    if ((child->then_ & for_future) != 0) last_task = child;
   }
-  if (marked) top.mark_above(false);
+  if (last_task != nullptr && top.is_below(*last_task)) stop_at_ring();
   return *innermost;
 }
 
-/// Marks the tasks that this belongs to, directly or by awaits.
-void frame::mark_above(bool on) const noexcept {
-  for (const frame* f = this; f != nullptr; f = f->above()) {
-    if ((f->then_ & for_future) == 0) continue;
-    future_core& behind = *pointer_in<future_core>(f->then_);
-    if (behind.marked_ == on) return;
-    behind.marked_ = on;
+/// Whether `awaiter` awaits this, directly or by others.
+bool frame::is_below(const frame& awaiter) const noexcept {
+  ring_finder rings;
+  for (const frame* f = this; f != nullptr && !rings.closed_by(f); f = f->above()) {
+    if (f == &awaiter) return true;
   }
+  return false;
 }
 
 void frame::destroy_upwards(frame& innermost_of_all, frame& top) noexcept {

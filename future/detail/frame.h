@@ -323,7 +323,7 @@ private:
   static void destroy_all(frame& top) noexcept;
   static frame& innermost_below(frame& top) noexcept;
   static void destroy_upwards(frame& innermost, frame& top) noexcept;
-  void mark_above(bool on) const noexcept;
+  [[nodiscard]] bool is_below(const frame& awaiter) const noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
   bool start(std::uintptr_t then) noexcept;

@@ -92,10 +92,7 @@ void future_core::drop() noexcept {
   if (body_ == nullptr || dropping_) return;
   activation* holds = nullptr;
   for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
-    ring_finder rings;
-    for (const frame* f = a->current; f != nullptr && !rings.closed_by(f); f = f->above()) {
-      if (f == body_) holds = a;
-    }
+    if (a->current != nullptr && a->current->is_below(*body_)) holds = a;
   }
   if (holds == nullptr) return drop_body();
   dropping_ = true;

@@ -178,7 +178,6 @@ private:
   bool inherits_ : 1 = false;  // values of task_locals
   bool dropping_ : 1 = false;  // it is in a list of those to destroy
   bool detached_ : 1 = false;  // the loop is one of its owners
-  bool marked_ : 1 = false;    // it waits for what is about to be destroyed
   follower next_is_ = follower::node;
   std::uint8_t owners_;
 };

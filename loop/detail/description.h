@@ -6,9 +6,9 @@
 
 namespace eddy::detail {
 
-/// The description of what waits that this thread makes: a `dump`, the words of a time limit.
-/// Something that several wait for remembers in which it was told, and is told once in each:
-/// layers of it, each awaited by all of the next one, would take as many lines as there are
+/// The number of the description that this thread makes: of a `dump`, or of the words of a time
+/// limit. A shared result remembers in which it was told, and is told once in each: layers of
+/// shared results, each awaited by all of the next layer, would take as many lines as there are
 /// ways through them.
 inline constinit thread_local std::uint64_t this_description [[gnu::tls_model("initial-exec")]] = 0;
 

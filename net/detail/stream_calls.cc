@@ -71,7 +71,7 @@ std::optional<int> read_call::attempt(open_socket& socket) {
   return 0;
 }
 
-/// What had come by the end of reading; the kernel would give later bytes, too.
+/// Reads no more than had come by the end of reading; the kernel would give later bytes, too.
 std::optional<int> read_call::attempt_rest(open_socket& socket) {
   const std::size_t wanted = std::min(size_, std::size_t{socket.unread()});
   ssize_t n = 0;

@@ -45,6 +45,16 @@ lines lines_of(const std::exception_ptr& error = std::current_exception()) {
   return all;
 }
 
+/// The way of the error with which `work` ends.
+lines way_out_of(eddy::task<> work) {
+  try {
+    eddy::block_on(std::move(work));
+  } catch (const std::runtime_error&) {
+    return lines_of();
+  }
+  return {};
+}
+
 unsigned next_line(std::source_location here = std::source_location::current()) {
   return here.line() + 1;
 }
@@ -327,13 +337,7 @@ TEST_CASE("a long way is told to its 32nd place") {
       co_await fall(depth - 1);
     }
   };
-  lines way;
-  try {
-    eddy::block_on(program::fall(1000));
-  } catch (const std::runtime_error&) {
-    way = lines_of();
-  }
-  CHECK(way.size() == 32);
+  CHECK(way_out_of(program::fall(1000)).size() == 32);
 }
 
 TEST_CASE("coroutines of eddy's own take no place among the 32") {
@@ -344,13 +348,7 @@ TEST_CASE("coroutines of eddy's own take no place among the 32") {
       co_await eddy::with_scope(body, depth - 1);
     }
   };
-  lines way;
-  try {
-    eddy::block_on(program::fall(25));
-  } catch (const std::runtime_error&) {
-    way = lines_of();
-  }
-  CHECK(way.size() == 25);
+  CHECK(way_out_of(program::fall(25)).size() == 25);
 }
 
 ASYNC_TEST("an error that a promise is given has no way of an earlier one in the same place") {

@@ -604,7 +604,7 @@ TEST_CASE("cancelling a part of a long ring of tasks stops the program") {
   });
 }
 
-TEST_CASE_FIXTURE(async_fixture, "cancelling is no sign of a ring, for those above it neither") {
+TEST_CASE_FIXTURE(async_fixture, "a task that has cancelled others may be cancelled itself") {
   const auto nap = []() -> eddy::task<> { co_await eddy::sleep(1h); };
   const auto cancels = [&]() -> eddy::task<> {
     for (int i = 0; i < 2; ++i) co_await eddy::select(eddy::spawn(nap()), eddy::sleep(1ms));
@@ -618,7 +618,7 @@ TEST_CASE_FIXTURE(async_fixture, "cancelling is no sign of a ring, for those abo
   CHECK(all.ready());
 }
 
-TEST_CASE("whatever looks upwards in a ring of tasks comes to an end") {
+TEST_CASE("a dump and current_deadline come to an end in a ring of tasks") {
   const auto looks = [](eddy::task<> (far_ring::*work)(eddy::task<>)) {
     return holds_in_child([work] {
       auto& loop = *new eddy::event_loop;  // which could not be destroyed

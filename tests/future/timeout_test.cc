@@ -470,7 +470,7 @@ ASYNC_TEST("one deadline for many steps ends those that come after it") {
   CHECK(late == 95);
 }
 
-ASYNC_TEST("what has failed already ends at once, under a limit of no time and in a select") {
+ASYNC_TEST("a failed future or scope ends at once, under a limit of no time and in a select") {
   const auto fail = []() -> eddy::task<> {
     throw std::runtime_error("earlier");
     co_return;
