@@ -17,7 +17,7 @@ namespace {
 
 std::unique_ptr<detail::watch> make_watch(detail::engine& engine, int descriptor) {
   engine.check(descriptor);
-  return std::make_unique<detail::watch>(engine, descriptor);
+  return std::make_unique<detail::watch>(engine.watches(), descriptor);
 }
 
 std::string about(const char* what, int descriptor) {

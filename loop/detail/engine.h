@@ -3,19 +3,14 @@
 
 // Private: no installed header sees <ev.h>.
 
-#include <atomic>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/epoll_set.h>
 #include <eddy/loop/detail/libev.h>
-#include <eddy/loop/detail/link.h>
-#include <eddy/loop/detail/watch.h>
+#include <eddy/loop/detail/watch_set.h>
 
 namespace eddy::detail {
 
@@ -48,18 +43,12 @@ public:
 
   // ---- Watches
 
+  [[nodiscard]] watch_set& watches() noexcept { return watches_; }
+
   /// Asks whether `descriptor` can be watched. Earlier watches of that number
   /// fail if the kernel does not know it any more: their descriptor was closed.
   /// Errors: `std::system_error`.
   void check(int descriptor);
-
-  /// Errors: `std::bad_alloc`.
-  void attach(watch& w);
-  void detach(watch& w) noexcept;
-  /// Has libev watch in this direction from the next poll on.
-  void want(watch& w, watch::direction which) noexcept {
-    if (const int bit = bit_of(which); (w.io.events & bit) == 0) change(w, w.io.events | bit);
-  }
 
   // ---- Turns
 
@@ -68,18 +57,10 @@ public:
   void renew() {
     if (forked()) renew_now();
   }
-  /// Whether this process is the child of a fork that made nothing anew yet.
-  [[nodiscard]] bool forked() const noexcept {
-    return forks_ != fork_count_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] bool forked() const noexcept { return kernel_.forked(); }
 
-  /// Checks the watches that libev will show the kernel next: one whose
-  /// descriptor was closed fails, which may queue nodes.
-  void flush() noexcept {
-    if (!changed_.empty()) flush_changed();
-  }
-
-  /// Decides whether this turn looks at libev, and if so does what `renew` and `flush` do.
+  /// Decides whether this turn looks at libev, and if so checks the watches
+  /// that changed. Renews first.
   /// Errors: as of `renew`.
   void begin_turn();
   /// One round of libev, which waits if there is nothing: what is ready joins
@@ -118,21 +99,7 @@ public:
   [[nodiscard]] reaped_children* reaped() const noexcept { return reaped_.get(); }
 
 private:
-  // How often this process is the child of a fork: a loop that remembers another
-  // number shares its kernel state with a parent.
-  static inline constinit std::atomic<unsigned> fork_count_{0};
-
-  static constexpr int bit_of(watch::direction which) noexcept {
-    return which == watch::direction::read ? EV_READ : EV_WRITE;
-  }
-  static ev_io* io_of(watch& w) noexcept { return reinterpret_cast<ev_io*>(&w.io); }
-
-  // What `probe` says of a number that was shown, and that the kernel now knows as
-  // another descriptor's.
-  static constexpr int number_is_anothers = ENOENT;
-
   // libev's callbacks.
-  static void on_event(struct ev_loop*, ev_io* io, int events) noexcept;
   static void on_wake(struct ev_loop*, ev_io* io, int events) noexcept;
   static void on_time(struct ev_loop*, ev_io* io, int events) noexcept;
   static void on_again(struct ev_loop* ev, ev_timer* timer, int events) noexcept;
@@ -141,34 +108,13 @@ private:
   void before_rebuild() noexcept;
 
   void start_own(ev_io& io, int descriptor) noexcept;
-  bool stop_io(ev_io& io) noexcept;
   /// The kernel does not watch it.
   void refused_own() noexcept;
   void start_sharing() noexcept;
 
-  static watch* own_from(ev_io* io) noexcept;
-  template <class Function>
-  void for_each_on(int descriptor, Function function) noexcept;
-  void stop(watch& w) noexcept;
-  void change(watch& w, int events) noexcept;
-  void check_later(watch& w) noexcept;
-  void check_now(const watch& w) noexcept;
-  void flush_changed() noexcept;
-  void changes_applied() noexcept;
-  /// Asks the kernel of a number, and fails the watches that it is against: 0, or
-  /// an `errno`.
-  int check_number(int descriptor) noexcept;
-  [[nodiscard]] int probe(int descriptor, bool shown, bool& pollable) noexcept;
-  [[nodiscard]] int probe_shown(int descriptor) noexcept;
-  /// Whether the kernel watches such a descriptor.
-  [[nodiscard]] bool takes(int descriptor) noexcept;
-  void fail(watch& w, int why) noexcept;
-  bool fail_closed() noexcept;
-  void forget_entry(int descriptor) noexcept;
-  bool arrive(watch& w, watch::direction which) noexcept;
-  [[nodiscard]] int backend() noexcept;
-
   void renew_now();
+  /// Whether what came in earlier rounds is not run yet.
+  bool note_backlog() noexcept;
   void settle();
   static void before_sleep(struct ev_loop* ev) noexcept;
   static void call_nobody(struct ev_loop*) noexcept;
@@ -182,6 +128,8 @@ private:
 
   event_loop* loop_;
   libev_loop ev_;
+  epoll_set kernel_;
+  watch_set watches_;
   bool shared_;                   // others may have watchers on it
   bool in_poll_ = false;          // ev_run was called by `poll`, not by the program
   bool may_wait_ = false;         // in this round
@@ -190,26 +138,15 @@ private:
   bool open_ = false;             // such a round has begun
   bool in_adopted_turn_ = false;  // under the program's ev_run
   bool holds_ref_ = false;        // libev's count says that eddy's side is alive
-  bool unapplied_ = true;         // libev has not told the kernel all that it knows
   bool own_unseen_ = false;       // the kernel may yet refuse eddy's own descriptors
-  bool rebuilding_ = false;       // libev's epoll set is to be made anew
   bool observed_ = false;         // somebody else waits for the descriptor
   bool endless_ = false;          // libev waits without a limit
-  bool backlog_ = false;          // what came in earlier rounds is not run yet
   bool looks_ = false;            // this turn, at libev
   bool due_ = false;              // the timer's descriptor is readable
-  bool files_ = false;            // there were watches of files and the like
   bool heaps_grown_ = false;      // what asks for libev's timers has its memory
   int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
-  unsigned forks_;
-  unsigned depth_ = 0;      // of the ev_run that `poll` called
-  int backend_ = -1;        // libev's epoll descriptor; negative: to be asked
-  int highest_ = -1;        // of the descriptors that were watched
-  std::size_t active_ = 0;  // watches that libev has
-  std::size_t room_ = 0;    // in libev's tables
-  std::vector<watch*> changed_;
-  link come_;  // the nodes of what this round has found
+  unsigned depth_ = 0;  // of the ev_run that `poll` called
   detail::descriptor timer_descriptor_;
   ev_io wake_;
   ev_io time_;

@@ -165,6 +165,19 @@ ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept {
   return reinterpret_cast<ev_io*>(probe_io(ev, descriptor, 0).next);
 }
 
+void start_uncounted(struct ev_loop* ev, ev_io& io) noexcept {
+  ev_io_start(ev, &io);
+  ev_unref(ev);
+}
+
+bool stop_uncounted(struct ev_loop* ev, ev_io& io) noexcept {
+  // One that the kernel has refused was stopped by libev, but its error is still to come.
+  if (!ev_is_active(&io) && !ev_is_pending(&io)) return false;
+  ev_ref(ev);
+  ev_io_stop(ev, &io);
+  return true;
+}
+
 bool grow_tables(struct ev_loop* ev, std::size_t size) {
   // Bytes an entry, of all tables together, and twice that while one is copied.
   constexpr std::size_t entry = 64;

@@ -43,6 +43,11 @@ private:
 /// leads to the others. Null if there is none.
 [[nodiscard]] ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept;
 
+/// Starts a watcher that has no share in libev's count of what keeps it running.
+void start_uncounted(struct ev_loop* ev, ev_io& io) noexcept;
+/// False if it was stopped.
+bool stop_uncounted(struct ev_loop* ev, ev_io& io) noexcept;
+
 /// Makes libev's tables long enough for `size` descriptors and as many changes, and
 /// for the pending events of a round: libev ends the program when one of them
 /// can't grow later. The tables of events remain: they grow when 64 or more come in

@@ -9,14 +9,14 @@
 
 namespace eddy::detail {
 
-watch::watch(engine& e, int number) {
-  io.data = &e;
+watch::watch(watch_set& all, int number) {
+  io.data = &all;
   io.fd = number;
-  e.attach(*this);
-  ++e.loop().watches_;
+  all.attach(*this, loop().watches_);
+  ++loop().watches_;
 }
 
-watch::watch(event_loop& loop, int number) : watch(*loop.engine_, number) {}
+watch::watch(event_loop& loop, int number) : watch(loop.engine_->watches(), number) {}
 
 event_loop& watch::loop() const noexcept { return io.data->loop(); }
 
@@ -59,6 +59,14 @@ void watch::set_background(bool on) noexcept {
 
 void watch::forgive_refusal() noexcept {
   if (error == ENOMEM || error == ENOSPC) error = 0;
+}
+
+bool watch::arrive(direction which, link& list) noexcept {
+  ready_node* const node = waiter(which);
+  if (node == nullptr) return false;
+  forget(which);
+  event_loop::put_first(list, *node);
+  return true;
 }
 
 void watch::fail(int why) noexcept {

@@ -12,15 +12,15 @@
 
 namespace eddy::detail {
 
-class engine;
+class watch_set;
 
-/// libev's `ev_io`, whose header no installed one includes: engine.cc asserts
+/// libev's `ev_io`, whose header no installed one includes: watch_set.cc asserts
 /// that the two are laid out alike.
 struct io_watcher {
   int active = 0;
   int pending = 0;
   int priority = 0;
-  engine* data = nullptr;
+  watch_set* data = nullptr;
   void (*callback)() = nullptr;
   io_watcher* next = nullptr;  // on the same descriptor
   int fd;
@@ -40,7 +40,7 @@ struct watch : recycled {
 
   /// libev is not told yet. If the kernel refuses, the first wait is told.
   /// Errors: `std::bad_alloc`.
-  watch(engine& e, int number);
+  watch(watch_set& all, int number);
   watch(event_loop& loop, int number);
   watch(const watch&) = delete;
   watch& operator=(const watch&) = delete;
@@ -80,10 +80,12 @@ struct watch : recycled {
   bool entered : 1 = false;   // and may have an entry for it
   bool checked : 1 = false;   // and may be in the kernel's set before this is known
   bool pollable : 1 = false;  // it was a socket or a pipe, say, and no file
-  std::uint32_t changed = 0;  // the place, from one on, among the engine's changed watches
+  std::uint32_t changed = 0;  // the place, from one on, among the changed ones
 
 private:
-  friend class engine;
+  friend class watch_set;
+  /// Ends the wait, and puts its node before the others of `list`. False if nobody waits.
+  bool arrive(direction which, link& list) noexcept;
   void fail(int why) noexcept;
   void forgive_refusal() noexcept;
 };

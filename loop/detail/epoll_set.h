@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// Private: no installed header sees <ev.h>.
+
+#include <atomic>
+#include <cerrno>
+
+#include <ev.h>
+
+namespace eddy::detail {
+
+/// The epoll set of a libev loop: what the kernel knows of it, which libev does not tell.
+///
+/// A fork shares the set between parent and child. Nothing is done to it then
+/// until libev has made a new one.
+class epoll_set {
+public:
+  /// What `probe` says of a number that was shown, and that the kernel now knows as
+  /// another descriptor's.
+  static constexpr int number_is_anothers = ENOENT;
+
+  explicit epoll_set(struct ev_loop* ev) noexcept;
+  epoll_set(const epoll_set&) = delete;
+  epoll_set& operator=(const epoll_set&) = delete;
+
+  [[nodiscard]] int descriptor() noexcept;
+
+  /// Asks the kernel of a descriptor, and whether epoll watches such a one
+  /// (`pollable`) unless it was shown. Gives 0, `number_is_anothers`, or an `errno`.
+  [[nodiscard]] int probe(int descriptor, bool shown, bool& pollable) noexcept;
+  [[nodiscard]] int probe_shown(int descriptor) noexcept;
+
+  /// Takes the descriptor out, which nobody watches now: there may be a copy of it,
+  /// in a child, say, and then a close would not end its entry.
+  void forget(int descriptor) noexcept;
+
+  /// Whether this process is the child of a fork that made nothing anew yet.
+  [[nodiscard]] bool forked() const noexcept {
+    return forks_ != fork_count_.load(std::memory_order_relaxed);
+  }
+  void renewed() noexcept { forks_ = fork_count_.load(std::memory_order_relaxed); }
+
+  /// libev's next round makes the set anew.
+  void rebuild() noexcept { rebuilding_ = unapplied_ = true; }
+
+  /// libev has more to show to the kernel from now on.
+  void touch() noexcept { unapplied_ = true; }
+  /// libev has shown everything.
+  void applied() noexcept {
+    unapplied_ = false;
+    if (rebuilding_) take_new();
+  }
+  [[nodiscard]] bool unapplied() const noexcept { return unapplied_; }
+
+  /// Whether files or the like were watched, of which the set tells nothing.
+  [[nodiscard]] bool files() const noexcept { return files_; }
+
+private:
+  // How often this process is the child of a fork: a set that remembers another
+  // number is shared with a parent.
+  static inline constinit std::atomic<unsigned> fork_count_{0};
+
+  /// Whether the kernel watches such a descriptor.
+  [[nodiscard]] bool takes(int descriptor) noexcept;
+  /// Whether the descriptor can be added. It is taken out again.
+  [[nodiscard]] bool adds(int descriptor) noexcept;
+  [[nodiscard]] bool foreign() const noexcept { return rebuilding_ || forked(); }
+  void take_new() noexcept;
+
+  struct ev_loop* ev_;
+  unsigned forks_;
+  int number_ = -1;  // negative: to be asked
+  bool unapplied_ = true;
+  bool rebuilding_ = false;
+  bool files_ = false;
+};
+
+}  // namespace eddy::detail
