@@ -35,7 +35,8 @@ template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
 
-/// The same on a loop that is made for this call.
+/// The same on a loop that is made for this call. A call within a handler or coroutine
+/// of any loop stops the program.
 template <awaitable Awaitable>
   requires(!std::is_lvalue_reference_v<Awaitable>)
 await_result_t<Awaitable> block_on(Awaitable&& work);

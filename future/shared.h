@@ -202,6 +202,7 @@ private:
 
   static void take(ready_node& node) {
     auto& self = static_cast<shared_state&>(static_cast<shared_core&>(node));
+    self.retain();  // a destructor of the value that is moved may drop the last handle
     self.seen_ = future_access::state(self.under_way_).seen();
     try {
       self.result_.emplace(std::move(self.under_way_).take());
@@ -209,6 +210,7 @@ private:
       self.result_.emplace(std::unexpect, std::current_exception());
     }
     self.wake_all();
+    self.release();
   }
 
   future_core* begin(event_loop& loop) noexcept override {

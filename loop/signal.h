@@ -24,9 +24,13 @@ class signal_hub;
 /// While a signal is watched, what the program had installed for it is not
 /// called; when the last watcher goes, it is there again. The other way round, what
 /// the program installs while a signal is watched, such as an `ev_signal`, keeps it
-/// from the watchers. System calls that the
-/// signal interrupts are restarted. A signal that every thread blocks does not
-/// come.
+/// from the watchers. Two copies of eddy in one process, in plugins say, are such
+/// programs to each other: the copy that began last has to end first. System calls
+/// that the signal interrupts are restarted. A signal that every thread blocks does
+/// not come.
+///
+/// A program that is started meanwhile has the default action for a watched signal,
+/// also where this program ignored it before: `exec` resets what is caught.
 ///
 /// Fork: the child keeps its watchers. A signal that came to the parent is not
 /// told there, unless the turn that forks was about to tell it.

@@ -223,15 +223,21 @@ frame& frame::innermost_below(frame& top) noexcept {
     innermost = child;
     if ((child->then_ & for_future) != 0) last_task = child;
   }
-  if (last_task != nullptr && top.is_below(*last_task)) stop_at_ring();
+  if (last_task != nullptr) {
+    if (top.is_below(*last_task)) stop_at_ring();
+    top.waits_for_ |= in_no_ring;
+  }
   return *innermost;
 }
 
-/// Whether `awaiter` awaits this, directly or by others.
+/// Whether `awaiter` awaits this, directly or by others. What is below a coroutine that is in no
+/// ring is in none either, and so each walk up ends where an earlier one began: those of a deep
+/// tree that is being destroyed are no longer than the tree in all.
 bool frame::is_below(const frame& awaiter) const noexcept {
   ring_finder rings;
   for (const frame* f = this; f != nullptr && !rings.closed_by(f); f = f->above()) {
     if (f == &awaiter) return true;
+    if ((f->waits_for_ & in_no_ring) != 0) return false;
   }
   return false;
 }

@@ -307,6 +307,7 @@ private:
   static constexpr std::uintptr_t for_future = 4;
   static constexpr std::uintptr_t for_child = 1;  // of waits_for_
   static constexpr std::uintptr_t ended_with_error = 2;
+  static constexpr std::uintptr_t in_no_ring = 4;  // and is being destroyed
   static constexpr std::uintptr_t kinds = 7;
 
   template <class Pointee>

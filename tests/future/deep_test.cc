@@ -47,6 +47,7 @@ using eddy::task;
 namespace {
 
 task<> nothing() { co_return; }
+task<> wait_for(eddy::future<> end) { co_await std::move(end); }
 
 // Each puts one level around the work that it is given.
 
@@ -90,6 +91,10 @@ task<> around_spawn(task<> inner) {
   eddy::future<> spawned = eddy::spawn(std::move(inner));
   co_await std::move(spawned);
 }
+task<> around_spawn_in_select(task<> inner) {
+  eddy::future<> spawned = eddy::spawn(std::move(inner));
+  co_await eddy::select(wait_for(std::move(spawned)));
+}
 task<> around_finally(task<> inner) {
   eddy::scope s;
   co_await eddy::finally(s, std::move(inner), nothing(), 1s);
@@ -111,10 +116,9 @@ constexpr std::pair<const char*, level> levels[] = {
     {"retry", &around_retry},
     {"timeout", &around_timeout},
     {"spawn", &around_spawn},
+    {"spawn in a select", &around_spawn_in_select},
     {"finally", &around_finally},
 };
-
-task<> wait_for(eddy::future<> end) { co_await std::move(end); }
 
 /// How a nest comes to its end.
 enum class way { never_started, dropped, ended, failed };
@@ -187,6 +191,11 @@ TEST_CASE("work that is nested a million deep is dropped, ends and fails") {
   for (const level around : {&around_task, &around_join}) {
     for (const way how : ways) CHECK(goes(around, 1'000'000, how));
   }
+}
+
+TEST_CASE("destroying a deep nest looks for rings once, not anew at each level") {
+  // Where each level walks all the way up, that takes minutes.
+  for (const way how : ways) CHECK(goes(&around_spawn_in_select, 100'000, how));
 }
 
 TEST_CASE("a chain of a million then is dropped, ends and fails on a small stack") {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -420,4 +421,54 @@ TEST_CASE_FIXTURE(async_fixture, "a shared result of a promise that nobody sets 
   CHECK(all->ready());
   all.reset();
   loop.run();
+}
+
+namespace {
+
+/// Calls `dropped` when one goes that was moved from.
+struct acts_when_moved_from {
+  static inline int living = 0;
+  static inline int left = 0;
+  static inline std::function<void()> dropped;
+
+  bool full = true;
+
+  acts_when_moved_from() { ++living; }
+  acts_when_moved_from(acts_when_moved_from&& from) noexcept
+      : full(std::exchange(from.full, false)) {
+    ++living;
+  }
+  ~acts_when_moved_from() {
+    --living;
+    if (!full && --left == 0) dropped();
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "a shared result may be dropped by a part of its own value") {
+  struct program {
+    static eddy::task<acts_when_moved_from> make() {
+      acts_when_moved_from value;
+      co_return std::move(value);
+    }
+    static eddy::task<> use() {
+      const eddy::shared<acts_when_moved_from> all(make());
+      co_await all;
+    }
+  };
+  int moves = 0;
+  for (bool dropped = true; dropped; ++moves) {
+    dropped = false;
+    eddy::future<> waits = eddy::spawn(loop, program::use());
+    acts_when_moved_from::left = moves + 1;
+    acts_when_moved_from::dropped = [&] {
+      dropped = true;
+      waits = {};
+    };
+    loop.run();
+    waits = {};
+    CHECK(acts_when_moved_from::living == 0);
+  }
+  CHECK(moves > 3);
 }
