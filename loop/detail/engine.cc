@@ -104,10 +104,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
 
 engine::~engine() {
   ev_idle_stop(ev_, &idle_);
-  if (shared_) {
-    ev_ref(ev_);
-    ev_prepare_stop(ev_, &prepare_);
-  }
+  if (shared_) stop_prepare();
   ev_ref(ev_);
   ev_fork_stop(ev_, &fork_);
   if (holds_ref_) ev_unref(ev_);
@@ -126,8 +123,17 @@ engine::~engine() {
 
 void engine::start_sharing() noexcept {
   shared_ = true;
+  start_prepare();
+}
+
+void engine::start_prepare() noexcept {
   ev_prepare_start(ev_, &prepare_);
   ev_unref(ev_);
+}
+
+void engine::stop_prepare() noexcept {
+  ev_ref(ev_);
+  ev_prepare_stop(ev_, &prepare_);
 }
 
 struct ev_loop* engine::native() noexcept {
@@ -192,7 +198,7 @@ void engine::before_rebuild() noexcept {
   // libev is about to make its epoll set anew, and what it can't add to that stops
   // the program. Until then the set is the old one, which may be a parent's, too.
   kernel_.rebuild();
-  if (watches_.fail_closed() && in_poll_) ev_break(ev_, EVBREAK_ONE);
+  if (watches_.check_all() && in_poll_) ev_break(ev_, EVBREAK_ONE);
 }
 
 // ---- Turns
@@ -220,7 +226,7 @@ void engine::poll(bool may_wait) {
   const bool first_look = may_wait && own_unseen_;
   if (first_look) settle();
   // What `settle` has found has its turn first: it would be found again.
-  const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_, true));
+  const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_));
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
     // Without a watch there is nothing to look for.
@@ -432,20 +438,17 @@ void engine::settle() {
   // their turn, and those that wait anew by then would be told.
   if (loop_->queues_[event_loop::arrivals].linked()) return;
   if (due_) arm(false);
-  if (!shared_ || !has_pairs(ev_)) {
-    watches_.flush();
-    ev_set_invoke_pending_cb(ev_, &call_nobody);
-    ev_run(ev_, EVRUN_NOWAIT);
-  } else if (ev_pending_count(ev_) != 0) {
-    kernel_.touch();
-    return;
-  } else {
-    // The prepare watchers of others are called now, once; their check watchers, as
-    // all others, in the next poll. In between is the wait of whoever asks.
+  if (ev_pending_count(ev_) != 0) return kernel_.touch();
+  // From eddy's prepare watcher on libev calls nobody; fork watchers come before. The
+  // prepare watchers of others are called now, once; their check watchers, as all others,
+  // in the next poll. In between is the wait of whoever asks.
+  open_ = shared_ && has_pairs(ev_);
+  if (!shared_) start_prepare();
+  {
     const flagged now(opening_);
     ev_run(ev_, EVRUN_NOWAIT);
-    open_ = true;
   }
+  if (!shared_) stop_prepare();
   ev_set_invoke_pending_cb(ev_, &ev_invoke_pending);
   own_unseen_ = false;
   applied();
@@ -454,7 +457,7 @@ void engine::settle() {
 std::optional<duration> engine::time_to_next() {
   if (kernel_.forked() || watches_.changed()) return duration::zero();
   settle();
-  if (kernel_.unapplied() || has_pending(ev_, !open_)) return duration::zero();
+  if (kernel_.unapplied() || has_pending(ev_)) return duration::zero();
   if (!shared_ && !ev_is_active(&again_)) return std::nullopt;
   if (!std::exchange(heaps_grown_, true)) grow_heaps(ev_);
   return detail::time_to_next(ev_);

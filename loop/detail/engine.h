@@ -111,6 +111,8 @@ private:
   /// The kernel does not watch it.
   void refused_own() noexcept;
   void start_sharing() noexcept;
+  void start_prepare() noexcept;
+  void stop_prepare() noexcept;
 
   void renew_now();
   /// Whether what came in earlier rounds is not run yet.

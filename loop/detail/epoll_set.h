@@ -26,13 +26,15 @@ public:
 
   [[nodiscard]] int descriptor() noexcept;
 
-  /// Asks the kernel of a descriptor, and whether epoll watches such a one
-  /// (`pollable`) unless it was shown. Gives 0, `number_is_anothers`, or an `errno`.
+  /// Whether a descriptor can be watched: 0, `number_is_anothers`, or an `errno`. One
+  /// that was not `shown` yet is looked at: `pollable` is whether epoll watches such a
+  /// descriptor, or it is always ready, as files are.
   [[nodiscard]] int probe(int descriptor, bool shown, bool& pollable) noexcept;
+  /// The same of one that was shown, and is no file.
   [[nodiscard]] int probe_shown(int descriptor) noexcept;
 
-  /// Takes the descriptor out, which nobody watches now: there may be a copy of it,
-  /// in a child, say, and then a close would not end its entry.
+  /// Takes out a descriptor that nobody watches now. Its close would do so only if there
+  /// is no copy of it, in a child, say.
   void forget(int descriptor) noexcept;
 
   /// Whether this process is the child of a fork that made nothing anew yet.

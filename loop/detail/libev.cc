@@ -235,9 +235,8 @@ std::optional<duration> time_to_next(struct ev_loop* ev) noexcept {
   return std::chrono::ceil<duration>(std::chrono::duration<double>(std::min(delay, most)));
 }
 
-bool has_pending(struct ev_loop* ev, bool with_prepare) noexcept {
-  const int always =
-      count_of<ev_check>(ev, &ev_check_start, &ev_check_stop) + (with_prepare ? prepares(ev) : 0);
+bool has_pending(struct ev_loop* ev) noexcept {
+  const int always = count_of<ev_check>(ev, &ev_check_start, &ev_check_stop);
   return ev_pending_count(ev) > static_cast<unsigned>(always);
 }
 

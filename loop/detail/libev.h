@@ -71,9 +71,8 @@ void forgot_entry(struct ev_loop* ev, int descriptor) noexcept;
 /// `ev_idle`: zero or more; empty if there is none.
 [[nodiscard]] std::optional<duration> time_to_next(struct ev_loop* ev) noexcept;
 
-/// Whether events are pending, but for those of check watchers, and of prepare
-/// watchers unless these were called: every round has them.
-[[nodiscard]] bool has_pending(struct ev_loop* ev, bool with_prepare) noexcept;
+/// Whether events are pending, but for those of check watchers: every round has them.
+[[nodiscard]] bool has_pending(struct ev_loop* ev) noexcept;
 
 /// Whether there are prepare or check watchers, besides one prepare watcher.
 [[nodiscard]] bool has_pairs(struct ev_loop* ev) noexcept;

@@ -9,8 +9,6 @@
 #include <new>
 #include <utility>
 
-#include <fcntl.h>
-
 namespace eddy::detail {
 
 namespace {
@@ -95,6 +93,15 @@ int watch_set::check(int descriptor) noexcept {
   return anothers ? 0 : answer;
 }
 
+bool watch_set::check_all() noexcept {
+  bool any = false;
+  for (int number = 0; number <= highest_; ++number) {
+    const bool watched = own_from(first_watcher(ev_, number)) != nullptr;
+    any = (watched && check(number) != 0) || any;
+  }
+  return any;
+}
+
 void watch_set::stop(watch& w) noexcept {
   if (stop_uncounted(ev_, *io_of(w))) --active_;
 }
@@ -176,18 +183,6 @@ void watch_set::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
   if ((events & EV_WRITE) != 0 && !w.arrive(writing, self.come_)) unwanted |= EV_WRITE;
   if ((events & EV_READ) != 0 && !w.arrive(reading, self.come_)) unwanted |= EV_READ;
   if (unwanted != 0 && !self.keeps_unwanted_) self.change(w, w.io.events & ~unwanted);
-}
-
-bool watch_set::fail_closed() noexcept {
-  bool any = false;
-  for (int number = 0; number <= highest_; ++number) {
-    if (::fcntl(number, F_GETFD) >= 0) continue;
-    for_each_on(number, [&](watch& w) {
-      fail(w, EBADF);
-      any = true;
-    });
-  }
-  return any;
 }
 
 }  // namespace eddy::detail

@@ -41,8 +41,8 @@ public:
   /// Asks the kernel of a number, and fails the watches that it is against: 0, or
   /// an `errno`.
   int check(int descriptor) noexcept;
-  /// Fails the watches of descriptors that were closed. Whether there were any.
-  bool fail_closed() noexcept;
+  /// The same of all numbers. Whether any watch has failed.
+  bool check_all() noexcept;
 
   /// Checks the watches that libev will show the kernel next: one whose
   /// descriptor was closed fails, which may queue nodes.

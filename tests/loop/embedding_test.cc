@@ -379,6 +379,37 @@ TEST_CASE_TEMPLATE("a foreign loop that asks while work is left has nothing told
   CHECK(told == 2);
 }
 
+TEST_CASE_FIXTURE(with_loop, "a host may ask when libev makes its set anew") {
+  // The program asks for a new set, where it has one of the descriptors closed.
+  socket_pair closed;
+  const socket_pair open;
+  journal note;
+  eddy::readiness stale(loop, closed.near());
+  stale.wait_readable(
+      [&](std::error_code e) { note(e == std::errc::bad_file_descriptor ? "closed" : "wrong"); });
+  eddy::readiness other(loop, open.near());
+  other.wait_readable([&](std::error_code) { note(open.receive()); });
+  SUBCASE("for the next run") {
+    loop.run_ready();
+    ev_loop_fork(loop.native());
+    closed.close_near();
+    CHECK(loop.next_run() == 0ms);
+  }
+  SUBCASE("for the descriptor") {
+    loop.run_ready();
+    ev_loop_fork(loop.native());
+    closed.close_near();
+    static_cast<void>(loop.descriptor());
+  }
+  loop.run_ready();
+  CHECK(note == "closed");
+  CHECK_FALSE(readable(loop.descriptor()));
+  open.send("read");
+  CHECK(readable(loop.descriptor()));
+  loop.run();
+  CHECK(note == "closed read");
+}
+
 TEST_CASE_FIXTURE(with_loop, "a loop lives inside another") {
   eddy::event_loop inner;
   eddy::readiness works(loop, inner.descriptor());

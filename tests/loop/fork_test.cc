@@ -179,6 +179,20 @@ TEST_CASE_FIXTURE(with_loop, "a descriptor that the child of a fork has closed s
   CHECK_FALSE(got);
 }
 
+TEST_CASE_FIXTURE(with_loop, "a number that only names a file by now stops no child of a fork") {
+  socket_pair pair;
+  eddy::readiness near(loop, pair.near());
+  std::error_code got;
+  near.wait_readable([&](std::error_code error) { got = error; });
+  loop.run_ready();
+  CHECK(holds_in_child([&] {
+    const int path = ::open("/", O_PATH | O_CLOEXEC);
+    if (::dup3(path, pair.near(), O_CLOEXEC) < 0) return false;
+    loop.run();
+    return got == std::errc::bad_file_descriptor;
+  }));
+}
+
 TEST_CASE_FIXTURE(with_loop, "a fork in the midst of a turn gives the child a loop of its own") {
   std::optional<::pid_t> forked;
   bool after = false;
