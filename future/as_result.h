@@ -31,7 +31,14 @@ public:
   as_result_wait(const as_result_wait&) = delete;
   as_result_wait& operator=(const as_result_wait&) = delete;
 
-  [[nodiscard]] bool await_ready() { return !inner_ || inner_->await_ready(); }
+  [[nodiscard]] bool await_ready() {
+    try {
+      return !inner_ || inner_->await_ready();
+    } catch (const std::system_error& e) {
+      could_not_begin(e);
+      return true;
+    }
+  }
 
   template <class Promise>
   auto await_suspend(std::coroutine_handle<Promise> by) {
@@ -48,8 +55,7 @@ public:
         return inner_->await_suspend(by);
       }
     } catch (const std::system_error& e) {
-      inner_.reset();
-      error_ = e.code();
+      could_not_begin(e);
       if constexpr (gives_handle) {
         return handle(by);
       } else {
@@ -87,6 +93,11 @@ private:
     Awaitable& from;
     operator inner() { return own_awaiter(std::move(from)); }
   };
+
+  void could_not_begin(const std::system_error& e) noexcept {
+    inner_.reset();
+    error_ = e.code();
+  }
 
   std::optional<inner> inner_;
   std::error_code error_;  // if there is none: it could not be begun

@@ -195,10 +195,16 @@ void engine::on_again(struct ev_loop* ev, ev_timer* timer, int) noexcept {
 }
 
 void engine::before_rebuild() noexcept {
-  // libev is about to make its epoll set anew, and what it can't add to that stops
-  // the program. Until then the set is the old one, which may be a parent's, too.
+  // libev is about to make its epoll set anew. Until then the set is the old one, which
+  // may be a parent's, too.
   kernel_.rebuild();
-  if (watches_.check_all() && in_poll_) ev_break(ev_, EVBREAK_ONE);
+  if (!shared_) check_for_round();  // else there are callbacks of others before that
+}
+
+void engine::check_for_round() noexcept {
+  // What libev can't add to a new set stops the program.
+  if (kernel_.rebuilding() && watches_.check_all()) loop_->mailbox_->wake();
+  watches_.flush();
 }
 
 // ---- Turns
@@ -277,6 +283,8 @@ void engine::before_sleep(struct ev_loop* ev) noexcept {
 void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
+  // Where a callback has called ev_break before, libev has shown nothing.
+  if (const unsigned rounds = ev_iteration(ev_); std::exchange(rounds_, rounds) == rounds) return;
   watches_.applied();
   kernel_.applied();
   if (own_unseen_) kernel_.touch();  // libev's callbacks may have started them
@@ -295,7 +303,7 @@ void engine::reflect_alive() noexcept {
 
 void engine::before_wait() noexcept {
   if (opening_) {
-    watches_.flush();
+    check_for_round();
     return ev_set_invoke_pending_cb(ev_, &call_nobody);
   }
   if (!in_poll_) {
@@ -314,7 +322,7 @@ void engine::before_wait() noexcept {
   }
   reflect_alive();  // so that libev does not wait where nothing is left to wait for
   if (kernel_.forked()) return unpark();
-  watches_.flush();
+  check_for_round();
   loop_->settle_delays();
   const bool work = watches_.come().linked() || loop_->has_work() || !loop_->mailbox_->empty();
   const bool stopped = in_poll_ && loop_->stopped();
@@ -476,7 +484,7 @@ void engine::renew_now() {
   armed_for_.reset();
   due_ = false;
   ev_loop_fork(ev_);
-  before_rebuild();
+  kernel_.rebuild();
   kernel_.renewed();
   if (loop_->files_) loop_->files_->renew(*loop_);
   if (loop_->signals_) loop_->signals_->renew(*loop_);

@@ -106,6 +106,8 @@ private:
   void before_wait() noexcept;
   void after_wait() noexcept;
   void before_rebuild() noexcept;
+  /// Checks the watches that libev is about to show the kernel.
+  void check_for_round() noexcept;
 
   void start_own(ev_io& io, int descriptor) noexcept;
   /// The kernel does not watch it.
@@ -148,7 +150,8 @@ private:
   bool heaps_grown_ = false;      // what asks for libev's timers has its memory
   int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
-  unsigned depth_ = 0;  // of the ev_run that `poll` called
+  unsigned rounds_ = 0;  // of libev, when it had last shown everything
+  unsigned depth_ = 0;   // of the ev_run that `poll` called
   detail::descriptor timer_descriptor_;
   ev_io wake_;
   ev_io time_;

@@ -45,6 +45,7 @@ public:
 
   /// libev's next round makes the set anew.
   void rebuild() noexcept { rebuilding_ = unapplied_ = true; }
+  [[nodiscard]] bool rebuilding() const noexcept { return rebuilding_; }
 
   /// libev has more to show to the kernel from now on.
   void touch() noexcept { unapplied_ = true; }

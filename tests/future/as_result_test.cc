@@ -2,6 +2,7 @@
 // What <eddy/future/as_result.h> promises.
 #include <eddy/future/as_result.h>
 
+#include <coroutine>
 #include <csignal>
 #include <functional>
 #include <stdexcept>
@@ -107,6 +108,18 @@ TEST_CASE_FIXTURE(async_fixture, "what is awaited as a result is dropped and tol
   CHECK(tree.contains("sleep, 3600000 ms left"));
   f = {};
   CHECK(loop.count().timers == 0);
+}
+
+ASYNC_TEST("an awaiter that fails when it is asked whether it is ready gives its error, too") {
+  struct tried_at_once {
+    static bool await_ready() {
+      throw std::system_error(std::make_error_code(std::errc::io_error));
+    }
+    static void await_suspend(std::coroutine_handle<> /*by*/) {}
+    static int await_resume() { return 1; }
+  };
+  const eddy::result<int> tried = co_await eddy::as_result(tried_at_once());
+  CHECK(tried.error() == std::errc::io_error);
 }
 
 ASYNC_TEST("what can't even begin gives its error, too") {

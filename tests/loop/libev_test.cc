@@ -853,6 +853,50 @@ TEST_CASE_TEMPLATE("a number that is used again works at once, a copy of the old
   }
 }
 
+TEST_CASE_TEMPLATE("a round that a library breaks has shown the kernel nothing", Loop, ANY_LOOP) {
+  Loop on;
+  const socket_pair pair;
+  journal note;
+  eddy::readiness watch(on.loop, pair.near());
+  watch.wait_readable([&](std::error_code e) { note(e ? "wrong" : pair.receive().c_str()); });
+  ev_prepare breaker;
+  ev_prepare_init(&breaker, [](struct ev_loop* ev, ev_prepare* self, int) {
+    ev_prepare_stop(ev, self);
+    ev_break(ev, EVBREAK_ONE);
+  });
+  ev_prepare_start(on.loop.native(), &breaker);
+  on.loop.run_ready();
+  CHECK_FALSE(ev_is_active(&breaker));
+  watch.wait_writable([&](std::error_code e) { note(e ? "wrong" : "writable"); });
+  on.loop.run_ready();
+  on.loop.run_ready();
+  pair.send("read");
+  on.run();
+  CHECK(note == "writable read");
+}
+
+TEST_CASE_TEMPLATE("a library may close what is watched when libev makes its set anew", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  socket_pair pair;
+  std::error_code got;
+  eddy::readiness watch(on.loop, pair.near());
+  watch.wait_readable([&](std::error_code error) { got = error; });
+  on.loop.run_ready();
+  struct closer : ev_prepare {
+    socket_pair* pair;
+  } prepare;
+  prepare.pair = &pair;
+  ev_prepare_init(&prepare, [](struct ev_loop* ev, ev_prepare* self, int) {
+    ev_prepare_stop(ev, self);
+    static_cast<closer*>(self)->pair->close_near();
+  });
+  ev_prepare_start(on.loop.native(), &prepare);
+  ev_loop_fork(on.loop.native());
+  on.run();
+  CHECK(got == std::errc::bad_file_descriptor);
+}
+
 TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may go", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
