@@ -259,8 +259,10 @@ public:
   /// exception. While such a callback runs the loop, eddy's own work waits until
   /// that `ev_run` returns. A descriptor that a library watches as well as eddy must
   /// not be closed in the turn in which the library stops to watch it, before eddy's
-  /// wait has ended: libev would end the program. `ev_break` ends a round of libev's, but not
-  /// `run`.
+  /// wait has ended: libev would end the program. The same holds of a descriptor that
+  /// only eddy watches, in the turn in which a wait on it began, where the program
+  /// embeds the loop into another one by `ev_embed`. `ev_break` ends a round of libev's,
+  /// but not `run`.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// The loop that is running on this thread; null if none is.

@@ -43,7 +43,8 @@ struct stream_access;
 /// `readiness` of its own on `descriptor()`. While the queue holds something,
 /// the kernel reports the socket as ready without end. A read or a write that
 /// waits therefore drops what is still in the queue after that handler had its
-/// turn. Errors of the connection are told as ever.
+/// turn, unless that readiness waits to read again by then. Errors of the
+/// connection are told as ever.
 ///
 /// The kernel tells an error of the connection once: if a write ends with
 /// `connection_reset`, the next read gives the end.

@@ -49,6 +49,8 @@ void watch::forget(direction which) noexcept {
   if (std::exchange(waiter(which), nullptr) != nullptr && !background) --loop().waits_;
 }
 
+bool watch::others_wait() const noexcept { return io.data->others_wait(*this); }
+
 void watch::set_background(bool on) noexcept {
   if (background == on) return;
   background = on;

@@ -60,6 +60,8 @@ struct watch : recycled {
   [[nodiscard]] ready_node*& waiter(direction which) noexcept {
     return waiters[static_cast<std::size_t>(which)];
   }
+  /// Whether a node of another watch waits to read the same descriptor.
+  [[nodiscard]] bool others_wait() const noexcept;
   [[nodiscard]] int descriptor() const noexcept { return io.fd; }
   [[nodiscard]] event_loop& loop() const noexcept;
   [[nodiscard]] std::error_code failure() const noexcept {

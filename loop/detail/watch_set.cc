@@ -74,6 +74,14 @@ void watch_set::detach(watch& w) noexcept {
   if (watch* const other = own_from(others)) check_later(*other);
 }
 
+bool watch_set::others_wait(const watch& w) noexcept {
+  bool any = false;
+  for_each_on(w.io.fd, [&](watch& other) {
+    any = any || (&other != &w && other.waiter(reading) != nullptr);
+  });
+  return any;
+}
+
 int watch_set::check(int descriptor) noexcept {
   bool shown = false;
   bool pollable = false;
@@ -128,11 +136,13 @@ void watch_set::check_later(watch& w) noexcept {
     changed_.push_back(&w);
     w.changed = static_cast<std::uint32_t>(changed_.size());
   } catch (const std::bad_alloc&) {
-    check_now(w);
+    unlisted_ = true;
   }
 }
 
 void watch_set::flush_changed() noexcept {
+  unlisted_checked_ = std::exchange(unlisted_, false) || unlisted_checked_;
+  if (unlisted_checked_) check_all();
   for (watch* const w : changed_) check_now(*w);
   for (watch* const w : changed_) w->checked = true;
 }
@@ -150,6 +160,12 @@ void watch_set::changes_applied() noexcept {
     }
   }
   changed_.resize(left);
+  if (!std::exchange(unlisted_checked_, false)) return;
+  for (int number = 0; number <= highest_; ++number) {
+    for_each_on(number, [](watch& w) {
+      if (w.changed == 0) w.shown = w.entered = true;
+    });
+  }
 }
 
 void watch_set::check_now(const watch& w) noexcept {

@@ -38,6 +38,9 @@ public:
     if (const int bit = bit_of(which); (w.io.events & bit) == 0) change(w, w.io.events | bit);
   }
 
+  /// Whether a node of another watch waits to read the same descriptor.
+  [[nodiscard]] bool others_wait(const watch& w) noexcept;
+
   /// Asks the kernel of a number, and fails the watches that it is against: 0, or
   /// an `errno`.
   int check(int descriptor) noexcept;
@@ -49,7 +52,9 @@ public:
   void flush() noexcept {
     if (changed()) flush_changed();
   }
-  [[nodiscard]] bool changed() const noexcept { return !changed_.empty(); }
+  [[nodiscard]] bool changed() const noexcept {
+    return !changed_.empty() || unlisted_ || unlisted_checked_;
+  }
   /// The kernel was shown what `flush` has checked; what libev's callbacks have changed
   /// since is still to come.
   void applied() noexcept {
@@ -86,6 +91,8 @@ private:
   std::size_t active_ = 0;  // watches that libev has
   std::size_t room_ = 0;    // in libev's tables
   std::vector<watch*> changed_;
+  bool unlisted_ = false;          // a watch has changed for which that has no memory,
+  bool unlisted_checked_ = false;  // and it was checked with all others
   link come_;
   bool keeps_unwanted_ = false;
 };

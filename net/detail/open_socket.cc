@@ -210,7 +210,8 @@ void open_socket::woken_in_vain(direction which, operation& op) noexcept {
   }
   op.looked_again_ = false;
   suspected_ = false;
-  const bool dropped = drop_error_queue(descriptor());
+  // A program that waits for more may not have seen yet what has come since its turn.
+  const bool dropped = !watch_.others_wait() && drop_error_queue(descriptor());
   if (op.tries_ || dropped) {
     watch_.wait(which, op.node());
   } else {

@@ -97,7 +97,8 @@ public:
 
   /// The loop has said that it is ready, and `op` has found nothing. It tries again behind all that
   /// have come in this turn, so that the program can read the error queue first. If it finds
-  /// nothing then either, what is left in the error queue is dropped.
+  /// nothing then either, what is left in the error queue is dropped, unless the program waits for
+  /// more of it.
   void woken_in_vain(direction which, operation& op) noexcept;
 
   /// Stops the program if somebody reads, or writes, already.

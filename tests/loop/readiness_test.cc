@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/detail/watch.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer.h>
@@ -713,6 +714,42 @@ TEST_CASE_FIXTURE(with_loop, "a foreign loop is told of what is always ready, ag
     CHECK(!loop.next_run());
     ::close(file);
   }
+}
+
+TEST_CASE_TEMPLATE("waits that began without memory are watched and told as all others", Loop,
+                   ANY_LOOP) {
+  struct waiter : eddy::ready_node {
+    waiter(eddy::event_loop& loop, int descriptor)
+        : ready_node([](ready_node& self) {
+            auto& node = static_cast<waiter&>(self);
+            node.told = node.watch.error() ? "closed" : "ready";
+          }),
+          watch(loop, descriptor) {}
+    eddy::readiness watch;
+    const char* told = "";
+  };
+  Loop on;
+  socket_pair closed;
+  const socket_pair open;
+  waiter first(on.loop, closed.near());
+  waiter second(on.loop, open.near());
+  waiter third(on.loop, open.near());
+  {
+    const eddy::detail::failing_allocations none(
+        0, eddy::detail::failing_allocations::times::for_good);
+    first.watch.wait(eddy::readiness::direction::read, first);
+    second.watch.wait(eddy::readiness::direction::read, second);
+  }
+  closed.close_near();
+  on.loop.run_ready();
+  CHECK(first.told == std::string("closed"));
+  third.watch.wait(eddy::readiness::direction::write, third);  // asks the kernel of both
+  on.loop.run_ready();
+  CHECK(third.told == std::string("ready"));
+  CHECK(second.told == std::string());
+  open.send();
+  on.run();
+  CHECK(second.told == std::string("ready"));
 }
 
 TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, ANY_LOOP) {

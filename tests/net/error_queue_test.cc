@@ -227,6 +227,35 @@ TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets all 
   CHECK(std::move(*reading).take().value() == "data");
 }
 
+TEST_CASE_FIXTURE(with_loop,
+                  "what comes into an error queue after the program has read it is kept") {
+  stream_pair pair(loop);
+  ask_for_stamps(pair.near);
+  eddy::readiness own(loop, pair.near.descriptor());
+  own.background(true);
+  int stamps = 0;
+  int sent = 0;
+  std::function<void()> more = [&] {
+    own.wait_readable([&](std::error_code) {
+      stamps += read_error_queue(pair.near);
+      if (sent < 50) {
+        send_with_stamp(pair.near, pair.far);
+        ++sent;
+      }
+      more();
+    });
+  };
+  more();
+  auto reading = eddy::spawn(loop, read_some(pair.near));
+  send_with_stamp(pair.near, pair.far);
+  ++sent;
+  while (loop.run_ready()) {
+  }
+  CHECK(sent == 50);
+  CHECK(stamps == sent);
+  own.stop();
+}
+
 TEST_CASE_FIXTURE(with_loop, "of an error queue that nobody reads nothing is kept") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
