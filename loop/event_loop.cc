@@ -349,6 +349,7 @@ bool event_loop::run_queues_as() {
 }
 
 bool event_loop::run_queues() {
+  limit_gave_way_ = false;
   const bool any = observer_ != nullptr ? run_queues_as<true>() : run_queues_as<false>();
   // Few handlers, each of which may have taken long, while timers wait.
   if (unlooked_most_ - unlooked_ > 1 && turn_began_ && timers_.size() != 0) {

@@ -333,8 +333,8 @@ private:
   static void put_first(detail::link& list, ready_node& node) noexcept { list.push_front(node); }
   /// Puts `node` behind the descriptors that are ready.
   void arrive(ready_node& node) noexcept { queues_[arrivals].push_back(node); }
-  /// Puts `node` behind the timers that are due.
-  void come_due(ready_node& node) noexcept { queues_[timers].push_back(node); }
+  /// Puts `node` before the timers that are due.
+  void come_first(ready_node& node) noexcept { queues_[timers].push_front(node); }
   bool run_queues();
   template <bool Observed>
   bool run_queues_as();
@@ -401,11 +401,13 @@ private:
 
   std::array<detail::link, 4> queues_;
   raised raised_{*this};
-  bool parked_ = false;       // the program's ev_run has to be told when work turns up
-  bool now_known_ = false;    // until the next wait
-  std::uint8_t halt_ = 0;     // why no more of the queue is to run
-  std::uint16_t looks_ = 0;   // at descriptors; it wraps
-  std::uint16_t drains_ = 0;  // turns that left nothing to run; it wraps
+  bool parked_ = false;          // the program's ev_run has to be told when work turns up
+  bool now_known_ = false;       // until the next wait
+  std::uint8_t halt_ = 0;        // why no more of the queue is to run
+  std::uint16_t looks_ = 0;      // at descriptors; it wraps
+  std::uint16_t drains_ = 0;     // turns that left nothing to run; it wraps
+  bool limit_gave_way_ = false;  // in this turn; see timer_node::gives_way
+  time_point late_limits_until_ = time_point::min();
   bool in_turn_ = false;
   bool stops_at_once_ = false;  // the next run
   bool going_ = false;          // it is being destroyed

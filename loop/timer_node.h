@@ -81,6 +81,8 @@ public:
   /// The node runs again each 10 ms, until the loop has looked at its descriptors often
   /// enough to find all that were ready, and has called their handlers; at most eight
   /// times. On a clock that is moved by hand it runs again in the next turn.
+  ///
+  /// While a node with an earlier deadline runs again, so do those behind it, a turn longer.
   [[nodiscard]] bool gives_way(patience& p) noexcept;
 
   /// The time it was last set to. In the turn that set it to a delay, this makes
@@ -99,8 +101,7 @@ protected:
   /// `pending`, for users: one that is set belongs to the loop's thread.
   [[nodiscard]] bool checked_pending() const noexcept;
 
-  /// For a node that runs: puts `node`, which is in no queue, behind the timers that are
-  /// due, so that it runs before the ready queue.
+  /// For a node that runs: puts `node`, which is in no queue, before all that are queued.
   void run_instead(ready_node& node) noexcept;
 
 private:

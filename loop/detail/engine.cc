@@ -284,7 +284,7 @@ void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
   // Where a callback has called ev_break before, libev has shown nothing.
-  if (const unsigned rounds = ev_iteration(ev_); std::exchange(rounds_, rounds) == rounds) return;
+  if (!kernel_.has_shown()) return;
   watches_.applied();
   kernel_.applied();
   if (own_unseen_) kernel_.touch();  // libev's callbacks may have started them

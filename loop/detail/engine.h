@@ -150,8 +150,7 @@ private:
   bool heaps_grown_ = false;      // what asks for libev's timers has its memory
   int unlooked_ = 0;              // turns since the last look, with a backlog
   std::optional<time_point> armed_for_;
-  unsigned rounds_ = 0;  // of libev, when it had last shown everything
-  unsigned depth_ = 0;   // of the ev_run that `poll` called
+  unsigned depth_ = 0;  // of the ev_run that `poll` called
   detail::descriptor timer_descriptor_;
   ev_io wake_;
   ev_io time_;

@@ -49,8 +49,10 @@ public:
 
   /// libev has more to show to the kernel from now on.
   void touch() noexcept { unapplied_ = true; }
-  /// libev has shown everything.
+  /// Whether a round of libev's has shown the kernel everything since the last `applied`.
+  [[nodiscard]] bool has_shown() const noexcept { return ev_iteration(ev_) != rounds_; }
   void applied() noexcept {
+    rounds_ = ev_iteration(ev_);
     unapplied_ = false;
     if (rebuilding_) take_new();
   }
@@ -73,7 +75,8 @@ private:
 
   struct ev_loop* ev_;
   unsigned forks_;
-  int number_ = -1;  // negative: to be asked
+  unsigned rounds_ = 0;  // of libev, at the last `applied`
+  int number_ = -1;      // negative: to be asked
   bool unapplied_ = true;
   bool rebuilding_ = false;
   bool files_ = false;

@@ -193,7 +193,8 @@ void watch_set::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
     self.fail(w, answer == 0 || answer == epoll_set::number_is_anothers ? ENOMEM : answer);
     return;
   }
-  w.shown = w.entered = true;
+  // The program may have fed it to libev.
+  if (w.changed == 0 || (w.checked && self.kernel_.has_shown())) w.shown = w.entered = true;
   int unwanted = 0;
   // libev calls back in the opposite order, and so each goes before the others.
   if ((events & EV_WRITE) != 0 && !w.arrive(writing, self.come_)) unwanted |= EV_WRITE;

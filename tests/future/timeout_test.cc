@@ -518,3 +518,70 @@ ASYNC_TEST("a failed future or scope ends at once, under a limit of no time and 
   CHECK_FALSE(began);
   static_cast<void>(loop);
 }
+
+namespace {
+
+/// Is over when its limit is, and says so.
+eddy::task<int> limited(int number, std::chrono::milliseconds limit, journal& note) {
+  try {
+    co_await eddy::timeout(limit, eddy::sleep(1h));
+  } catch (const eddy::timed_out&) {
+    note(std::to_string(number));
+  }
+  co_return number;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop, "limits that come due in one turn are over in their order") {
+  struct program {
+    static eddy::task<> all(journal& note) {
+      co_await eddy::join(limited(2, 51ms, note), limited(3, 52ms, note), limited(1, 50ms, note));
+    }
+    static eddy::task<> first(journal& note) {
+      co_await eddy::select(limited(2, 51ms, note), limited(3, 52ms, note), limited(1, 50ms, note));
+    }
+  };
+  journal note;
+  auto all = eddy::spawn(loop, program::all(note));
+  loop.run_ready();
+  clock.advance(52ms);
+  while (loop.run_ready()) {
+  }
+  CHECK(note == "1 2 3");
+  CHECK(all.ready());
+  auto first = eddy::spawn(loop, program::first(note));
+  loop.run_ready();
+  clock.advance(100ms);
+  while (loop.run_ready()) {
+  }
+  CHECK(note == "1 2 3 1");
+  CHECK(first.ready());
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a limit within is over before a longer one, also in one turn") {
+  struct program {
+    static eddy::task<int> spawned(journal& note) {
+      co_return co_await eddy::spawn(limited(1, 50ms, note));
+    }
+    static eddy::task<> both(journal& note, bool spawns) {
+      eddy::task<int> within = spawns ? spawned(note) : limited(1, 50ms, note);
+      const int end = co_await eddy::timeout(51ms, std::move(within));
+      note(end == 1 ? "in time" : "wrong");
+    }
+  };
+  for (const bool spawns : {false, true}) {
+    for (const auto passed : {51ms, 55ms, 61ms, 500ms}) {
+      CAPTURE(passed.count());
+      journal note;
+      auto both = eddy::spawn(loop, program::both(note, spawns));
+      loop.run_ready();
+      clock.advance(passed);
+      while (loop.run_ready()) {
+      }
+      CHECK(note == "1 in time");
+      REQUIRE(both.ready());
+      CHECK(std::move(both).take().has_value());
+    }
+  }
+}

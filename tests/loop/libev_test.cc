@@ -875,6 +875,25 @@ TEST_CASE_TEMPLATE("a round that a library breaks has shown the kernel nothing",
   CHECK(note == "writable read");
 }
 
+TEST_CASE_TEMPLATE("an event that is fed to libev is told, and the kernel's as well", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  const socket_pair pair;
+  journal note;
+  eddy::readiness watch(on.loop, pair.near());
+  watch.wait_readable([&](std::error_code e) { note(e ? "wrong" : "fed"); });
+  ev_feed_fd_event(on.loop.native(), pair.near(), EV_READ);
+  on.loop.run_ready();
+  CHECK(note == "fed");
+  watch.wait_readable([&](std::error_code e) { note(e ? "wrong" : pair.receive().c_str()); });
+  eddy::readiness other(on.loop, pair.near());
+  other.wait_writable([&](std::error_code e) { note(e ? "wrong" : "writable"); });
+  on.loop.run_ready();
+  pair.send("read");
+  on.run();
+  CHECK(note == "fed writable read");
+}
+
 TEST_CASE_TEMPLATE("a library may close what is watched when libev makes its set anew", Loop,
                    ANY_LOOP) {
   Loop on;
