@@ -29,7 +29,7 @@ struct task_access;
 ///
 /// Nothing happens until it is awaited, or given to `spawn`, `block_on` or a
 /// combinator; each of them takes it over: one that has a name is moved,
-/// `co_await std::move(t)`. T may be void, a reference, or move-only.
+/// `co_await std::move(t)`. T may be void, an lvalue reference, or move-only.
 ///
 ///     task<int> twice(int n) { co_return 2 * n; }
 ///     const int four = co_await twice(2);
