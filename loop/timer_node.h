@@ -101,7 +101,8 @@ protected:
   /// `pending`, for users: one that is set belongs to the loop's thread.
   [[nodiscard]] bool checked_pending() const noexcept;
 
-  /// For a node that runs: puts `node`, which is in no queue, before all that are queued.
+  /// For a node that runs: puts `node`, which is in no queue, before the timers that are
+  /// due, which run before the ready queue.
   void run_instead(ready_node& node) noexcept;
 
 private:
