@@ -585,3 +585,23 @@ TEST_CASE_FIXTURE(with_still_loop, "a limit within is over before a longer one, 
     }
   }
 }
+
+TEST_CASE_FIXTURE(with_still_loop, "of two limits with one deadline the outer one is over first") {
+  struct program {
+    static eddy::task<> both(journal& note) {
+      co_await eddy::timeout(50ms, limited(1, 50ms, note));
+    }
+  };
+  for (const auto passed : {50ms, 55ms, 61ms, 500ms}) {
+    CAPTURE(passed.count());
+    journal note;
+    auto both = eddy::spawn(loop, program::both(note));
+    loop.run_ready();
+    clock.advance(passed);
+    while (loop.run_ready()) {
+    }
+    CHECK(note == "");
+    REQUIRE(both.ready());
+    CHECK(!std::move(both).take().has_value());
+  }
+}
