@@ -56,8 +56,8 @@ template <class T = void>
 class completer {
 public:
   /// The wait ends with a value, which is made of `arguments`. An `error_code`, an
-  /// `exception_ptr` or an `expected` is taken only if T is that type. What making
-  /// the value throws leaves the call, and the wait goes on.
+  /// `exception_ptr` or an `expected` is taken only if T is that type. An exception
+  /// that is thrown while the value is made leaves the call, and the wait goes on.
   template <class... Arguments>
     requires detail::makes_value<T, Arguments...>
   void operator()(Arguments&&... arguments) const;

@@ -61,8 +61,8 @@ private:
 /// ends the work, its result counts. If a future that the work awaits fails later, nobody
 /// takes its error, and that leaves the loop's `run`. So does the error of a task that the
 /// work awaits, if the work has used up its operations when that error comes.
-/// Limits that come due in one turn end in the order of their deadlines, and of equal
-/// deadlines the limit ends first that began first: an outer one before one within.
+/// Limits that come due in one turn end in the order of their deadlines. Where these are
+/// equal, the limit that began first ends first, so an outer limit ends before one within it.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have

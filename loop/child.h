@@ -60,8 +60,8 @@ struct exit_status {
 class child {
 public:
   /// Errors: `std::system_error`: `no_such_process`, also if it was reaped;
-  /// `no_child_process`, if it is not a child of this process; what the kernel says
-  /// to the number of a thread that is no process; no descriptor is free.
+  /// `no_child_process`, if it is not a child of this process; the kernel's
+  /// error for the number of a thread that is no process; no descriptor is free.
   child(event_loop& loop, ::pid_t pid);
   child(child&& other) noexcept;
   child& operator=(child&& other) noexcept;

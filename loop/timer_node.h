@@ -82,7 +82,8 @@ public:
   /// enough to find all that were ready, and has called their handlers; at most eight
   /// times. On a clock that is moved by hand it runs again in the next turn.
   ///
-  /// While a node with an earlier deadline runs again, so do those behind it, a turn longer.
+  /// While a node with an earlier deadline runs again, the nodes behind it do so too, for a
+  /// turn longer.
   [[nodiscard]] bool gives_way(patience& p) noexcept;
 
   /// The time it was last set to. In the turn that set it to a delay, this makes

@@ -230,9 +230,12 @@ frame& frame::innermost_below(frame& top) noexcept {
   return *innermost;
 }
 
-/// Whether `awaiter` awaits this, directly or by others. What is below a coroutine that is in no
-/// ring is in none either, and so each walk up ends where an earlier one began: those of a deep
-/// tree that is being destroyed are no longer than the tree in all.
+/// Whether `awaiter` awaits this, directly or by others.
+///
+/// A walk for a ring ends where an earlier one began: coroutines below one that is in no ring are
+/// in none either. So the walks of a deep tree that is being destroyed are no longer, in all, than
+/// the tree. A coroutine that runs is below none that is being destroyed: its walk is not cut
+/// short.
 bool frame::is_below(const frame& awaiter) const noexcept {
   ring_finder rings;
   for (const frame* f = this; f != nullptr && !rings.closed_by(f); f = f->above()) {

@@ -62,7 +62,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
     reaped_ = std::make_unique<reaped_children>(ev_);
   }
 
-  // libev tells of what the kernel refuses only when the next wait ends, which without
+  // libev tells of a refusal by the kernel only when the next wait ends, which without
   // these never does.
   for (const int own : {loop.mailbox_->wake_up(), timer_descriptor_.number()}) {
     if (const int answer = kernel_.probe_shown(own); answer != epoll_set::number_is_anothers) {
@@ -202,7 +202,7 @@ void engine::before_rebuild() noexcept {
 }
 
 void engine::check_for_round() noexcept {
-  // What libev can't add to a new set stops the program.
+  // A descriptor that libev can't add to a new set stops the program.
   if (kernel_.rebuilding() && watches_.check_all()) loop_->mailbox_->wake();
   watches_.flush();
 }
@@ -231,7 +231,7 @@ void engine::poll(bool may_wait) {
   // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
   const bool first_look = may_wait && own_unseen_;
   if (first_look) settle();
-  // What `settle` has found has its turn first: it would be found again.
+  // The events that `settle` has found are told first: they would be found again.
   const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_));
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
@@ -247,7 +247,7 @@ void engine::poll(bool may_wait) {
     collected& operator=(const collected&) = delete;
     ~collected() {
       self.begin();
-      self.loop_->arrived_.splice_back(self.watches_.come());
+      self.loop_->arrived_.splice_back(self.watches_.arrived());
     }
   };
   const collected at_end(*this);
@@ -324,7 +324,7 @@ void engine::before_wait() noexcept {
   if (kernel_.forked()) return unpark();
   check_for_round();
   loop_->settle_delays();
-  const bool work = watches_.come().linked() || loop_->has_work() || !loop_->mailbox_->empty();
+  const bool work = watches_.arrived().linked() || loop_->has_work() || !loop_->mailbox_->empty();
   const bool stopped = in_poll_ && loop_->stopped();
   // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
   const bool seen = in_poll_ || !std::exchange(own_unseen_, false);
@@ -340,7 +340,7 @@ void engine::after_wait() noexcept {
   if (in_poll_) return;
   applied();
   ++loop_->looks_;
-  loop_->arrived_.splice_back(watches_.come());
+  loop_->arrived_.splice_back(watches_.arrived());
   begin();
   in_adopted_turn_ = true;
   without_exceptions([this] { loop_->adopted_turn(); });
@@ -474,7 +474,7 @@ std::optional<duration> engine::time_to_next() {
 // ---- Fork
 
 void engine::renew_now() {
-  // What these were is the parent's, too, and nothing may be done to it.
+  // Their descriptors are the parent's, too, and nothing may be done to those.
   stop_uncounted(ev_, wake_);
   stop_uncounted(ev_, time_);
   loop_->mailbox_->renew();

@@ -16,7 +16,7 @@ namespace eddy::detail {
 /// until libev has made a new one.
 class epoll_set {
 public:
-  /// What `probe` says of a number that was shown, and that the kernel now knows as
+  /// The answer of `probe` for a number that was shown, and that the kernel now knows as
   /// another descriptor's.
   static constexpr int number_is_anothers = ENOENT;
 
@@ -27,14 +27,14 @@ public:
   [[nodiscard]] int descriptor() noexcept;
 
   /// Whether a descriptor can be watched: 0, `number_is_anothers`, or an `errno`. One
-  /// that was not `shown` yet is looked at: `pollable` is whether epoll watches such a
-  /// descriptor, or it is always ready, as files are.
+  /// that was not `shown` yet is looked at: `pollable` is whether epoll watches such
+  /// descriptors. Others, such as files, are always ready.
   [[nodiscard]] int probe(int descriptor, bool shown, bool& pollable) noexcept;
-  /// The same of one that was shown, and is no file.
+  /// The same for one that was shown, and is no file.
   [[nodiscard]] int probe_shown(int descriptor) noexcept;
 
-  /// Takes out a descriptor that nobody watches now. Its close would do so only if there
-  /// is no copy of it, in a child, say.
+  /// Takes out a descriptor that nobody watches now. A close does that only if there is no
+  /// copy of the descriptor, in a child, say.
   void forget(int descriptor) noexcept;
 
   /// Whether this process is the child of a fork that made nothing anew yet.
@@ -51,6 +51,7 @@ public:
   void touch() noexcept { unapplied_ = true; }
   /// Whether a round of libev's has shown the kernel everything since the last `applied`.
   [[nodiscard]] bool has_shown() const noexcept { return ev_iteration(ev_) != rounds_; }
+  /// A round has.
   void applied() noexcept {
     rounds_ = ev_iteration(ev_);
     unapplied_ = false;

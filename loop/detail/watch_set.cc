@@ -70,7 +70,7 @@ void watch_set::detach(watch& w) noexcept {
     if (may_be_entered) kernel_.forget(w.io.fd);
     return;
   }
-  // What libev now wants of the kernel for the others must not fail.
+  // The kernel must not refuse the change that libev now makes for the others.
   if (watch* const other = own_from(others)) check_later(*other);
 }
 
@@ -169,7 +169,7 @@ void watch_set::changes_applied() noexcept {
 }
 
 void watch_set::check_now(const watch& w) noexcept {
-  // Of one that was stopped, others of that number may be left.
+  // Other watches of the number may be left when one was stopped.
   if (w.io.active == 0 && own_from(first_watcher(ev_, w.io.fd)) == nullptr) return;
   check(w.io.fd);
 }
@@ -197,8 +197,8 @@ void watch_set::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
   if (w.changed == 0 || (w.checked && self.kernel_.has_shown())) w.shown = w.entered = true;
   int unwanted = 0;
   // libev calls back in the opposite order, and so each goes before the others.
-  if ((events & EV_WRITE) != 0 && !w.arrive(writing, self.come_)) unwanted |= EV_WRITE;
-  if ((events & EV_READ) != 0 && !w.arrive(reading, self.come_)) unwanted |= EV_READ;
+  if ((events & EV_WRITE) != 0 && !w.arrive(writing, self.arrived_)) unwanted |= EV_WRITE;
+  if ((events & EV_READ) != 0 && !w.arrive(reading, self.arrived_)) unwanted |= EV_READ;
   if (unwanted != 0 && !self.keeps_unwanted_) self.change(w, w.io.events & ~unwanted);
 }
 

@@ -61,10 +61,10 @@ public:
     if (changed()) changes_applied();
   }
 
-  /// Whether libev goes on to watch what nobody waits for.
+  /// Whether libev goes on to watch a direction that nobody waits for.
   void keep_unwanted(bool on) noexcept { keeps_unwanted_ = on; }
   /// The nodes whose descriptors have become ready.
-  [[nodiscard]] link& come() noexcept { return come_; }
+  [[nodiscard]] link& arrived() noexcept { return arrived_; }
 
 private:
   static constexpr int bit_of(watch::direction which) noexcept {
@@ -93,7 +93,7 @@ private:
   std::vector<watch*> changed_;
   bool unlisted_ = false;          // a watch has changed for which that has no memory,
   bool unlisted_checked_ = false;  // and it was checked with all others
-  link come_;
+  link arrived_;
   bool keeps_unwanted_ = false;
 };
 

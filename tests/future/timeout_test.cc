@@ -531,6 +531,18 @@ eddy::task<int> limited(int number, std::chrono::milliseconds limit, journal& no
   co_return number;
 }
 
+/// Begins `work`, and runs the loop when so much time has passed.
+template <class T>
+eddy::future<T> at_once_after(with_still_loop& on, std::chrono::milliseconds time,
+                              eddy::task<T> work) {
+  eddy::future<T> end = eddy::spawn(on.loop, std::move(work));
+  on.loop.run_ready();
+  on.clock.advance(time);
+  while (on.loop.run_ready()) {
+  }
+  return end;
+}
+
 }  // namespace
 
 TEST_CASE_FIXTURE(with_still_loop, "limits that come due in one turn are over in their order") {
@@ -543,20 +555,10 @@ TEST_CASE_FIXTURE(with_still_loop, "limits that come due in one turn are over in
     }
   };
   journal note;
-  auto all = eddy::spawn(loop, program::all(note));
-  loop.run_ready();
-  clock.advance(52ms);
-  while (loop.run_ready()) {
-  }
+  CHECK(at_once_after(*this, 52ms, program::all(note)).ready());
   CHECK(note == "1 2 3");
-  CHECK(all.ready());
-  auto first = eddy::spawn(loop, program::first(note));
-  loop.run_ready();
-  clock.advance(100ms);
-  while (loop.run_ready()) {
-  }
+  CHECK(at_once_after(*this, 100ms, program::first(note)).ready());
   CHECK(note == "1 2 3 1");
-  CHECK(first.ready());
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "a limit within is over before a longer one, also in one turn") {
@@ -574,11 +576,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a limit within is over before a longer one, 
     for (const auto passed : {51ms, 55ms, 61ms, 500ms}) {
       CAPTURE(passed.count());
       journal note;
-      auto both = eddy::spawn(loop, program::both(note, spawns));
-      loop.run_ready();
-      clock.advance(passed);
-      while (loop.run_ready()) {
-      }
+      auto both = at_once_after(*this, passed, program::both(note, spawns));
       CHECK(note == "1 in time");
       REQUIRE(both.ready());
       CHECK(std::move(both).take().has_value());
@@ -595,11 +593,7 @@ TEST_CASE_FIXTURE(with_still_loop, "of two limits with one deadline the outer on
   for (const auto passed : {50ms, 55ms, 61ms, 500ms}) {
     CAPTURE(passed.count());
     journal note;
-    auto both = eddy::spawn(loop, program::both(note));
-    loop.run_ready();
-    clock.advance(passed);
-    while (loop.run_ready()) {
-    }
+    auto both = at_once_after(*this, passed, program::both(note));
     CHECK(note == "");
     REQUIRE(both.ready());
     CHECK(!std::move(both).take().has_value());

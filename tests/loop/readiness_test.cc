@@ -730,26 +730,33 @@ TEST_CASE_TEMPLATE("waits that began without memory are watched and told as all 
   };
   Loop on;
   socket_pair closed;
+  socket_pair replaced;
   const socket_pair open;
   waiter first(on.loop, closed.near());
-  waiter second(on.loop, open.near());
+  waiter second(on.loop, replaced.near());
   waiter third(on.loop, open.near());
   {
     const eddy::detail::failing_allocations none(
         0, eddy::detail::failing_allocations::times::for_good);
-    first.watch.wait(eddy::readiness::direction::read, first);
-    second.watch.wait(eddy::readiness::direction::read, second);
+    for (waiter* const one : {&first, &second, &third}) {
+      one->watch.wait(eddy::readiness::direction::read, *one);
+    }
   }
   closed.close_near();
   on.loop.run_ready();
   CHECK(first.told == std::string("closed"));
-  third.watch.wait(eddy::readiness::direction::write, third);  // asks the kernel of both
+
+  const int number = replaced.near();
+  replaced.close_near();
+  CHECK(::dup3(open.near(), number, O_CLOEXEC) == number);
+  const eddy::readiness again(on.loop, number);
   on.loop.run_ready();
-  CHECK(third.told == std::string("ready"));
-  CHECK(second.told == std::string());
+  CHECK(second.told == std::string("closed"));
+  CHECK(third.told == std::string());
   open.send();
   on.run();
-  CHECK(second.told == std::string("ready"));
+  CHECK(third.told == std::string("ready"));
+  ::close(number);
 }
 
 TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, ANY_LOOP) {

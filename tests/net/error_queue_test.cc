@@ -228,7 +228,7 @@ TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets all 
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "what comes into an error queue after the program has read it is kept") {
+                  "an entry that comes after the program has read its error queue is kept") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   eddy::readiness own(loop, pair.near.descriptor());
