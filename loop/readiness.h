@@ -28,8 +28,9 @@ struct watch;
 /// perhaps only when another readiness or socket is made with the same number: the
 /// kernel does not tell of a close. A wait that began in the same turn
 /// is not told so if the number is another descriptor's by the end of that turn: it
-/// waits for that one. So does a wait whose number is another's when a fork or an
-/// `ev_loop_fork` has the kernel's set made anew.
+/// waits for that one. So does a wait whose number is another's when libev makes the
+/// kernel's set anew: after a fork, after `ev_loop_fork`, and when a copy of a closed
+/// descriptor still reports events.
 ///
 /// Lifetime: the loop outlives it. It may be moved while somebody waits.
 /// Cancelling: once `stop` or the destructor has returned, no handler runs.
