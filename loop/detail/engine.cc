@@ -283,8 +283,7 @@ void engine::before_sleep(struct ev_loop* ev) noexcept {
 void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
-  // Where a callback has called ev_break before, libev has shown nothing.
-  if (!kernel_.has_shown()) return;
+  if (!(watches_.changed() || kernel_.unapplied()) || !kernel_.has_shown()) return;
   watches_.applied();
   kernel_.applied();
   if (own_unseen_) kernel_.touch();  // libev's callbacks may have started them

@@ -44,16 +44,21 @@ public:
   void renewed() noexcept { forks_ = fork_count_.load(std::memory_order_relaxed); }
 
   /// libev's next round makes the set anew.
-  void rebuild() noexcept { rebuilding_ = unapplied_ = true; }
+  void rebuild() noexcept {
+    rebuilding_ = unapplied_ = true;
+    note_round();
+  }
   [[nodiscard]] bool rebuilding() const noexcept { return rebuilding_; }
 
   /// libev has more to show to the kernel from now on.
   void touch() noexcept { unapplied_ = true; }
-  /// Whether a round of libev's has shown the kernel everything since the last `applied`.
+  /// The changes that libev has to show were checked.
+  void note_round() noexcept { rounds_ = ev_iteration(ev_); }
+  /// Whether a round of libev's has shown the kernel everything since then. One that a
+  /// callback ends by ev_break before has not.
   [[nodiscard]] bool has_shown() const noexcept { return ev_iteration(ev_) != rounds_; }
   /// A round has.
   void applied() noexcept {
-    rounds_ = ev_iteration(ev_);
     unapplied_ = false;
     if (rebuilding_) take_new();
   }
@@ -76,7 +81,7 @@ private:
 
   struct ev_loop* ev_;
   unsigned forks_;
-  unsigned rounds_ = 0;  // of libev, at the last `applied`
+  unsigned rounds_ = 0;  // of libev, at the last `note_round`
   int number_ = -1;      // negative: to be asked
   bool unapplied_ = true;
   bool rebuilding_ = false;

@@ -145,6 +145,7 @@ void watch_set::flush_changed() noexcept {
   if (unlisted_checked_) check_all();
   for (watch* const w : changed_) check_now(*w);
   for (watch* const w : changed_) w->checked = true;
+  kernel_.note_round();
 }
 
 void watch_set::changes_applied() noexcept {
