@@ -58,6 +58,7 @@ public:
   /// The wait ends with a value, which is made of `arguments`. An `error_code`, an
   /// `exception_ptr` or an `expected` is taken only if T is that type. An exception
   /// that is thrown while the value is made leaves the call, and the wait goes on.
+  /// The value's constructor must not end the wait.
   template <class... Arguments>
     requires detail::makes_value<T, Arguments...>
   void operator()(Arguments&&... arguments) const;

@@ -35,7 +35,8 @@ class finish_promise;
 /// Setting it never runs the code that waits; the loop does, later. It may be
 /// passed as a handler: called with a `result` it sets the value or the error.
 ///
-/// Destroyed unset, it ends the future with `broken_promise`.
+/// Destroyed unset, it ends the future with `broken_promise`. The constructor of the value
+/// that it is set to must not destroy it.
 /// Lifetime: the loop outlives it, unless the future has gone before.
 /// Cancelling: when the future is dropped, what `on_cancel` was given is called;
 /// setting the promise then does nothing.

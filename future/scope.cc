@@ -107,7 +107,6 @@ void scope::set_deadline(instant when, std::source_location where) {
   deadline_->set(when);
   deadline_->background(empty());
   deadline_->limit_ = detail::between(loop().now(), when);
-  deadline_->patience_ = {};
   deadline_->where_ = where;
 }
 
@@ -175,12 +174,12 @@ void throw_scope_cancelled() {
 }
 
 scope_deadline::scope_deadline(scope& s, std::source_location where) noexcept
-    : timer_node(s.loop(), &come), scope_(&s), where_(where) {}
+    : limit_node(s.loop(), &come), scope_(&s), where_(where) {}
 
 void scope_deadline::come(ready_node& node) {
   auto& self = static_cast<scope_deadline&>(static_cast<timer_node&>(node));
   // One that had passed when it was set is no sign of a loop that is late.
-  if (self.limit_ > duration::zero() && self.gives_way(self.patience_)) return;
+  if (self.limit_ > duration::zero() && !self.scope_->empty() && self.gives_way()) return;
   self.scope_->tell_deadline();
 }
 

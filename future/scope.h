@@ -38,7 +38,7 @@ class scope_child;
 class scope_end;
 class scope_wait;
 
-class scope_deadline final : public timer_node {
+class scope_deadline final : public limit_node {
 public:
   scope_deadline(scope& s, std::source_location where) noexcept;
 
@@ -48,7 +48,6 @@ private:
 
   scope* scope_;
   duration limit_{};
-  patience patience_;
   std::source_location where_;
 };
 }  // namespace detail

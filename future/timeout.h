@@ -16,6 +16,7 @@
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/limit_node.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer_node.h>
 
@@ -61,14 +62,15 @@ private:
 /// ends the work, its result counts. If a future that the work awaits fails later, nobody
 /// takes its error, and that leaves the loop's `run`. So does the error of a task that the
 /// work awaits, if the work has used up its operations when that error comes.
-/// Limits that come due in one turn end in the order of their deadlines. Where these are
-/// equal, the limit that began first ends first, so an outer limit ends before one within it.
+///
+/// Limits end in the order of their deadlines. Before the next one ends, the loop runs
+/// everything that the end of the one before has made ready. Where deadlines are equal, the
+/// limit that began first ends first, so an outer limit ends before one within it.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have
 /// their handlers called in that time. So bytes that arrived in time are not lost. If
-/// these handlers take longer, the limit looks again each 10 ms, eight times at most. A
-/// `timer` has no such exception.
+/// these handlers take longer, the work gets up to 80 ms. A `timer` has no such exception.
 ///
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.
@@ -122,12 +124,12 @@ private:
 };
 
 template <class T>
-class timeout_wait final : public child_wait<T>, private timer_node {
+class timeout_wait final : public child_wait<T>, private limit_node {
   using child_wait<T>::child_;
 
 public:
   timeout_wait(time_limit limit, task<T>&& work)
-      : child_wait<T>(std::move(work)), timer_node(current_loop("timeout"), &come), limit_(limit) {}
+      : child_wait<T>(std::move(work)), limit_node(current_loop("timeout"), &come), limit_(limit) {}
 
   /// What ends it.
   [[nodiscard]] timer_node& timer() noexcept { return *this; }
@@ -169,7 +171,7 @@ private:
   static void come(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
     if (self.child_->done()) return;  // and the waiter is on its way
-    if (self.gives_way(self.patience_)) return;
+    if (self.gives_way()) return;
     // The waiter goes on when the work is gone, and not at all if that drops it.
     self.run_instead(*self.waiter_);
     self.expire();
@@ -181,7 +183,6 @@ private:
 
   time_limit limit_;
   bool quiet_ = false;
-  timer_node::patience patience_;
   frame* waiter_ = nullptr;
   std::exception_ptr error_;  // when the time is over
 };

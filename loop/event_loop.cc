@@ -143,6 +143,7 @@ event_loop::~event_loop() {
   signals_.reset();
   files_.reset();
   sockets_.reset();
+  limits_.rest();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
     const std::string sentence =
         detail::text({"a loop was destroyed before what is on it, which must go first:\n", dump()});
@@ -163,6 +164,7 @@ bool event_loop::abandon_all() noexcept {
 void event_loop::drop_queue() noexcept {
   raised_.withdraw();
   queues_[others].splice_back(arrived_);
+  limits_.move_to(queues_[timers]);
   for (detail::link& queue : queues_) {
     while (queue.linked()) {
       auto& node = static_cast<ready_node&>(*queue.next);
@@ -207,12 +209,16 @@ time_point event_loop::after(time_span delay) const noexcept {
 }
 
 bool event_loop::has_work() const noexcept {
-  return queued() || arrived_.linked() || more_due_ || (signals_ && signals_->pending());
+  return queued() || arrived_.linked() || more_due_ || limits_.ready() ||
+         (signals_ && signals_->pending());
 }
 
 bool event_loop::alive() noexcept {
-  if (waits_ != 0 || keepers_ != 0 || queued() || arrived_.linked() || !mailbox_->empty())
+  if (waits_ != 0 || keepers_ != 0 || queued() || arrived_.linked() || limits_.any() ||
+      !mailbox_->empty()) {
     return true;
+  }
+  limits_.rest();
   if (timers_.foreground() == 0) return false;
   if (clock_ == nullptr) return true;
   // A timer at the end of time never comes.
@@ -223,6 +229,8 @@ bool event_loop::alive() noexcept {
 
 void event_loop::gather() {
   now_known_ = false;
+  limits_.rest();
+  if (limits_.any()) limits_.begin_turn(now(), clock_ != nullptr, looks_, queues_[timers]);
   if (!queues_[timers].linked()) {
     more_due_ = false;
     if (timers_.size() != 0) take_due_timers();
@@ -327,7 +335,7 @@ bool event_loop::run_queues_as() {
   int left = budget;
   bool over = false;
   bool any = false;
-  for (bool first = true; queued(); first = false) {
+  for (bool first = true; queued() || end_limit(); first = false) {
     for (detail::link& queue : queues_) {
       for (int quantum = share; queue.linked() && quantum > 0;) {
         // Each kind has one at least, also in a turn that is over.
@@ -344,12 +352,16 @@ bool event_loop::run_queues_as() {
     if (over) return true;
   }
   if constexpr (Observed) observer_->at_point();
-  if (mailbox_->empty()) ++drains_;
   return any;
 }
 
+bool event_loop::end_limit() noexcept {
+  if (!limits_.any() || arrived_.linked() || !mailbox_->empty()) return false;
+  if (signals_ && signals_->pending()) return false;
+  return limits_.release_first(looks_, queues_[timers]);
+}
+
 bool event_loop::run_queues() {
-  limit_gave_way_ = false;
   const bool any = observer_ != nullptr ? run_queues_as<true>() : run_queues_as<false>();
   // Few handlers, each of which may have taken long, while timers wait.
   if (unlooked_most_ - unlooked_ > 1 && turn_began_ && timers_.size() != 0) {
@@ -417,7 +429,8 @@ void event_loop::run_once() {
 bool event_loop::run_ready() {
   const at_work now(*this);
   halt_ = 0;
-  return turn(false);
+  const bool ran = turn(false);
+  return ran || limits_.ready();
 }
 
 void event_loop::stop() noexcept {
@@ -541,7 +554,10 @@ struct ev_loop* event_loop::native() noexcept {
 
 event_loop::counts event_loop::count() const noexcept {
   check_thread();
-  counts c{.ready = 0, .timers = timers_.size(), .waiting = waits_, .tasks = inspectables_};
+  counts c{.ready = limits_.count(),
+           .timers = timers_.size() - limits_.timers(),
+           .waiting = waits_,
+           .tasks = inspectables_};
   for (const detail::link& queue : queues_) {
     for (const detail::link* l = queue.next; l != &queue; l = l->next) ++c.ready;
   }

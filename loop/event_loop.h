@@ -11,6 +11,7 @@
 #include <string>
 
 #include <eddy/loop/clock.h>
+#include <eddy/loop/detail/limit_node.h>
 #include <eddy/loop/detail/link.h>
 #include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/detail/own_handler.h>
@@ -154,6 +155,9 @@ public:
     if (left_ > -budget) --left_;
     return left_ > 0;
   }
+
+  /// How many operations it may still do.
+  [[nodiscard]] int operations_left() const noexcept { return left_; }
 
   /// Has what runs let others run at its next operation.
   void forbid_going_on() noexcept {
@@ -309,6 +313,7 @@ private:
   friend class detail::engine;
   friend struct detail::watch;
   friend class detail::file_watch_hub;
+  friend class detail::limit_node;
   friend class detail::loop_sockets;
   friend class detail::mailbox;
   friend class detail::post_sheet;
@@ -335,6 +340,8 @@ private:
   void arrive(ready_node& node) noexcept { queues_[arrivals].push_back(node); }
   /// Puts `node` before the timers that are due.
   void come_first(ready_node& node) noexcept { queues_[timers].push_front(node); }
+  /// Has a limit end, when nothing else is to run. False if none ends now.
+  bool end_limit() noexcept;
   bool run_queues();
   template <bool Observed>
   bool run_queues_as();
@@ -401,13 +408,10 @@ private:
 
   std::array<detail::link, 4> queues_;
   raised raised_{*this};
-  bool parked_ = false;          // the program's ev_run has to be told when work turns up
-  bool now_known_ = false;       // until the next wait
-  std::uint8_t halt_ = 0;        // why no more of the queue is to run
-  std::uint16_t looks_ = 0;      // at descriptors; it wraps
-  std::uint16_t drains_ = 0;     // turns that left nothing to run; it wraps
-  bool limit_gave_way_ = false;  // in this turn; see timer_node::gives_way
-  time_point late_limits_until_ = time_point::min();
+  bool parked_ = false;      // the program's ev_run has to be told when work turns up
+  bool now_known_ = false;   // until the next wait
+  std::uint8_t halt_ = 0;    // why no more of the queue is to run
+  std::uint16_t looks_ = 0;  // at descriptors; it wraps
   bool in_turn_ = false;
   bool stops_at_once_ = false;  // the next run
   bool going_ = false;          // it is being destroyed
@@ -422,6 +426,7 @@ private:
   time_point now_{};
   detail::link arrived_;  // from the engine, before it joins the arrivals
   detail::timer_queue timers_;
+  detail::due_limits limits_{*this};
   std::size_t waits_ = 0;    // that keep the loop alive
   std::size_t watches_ = 0;  // all
   std::size_t keepers_ = 0;  // `keep_alive` objects

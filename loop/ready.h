@@ -8,6 +8,7 @@ namespace eddy {
 class event_loop;
 
 namespace detail {
+class due_limits;
 class mailbox;
 class post_sheet;
 class timer_queue;
@@ -45,6 +46,7 @@ protected:
 
 private:
   friend class event_loop;
+  friend class detail::due_limits;
   friend class detail::mailbox;
   friend class detail::post_sheet;
   friend class detail::timer_queue;

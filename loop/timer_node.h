@@ -11,7 +11,7 @@ namespace eddy {
 
 namespace detail {
 class timer_queue;
-}
+}  // namespace detail
 
 /// How exact a wait has to be.
 enum class resolution : std::uint8_t {
@@ -61,31 +61,6 @@ public:
   /// Whether it is due, and in the ready queue.
   [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
 
-  /// The state of a limit between its calls of `gives_way`; each limit begins with a new one.
-  struct patience {
-    std::uint16_t until = 0;  // the count of the loop's looks, or drained turns, to wait for
-    std::uint8_t calls = 0;
-    bool late = false;
-  };
-
-  /// For a node that runs: whether it runs again.
-  ///
-  /// If anything is ready, the node runs again in the next turn: a descriptor may have
-  /// become ready in time, or the result of a task may be on its way to the coroutine that
-  /// awaits its future. If the turn could not run everything, the node runs in the turns
-  /// that follow, until one has, or for 10 ms; on a clock that is moved by hand nine times
-  /// at most.
-  ///
-  /// If the loop reached the node more than 10 ms late, because the process was stopped or
-  /// a handler took long, events that came in time are handled before the limit is over.
-  /// The node runs again each 10 ms, until the loop has looked at its descriptors often
-  /// enough to find all that were ready, and has called their handlers; at most eight
-  /// times. On a clock that is moved by hand it runs again in the next turn.
-  ///
-  /// While a node with an earlier deadline runs again, the nodes behind it do so too, for a
-  /// turn longer.
-  [[nodiscard]] bool gives_way(patience& p) noexcept;
-
   /// The time it was last set to. In the turn that set it to a delay, this makes
   /// the loop look at the clock.
   [[nodiscard]] time_point deadline() const noexcept;
@@ -101,10 +76,6 @@ public:
 protected:
   /// `pending`, for users: one that is set belongs to the loop's thread.
   [[nodiscard]] bool checked_pending() const noexcept;
-
-  /// For a node that runs: puts `node`, which is in no queue, before the timers that are
-  /// due, which run before the ready queue.
-  void run_instead(ready_node& node) noexcept;
 
 private:
   friend class detail::timer_queue;

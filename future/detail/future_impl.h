@@ -212,9 +212,13 @@ private:
   }
 
   void call() {
+    // A move, of the function or of the value, may drop the future that stands for the result.
+    future<T> source = std::move(source_);
     Function callee = std::move(*function_);
     function_.reset();
-    outcome<T> before = std::move(source_).take();
+    if (!this->wanted()) return;
+    outcome<T> before = std::move(source).take();
+    if (!this->wanted()) return;
     if constexpr (!called::takes_outcome) {
       if (!before) return finish(std::unexpected(std::move(before.error())));
     }
@@ -247,15 +251,15 @@ private:
       return;
     }
     this->set(std::move(o));
+    if (!this->wanted()) return;  // the value's move has dropped the future
     this->complete();
     this->release();
   }
 
   void cancel() noexcept override {
     this->withdraw();
-    source_ = {};
     inner_ = {};
-    function_.reset();
+    if (std::exchange(source_, {})) function_.reset();  // else `call` has taken it
     this->release();
   }
 
@@ -268,9 +272,8 @@ private:
 template <class T>
 outcome<T> future<T>::take() && {
   if (!ready()) detail::misuse("future::take was called before the value was there");
-  outcome<T> o = state_->take();
-  std::exchange(state_, nullptr)->drop_future();
-  return o;
+  const future<T> taken = std::move(*this);  // which the value's move may drop
+  return taken.state_->take();
 }
 
 template <class T>

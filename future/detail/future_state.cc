@@ -114,7 +114,7 @@ void future_core::destroy_body() noexcept {
 }
 
 void future_core::end_body() noexcept {
-  frame& body = *body_;
+  frame& body = *std::exchange(body_, nullptr);  // the value's move may drop the future
   take_from(body);
   frame::destroy(body);
   complete();

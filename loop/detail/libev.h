@@ -43,6 +43,10 @@ private:
 /// leads to the others. Null if there is none.
 [[nodiscard]] ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept;
 
+/// Whether libev watches `descriptor` for itself: it is the one by which a signal or another
+/// thread wakes libev, its timer's, or inotify's for `ev_stat`.
+[[nodiscard]] bool watches_itself(struct ev_loop* ev, int descriptor) noexcept;
+
 /// Starts a watcher that has no share in libev's count of what keeps it running.
 void start_uncounted(struct ev_loop* ev, ev_io& io) noexcept;
 /// False if it was stopped.

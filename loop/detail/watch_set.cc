@@ -89,7 +89,10 @@ int watch_set::check(int descriptor) noexcept {
     shown = shown || w.shown;
     pollable = pollable || (w.shown && w.pollable);
   });
-  const int answer = kernel_.probe(descriptor, shown, pollable);
+  // libev closes its own descriptors before it makes its set anew.
+  const bool closes = kernel_.rebuilding() && descriptor >= 0 && descriptor <= highest_ &&
+                      watches_itself(ev_, descriptor);
+  const int answer = closes ? EBADF : kernel_.probe(descriptor, shown, pollable);
   if (answer == 0) {
     if (!shown) for_each_on(descriptor, [&](watch& w) { w.pollable = pollable; });
     return 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // What every server of the samples does besides serving: its address from the
-// command line, lines that never hold it up, an orderly end on SIGTERM and
-// SIGINT, and a line that counts what is alive on SIGUSR1.
+// command line, lines that never hold it up, and an orderly end on SIGTERM and
+// SIGINT. Those of echo print what is alive on SIGUSR1.
 #pragma once
 
 #include <chrono>

@@ -23,6 +23,7 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
+#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
@@ -349,6 +350,53 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
   }
   loop.run();
   CHECK(note == "dropped");
+}
+
+TEST_CASE_FIXTURE(async_fixture, "the move of a value may drop the future that it is for") {
+  // Frees what the recycler would keep, so that a use of it is seen.
+  using eddy::detail::failing_allocations;
+  const failing_allocations none(SIZE_MAX, failing_allocations::times::once);
+  static int alive;
+  static int moves_left;
+  static eddy::future<> work;
+  struct value {
+    value() { ++alive; }
+    value(value&&) noexcept {
+      ++alive;
+      if (--moves_left == 0) work = {};
+    }
+    value& operator=(value&&) = delete;
+    ~value() { --alive; }
+  };
+  struct program {
+    static eddy::task<value> make() { co_return value(); }
+    static eddy::task<> of_spawned() { co_await eddy::spawn(make()); }
+    static eddy::task<> of_then() {
+      co_await eddy::spawn(make()).then([](value v) { return v; });
+    }
+    static eddy::task<> of_shared() {
+      const eddy::shared<value> all(make());
+      co_await all;
+    }
+  };
+  const auto forms = {&program::of_spawned, &program::of_then, &program::of_shared};
+  for (const auto form : forms) {
+    for (int moves = 1; moves < 10; ++moves) {
+      moves_left = moves;
+      work = eddy::spawn(loop, form());
+      loop.run();
+      work = {};
+      CHECK(alive == 0);
+    }
+  }
+  // Here the value's own future is dropped.
+  for (int moves = 1; moves < 10; ++moves) {
+    moves_left = moves;
+    work = eddy::spawn(loop, program::make()).then([](const value&) {});
+    loop.run();
+    work = {};
+    CHECK(alive == 0);
+  }
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a future that another one is moved over is dropped at once") {

@@ -16,6 +16,7 @@
 
 #include <eddy/future/block_on.h>
 #include <eddy/future/promise.h>
+#include <eddy/future/race_ok.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
@@ -276,6 +277,34 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a select drops all") {
   f = {};
   CHECK(alive == 0);
   CHECK(loop.count().timers == 0);
+}
+
+TEST_CASE_FIXTURE(
+    async_fixture,
+    "of branches that have nothing to wait for, the first wins, whatever ran before") {
+  struct program {
+    static eddy::task<int> give(int value) { co_return value; }
+    static eddy::task<int> within(int value) {
+      const int given = co_await give(value);
+      co_return given;
+    }
+    static eddy::task<int> deeper(int value) {
+      const int given = co_await within(value);
+      co_return given;
+    }
+    static eddy::task<bool> run(int before) {
+      co_await eddy::yield();
+      for (int i = 0; i < before; ++i) co_await give(0);
+      const auto first = co_await eddy::select(deeper(1), give(2));
+      for (int i = 0; i < before; ++i) co_await give(0);
+      const int success = co_await eddy::race_ok(deeper(1), give(2));
+      co_return first.index() == 0 && success == 1;
+    }
+  };
+  for (int before = 0; before < 2 * eddy::event_loop::share; ++before) {
+    CAPTURE(before);
+    CHECK(eddy::block_on(loop, program::run(before)));
+  }
 }
 
 TEST_CASE_FIXTURE(async_fixture, "the end of a loser may drop who waits for the select") {

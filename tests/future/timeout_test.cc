@@ -28,12 +28,15 @@
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/until.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
 #include "support/counted.h"
 #include "support/journal.h"
+#include "support/socket_pair.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -598,4 +601,135 @@ TEST_CASE_FIXTURE(with_still_loop, "of two limits with one deadline the outer on
     REQUIRE(both.ready());
     CHECK(!std::move(both).take().has_value());
   }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "so it is when a turn ends between the two") {
+  struct program {
+    static eddy::task<> within(eddy::timer& between, eddy::time_point when, journal& note) {
+      between.start_at(when, [] { eddy::event_loop::current()->end_turn(); });
+      try {
+        co_await eddy::timeout_at(when, eddy::sleep(1h));
+      } catch (const eddy::timed_out&) {
+        note("within");
+      }
+    }
+    static eddy::task<> both(eddy::timer& between, eddy::time_point when, journal& note) {
+      co_await eddy::timeout_at(when, within(between, when, note));
+    }
+  };
+  journal note;
+  eddy::timer between(loop);
+  auto both = at_once_after(*this, 50ms, program::both(between, loop.now() + 50ms, note));
+  CHECK(note == "");
+  REQUIRE(both.ready());
+  CHECK_FALSE(std::move(both).take());
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "the end of each limit has all its effects before the next one ends") {
+  struct program {
+    static eddy::task<> sleep_under(eddy::duration limit) {
+      co_await eddy::as_result(eddy::timeout(limit, eddy::sleep(1h)));
+    }
+    static eddy::task<> in_scope() {
+      const auto child = []() -> eddy::task<> {
+        co_await sleep_under(50ms);
+        co_await eddy::sleep(1h);
+      };
+      eddy::scope all;
+      all.set_deadline(all.loop().now() + 51ms);
+      all.spawn(child);
+      try {
+        co_await all.join();
+      } catch (const eddy::timed_out&) {
+      }
+    }
+    static eddy::task<> spawned() {
+      co_await sleep_under(51ms);
+      co_await eddy::spawn(eddy::sleep(0ms));
+    }
+    static eddy::task<> yielding() {
+      co_await sleep_under(51ms);
+      co_await eddy::yield();
+    }
+    static eddy::task<> reading(int descriptor) {
+      co_await sleep_under(51ms);
+      co_await eddy::until_readable(descriptor);
+    }
+    static eddy::task<> work(int kind, int descriptor) {
+      switch (kind) {
+        case 0: return in_scope();
+        case 1: return spawned();
+        case 2: return yielding();
+        default: return reading(descriptor);
+      }
+    }
+  };
+  const socket_pair pair;
+  pair.send();
+  for (int kind = 0; kind < 4; ++kind) {
+    // The loop comes to the limits 2 ms, or more than 10 ms, late: all, or the first.
+    for (const auto passed : {54ms, 62ms, 500ms}) {
+      CAPTURE(kind);
+      CAPTURE(passed.count());
+      const eddy::future<> another = eddy::spawn(loop, program::sleep_under(50ms));
+      eddy::task<> under_limit = [](int k, int descriptor) -> eddy::task<> {
+        co_await eddy::timeout(52ms, program::work(k, descriptor));
+      }(kind, pair.near());
+      auto end = at_once_after(*this, passed, std::move(under_limit));
+      REQUIRE(end.ready());
+      CHECK(std::move(end).take());
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a limit that is later than another, and less late, ends later") {
+  struct program {
+    static eddy::task<int> both(journal& note) {
+      co_return co_await eddy::timeout(64ms, limited(1, 50ms, note));
+    }
+  };
+  journal note;
+  auto both = at_once_after(*this, 65ms, program::both(note));
+  CHECK(note == "1");
+  REQUIRE(both.ready());
+  CHECK(std::move(both).take() == 1);
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "limits that are cancelled while they are due leave nothing") {
+  for (const auto passed : {52ms, 500ms}) {
+    CAPTURE(passed.count());
+    journal note;
+    eddy::future<> first;
+    eddy::future<> second =
+        eddy::spawn(loop, [](journal& to) -> eddy::task<> { co_await limited(2, 51ms, to); }(note));
+    first = eddy::spawn(loop, [](journal& to, eddy::future<>& other) -> eddy::task<> {
+      co_await limited(1, 50ms, to);
+      other = {};
+    }(note, second));
+    loop.run_ready();
+    clock.advance(passed);
+    while (loop.run_ready()) {
+    }
+    CHECK(note == "1");
+    CHECK(first.ready());
+    CHECK(loop.count().timers == 0);
+    CHECK(loop.count().ready == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a late limit that is cancelled does not keep the loop running") {
+  journal note;
+  eddy::future<> work =
+      eddy::spawn(loop, [](journal& to) -> eddy::task<> { co_await limited(1, 1ms, to); }(note));
+  loop.run_ready();
+  const auto until = std::chrono::steady_clock::now() + 20ms;
+  while (std::chrono::steady_clock::now() < until) {
+  }
+  loop.run_ready();
+  work = {};
+  loop.run();
+  CHECK(loop.count().timers == 0);
+  CHECK(note == "");
 }

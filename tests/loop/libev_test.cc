@@ -916,6 +916,30 @@ TEST_CASE_TEMPLATE("a library may close what is watched when libev makes its set
   CHECK(got == std::errc::bad_file_descriptor);
 }
 
+TEST_CASE_TEMPLATE("a closed number may become one that libev has for itself", Loop, ANY_LOOP) {
+  // libev closes such a descriptor, and opens another, when it makes its set anew.
+  Loop on;
+  const int lower = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
+  socket_pair pair;
+  std::error_code got;
+  eddy::readiness watch(on.loop, pair.near());
+  watch.wait_readable([&](std::error_code error) { got = error; });
+  on.loop.run_ready();
+  const int number = pair.near();
+  pair.close_near();
+  ev_stat file;
+  ev_stat_init(&file, [](struct ev_loop*, ev_stat*, int) {}, "/dev/null", 0.);
+  ev_stat_start(on.loop.native(), &file);
+  REQUIRE(::fcntl(number, F_GETFD) >= 0);
+  on.loop.run_ready();
+  ::close(lower);
+  ev_loop_fork(on.loop.native());
+  on.loop.run_ready();
+  on.loop.run_ready();
+  CHECK(got == std::errc::bad_file_descriptor);
+  ev_stat_stop(on.loop.native(), &file);
+}
+
 TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may go", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
