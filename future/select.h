@@ -34,8 +34,8 @@ struct select_rule;
 /// They begin in order, each running until it first waits. One that ends at
 /// once has won, and those after it never begin; so of several that are ready
 /// the first in order wins. A branch that does more than half of `event_loop::share`
-/// operations may have to let others run, and waits then. Of those that become ready later, the one wins that
-/// became ready first: the ready queue's order. Timers, `sleep` among them, come before
+/// operations may have to let others run, and waits then. Of those that become ready later, the one
+/// wins that became ready first: the ready queue's order. Timers, `sleep` among them, come before
 /// everything else that the loop finds in the same turn.
 ///
 /// The losers are gone when the `co_await` goes on: their locals are destroyed,

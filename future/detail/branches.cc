@@ -36,8 +36,7 @@ void branches::begin_all() noexcept {
   // wait for. So each begins with a share of its own if there is not much left of this one.
   const bool first_wins =
       (static_cast<unsigned>(until_) & static_cast<unsigned>(until::a_value)) != 0;
-  const bool later =
-      first_wins && event_loop::current()->operations_left() < event_loop::share / 2;
+  const bool later = first_wins && event_loop::current()->operations_left() < event_loop::share / 2;
   // Of a range of a million, the loop runs most: they would be too much at once.
   int at_once = event_loop::share;
   for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) {

@@ -43,8 +43,8 @@ void due_limits::add(limit_node& limit, time_point now, bool held_clock, std::ui
   limit.turn_ = turns_;
   limit.late_ = between(limit.deadline(), now) > patience;
   limit.last_ = plus(now, limit.late_ ? late_patience : patience);
-  // When one look begins, all that was found before is served.
-  limit.looks_ = static_cast<std::uint16_t>(looks + 2U + std::bit_width(watches / first_look));
+  // The descriptors of eddy's own may take room of others.
+  limit.looks_ = static_cast<std::uint16_t>(looks + 1U + std::bit_width(watches / first_look));
   waiting_.push_back(limit);
   if (limit.late_ && !held_clock && &limit == &first()) wake_at(plus(now, patience));
 }
