@@ -51,7 +51,7 @@ void due_limits::add(limit_node& limit, time_point now, bool held_clock, std::ui
 
 void due_limits::begin_turn(time_point now, bool held_clock, std::uint16_t looks,
                             link& due) noexcept {
-  ++turns_;
+  if (!std::exchange(drained_, false)) ++turns_;
   while (any()) {
     limit_node& limit = first();
     if (now < limit.last_ && !(held_clock && reached(turns_, limit.turn_ + most_turns))) {
@@ -66,6 +66,7 @@ void due_limits::begin_turn(time_point now, bool held_clock, std::uint16_t looks
 }
 
 bool due_limits::release_first(std::uint16_t looks, link& due) noexcept {
+  drained_ = true;
   if (first().late_ || looks == last_release_) return false;
   last_release_ = looks;
   release(first(), due);

@@ -36,7 +36,7 @@ private:
   friend class due_limits;
 
   time_point last_{};        // the limit gives way no longer
-  std::uint16_t turn_ = 0;   // the one in which the loop reached it
+  std::uint16_t turn_ = 0;   // the count of turns when the loop reached it
   std::uint16_t looks_ = 0;  // a late one's: the count of the loop's looks to wait for
   bool late_ = false;
   bool released_ = false;  // it is over when it runs again
@@ -47,13 +47,13 @@ private:
 ///
 /// The first one ends when the loop has looked at its descriptors since the limit before it
 /// ended, and has nothing else to run: so the end of a limit can have all its effects before
-/// the next one ends. While the loop always has something to run, a limit waits for 10 ms, or
-/// on a clock that is moved by hand for eight turns.
+/// the next one ends. A limit waits for 10 ms at most; on a clock that is moved by hand, for
+/// eight turns that leave something to run.
 ///
 /// If the loop reached a limit more than 10 ms late, because the process was stopped or a
 /// handler took long, the limit waits for 10 ms, and until the loop has looked often enough
 /// to find all descriptors that were ready; for 80 ms at most. On a clock that is moved by
-/// hand it waits for the looks alone, and for eight turns at most.
+/// hand it waits for the looks alone, and for eight such turns at most.
 class due_limits {
 public:
   explicit due_limits(event_loop& loop) noexcept : wake_(loop, [](ready_node&) {}) {}
@@ -96,7 +96,8 @@ private:
 
   link waiting_;
   timer_node wake_;                          // when the first, a late one, has waited for its 10 ms
-  std::uint16_t turns_ = 0;                  // that began while one waited; it wraps
+  std::uint16_t turns_ = 0;                  // that ran not everything while one waited; it wraps
+  bool drained_ = false;                     // the turn before ran everything
   std::uint16_t last_release_ = UINT16_MAX;  // the count of looks then
 };
 

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -681,6 +682,28 @@ TEST_CASE_FIXTURE(with_still_loop,
       CHECK(std::move(end).take());
     }
   }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "so it is for hundreds of limits that are due in one turn") {
+  struct program {
+    static eddy::task<> pair(int* in_time) {
+      const auto within = []() -> eddy::task<> {
+        co_await eddy::as_result(eddy::timeout(50ms, eddy::sleep(1h)));
+        co_await eddy::yield();
+      };
+      const auto end = co_await eddy::as_result(eddy::timeout(51ms, within()));
+      if (end) ++*in_time;
+    }
+  };
+  constexpr int many = 300;
+  int in_time = 0;
+  std::vector<eddy::future<>> all;
+  for (int i = 0; i < many; ++i) all.push_back(eddy::spawn(loop, program::pair(&in_time)));
+  loop.run_ready();
+  clock.advance(53ms);
+  while (loop.run_ready()) {
+  }
+  CHECK(in_time == many);
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
