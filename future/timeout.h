@@ -64,7 +64,8 @@ private:
 /// work awaits, if the work has used up its operations when that error comes.
 ///
 /// Limits end in the order of their deadlines. Before the next one ends, the loop runs
-/// everything that the end of the one before has made ready. Where deadlines are equal, the
+/// everything that the end of the one before has made ready; but where the loop has always
+/// something to run, those that have waited for 10 ms end together. Where deadlines are equal, the
 /// limit that began first ends first, so an outer limit ends before one within it.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a

@@ -33,15 +33,19 @@ void branches::begin(branch_base& which, bool at_once) noexcept {
 
 void branches::begin_all() noexcept {
   // A branch that has to let others run would lose to a later one, though it has nothing to
-  // wait for. So each begins with a share of its own if there is not much left of this one.
+  // wait for. So they are lent a share if there is not much left of this one.
   const bool first_wins =
       (static_cast<unsigned>(until_) & static_cast<unsigned>(until::a_value)) != 0;
-  const bool later = first_wins && event_loop::current()->operations_left() < event_loop::share / 2;
+  event_loop& on = *event_loop::current();
+  const bool lends =
+      first_wins && on.operations_left() < event_loop::share / 2 && !frame::dropped();
+  const int lent = lends ? on.lend() : 0;
   // Of a range of a million, the loop runs most: they would be too much at once.
   int at_once = event_loop::share;
   for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) {
-    begin(*b, !later && (at_once-- > 0 || frame::may_go_on()));
+    begin(*b, at_once-- > 0 || frame::may_go_on());
   }
+  on.take_back(lent);
 }
 
 void branches::cancel_all() noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/limit_node.h>
 
+#include <algorithm>
 #include <bit>
 #include <new>
 #include <utility>
@@ -44,7 +45,8 @@ void due_limits::add(limit_node& limit, time_point now, bool held_clock, std::ui
   limit.late_ = between(limit.deadline(), now) > patience;
   limit.last_ = plus(now, limit.late_ ? late_patience : patience);
   // The descriptors of eddy's own may take room of others.
-  limit.looks_ = static_cast<std::uint16_t>(looks + 1U + std::bit_width(watches / first_look));
+  const auto more = limit.late_ ? std::bit_width(watches / first_look) : 0U;
+  limit.looks_ = static_cast<std::uint16_t>(looks + 1U + more);
   waiting_.push_back(limit);
   if (limit.late_ && !held_clock && &limit == &first()) wake_at(plus(now, patience));
 }
@@ -59,6 +61,7 @@ void due_limits::begin_turn(time_point now, bool held_clock, std::uint16_t looks
       const time_point may_end = plus(limit.last_, patience - late_patience);
       if (!held_clock && now < may_end) return wake_at(may_end);
       limit.late_ = !reached(looks, limit.looks_);
+      if (!limit.late_) limit.last_ = std::min(limit.last_, plus(may_end, patience));
       return;
     }
     release(limit, due);
@@ -67,7 +70,7 @@ void due_limits::begin_turn(time_point now, bool held_clock, std::uint16_t looks
 
 bool due_limits::release_first(std::uint16_t looks, link& due) noexcept {
   drained_ = true;
-  if (first().late_ || looks == last_release_) return false;
+  if (first().late_ || looks == last_release_ || !reached(looks, first().looks_)) return false;
   last_release_ = looks;
   release(first(), due);
   return true;

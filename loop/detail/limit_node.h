@@ -37,7 +37,7 @@ private:
 
   time_point last_{};        // the limit gives way no longer
   std::uint16_t turn_ = 0;   // the count of turns when the loop reached it
-  std::uint16_t looks_ = 0;  // a late one's: the count of the loop's looks to wait for
+  std::uint16_t looks_ = 0;  // the count of the loop's looks to wait for
   bool late_ = false;
   bool released_ = false;  // it is over when it runs again
 };
@@ -45,15 +45,15 @@ private:
 /// The limits of a loop whose time has come, in the order in which they are to end: that of
 /// the timers.
 ///
-/// The first one ends when the loop has looked at its descriptors since the limit before it
-/// ended, and has nothing else to run: so the end of a limit can have all its effects before
-/// the next one ends. A limit waits for 10 ms at most; on a clock that is moved by hand, for
-/// eight turns that leave something to run.
+/// The first one ends when the loop has nothing else to run, and has looked at its
+/// descriptors since it reached that limit and since the limit before it ended. So the end of
+/// a limit can have all its effects before the next one ends. A limit waits for 10 ms at most;
+/// on a clock that is moved by hand, for eight turns that leave something to run.
 ///
 /// If the loop reached a limit more than 10 ms late, because the process was stopped or a
-/// handler took long, the limit waits for 10 ms, and until the loop has looked often enough
-/// to find all descriptors that were ready; for 80 ms at most. On a clock that is moved by
-/// hand it waits for the looks alone, and for eight such turns at most.
+/// handler took long, the limit first waits for 10 ms, and until the loop has looked often
+/// enough to find all descriptors that were ready; for 80 ms at most. On a clock that is moved
+/// by hand it waits for the looks alone.
 class due_limits {
 public:
   explicit due_limits(event_loop& loop) noexcept : wake_(loop, [](ready_node&) {}) {}

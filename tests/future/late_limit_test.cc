@@ -256,6 +256,23 @@ TEST_CASE_FIXTURE(with_still_loop, "neither a limit nor its waiter waits behind 
   }
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "bytes that a timer of the limit's turn sends come in time") {
+  const socket_pair pair;
+  const auto limited = [](int descriptor) -> eddy::task<bool> {
+    const auto r = co_await eddy::as_result(eddy::timeout(10ms, eddy::until_readable(descriptor)));
+    co_return r.has_value();
+  };
+  eddy::timer sender(loop);
+  sender.start(9ms, [&] { pair.send(); });
+  eddy::future<bool> f = eddy::spawn(loop, limited(pair.near()));
+  loop.run_ready();
+  clock.advance(12ms);
+  while (loop.run_ready()) {
+  }
+  REQUIRE(f.ready());
+  CHECK(std::move(f).take().value());
+}
+
 TEST_CASE_FIXTURE(with_still_loop, "a result is let in through turns that are full") {
   std::optional<flood> others(std::in_place, loop, 2, much);
   result_on_its_way of(loop);

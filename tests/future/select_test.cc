@@ -292,13 +292,25 @@ TEST_CASE_FIXTURE(
       const int given = co_await within(value);
       co_return given;
     }
+    static eddy::task<int> nested(int value) {
+      const int given = co_await within(value);
+      const auto first = co_await eddy::select(give(given), give(0));
+      co_return std::get<0>(first);
+    }
+    static eddy::task<int> never_begun(bool* begun) {
+      *begun = true;
+      co_return 0;
+    }
     static eddy::task<bool> run(int before) {
       co_await eddy::yield();
       for (int i = 0; i < before; ++i) co_await give(0);
-      const auto first = co_await eddy::select(deeper(1), give(2));
+      bool begun = false;
+      const auto first = co_await eddy::select(deeper(1), never_begun(&begun));
       for (int i = 0; i < before; ++i) co_await give(0);
-      const int success = co_await eddy::race_ok(deeper(1), give(2));
-      co_return first.index() == 0 && success == 1;
+      const auto second = co_await eddy::select(nested(1), never_begun(&begun));
+      for (int i = 0; i < before; ++i) co_await give(0);
+      const int success = co_await eddy::race_ok(deeper(1), never_begun(&begun));
+      co_return first.index() == 0 && second.index() == 0 && success == 1 && !begun;
     }
   };
   for (int before = 0; before < 2 * eddy::event_loop::share; ++before) {
