@@ -128,7 +128,10 @@ void scope::tell_deadline() noexcept {
 }
 
 void scope::tell_join() noexcept {
-  if (deadline_ && empty()) deadline_->background(true);
+  if (deadline_ && empty()) {
+    deadline_->background(true);
+    if (deadline_->queued()) deadline_->clear();  // it has come, and ends nothing
+  }
   if (joined_ != nullptr && empty()) joined_->tell();
 }
 

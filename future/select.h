@@ -34,16 +34,17 @@ struct select_rule;
 /// They begin in order, each running until it first waits. One that ends at
 /// once has won, and those after it never begin; so of several that are ready
 /// the first in order wins. Branches that do more than half of `event_loop::share`
-/// operations before one waits may have to let others run, and wait then. Of those that
-/// become ready later, the one wins that became ready first: the ready queue's order.
+/// operations before one waits may have to let others run, and wait then. Among branches
+/// that become ready later, the first to become ready wins: the ready queue's order.
 /// Timers, `sleep` among them, come before everything else that the loop finds in the
 /// same turn.
 ///
 /// The losers are gone when the `co_await` goes on: their locals are destroyed,
 /// what they waited for is cancelled. Nothing is taken before it is delivered,
-/// so a loser that was about to receive bytes, or a message, leaves them. A future whose
-/// value has come already takes that with it when it loses, as does a task that has read
-/// something: where that would be a loss, await the task itself, and not its future.
+/// so a loser that was about to receive bytes, or a message, leaves them. But a spawned
+/// task runs by itself: its value, once it has one, goes with its future if that loses. So
+/// give `select` the task, and not its future. A loser that has received something, and
+/// has gone on to wait for more, takes that with it.
 ///
 /// Errors: the winner's comes out. Where a loser is a future, or awaits one,
 /// whose own error has come already, that leaves the loop's `run`, as the error

@@ -64,14 +64,16 @@ private:
 /// work awaits, if the work has used up its operations when that error comes.
 ///
 /// Limits end in the order of their deadlines. Before the next one ends, the loop runs
-/// everything that the end of the one before has made ready; but where the loop has always
-/// something to run, those that have waited for 10 ms end together. Where deadlines are equal, the
-/// limit that began first ends first, so an outer limit ends before one within it.
+/// everything that the end of the one before has made ready; but while the loop always has
+/// something to run, limits that have waited for 10 ms end together. On a `manual_clock` eight
+/// turns that leave something to run stand for the 10 ms. Where deadlines are equal, the limit
+/// that began first ends first, so an outer limit ends before one within it.
 ///
 /// When the loop is more than 10 ms late, because the process was stopped or a
 /// handler took long, the work gets 10 ms more, and descriptors that are ready have
 /// their handlers called in that time. So bytes that arrived in time are not lost. If
-/// these handlers take longer, the work gets up to 80 ms. A `timer` has no such exception.
+/// these handlers take longer, or the loop always has something to run, the work gets more:
+/// 80 ms at most. A `timer` has no such exception.
 ///
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.

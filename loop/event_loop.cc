@@ -229,8 +229,11 @@ bool event_loop::alive() noexcept {
 
 void event_loop::gather() {
   now_known_ = false;
-  limits_.rest();
-  if (limits_.any()) limits_.begin_turn(now(), clock_ != nullptr, looks_, queues_[timers]);
+  if (limits_.any()) {
+    limits_.begin_turn(now(), clock_ != nullptr, looks_, queues_[timers]);
+  } else {
+    limits_.rest();
+  }
   if (!queues_[timers].linked()) {
     more_due_ = false;
     if (timers_.size() != 0) take_due_timers();
@@ -335,7 +338,7 @@ bool event_loop::run_queues_as() {
   int left = budget;
   bool over = false;
   bool any = false;
-  for (bool first = true; queued() || end_limit(); first = false) {
+  for (bool first = true; queued() || (limits_.any() && end_limit()); first = false) {
     for (detail::link& queue : queues_) {
       for (int quantum = share; queue.linked() && quantum > 0;) {
         // Each kind has one at least, also in a turn that is over.
@@ -356,7 +359,7 @@ bool event_loop::run_queues_as() {
 }
 
 bool event_loop::end_limit() noexcept {
-  if (!limits_.any() || arrived_.linked() || !mailbox_->empty()) return false;
+  if (arrived_.linked() || !mailbox_->empty()) return false;
   if (signals_ && signals_->pending()) return false;
   return limits_.release_first(looks_, queues_[timers]);
 }

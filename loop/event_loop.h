@@ -156,7 +156,7 @@ public:
     return left_ > 0;
   }
 
-  /// How many operations it may still do.
+  /// How many operations the handler or coroutine that runs may still do, of its share.
   [[nodiscard]] int operations_left() const noexcept { return left_; }
 
   /// Has what runs let others run at its next operation.
@@ -340,7 +340,7 @@ private:
   void arrive(ready_node& node) noexcept { queues_[arrivals].push_back(node); }
   /// Puts `node` before the timers that are due.
   void come_first(ready_node& node) noexcept { queues_[timers].push_front(node); }
-  /// Has a limit end, when nothing else is to run. False if none ends now.
+  /// Nothing else is to run: has the first due limit end. False if it does not end yet.
   bool end_limit() noexcept;
   bool run_queues();
   template <bool Observed>

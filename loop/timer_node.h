@@ -11,7 +11,7 @@ namespace eddy {
 
 namespace detail {
 class timer_queue;
-}  // namespace detail
+}
 
 /// How exact a wait has to be.
 enum class resolution : std::uint8_t {

@@ -33,7 +33,7 @@ void branches::begin(branch_base& which, bool at_once) noexcept {
 
 void branches::begin_all() noexcept {
   // A branch that has to let others run would lose to a later one, though it has nothing to
-  // wait for. So they are lent a share if there is not much left of this one.
+  // wait for. If little of the running share is left, the branches are lent another.
   const bool first_wins =
       (static_cast<unsigned>(until_) & static_cast<unsigned>(until::a_value)) != 0;
   event_loop& on = *event_loop::current();

@@ -389,7 +389,7 @@ TEST_CASE_FIXTURE(async_fixture, "the move of a value may drop the future that i
       CHECK(alive == 0);
     }
   }
-  // Here the value's own future is dropped.
+  // The value is moved to take it out of the future that a `then` awaits.
   for (int moves = 1; moves < 10; ++moves) {
     moves_left = moves;
     work = eddy::spawn(loop, program::make()).then([](const value&) {});

@@ -989,6 +989,22 @@ ASYNC_TEST("children see the deadline of their scope") {
   CHECK(nearer == begin + 1s);
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "a due deadline goes with the last child of its scope") {
+  for (const eddy::duration passed : {eddy::duration(2s), eddy::duration(1s + 5ms)}) {
+    eddy::scope all(loop);
+    all.on_error([](std::exception_ptr) { FAIL_CHECK("nothing was left to end"); });
+    all.spawn([]() -> eddy::task<> { co_await eddy::sleep(1s); });
+    all.set_deadline(loop.now() + 1s);
+    loop.run_ready();
+    clock.advance(passed);
+    loop.run_ready();
+    CHECK(all.size() == 0);
+    CHECK_FALSE(all.deadline());
+    CHECK(loop.count().ready == 0);
+    CHECK(loop.count().timers == 0);
+  }
+}
+
 TEST_CASE_FIXTURE(async_fixture,
                   "a scope without children does not keep the loop for its deadline") {
   eddy::scope all(loop);

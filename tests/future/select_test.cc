@@ -279,9 +279,8 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a select drops all") {
   CHECK(loop.count().timers == 0);
 }
 
-TEST_CASE_FIXTURE(
-    async_fixture,
-    "of branches that have nothing to wait for, the first wins, whatever ran before") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "the first branch that has nothing to wait for wins, whatever ran before") {
   struct program {
     static eddy::task<int> give(int value) { co_return value; }
     static eddy::task<int> within(int value) {

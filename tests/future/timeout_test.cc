@@ -604,7 +604,9 @@ TEST_CASE_FIXTURE(with_still_loop, "of two limits with one deadline the outer on
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "so it is when a turn ends between the two") {
+TEST_CASE_FIXTURE(
+    with_still_loop,
+    "an outer limit ends before one of the same deadline, also if a turn ends between") {
   struct program {
     static eddy::task<> within(eddy::timer& between, eddy::time_point when, journal& note) {
       between.start_at(when, [] { eddy::event_loop::current()->end_turn(); });
@@ -684,7 +686,8 @@ TEST_CASE_FIXTURE(with_still_loop,
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "so it is for hundreds of limits that are due in one turn") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "hundreds of limits of one turn leave each other time for their effects") {
   struct program {
     static eddy::task<> pair(int* in_time) {
       const auto within = []() -> eddy::task<> {
