@@ -64,7 +64,11 @@ struct result_on_its_way {
   }
   static eddy::task<int> of_post(result_on_its_way& self, eddy::duration delay) {
     eddy::future<int> f = self.promise.get_future();
-    self.timer.start(delay, [&self] { self.loop.post([&self] { self.promise.set_value(42); }); });
+    // By way of several turns: each takes what was posted before it began.
+    const auto set = [&self] { self.promise.set_value(42); };
+    const auto post = [&self, set] { self.loop.post(set); };
+    const auto post_twice = [&self, post] { self.loop.post(post); };
+    self.timer.start(delay, post_twice);
     return await(std::move(f));
   }
   static eddy::task<int> of_future(eddy::future<int> f) {

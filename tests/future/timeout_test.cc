@@ -689,21 +689,22 @@ TEST_CASE_FIXTURE(with_still_loop,
 TEST_CASE_FIXTURE(with_still_loop,
                   "hundreds of limits of one turn leave each other time for their effects") {
   struct program {
-    static eddy::task<> pair(int* in_time) {
-      const auto within = []() -> eddy::task<> {
-        co_await eddy::as_result(eddy::timeout(50ms, eddy::sleep(1h)));
-        co_await eddy::yield();
-      };
-      const auto end = co_await eddy::as_result(eddy::timeout(51ms, within()));
+    static eddy::task<> within(eddy::time_point when) {
+      co_await eddy::as_result(eddy::timeout_at(when, eddy::sleep(1h)));
+      co_await eddy::yield();
+    }
+    static eddy::task<> pair(eddy::time_point when, int* in_time) {
+      const auto end = co_await eddy::as_result(eddy::timeout_at(when + 1us, within(when)));
       if (end) ++*in_time;
     }
   };
   constexpr int many = 300;
   int in_time = 0;
   std::vector<eddy::future<>> all;
-  for (int i = 0; i < many; ++i) all.push_back(eddy::spawn(loop, program::pair(&in_time)));
+  for (int i = 0; i < many; ++i)
+    all.push_back(eddy::spawn(loop, program::pair(loop.now() + 2us * i + 1ms, &in_time)));
   loop.run_ready();
-  clock.advance(53ms);
+  clock.advance(3ms);
   while (loop.run_ready()) {
   }
   CHECK(in_time == many);
