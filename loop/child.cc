@@ -131,7 +131,7 @@ struct child::state : ready_node {
 
   /// How the process has ended; empty if it runs.
   std::optional<result<exit_status>> reap() {
-    if (!reaped.empty()) return tell_reaped();
+    if (!reaped.empty() && reaped.front().is_own()) return tell_reaped();
     if (!pidfd) return std::unexpected(std::make_error_code(std::errc::no_child_process));
     siginfo_t info{};
     struct rusage used{};

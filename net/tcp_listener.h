@@ -31,6 +31,10 @@ namespace eddy {
 /// a changed limit when no connection waits, or after 16 connections. While no stream
 /// is open at all, the listener takes one even then.
 ///
+/// Both pauses are timers on the loop's clock. On a `manual_clock` that holds, a
+/// listener in a pause does not keep its loop running. On one that jumps, the clock
+/// jumps by 50 ms again and again until a descriptor is free.
+///
 /// When the program has no memory for a connection, that is an error,
 /// `not_enough_memory`, and the next accept gets the connection.
 ///

@@ -5,6 +5,7 @@
 #include <new>
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 namespace eddy::detail {
 
@@ -25,8 +26,11 @@ reaped_children::~reaped_children() {
   ev_child_stop(ev_, &any_);
 }
 
+bool reaped_children::end::is_own() const noexcept { return parent == ::getpid(); }
+
 void reaped_children::take(::pid_t pid, std::list<end>& to) noexcept {
-  const auto found = std::ranges::find(ends_, pid, &end::pid);
+  const auto found =
+      std::ranges::find_if(ends_, [pid](const end& one) { return one.pid == pid && one.is_own(); });
   if (found != ends_.end()) to.splice(to.end(), ends_, found);
 }
 
@@ -43,7 +47,7 @@ void reaped_children::note(::pid_t pid, int status) noexcept {
   try {
     std::list<end> earlier;  // the number may be another process's by now
     take(pid, earlier);
-    ends_.push_back({pid, status});
+    ends_.push_back({pid, status, ::getpid()});
   } catch (const std::bad_alloc&) {
     return;
   }

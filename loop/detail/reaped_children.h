@@ -19,6 +19,10 @@ public:
   struct end {
     ::pid_t pid;
     int status;
+    ::pid_t parent;  // who asked
+
+    /// In the child of a fork, that of a sibling is not: it is an error there.
+    [[nodiscard]] bool is_own() const noexcept;
   };
 
   /// Errors: `std::bad_alloc`.
@@ -27,7 +31,7 @@ public:
   reaped_children& operator=(const reaped_children&) = delete;
   ~reaped_children();
 
-  /// Moves the end of a process to `to`, if it is known. One that nobody is told of
+  /// Moves the end of a process to `to`, if it is known and `is_own`. One that nobody is told of
   /// is to be given back.
   void take(::pid_t pid, std::list<end>& to) noexcept;
   void give_back(std::list<end>& from) noexcept;

@@ -1041,6 +1041,38 @@ TEST_CASE_FIXTURE(tidy, "of the children that libev has reaped, the last 1,024 a
   }));
 }
 
+TEST_CASE_FIXTURE(
+    tidy, "in the child of a fork, the end of a sibling that libev has reaped is an error") {
+  CHECK(holds_in_child([] {
+    struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
+    eddy::event_loop loop(ev);
+    const ::pid_t pid = ::fork();
+    if (pid == 0) ::_exit(5);
+    eddy::child early(loop, pid);
+    const ::pid_t other = ::fork();
+    if (other == 0) ::_exit(5);
+    for (const ::pid_t each : {pid, other}) {
+      while (::kill(each, 0) == 0) ev_run(ev, EVRUN_NOWAIT);
+    }
+    eddy::child late(loop, other);
+    int told = 0;
+    int refused = 0;
+    const auto count = [&](const eddy::result<eddy::exit_status>& end) {
+      if (end && end->code == 5) ++told;
+      if (!end && end.error() == std::errc::no_child_process) ++refused;
+    };
+    early.start(count);
+    late.start(count);
+    const ::pid_t sibling = start_forked([&] {
+      loop.run();
+      return told == 0 && refused == 2;
+    });
+    if (end_of(sibling) != 0) return false;
+    loop.run();
+    return told == 2 && refused == 0;
+  }));
+}
+
 TEST_CASE_FIXTURE(tidy, "libev's default loop is as it was when an event loop has gone") {
   CHECK(holds_in_child([] {
     struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
