@@ -115,8 +115,9 @@ private:
 /// on, such as the loser of a `select`. What was taken for it would be lost. So
 /// `start` may have a `void give_back(T value)`, or a `void give_back()` for void,
 /// which is called then: a channel's puts the message back to the front of its
-/// queue, or hands it to the next one who waits. It must not throw. An error that
-/// is not delivered leaves the loop's `run`.
+/// queue, or hands it to the next one who waits. The messages are in their order again
+/// then, because eddy drops what began last first: in a `select`, say, or a `scope`.
+/// `give_back` must not throw. An error that is not delivered leaves the loop's `run`.
 ///
 /// For an API that can't be cancelled, use a `promise`: that may be set though
 /// nobody waits any more.

@@ -61,7 +61,7 @@ void check_limit(std::size_t limit);
 ///
 /// Errors: the first error, also the function's own or the range's, comes out as
 /// soon as it occurs; the rest is cancelled by then and no more begins.
-/// Cancelling: cancels all that runs.
+/// Cancelling: cancels all that runs, the latest to begin first.
 template <class Range, class Function>
   requires std::is_void_v<detail::result_for_each<Range, Function>>
 [[nodiscard]] task<> for_each_concurrent(Range&& range, std::size_t limit, Function function) {
@@ -197,6 +197,7 @@ public:
       branches::add(*free_);
     }
     seat& taken = *std::exchange(free_, free_->next_free);
+    move_to_end(taken);
     taken.take(index, std::move(work));
     next_ = &taken;
   }

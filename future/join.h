@@ -24,10 +24,10 @@ struct join_rule;
 /// They begin in order, each running until it first waits.
 ///
 /// Errors: the first error comes out as soon as it occurs; the others are
-/// cancelled by then. Where one of these is a future, or awaits one, whose own
+/// cancelled by then, the last one first. Where one of these is a future, or awaits one, whose own
 /// error has come already, that leaves the loop's `run`, as the error of any
 /// dropped future does. `join_settled` keeps every error.
-/// Cancelling: cancels all.
+/// Cancelling: cancels all, the last one first.
 template <class... Awaitables>
   requires detail::rvalue_awaitables<Awaitables...>
 [[nodiscard]] auto join(Awaitables&&... awaitables) {

@@ -24,7 +24,7 @@ struct join_settled_rule;
 ///
 /// Errors: none comes out, and none is lost: each is in its outcome. Those that have come
 /// when it is dropped leave the loop's `run`.
-/// Cancelling: cancels all.
+/// Cancelling: cancels all, the last one first.
 template <class... Awaitables>
   requires detail::rvalue_awaitables<Awaitables...>
 [[nodiscard]] auto join_settled(Awaitables&&... awaitables) {

@@ -41,7 +41,7 @@ private:
 /// Errors: `all_failed`, with the error of each, when none has succeeded. When
 /// one has, the errors of those that failed before are dropped: that they may
 /// fail is what this is for.
-/// Cancelling: cancels all.
+/// Cancelling: cancels all, the last one first.
 template <class First, class... Others>
   requires(detail::rvalue_awaitables<First, Others...> &&
            (std::is_same_v<await_result_t<First>, await_result_t<Others>> && ...))

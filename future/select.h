@@ -49,7 +49,7 @@ struct select_rule;
 /// Errors: the winner's comes out. Where a loser is a future, or awaits one,
 /// whose own error has come already, that leaves the loop's `run`, as the error
 /// of any dropped future does.
-/// Cancelling: cancels all.
+/// Cancelling: cancels all. Those that are dropped go one by one, the last one first.
 template <class... Awaitables>
   requires detail::rvalue_awaitables<Awaitables...>
 [[nodiscard]] auto select(Awaitables&&... awaitables) {

@@ -48,16 +48,11 @@ struct until_ready {
 class until_signal_wait final : public wait {
 public:
   explicit until_signal_wait(int number) : watch_(current_loop("until_signal"), number) {}
-  ~until_signal_wait() {
-    if (waiter_ != nullptr && waiter_->queued()) watch_.give_back();
-  }
-
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) {
     frame& waiter = by.promise();
     watch_.wait(waiter);
-    waiter_ = &waiter;
     waiter.waits_for(*this);
   }
   void await_resume() const noexcept {}
@@ -68,7 +63,6 @@ public:
 
 private:
   signal watch_;
-  frame* waiter_ = nullptr;
 };
 
 class [[nodiscard]] until_signal_operation {

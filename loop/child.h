@@ -73,8 +73,8 @@ public:
   void start(handler<void(result<exit_status>)> on_end);
 
   /// The same without a handler: queues `node` when the process has ended, or if
-  /// somebody else has reaped it. `reap` then tells. Destroying the child, or the
-  /// node, ends the wait.
+  /// somebody else has reaped it. `reap` then tells. `node` lives until it is queued,
+  /// or until `stop` or the child's destructor ends the wait.
   void wait(ready_node& node);
 
   /// Called by a queued node when it runs. Queues the node once more, and returns true,

@@ -41,6 +41,9 @@ protected:
   /// Takes the place that `other` has in the queue.
   ready_node(ready_node&& other) noexcept : run_(other.run_) { replace(other); }
 
+  /// Runs another node in this one's place: to be called last by what the loop calls.
+  static void run_instead(ready_node& other) { other.run_(other); }
+
   /// What the loop is to call from now on.
   void set_function(function run) noexcept { run_ = run; }
 

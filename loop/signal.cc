@@ -46,9 +46,9 @@ signal::signal(signal&& other) noexcept
       loop_(other.loop_),
       number_(other.number_),
       background_(other.background_),
+      node_(other.node_),
       place_(*this),
       on_signal_(std::move(other.on_signal_)) {
-  if (other.node_ != &other) node_ = other.node_;
   place_.replace(other.place_);
 }
 
@@ -63,7 +63,7 @@ void signal::start(handler<void()> on_signal) {
   detail::expect_handler(on_signal, "signal::start");
   loop_->check_thread();
   if (!active()) watch();
-  node_ = this;
+  node_ = nullptr;
   on_signal_.swap(on_signal);
 }
 
@@ -71,16 +71,9 @@ void signal::wait(ready_node& node) {
   loop_->check_thread();
   if (active()) detail::misuse("signal::wait was called on a signal that is watched already");
   loop_->engine_->renew();
-  auto& hub = detail::signal_hub::of(*loop_);
-  if (hub.take_back(number_)) return loop_->ready(node);
-  node_ = &node;
   watch();
-}
-
-void signal::give_back() noexcept {
-  loop_->check_thread();
-  stop();
-  detail::signal_hub::of(*loop_).give_back(*loop_, number_);
+  node_ = &node;
+  if (detail::signal_hub::of(*loop_).take_back(number_)) loop_->ready(*this);
 }
 
 void signal::watch() {
@@ -94,10 +87,12 @@ void signal::stop() noexcept {
   if (!active()) return;
   loop_->check_thread();
   auto& hub = detail::signal_hub::of(*loop_);
-  if (queued()) hub.unheard(*loop_, number_);
+  const bool waits = std::exchange(node_, nullptr) != nullptr;
+  const bool told = queued();
   withdraw();
   const bool untold = hub.remove(number_, place_);
-  if (untold && node_ != this) hub.keep(number_);
+  if (untold && waits) hub.keep(number_);
+  if (told) hub.unheard(*loop_, number_, waits);
   --loop_->watches_;
   if (!background_) --loop_->waits_;
   const auto dropped = on_signal_.take();
@@ -109,6 +104,12 @@ void signal::background(bool on) noexcept {
   background_ = on;
 }
 
-void signal::run(ready_node& node) { static_cast<signal&>(node).on_signal_.call(true); }
+void signal::run(ready_node& node) {
+  auto& self = static_cast<signal&>(node);
+  ready_node* const waiting = self.node_;
+  if (waiting == nullptr) return self.on_signal_.call(true);
+  self.stop();
+  run_instead(*waiting);
+}
 
 }  // namespace eddy

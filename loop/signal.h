@@ -55,21 +55,19 @@ public:
   /// Errors: `std::bad_alloc`.
   void start(handler<void()> on_signal);
 
-  /// The same without a handler, and once: queues `node` when the signal comes, or
-  /// now if one was given back. `stop` or the destructor ends the wait; from when it
-  /// is queued, the node's own `withdraw` or destructor does.
+  /// The same without a handler, and once: the loop runs `node` when the signal has
+  /// come. The wait is over then, as after `stop` and the destructor; `node` lives until
+  /// it is. If the signal has come, but the wait ends before `node` has run, nothing is
+  /// lost: unless another watcher on this loop is told, another `wait` for that signal on
+  /// this loop is, or else the next one.
   /// Errors: `std::bad_alloc`; `std::system_error` if the child of a fork finds no
   /// descriptors for the loop.
   void wait(ready_node& node);
 
-  /// Tells that the node of a wait was queued and will not run. If no other watcher is
-  /// told of that signal, another `wait` for it on this loop is, or else the next one.
-  void give_back() noexcept;
-
   /// Does nothing to one that is not started.
   void stop() noexcept;
 
-  /// Whether the handler will run when the signal comes.
+  /// Whether the handler, or the node of a wait, will run when the signal comes.
   [[nodiscard]] bool active() const noexcept;
   [[nodiscard]] int number() const noexcept { return number_; }
 
@@ -90,8 +88,8 @@ private:
   event_loop* loop_;
   int number_;
   bool background_ = false;
-  ready_node* node_ = this;  // to be queued
-  place place_;              // among the loop's watchers of this signal
+  ready_node* node_ = nullptr;  // of a wait
+  place place_;                 // among the loop's watchers of this signal
   detail::own_handler<> on_signal_;
 };
 

@@ -48,8 +48,16 @@ void branches::begin_all() noexcept {
   on.take_back(lent);
 }
 
+void branches::move_to_end(branch_base& which) noexcept {
+  if (last_ == &which) return;
+  (which.previous_ != nullptr ? which.previous_->next_ : first_) = which.next_;
+  which.next_->previous_ = which.previous_;
+  which.next_ = nullptr;
+  add(which);
+}
+
 void branches::cancel_all() noexcept {
-  for (branch_base* b = first_; b != nullptr; b = b->next_) b->cancel();
+  for (branch_base* b = last_; b != nullptr; b = b->previous_) b->cancel();
 }
 
 void branches::drop_all() noexcept {

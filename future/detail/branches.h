@@ -47,6 +47,7 @@ protected:
 
   frame* child_ = nullptr;  // until it has ended
   branch_base* next_ = nullptr;
+  branch_base* previous_ = nullptr;
 
 private:
   friend branches;
@@ -70,9 +71,13 @@ protected:
   ~branches() = default;
 
   void add(branch_base& which) noexcept {
-    *end_ = &which;
-    end_ = &which.next_;
+    which.previous_ = last_;
+    (last_ != nullptr ? last_->next_ : first_) = &which;
+    last_ = &which;
   }
+  void move_to_end(branch_base& which) noexcept;
+  /// The last first, so that those who give something back to the front of a queue
+  /// leave it in the order in which they took it.
   void cancel_all() noexcept;
   /// To be called before the branches are destroyed, which may be looked at till
   /// then. The errors of a wait that is dropped when it was over are raised.
@@ -106,7 +111,7 @@ private:
 
   frame* waiter_ = nullptr;
   branch_base* first_ = nullptr;
-  branch_base** end_ = &first_;
+  branch_base* last_ = nullptr;
   branch_base* decider_ = nullptr;
   std::size_t left_ = 0;
   std::size_t enough_ = 0;

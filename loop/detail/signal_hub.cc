@@ -130,7 +130,7 @@ void signal_hub::renew(event_loop& loop) {
   given_back_ = kept_ = 0;
   for (link& watchers : watchers_) {
     for (link* l = watchers.next; l != &watchers; l = l->next) {
-      static_cast<signal::place*>(l)->owner->node_->withdraw();
+      static_cast<signal::place*>(l)->owner->withdraw();
     }
   }
 }
@@ -153,7 +153,6 @@ void signal_hub::add(int number, link& place) noexcept {
   watchers.push_back(place);
   if (!first) return;
   const std::scoped_lock lock(guard);
-  slot_->pending.fetch_and(~bit(number));  // one that came before
   slot_->wanted.fetch_or(bit(number));
   want(number);
 }
@@ -168,12 +167,8 @@ bool signal_hub::remove(int number, link& place) noexcept {
   return (slot_->pending.fetch_and(~bit(number)) & bit(number)) != 0;
 }
 
-void signal_hub::give_back(event_loop& loop, int number) noexcept {
-  given_back_ |= bit(number);
-  unheard(loop, number);
-}
-
-void signal_hub::unheard(event_loop& loop, int number) noexcept {
+void signal_hub::unheard(event_loop& loop, int number, bool given_back) noexcept {
+  if (given_back) given_back_ |= bit(number);
   std::uint32_t& told = told_[index(number)];
   if (told == 0) return;
   --told;
@@ -182,9 +177,9 @@ void signal_hub::unheard(event_loop& loop, int number) noexcept {
   // Those that began to wait since.
   link& watchers = watchers_[index(number)];
   for (link* l = watchers.next; l != &watchers; l = l->next) {
-    const signal& other = *static_cast<signal::place*>(l)->owner;
-    if (other.node_ == &other || other.node_->queued()) continue;
-    loop.ready(*other.node_);
+    signal& other = *static_cast<signal::place*>(l)->owner;
+    if (other.node_ == nullptr || other.queued()) continue;
+    loop.ready(other);
     ++told;
   }
   if (told == 0) keep(number);
@@ -209,8 +204,8 @@ void signal_hub::gather(event_loop& loop) noexcept {
     link& watchers = watchers_[which];
     told_[which] = 0;
     for (link* l = watchers.next; l != &watchers; l = l->next) {
-      ready_node& node = *static_cast<signal::place*>(l)->owner->node_;
-      if (!node.queued()) loop.arrive(node);
+      signal& owner = *static_cast<signal::place*>(l)->owner;
+      if (!owner.queued()) loop.arrive(owner);
       ++told_[which];
     }
     come &= come - 1;

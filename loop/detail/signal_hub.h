@@ -46,11 +46,11 @@ public:
   /// True if a signal had come of which no watcher was told, and there is none left.
   bool remove(int number, link& place) noexcept;
 
-  /// A watcher that was told will not run: if none of the others does, either, and one of
-  /// them gave the signal back, a node that waits is queued, or the next one that waits.
-  void unheard(event_loop& loop, int number) noexcept;
-  void give_back(event_loop& loop, int number) noexcept;
-  /// A signal that came when nobody was told is kept for the next node.
+  /// A watcher that was told will not run, and gives the signal back or does not. If none of
+  /// the others runs, either, and one of them gave it back, those that wait are told, or else
+  /// the next one.
+  void unheard(event_loop& loop, int number, bool given_back) noexcept;
+  /// A signal that came when nobody was told is kept for the next wait.
   void keep(int number) noexcept;
   /// Whether a signal was given back, of which the caller is told now.
   [[nodiscard]] bool take_back(int number) noexcept;
@@ -64,7 +64,7 @@ public:
 private:
   signal_slot* slot_;
   std::uint64_t given_back_ = 0;  // by a watcher that was told
-  std::uint64_t kept_ = 0;        // for the next node
+  std::uint64_t kept_ = 0;        // for the next wait
   // By number, which starts at one: how many were told of the last, less the unheard.
   std::array<std::uint32_t, largest> told_{};
   std::array<link, largest> watchers_;

@@ -8,16 +8,24 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/concurrent.h>
+#include <eddy/future/join.h>
+#include <eddy/future/join_settled.h>
+#include <eddy/future/race_ok.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
@@ -180,6 +188,91 @@ TEST_CASE_FIXTURE(async_fixture, "what was taken for a wait that is dropped is g
     f = {};
   }
   CHECK(from.messages.size() == (got == 0 ? 2 : 1));
+}
+
+namespace {
+
+/// Messages, each for the one who has waited the longest.
+struct channel {
+  std::deque<int> messages;
+  std::deque<eddy::completer<int>> waiters;
+
+  void deliver() {
+    while (!messages.empty() && !waiters.empty()) {
+      const int first = messages.front();
+      messages.pop_front();
+      waiters.front()(first);
+      waiters.pop_front();
+    }
+  }
+};
+
+struct next_message {
+  channel* from;
+  auto operator()(eddy::completer<int> done) const {
+    from->waiters.push_back(done);
+    return [] {};
+  }
+  void give_back(int message) const { from->messages.push_front(message); }
+};
+
+eddy::task<> wait_a_turn() { co_await eddy::yield(); }
+
+eddy::task<> receive_from(channel* from) {
+  const next_message next{from};
+  static_cast<void>(co_await eddy::adapt<int>(next));
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(async_fixture, "what is given back by waits dropped together is in its order") {
+  channel from;
+  eddy::future<> f;
+  SUBCASE("by select") {
+    f = eddy::spawn(loop, [&]() -> eddy::task<> {
+      co_await eddy::select(receive_from(&from), receive_from(&from));
+    });
+  }
+  SUBCASE("by race_ok") {
+    f = eddy::spawn(loop, [&]() -> eddy::task<> {
+      co_await eddy::race_ok(receive_from(&from), receive_from(&from));
+    });
+  }
+  SUBCASE("by join") {
+    f = eddy::spawn(loop, [&]() -> eddy::task<> {
+      co_await eddy::join(receive_from(&from), receive_from(&from));
+    });
+  }
+  SUBCASE("by join_settled of a range") {
+    f = eddy::spawn(loop, [&]() -> eddy::task<> {
+      std::vector<eddy::task<>> all;
+      for (int i = 0; i < 2; ++i) all.push_back(receive_from(&from));
+      static_cast<void>(co_await eddy::join_settled(std::move(all)));
+    });
+  }
+  SUBCASE("by a scope") {
+    f = eddy::spawn(loop, [&]() -> eddy::task<> {
+      eddy::scope two;
+      for (int i = 0; i < 2; ++i) two.spawn(receive_from(&from));
+      co_await two.finish(eddy::sleep(1h));
+    });
+  }
+  SUBCASE("by for_each_concurrent, where one has ended") {
+    f = eddy::spawn(loop, [&]() -> eddy::task<> {
+      const auto work = [&](int i) { return i == 0 ? wait_a_turn() : receive_from(&from); };
+      std::vector<int> all(3);
+      std::iota(all.begin(), all.end(), 0);
+      co_await eddy::for_each_concurrent(std::move(all), 2, work);
+    });
+  }
+  while (loop.run_ready()) {
+  }
+  REQUIRE(from.waiters.size() == 2);
+  from.messages = {1, 2, 3};
+  from.deliver();
+  CHECK(from.messages == std::deque{3});
+  f = {};
+  CHECK(from.messages == std::deque{1, 2, 3});
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a wait without a value is given back, and an error leaves run") {

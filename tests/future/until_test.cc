@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/promise.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
@@ -129,6 +130,32 @@ TEST_CASE_FIXTURE(async_fixture, "until_signal goes on when the signal comes, on
     f = {};
     CHECK(loop.count().waiting == 0);
   }
+}
+
+TEST_CASE_FIXTURE(async_fixture, "until_signal is over when its coroutine waits for more") {
+  struct program {
+    static eddy::task<> wait(bool* right) {
+      eddy::promise<> more;
+      auto f = more.get_future();
+      // What was awaited first lives until the end of the expression.
+      co_await eddy::until_signal(SIGUSR1), co_await std::move(f);
+      *right = false;
+    }
+  };
+  bool right = true;
+  eddy::signal other(loop, SIGUSR1);
+  other.background(true);
+  other.start([] {});
+  auto f = eddy::spawn(loop, program::wait(&right));
+  loop.run_ready();
+  for (int i = 0; i < 2; ++i) {
+    ::raise(SIGUSR1);
+    while (loop.run_ready()) {
+    }
+  }
+  CHECK(right);
+  CHECK(!f.ready());
+  other.stop();
 }
 
 TEST_CASE_FIXTURE(async_fixture, "a signal whose waiter is dropped in time is the next one's") {

@@ -62,10 +62,6 @@ bool is_default(int number) {
   return now.sa_handler == SIG_DFL;
 }
 
-struct idle : eddy::ready_node {
-  idle() noexcept : ready_node([](ready_node&) {}) {}
-};
-
 struct counting : eddy::ready_node {
   explicit counting(int& c) noexcept
       : ready_node([](ready_node& n) { ++static_cast<counting&>(n).count; }), count(c) {}
@@ -502,9 +498,35 @@ TEST_CASE_FIXTURE(with_loop, "a node may wait for a signal, which may be moved m
   }
 }
 
+TEST_CASE_FIXTURE(with_loop, "a node that waits for a signal is run once, and may go then") {
+  int told = 0;
+  std::optional<counting> node(std::in_place, told);
+  eddy::signal usr1(loop, SIGUSR1);
+  const eddy::signal other(loop, SIGUSR1);
+  usr1.wait(*node);
+  CHECK(usr1.active());
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(told == 1);
+  CHECK(!usr1.active());
+  CHECK(loop.count().waiting == 0);
+  node.reset();
+  eddy::signal handled(loop, SIGUSR1);
+  handled.start([&] { told += 10; });
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(told == 11);
+  node.emplace(told);
+  usr1.wait(*node);
+  std::raise(SIGUSR1);
+  loop.run_ready();
+  CHECK(told == 22);
+}
+
 TEST_CASE_FIXTURE(with_loop,
-                  "a signal that is given back is told once more, unless others heard it") {
-  idle first;
+                  "a signal whose wait ends untold is told once more, unless others heard it") {
+  int told = 0;
+  counting first(told);
   eddy::signal usr1(loop, SIGUSR1);
   std::optional<eddy::signal> other(std::in_place, loop, SIGUSR1);
   bool heard = true;
@@ -515,57 +537,49 @@ TEST_CASE_FIXTURE(with_loop,
   usr1.wait(first);
   std::raise(SIGUSR1);
   eddy::timer timer(loop);
-  timer.start(0s, [&] {
-    first.withdraw();
-    usr1.give_back();
-  });
+  timer.start(0s, [&] { usr1.stop(); });
   loop.run_ready();
+  CHECK(told == 0);
   other.reset();
-  idle second;
-  usr1.wait(second);
-  CHECK(second.queued() == !heard);
-  second.withdraw();
-  usr1.stop();
+  usr1.wait(first);
+  loop.run_ready();
+  CHECK(told == (heard ? 0 : 1));
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "a signal that is given back was not told to a watcher that is stopped") {
-  idle first;
-  idle second;
+                  "a signal whose wait ends untold was not told to a watcher that is stopped") {
+  int told = 0;
+  counting node(told);
   eddy::signal waits(loop, SIGUSR1);
   eddy::signal handled(loop, SIGUSR1);
   int heard = 0;
   handled.start([&] { ++heard; });
-  waits.wait(first);
+  waits.wait(node);
   std::raise(SIGUSR1);
   eddy::timer timer(loop);
   bool given_back = true;
   SUBCASE("before") {
     timer.start(0s, [&] {
       handled.stop();
-      first.withdraw();
-      waits.give_back();
+      waits.stop();
     });
   }
   SUBCASE("after") {
     timer.start(0s, [&] {
-      first.withdraw();
-      waits.give_back();
+      waits.stop();
       handled.stop();
     });
   }
-  SUBCASE("and of those that are stopped none is told again") {
+  SUBCASE("and is not told once more if a handler is all that was stopped") {
     given_back = false;
     waits.stop();
     timer.start(0s, [&] { handled.stop(); });
   }
   loop.run_ready();
   CHECK(heard == 0);
-  waits.stop();
-  waits.wait(second);
-  CHECK(second.queued() == given_back);
-  second.withdraw();
-  waits.stop();
+  waits.wait(node);
+  loop.run_ready();
+  CHECK(told == (given_back ? 1 : 0));
 }
 
 TEST_CASE_FIXTURE(tidy,
@@ -582,10 +596,7 @@ TEST_CASE_FIXTURE(tidy,
   SUBCASE("to be told") { given_back = false; }
   eddy::timer timer(loop);
   timer.start(0s, [&] {
-    if (given_back) {
-      first.withdraw();
-      waits.give_back();
-    }
+    if (given_back) waits.stop();
     loop.end_turn();
   });
   loop.run_ready();
@@ -597,10 +608,11 @@ TEST_CASE_FIXTURE(tidy,
   waits.stop();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal that is given back is told to a node that waits since") {
-  idle first;
-  idle second;
-  idle third;
+TEST_CASE_FIXTURE(with_loop, "a signal whose wait ends untold is told to a node that waits since") {
+  int told = 0;
+  counting first(told);
+  counting second(told);
+  counting third(told);
   eddy::signal early(loop, SIGUSR1);
   eddy::signal late(loop, SIGUSR1);
   eddy::signal handled(loop, SIGUSR1);
@@ -611,31 +623,26 @@ TEST_CASE_FIXTURE(with_loop, "a signal that is given back is told to a node that
   timer.start(0s, [&] {
     late.wait(second);
     handled.start([&] { ++heard; });  // of those that come from now on
-    first.withdraw();
-    early.give_back();
-    CHECK(second.queued());
+    early.stop();
   });
   bool again = false;
   SUBCASE("once") {}
-  SUBCASE("and when that gives it back, too, to the next") { again = true; }
+  SUBCASE("and when that ends untold, too, to the next") { again = true; }
   loop.run_ready();
-  late.stop();
+  loop.run_ready();
+  CHECK(told == 1);
   if (again) {
     late.wait(second);
     std::raise(SIGUSR1);
     handled.stop();
-    timer.start(0s, [&] {
-      second.withdraw();
-      late.give_back();
-    });
+    timer.start(0s, [&] { late.stop(); });
     loop.run_ready();
   }
   CHECK(heard == 0);
   handled.stop();
   early.wait(third);
-  CHECK(third.queued() == again);
-  third.withdraw();
-  early.stop();
+  loop.run_ready();
+  CHECK(told == (again ? 2 : 1));
 }
 
 TEST_CASE_FIXTURE(with_loop, "a signal that is put in the background twice is there once") {
