@@ -90,8 +90,7 @@ void signal::stop() noexcept {
   const bool waits = std::exchange(node_, nullptr) != nullptr;
   const bool told = queued();
   withdraw();
-  const bool untold = hub.remove(number_, place_);
-  if (untold && waits) hub.keep(number_);
+  hub.remove(number_, place_, waits);
   if (told) hub.unheard(*loop_, number_, waits);
   --loop_->watches_;
   if (!background_) --loop_->waits_;

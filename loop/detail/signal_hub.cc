@@ -127,7 +127,7 @@ signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake);
 void signal_hub::renew(event_loop& loop) {
   slot_->wake.store(loop.mailbox_->wake_up());
   // Signals that came to the parent were not for this process.
-  given_back_ = kept_ = 0;
+  given_back_ = missed_ = kept_ = 0;
   for (link& watchers : watchers_) {
     for (link* l = watchers.next; l != &watchers; l = l->next) {
       static_cast<signal::place*>(l)->owner->withdraw();
@@ -157,14 +157,20 @@ void signal_hub::add(int number, link& place) noexcept {
   want(number);
 }
 
-bool signal_hub::remove(int number, link& place) noexcept {
+void signal_hub::remove(int number, link& place, bool waits) noexcept {
+  const auto missed = [&] { return slot_->pending.load() & bit(number); };
   place.unlink();
-  if (watchers_[index(number)].linked()) return false;
+  if (watchers_[index(number)].linked()) {
+    if (waits) missed_ |= missed();
+    return;
+  }
   const std::scoped_lock lock(guard);
   slot_->wanted.fetch_and(~bit(number));
   while (slot_->users.load() != 0) ::sched_yield();
   unwant(number);
-  return (slot_->pending.fetch_and(~bit(number)) & bit(number)) != 0;
+  kept_ |= (waits ? bit(number) : missed_) & missed();
+  missed_ &= ~bit(number);
+  slot_->pending.fetch_and(~bit(number));
 }
 
 void signal_hub::unheard(event_loop& loop, int number, bool given_back) noexcept {
@@ -182,10 +188,8 @@ void signal_hub::unheard(event_loop& loop, int number, bool given_back) noexcept
     loop.ready(other);
     ++told;
   }
-  if (told == 0) keep(number);
+  if (told == 0) kept_ |= bit(number);
 }
-
-void signal_hub::keep(int number) noexcept { kept_ |= bit(number); }
 
 bool signal_hub::take_back(int number) noexcept {
   const bool there = (kept_ & bit(number)) != 0;
@@ -198,6 +202,7 @@ void signal_hub::gather(event_loop& loop) noexcept {
   if (!pending()) return;
   std::uint64_t come = slot_->pending.exchange(0);
   given_back_ &= ~come;
+  missed_ &= ~come;
   kept_ &= ~come;  // signals that come close together are told once
   while (come != 0) {
     const auto which = static_cast<std::size_t>(std::countr_zero(come));

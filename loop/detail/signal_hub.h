@@ -43,15 +43,14 @@ public:
 
   /// Adds a `signal`'s place to those that are told of `number`.
   void add(int number, link& place) noexcept;
-  /// True if a signal had come of which no watcher was told, and there is none left.
-  bool remove(int number, link& place) noexcept;
+  /// `waits` is whether its node waited. A signal that had come before such a one went, and
+  /// of which nobody is told, is kept for the next wait.
+  void remove(int number, link& place, bool waits) noexcept;
 
   /// A watcher that was told will not run, and gives the signal back or does not. If none of
   /// the others runs, either, and one of them gave it back, those that wait are told, or else
   /// the next one.
   void unheard(event_loop& loop, int number, bool given_back) noexcept;
-  /// A signal that came when nobody was told is kept for the next wait.
-  void keep(int number) noexcept;
   /// Whether a signal was given back, of which the caller is told now.
   [[nodiscard]] bool take_back(int number) noexcept;
 
@@ -64,6 +63,7 @@ public:
 private:
   signal_slot* slot_;
   std::uint64_t given_back_ = 0;  // by a watcher that was told
+  std::uint64_t missed_ = 0;      // pending, and a wait ended meanwhile
   std::uint64_t kept_ = 0;        // for the next wait
   // By number, which starts at one: how many were told of the last, less the unheard.
   std::array<std::uint32_t, largest> told_{};

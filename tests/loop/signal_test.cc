@@ -546,6 +546,42 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(told == (heard ? 0 : 1));
 }
 
+TEST_CASE_FIXTURE(with_loop, "a signal that has come is kept when the last that waited has gone") {
+  int told = 0;
+  counting node(told);
+  eddy::signal waits(loop, SIGUSR1);
+  eddy::signal handled(loop, SIGUSR1);
+  handled.start([&] { told += 10; });
+  const auto raise_and_stop = [&](eddy::signal& first, eddy::signal& second) {
+    waits.wait(node);
+    std::raise(SIGUSR1);
+    first.stop();
+    second.stop();
+    waits.wait(node);
+    loop.run_ready();
+  };
+  SUBCASE("before a handler") {
+    raise_and_stop(waits, handled);
+    CHECK(told == 1);
+  }
+  SUBCASE("after a handler") {
+    raise_and_stop(handled, waits);
+    CHECK(told == 1);
+  }
+  SUBCASE("unless a handler is told") {
+    waits.wait(node);
+    std::raise(SIGUSR1);
+    waits.stop();
+    loop.run_ready();
+    CHECK(told == 10);
+    std::raise(SIGUSR1);  // nobody waits
+    handled.stop();
+    waits.wait(node);
+    loop.run_ready();
+    CHECK(told == 10);
+  }
+}
+
 TEST_CASE_FIXTURE(with_loop,
                   "a signal whose wait ends untold was not told to a watcher that is stopped") {
   int told = 0;
