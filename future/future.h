@@ -39,7 +39,9 @@ struct then_result;
 /// looks 64 coroutines far, and not through `then`, `shared` and scopes. Tasks whose ring is
 /// longer or leads through these wait for ever, and a cancel that would come back to the task
 /// that cancels stops the program.
-/// Cancelling: destroying the future cancels the work behind it.
+/// Cancelling: destroying the future cancels the work behind it. While that happens, a
+/// destructor in the work must not destroy the coroutine that holds the future, unless that
+/// coroutine is running, or is itself being cancelled.
 template <class T = void>
 class [[nodiscard]] future {
 public:

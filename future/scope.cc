@@ -74,11 +74,14 @@ void scope::cancel() noexcept {
   // What a child's locals do when they go may destroy the scope, or cancel it.
   bool destroyed = false;
   bool* const outer = tell_when_destroyed(&destroyed);
-  while (!destroyed && !empty()) {
-    auto& list = waiting_count_ != 0 ? waiting_children_ : running_children_;
-    auto& child = static_cast<detail::scope_child&>(at(*list.prev));
-    leave(child);
-    child.drop_future();
+  {
+    const detail::cancellation under_way(joiner());
+    while (!destroyed && !empty()) {
+      auto& list = waiting_count_ != 0 ? waiting_children_ : running_children_;
+      auto& child = static_cast<detail::scope_child&>(at(*list.prev));
+      leave(child);
+      child.drop_future();
+    }
   }
   if (destroyed) {
     if (outer != nullptr) *outer = true;

@@ -70,6 +70,9 @@ private:
 /// that came last first; what they spawn into it meanwhile is dropped. They are
 /// gone when that returns, but for one that does it itself: it is cancelled at
 /// its next `co_await`, and till then must not touch what has gone with the scope.
+/// A destructor in a child that is being cancelled may destroy the task that awaits `join`:
+/// that task goes after all children. While nobody awaits `join`, such a destructor must not
+/// destroy whatever the children refer to.
 /// Lifetime: the loop outlives it. It stays where it was made.
 class scope final : public inspectable, private ready_node {
 public:

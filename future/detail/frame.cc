@@ -183,7 +183,21 @@ local_values frame::locals_here() noexcept {
   return all.values();
 }
 
+cancellation::cancellation(frame* waiter) noexcept
+    : waiter_(waiter), outer_(std::exchange(frames_here.cancellations, this)) {}
+
+cancellation::~cancellation() {
+  frames_here.cancellations = outer_;
+  while (future_core* const dropped = dropped_) {
+    dropped_ = dropped->next_dropped_;
+    dropped->drop_body();
+  }
+}
+
 void frame::end() noexcept {
+  for (cancellation* c = frames_here.cancellations; c != nullptr; c = c->outer_) {
+    if (c->waiter_ == this) c->waiter_ = nullptr;
+  }
   // A destructor that throws brings the coroutine to its final suspension, with that
   // error, and whoever waits for it must not be told.
   then_ |= starting;
@@ -205,6 +219,7 @@ void frame::destroy_all(frame& top) noexcept {
 }
 
 void frame::destroy_and_leave(frame& top) noexcept {
+  const cancellation under_way(top.above());
   without_overflow([&top] {
     frame& innermost = innermost_below(top);
     top.then_ = starting;

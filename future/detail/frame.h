@@ -138,9 +138,29 @@ struct activation {
   activation* outer = nullptr;     // there is one if a handler runs another loop
 };
 
+/// Coroutines are being cancelled that a coroutine waits for, and that one goes on waiting. If
+/// their locals drop the task that it belongs to, it goes after them, when this ends.
+class cancellation {
+public:
+  /// `waiter` may be null.
+  explicit cancellation(frame* waiter) noexcept;
+  cancellation(const cancellation&) = delete;
+  cancellation& operator=(const cancellation&) = delete;
+  ~cancellation();
+
+private:
+  friend class frame;
+  friend class future_core;
+
+  frame* waiter_;                   // null also when it has gone
+  future_core* dropped_ = nullptr;  // those to destroy then
+  cancellation* outer_;
+};
+
 struct frames_of_thread {
   activation top;
-  frame* dying = nullptr;  // is being destroyed in its midst
+  frame* dying = nullptr;                 // is being destroyed in its midst
+  cancellation* cancellations = nullptr;  // that are under way
 };
 
 // One load finds it in every program, as it does the loop that runs.

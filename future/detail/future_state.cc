@@ -94,7 +94,17 @@ void future_core::drop() noexcept {
   for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
     if (a->current != nullptr && a->current->is_below(*body_)) holds = a;
   }
-  if (holds == nullptr) return drop_body();
+  if (holds == nullptr) {
+    cancellation* until = nullptr;
+    for (cancellation* c = frames_here.cancellations; c != nullptr; c = c->outer_) {
+      if (c->waiter_ != nullptr && c->waiter_->is_below(*body_)) until = c;
+    }
+    if (until == nullptr) return drop_body();
+    dropping_ = true;
+    next_is_ = follower::dropped;
+    next_dropped_ = std::exchange(until->dropped_, this);
+    return;
+  }
   dropping_ = true;
   next_is_ = follower::dropped;
   loop().forbid_going_on();

@@ -120,8 +120,8 @@ protected:
     next_is_ = follower::scope;
   }
   [[nodiscard]] scope* in_scope() const noexcept { return scope_; }
-  /// Destroys the coroutine and everything under it; or, if it is running, as
-  /// soon as it waits or ends.
+  /// Destroys the coroutine and everything under it; or, if some of that is running, as
+  /// soon as it waits or ends; or, if some of it is being cancelled, as soon as that has gone.
   void drop() noexcept;
   /// Takes the result of the coroutine, which has ended.
   virtual void take_from(frame&) noexcept {}
@@ -130,6 +130,7 @@ protected:
 
 private:
   friend class frame;
+  friend class cancellation;
   enum class follower : std::uint8_t { node, frame, then, scope, dropped };
   /// Stops the program if the coroutine behind this one's future is `waiter`, or waits for
   /// it: neither could end, and each would own the other. It looks 64 coroutines far.

@@ -1101,3 +1101,34 @@ TEST_CASE_FIXTURE(with_still_loop,
     CHECK(error != nullptr);
   }
 }
+
+TEST_CASE_FIXTURE(async_fixture,
+                  "a task that a child drops when its scope cancels it goes after all") {
+  struct program {
+    static eddy::task<> child(const std::string* name, journal* note, eddy::future<>* all) {
+      const at_end last([=] { (*note)(*name); });
+      const at_end first([=] { *all = {}; });
+      co_await eddy::sleep(1h);
+    }
+    static eddy::task<> join_all(journal* note, eddy::future<>* all, eddy::scope** where) {
+      const std::string name = "a child of a task with a long name";
+      const at_end outer([=] { (*note)("the task"); });
+      eddy::scope children;
+      *where = &children;
+      for (int i = 0; i < 2; ++i) children.spawn(child(&name, note, all));
+      co_await children.join();
+    }
+  };
+  journal note;
+  eddy::future<> all;
+  eddy::scope* children = nullptr;
+  all = eddy::spawn(loop, program::join_all(&note, &all, &children));
+  loop.run_ready();
+  SUBCASE("by a handler") {
+    loop.defer([&] { children->cancel(); });
+  }
+  SUBCASE("at its deadline") { children->set_deadline(loop.after(1ms)); }
+  loop.on_exception([](const std::exception_ptr&) {});  // the deadline's
+  loop.run();
+  CHECK(note == "a child of a task with a long name a child of a task with a long name the task");
+}

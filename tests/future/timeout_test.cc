@@ -131,6 +131,28 @@ ASYNC_TEST("a dropped timeout drops its work and its timer") {
   CHECK(loop.count().timers == 0);
 }
 
+TEST_CASE_FIXTURE(async_fixture,
+                  "a task that its work drops when a limit ends it goes after the work") {
+  struct program {
+    static eddy::task<> work(const std::string* name, journal* note, eddy::future<>* all) {
+      const at_end last([=] { (*note)(*name); });
+      const at_end first([=] { *all = {}; });
+      co_await eddy::sleep(1h);
+    }
+    static eddy::task<> limited(journal* note, eddy::future<>* all) {
+      const std::string name = "the work of a task with a long name";
+      const at_end outer([=] { (*note)("the task"); });
+      co_await eddy::timeout(1ms, eddy::timeout(1h, work(&name, note, all)));
+    }
+  };
+  journal note;
+  eddy::future<> all;
+  all = eddy::spawn(loop, program::limited(&note, &all));
+  loop.run();
+  CHECK(note == "the work of a task with a long name the task");
+  CHECK(!all.ready());
+}
+
 TEST_CASE_FIXTURE(async_fixture, "the end of the work may drop who waits for it") {
   journal note;
   eddy::future<> waiter;
