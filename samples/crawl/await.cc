@@ -15,8 +15,8 @@
 #include <utility>
 
 #include <eddy/future/block_on.h>
-#include <eddy/future/concurrent.h>
-#include <eddy/future/retry.h>
+#include <eddy/future/flow/concurrent.h>
+#include <eddy/future/flow/retry.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/net/connect.h>

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/flow/stop_token.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
-#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/tcp_listener.h>

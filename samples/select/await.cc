@@ -13,7 +13,7 @@
 #include <variant>
 
 #include <eddy/future/block_on.h>
-#include <eddy/future/race_ok.h>
+#include <eddy/future/flow/race_ok.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/task.h>

@@ -17,10 +17,10 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
+#include <eddy/future/flow/stop_token.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
-#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/signal.h>

@@ -20,10 +20,10 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
-#include <eddy/future/concurrent.h>
+#include <eddy/future/flow/concurrent.h>
+#include <eddy/future/flow/join_settled.h>
+#include <eddy/future/flow/race_ok.h>
 #include <eddy/future/join.h>
-#include <eddy/future/join_settled.h>
-#include <eddy/future/race_ok.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>

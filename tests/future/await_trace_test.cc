@@ -19,12 +19,12 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
-#include <eddy/future/finally.h>
+#include <eddy/future/flow/finally.h>
+#include <eddy/future/flow/retry.h>
+#include <eddy/future/flow/shared.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
-#include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
-#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>

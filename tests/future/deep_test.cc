@@ -18,18 +18,18 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
-#include <eddy/future/concurrent.h>
 #include <eddy/future/detail/deep_stack.h>
-#include <eddy/future/finally.h>
+#include <eddy/future/flow/concurrent.h>
+#include <eddy/future/flow/finally.h>
+#include <eddy/future/flow/join_settled.h>
+#include <eddy/future/flow/race_ok.h>
+#include <eddy/future/flow/retry.h>
+#include <eddy/future/flow/shared.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
-#include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
-#include <eddy/future/race_ok.h>
-#include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
-#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>

@@ -19,11 +19,11 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/flow/shared.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
-#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>

@@ -19,10 +19,10 @@
 
 #include <eddy/future/adapt.h>
 #include <eddy/future/as_result.h>
-#include <eddy/future/finally.h>
+#include <eddy/future/flow/finally.h>
+#include <eddy/future/flow/shared.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
-#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>

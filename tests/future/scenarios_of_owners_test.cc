@@ -9,17 +9,17 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/as_result.h>
-#include <eddy/future/finally.h>
-#include <eddy/future/interval.h>
+#include <eddy/future/flow/finally.h>
+#include <eddy/future/flow/interval.h>
+#include <eddy/future/flow/retry.h>
+#include <eddy/future/flow/shared.h>
+#include <eddy/future/flow/stop_token.h>
+#include <eddy/future/flow/task_local.h>
 #include <eddy/future/join.h>
-#include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
-#include <eddy/future/shared.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
-#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
-#include <eddy/future/task_local.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
 #include <eddy/loop/timer.h>

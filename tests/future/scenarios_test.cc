@@ -15,12 +15,12 @@
 
 #include <eddy/future/adapt.h>
 #include <eddy/future/as_result.h>
-#include <eddy/future/concurrent.h>
+#include <eddy/future/flow/concurrent.h>
+#include <eddy/future/flow/join_settled.h>
+#include <eddy/future/flow/race_ok.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
-#include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
-#include <eddy/future/race_ok.h>
 #include <eddy/future/run_blocking.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
@@ -29,8 +29,8 @@
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
 #include <eddy/future/yield.h>
-#include <eddy/loop/failing_new.h>
 #include <eddy/loop/timer.h>
+#include <eddy/testing/failing_new.h>
 
 #include "support/every_point.h"
 #include "support/planned.h"

@@ -15,8 +15,8 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
+#include <eddy/future/flow/race_ok.h>
 #include <eddy/future/promise.h>
-#include <eddy/future/race_ok.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>

@@ -14,7 +14,7 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/block_on.h>
-#include <eddy/future/concurrent.h>
+#include <eddy/future/flow/concurrent.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>

@@ -20,11 +20,11 @@
 #include <eddy/future/adapt.h>
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
-#include <eddy/future/finally.h>
+#include <eddy/future/flow/finally.h>
+#include <eddy/future/flow/join_settled.h>
+#include <eddy/future/flow/retry.h>
 #include <eddy/future/join.h>
-#include <eddy/future/join_settled.h>
 #include <eddy/future/promise.h>
-#include <eddy/future/retry.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>

@@ -32,6 +32,7 @@
 #include <eddy/loop/several_errors.h>
 #include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
+#include <eddy/testing/failing_new.h>
 
 #include "support/any_loop.h"
 #include "support/at_end.h"

@@ -19,10 +19,10 @@
 #include <ev.h>
 #include <unistd.h>
 
+#include <eddy/future/flow/stop_token.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/spawn.h>
-#include <eddy/future/stop_token.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/blocking_job.h>
 #include <eddy/loop/child.h>

@@ -15,12 +15,12 @@
 #include <eddy/future/join.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/timeout.h>
-#include <eddy/loop/failing_new.h>
 #include <eddy/net/address.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/resolve.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
+#include <eddy/testing/failing_new.h>
 
 #include "support/every_point.h"
 #include "support/stream_pair.h"

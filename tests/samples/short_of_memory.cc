@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <optional>
 
-#include <eddy/loop/failing_new.h>
+#include <eddy/testing/failing_new.h>
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 
-#include <eddy/future/every_point.h>
+#include <eddy/testing/every_point.h>
 
 /// Checks what `every_point` has found, and prints how many points there were.
 inline void check_report(const eddy::every_point_report& found) {

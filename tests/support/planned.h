@@ -7,9 +7,9 @@
 
 #include <doctest/doctest.h>
 
-#include <eddy/future/every_point.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/task.h>
+#include <eddy/testing/every_point.h>
 
 inline eddy::task<int> after(eddy::trial& t, eddy::duration time, int value) {
   const eddy::trial::part held(t);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/stop_token.h>
+#include <eddy/future/flow/stop_token.h>
 
 #include <memory>
 #include <optional>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/interval.h>
+#include <eddy/future/flow/interval.h>
 
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>

@@ -99,7 +99,7 @@ std::unique_ptr<scenario> make_scenario(trial& t);
 /// - the loop is stopped there, and what is on it dropped;
 ///
 /// and for each of eddy's own allocations, that one fails, or that one and all
-/// later ones. With <eddy/loop/failing_new.h> in the program, each `new` is such
+/// later ones. With <eddy/testing/failing_new.h> in the program, each `new` is such
 /// an allocation, of strings and containers too. After a failed allocation the work may
 /// end with a value, with `std::bad_alloc`, or with a `planned` error. If memory is short in
 /// a server, the client in the same scenario may see a closed connection: the scenario has

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/interval.h> promises.
-#include <eddy/future/interval.h>
+// What <eddy/future/flow/interval.h> promises.
+#include <eddy/future/flow/interval.h>
 
 #include <chrono>
 #include <cstdint>

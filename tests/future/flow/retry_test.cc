@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/retry.h> promises.
-#include <eddy/future/retry.h>
+// What <eddy/future/flow/retry.h> promises.
+#include <eddy/future/flow/retry.h>
 
 #include <algorithm>
 #include <chrono>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/every_point.h>
+#include <eddy/testing/every_point.h>
 
 #include <chrono>
 #include <new>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/race_ok.h>
+#include <eddy/future/flow/race_ok.h>
 
 #include <eddy/future/detail/deep_stack.h>
 #include <eddy/loop/detail/error_words.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/task_local.h> promises.
-#include <eddy/future/task_local.h>
+// What <eddy/future/flow/task_local.h> promises.
+#include <eddy/future/flow/task_local.h>
 
 #include <chrono>
 #include <memory>

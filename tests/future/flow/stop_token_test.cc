@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/stop_token.h> promises.
-#include <eddy/future/stop_token.h>
+// What <eddy/future/flow/stop_token.h> promises.
+#include <eddy/future/flow/stop_token.h>
 
 #include <atomic>
 #include <memory>

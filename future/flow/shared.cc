@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/shared.h>
+#include <eddy/future/flow/shared.h>
 
 #include <utility>
 

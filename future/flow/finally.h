@@ -8,7 +8,7 @@
 
 #include <eddy/future/awaitable.h>
 #include <eddy/future/detail/inherited.h>
-#include <eddy/future/join_settled.h>
+#include <eddy/future/flow/join_settled.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/task.h>

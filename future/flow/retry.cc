@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/retry.h>
+#include <eddy/future/flow/retry.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/finally.h> promises.
-#include <eddy/future/finally.h>
+// What <eddy/future/flow/finally.h> promises.
+#include <eddy/future/flow/finally.h>
 
 #include <exception>
 #include <new>
@@ -13,10 +13,10 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
+#include <eddy/future/flow/task_local.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
-#include <eddy/future/task_local.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/detail/recycler.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/concurrent.h>
+#include <eddy/future/flow/concurrent.h>
 
 #include <eddy/loop/event_loop.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/future/finally.h>
+#include <eddy/future/flow/finally.h>
 
 #include <utility>
 
 #include <eddy/future/detail/way_of_error.h>
-#include <eddy/future/task_local.h>
+#include <eddy/future/flow/task_local.h>
 
 namespace eddy::detail {
 

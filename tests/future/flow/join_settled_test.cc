@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/join_settled.h> promises.
-#include <eddy/future/join_settled.h>
+// What <eddy/future/flow/join_settled.h> promises.
+#include <eddy/future/flow/join_settled.h>
 
 #include <memory>
 #include <stdexcept>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <eddy/loop/failing_new.h>
+#include <eddy/testing/failing_new.h>
 
 #if EDDY_NEW_CAN_FAIL
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/race_ok.h> promises.
-#include <eddy/future/race_ok.h>
+// What <eddy/future/flow/race_ok.h> promises.
+#include <eddy/future/flow/race_ok.h>
 
 #include <exception>
 #include <optional>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/concurrent.h> promises.
-#include <eddy/future/concurrent.h>
+// What <eddy/future/flow/concurrent.h> promises.
+#include <eddy/future/flow/concurrent.h>
 
 #include <algorithm>
 #include <cstddef>

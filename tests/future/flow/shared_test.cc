@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/shared.h> promises.
-#include <eddy/future/shared.h>
+// What <eddy/future/flow/shared.h> promises.
+#include <eddy/future/flow/shared.h>
 
 #include <cstddef>
 #include <exception>
