@@ -11,9 +11,9 @@
 #include <type_traits>
 #include <utility>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
-#include <eddy/future/spawn.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/way_of_error.h>
 #include <eddy/future/future.h>
 #include <eddy/loop/detail/throw_error.h>

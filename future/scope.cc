@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/scope.h>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/timeout.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>

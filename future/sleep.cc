@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/sleep.h>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/loop/detail/text.h>
 
 namespace eddy::detail {

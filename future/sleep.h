@@ -7,8 +7,8 @@
 #include <coroutine>
 #include <string>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
-#include <eddy/future/spawn.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer_node.h>
 

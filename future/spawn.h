@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <eddy/future/awaitable.h>
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/future_state.h>
 #include <eddy/future/future.h>
 #include <eddy/loop/event_loop.h>
@@ -44,15 +45,6 @@ auto spawn(Function function, Arguments... arguments)
 // implementation
 
 namespace detail {
-
-[[noreturn]] void no_current_loop(const char* who_asks) noexcept;
-
-/// The loop that is running; there has to be one.
-inline event_loop& current_loop(const char* who_asks) noexcept {
-  event_loop* const loop = event_loop::current();
-  if (loop == nullptr) no_current_loop(who_asks);
-  return *loop;
-}
 
 template <class T>
 class spawned : public future_state<T> {

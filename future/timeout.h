@@ -13,9 +13,9 @@
 
 #include <eddy/future/awaitable.h>
 #include <eddy/future/detail/child_wait.h>
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
-#include <eddy/future/spawn.h>
 #include <eddy/loop/detail/limit_node.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer_node.h>

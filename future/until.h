@@ -9,8 +9,8 @@
 #include <sys/types.h>
 
 #include <eddy/future/adapt.h>
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
-#include <eddy/future/spawn.h>
 #include <eddy/loop/child.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>

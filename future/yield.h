@@ -3,8 +3,8 @@
 
 #include <coroutine>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/foreign_wait.h>
-#include <eddy/future/spawn.h>
 
 namespace eddy {
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include <eddy/future/as_result.h>
-#include <eddy/future/spawn.h>
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/net/detail/open_socket.h>

@@ -131,10 +131,4 @@ void future_core::end_body() noexcept {
   release();
 }
 
-void no_current_loop(const char* who_asks) noexcept {
-  const std::string sentence =
-      text({who_asks, " was called while no loop runs on this thread: name the loop"});
-  misuse(sentence.c_str());
-}
-
 }  // namespace eddy::detail

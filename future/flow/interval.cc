@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/flow/interval.h>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/sleep.h>
-#include <eddy/future/spawn.h>
 #include <eddy/loop/detail/flagged.h>
 #include <eddy/loop/detail/misuse.h>
 

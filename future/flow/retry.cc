@@ -5,8 +5,8 @@
 
 #include <unistd.h>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/way_of_error.h>
-#include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
 #include <eddy/loop/detail/error_words.h>
 #include <eddy/loop/detail/misuse.h>

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/loop/detail/description.h>
 
 namespace eddy::detail {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include <eddy/future/spawn.h>
+#include <eddy/future/detail/current_loop.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/keep_alive.h>
 

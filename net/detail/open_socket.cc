@@ -5,7 +5,6 @@
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
-#include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/loop_sockets.h>
 #include <eddy/net/detail/operation.h>
@@ -42,20 +41,6 @@ bool drop_error_queue(int descriptor) noexcept {
 
 std::size_t open_streams() noexcept { return streams.load(std::memory_order_relaxed); }
 std::size_t open_listeners() noexcept { return listeners.load(std::memory_order_relaxed); }
-
-void expect_loop(const open_socket& socket) noexcept {
-  if (event_loop::current() == &socket.loop()) return;
-  socket.loop().check_thread();
-  misuse("a socket was awaited on another loop than its own");
-}
-
-void operation::add_words(std::string& out, const char* name) const {
-  add_text(out, {name, " ", socket_->description(), "\n"});
-}
-
-void operation::fail(const char* name) const {
-  throw_error(std::errc(error_), text({name, " ", socket_->name().to_string()}));
-}
 
 open_socket::open_socket(event_loop& loop, int descriptor, const address& name, bool listens)
     : watch_(loop, descriptor), name_(name), listens_(listens) {

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/net/detail/operation.h>
+
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/throw_error.h>
+#include <eddy/loop/event_loop.h>
+
+namespace eddy::detail {
+
+void expect_loop(const open_socket& socket) noexcept {
+  if (event_loop::current() == &socket.loop()) return;
+  socket.loop().check_thread();
+  misuse("a socket was awaited on another loop than its own");
+}
+
+void operation::add_words(std::string& out, const char* name) const {
+  add_text(out, {name, " ", socket_->description(), "\n"});
+}
+
+void operation::fail(const char* name) const {
+  throw_error(std::errc(error_), text({name, " ", socket_->name().to_string()}));
+}
+
+}  // namespace eddy::detail
