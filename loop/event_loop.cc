@@ -259,7 +259,7 @@ void event_loop::take_due_timers() noexcept {
 namespace {
 
 /// The time of the kernel's last tick. Reading it takes 5 ns where the exact clock takes 24
-/// (on the machine of README's table).
+/// (on the machine of tests/bench/README.md).
 std::int64_t tick() noexcept {
   std::timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);

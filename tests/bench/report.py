@@ -82,7 +82,7 @@ def draw(found, into):
     subprocess.run(['gnuplot'], input='\n'.join(script), text=True, check=True)
 
 
-def write_readme(page, lines):
+def write_table(page, lines):
     text = page.read_text()
     begin, end = '<!-- tests/bench/run -->\n', '<!-- end -->'
     head, rest = text.split(begin)
