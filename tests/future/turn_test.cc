@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// README's promise of a turn of the loop, for coroutines: a coroutine whose awaits
-// never have to wait keeps no timer, post or other task waiting.
+// loop/README.md's promise of a turn, for coroutines: a coroutine whose awaits never
+// have to wait keeps no timer, post or other task waiting.
 #include <algorithm>
 #include <chrono>
 #include <coroutine>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// README's promises of a turn of the loop: it is bounded, and no kind of work keeps
-// another kind waiting.
+// loop/README.md's promises of a turn: it is bounded, and no kind of work keeps another kind
+// waiting.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
