@@ -122,7 +122,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a handler may destroy anything") {
   CHECK_FALSE(other_fired);
 }
 
-ASYNC_TEST("what the world does wrong is a value") {
+ASYNC_TEST("errors from outside are values") {
   eddy::address refused;
   {
     const eddy::tcp_listener gone(loop, eddy::address::loopback_v4(0));
@@ -145,7 +145,7 @@ ASYNC_TEST("what the world does wrong is a value") {
   CHECK(got == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "what the program does wrong stops it") {
+TEST_CASE_FIXTURE(with_loop, "misuse stops the program") {
   dies_saying("set twice", [this] {
     eddy::promise<> promise(loop);
     promise.set_value();
