@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Compiles the C++ that a page shows, each block as a file of its own.
+"""Compiles the C++ that a README.md shows, each block as a file of its own.
 
-    tests/samples/readme.py PAGE COMPILER [ARGUMENTS...]
+    tests/samples/readme.py README.md COMPILER [ARGUMENTS...]
 """
 
 import re
