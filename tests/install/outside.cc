@@ -7,6 +7,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
+#include <eddy/version.h>
 
 namespace {
 
@@ -19,5 +20,5 @@ eddy::task<int> answer() {
 
 int main() {
   eddy::event_loop loop;
-  std::printf("%d\n", eddy::block_on(loop, answer()));
+  std::printf("%d, by eddy %s\n", eddy::block_on(loop, answer()), eddy::version());
 }
