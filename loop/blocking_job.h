@@ -33,7 +33,7 @@ class process_pool;
 /// begun can't be stopped: it runs to its end, unseen, and its worker is busy until
 /// then; it must own what it uses.
 /// Threads: `work` runs on another thread; everything else is the loop's.
-class [[nodiscard]] blocking_job {
+class [[nodiscard("destroying a blocking_job cancels its work: keep it")]] blocking_job {
 public:
   /// Has `work`, which must not throw, run on a worker thread, and then
   /// `on_done` on the loop.

@@ -7,6 +7,8 @@
 #include <limits>
 #include <ratio>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 /// The time of a loop: monotonic, so that a jump of the wall clock moves nothing.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <eddy/loop/detail/language.h>
 #include <eddy/loop/detail/link.h>
 
 namespace eddy {

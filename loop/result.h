@@ -4,6 +4,8 @@
 #include <expected>
 #include <system_error>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 /// What an operation gives its handler: a value, or what the world did instead.

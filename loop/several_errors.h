@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 /// Several errors that leave `event_loop::run`, or `block_on`, together; `what`

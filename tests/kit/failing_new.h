@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <new>
 
+#include <eddy/loop/detail/language.h>
 #include <eddy/loop/detail/recycler.h>
 
 #if defined(__SANITIZE_THREAD__)

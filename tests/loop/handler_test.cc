@@ -42,3 +42,9 @@ TEST_CASE("a handler that captures three pointers is stored inline") {
   // Inline is where the handler itself is; `three` has no other place to be.
   static_assert(std::is_nothrow_constructible_v<eddy::handler<void()>, three>);
 }
+
+TEST_CASE("an empty handler of another signature makes an empty handler") {
+  eddy::handler<int()> none;
+  CHECK_FALSE(eddy::handler<void()>(std::move(none)));
+  CHECK(eddy::handler<void()>(eddy::handler<int()>([] { return 1; })));
+}
