@@ -122,7 +122,7 @@ private:
 /// For an API that can't be cancelled, use a `promise`: that may be set though
 /// nobody waits any more.
 template <class T = void, class Start>
-[[nodiscard]] detail::adaptation<T, Start> adapt(Start start) {
+detail::adaptation<T, Start> adapt(Start start) {
   return detail::adaptation<T, Start>(std::move(start));
 }
 
@@ -157,11 +157,13 @@ private:
   event_loop* loop_;
 };
 
+template <class Start, class T>
+concept returns_cancel =
+    requires(Start& start, completer<T> done) { requires !std::is_void_v<decltype(start(done))>; };
+
 template <class T, class Start>
 class adapted_wait final : public adapted<T> {
   using cancel = std::invoke_result_t<Start&, completer<T>>;
-  static_assert(!std::is_void_v<cancel>,
-                "what adapt starts returns how to cancel it; if that can't be, use a promise");
 
 public:
   explicit adapted_wait(Start&& start) : start_(std::move(start)) {}
@@ -225,11 +227,19 @@ private:
 };
 
 template <class T, class Start>
-class [[nodiscard]] adaptation {
+class [[nodiscard("this does nothing without co_await")]] adaptation {
+  static_assert(returns_cancel<Start, T>,
+                "start must take a completer and return how to cancel: if nothing can cancel, use "
+                "a promise");
+
 public:
   explicit adaptation(Start&& start) : start_(std::move(start)) {}
-  adapted_wait<T, Start> operator co_await() && {
-    return adapted_wait<T, Start>(std::move(start_));
+  auto operator co_await() && {
+    if constexpr (returns_cancel<Start, T>) {
+      return adapted_wait<T, Start>(std::move(start_));
+    } else {
+      return std::suspend_never();  // so that no other error follows
+    }
   }
 
 private:

@@ -107,7 +107,7 @@ template <class Awaitable>
 inline constexpr bool is_own_awaiter<as_result_wait<Awaitable>> = true;
 
 template <class Awaitable>
-class [[nodiscard]] as_result_operation {
+class [[nodiscard("this does nothing without co_await")]] as_result_operation {
 public:
   explicit as_result_operation(Awaitable&& a) noexcept : awaitable_(std::move(a)) {}
   as_result_wait<Awaitable> operator co_await() && {
@@ -125,11 +125,11 @@ private:
 /// for a timeout that is over, nothing is thrown on the way. An operation that can't
 /// even begin gives its error, too. Any other exception still comes out. An operation
 /// that gives a reference is refused: a `result` holds none.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable> &&
-           !std::is_reference_v<await_result_t<Awaitable>>)
-[[nodiscard]] detail::as_result_operation<Awaitable> as_result(Awaitable&& operation) {
-  return detail::as_result_operation<Awaitable>(std::forward<Awaitable>(operation));
+template <class Awaitable>
+  requires(!std::is_reference_v<detail::owned_result_t<Awaitable>>)
+detail::as_result_operation<std::remove_reference_t<Awaitable>> as_result(Awaitable&& operation) {
+  using owned = std::remove_reference_t<Awaitable>;
+  return detail::as_result_operation<owned>(static_cast<owned&&>(operation));
 }
 
 }  // namespace eddy

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 /// The way by which an error came: each `co_await` that it came out of, the

@@ -31,15 +31,13 @@ public:
 /// `several_errors`; `deadlock` if nothing keeps the loop alive and the work has not
 /// ended; `std::system_error` with `operation_canceled` if the loop was stopped. In
 /// each case the work is gone.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
+template <class Awaitable>
+detail::owned_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
 
 /// The same on a loop that is made for this call. A call within a handler or coroutine
 /// of any loop stops the program.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-await_result_t<Awaitable> block_on(Awaitable&& work);
+template <class Awaitable>
+detail::owned_result_t<Awaitable> block_on(Awaitable&& work);
 
 // implementation
 
@@ -61,9 +59,9 @@ private:
   }
 };
 
-template <awaitable Awaitable>
-outcome<await_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work) {
-  using value = await_result_t<Awaitable>;
+template <class Awaitable>
+outcome<owned_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work) {
+  using value = owned_result_t<Awaitable>;
   auto work_ended = future_access::make<value>(
       new blocked_on<value>(loop, as_task(std::forward<Awaitable>(work))));
   try {
@@ -80,16 +78,14 @@ outcome<await_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work
 
 }  // namespace detail
 
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-await_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work) {
-  return detail::get<await_result_t<Awaitable>>(
+template <class Awaitable>
+detail::owned_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work) {
+  return detail::get<detail::owned_result_t<Awaitable>>(
       detail::run_to_end(loop, std::forward<Awaitable>(work)));
 }
 
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-await_result_t<Awaitable> block_on(Awaitable&& work) {
+template <class Awaitable>
+detail::owned_result_t<Awaitable> block_on(Awaitable&& work) {
   detail::forbid_nested_block_on();
   event_loop loop;
   return block_on(loop, std::forward<Awaitable>(work));

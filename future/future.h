@@ -43,7 +43,7 @@ struct then_result;
 /// destructor in the work must not destroy the coroutine that holds the future, unless that
 /// coroutine is running, or is itself being cancelled.
 template <class T = void>
-class [[nodiscard]] future {
+class [[nodiscard("destroying a future cancels its work: co_await, keep or detach it")]] future {
 public:
   using value_type = T;
 

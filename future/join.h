@@ -29,15 +29,14 @@ struct join_rule;
 /// dropped future does. `join_settled` keeps every error.
 /// Cancelling: cancels all, the last one first.
 template <class... Awaitables>
-  requires detail::rvalue_awaitables<Awaitables...>
-[[nodiscard]] auto join(Awaitables&&... awaitables) {
+auto join(Awaitables&&... awaitables) {
   return detail::side_by_side<detail::join_rule>(std::forward<Awaitables>(awaitables)...);
 }
 
 /// The same for all elements of a range, which are moved from; the values are a
 /// `std::vector` in the range's order.
 template <detail::range_of_awaitables Range>
-[[nodiscard]] auto join(Range&& range) {
+auto join(Range&& range) {
   return detail::range_side_by_side<detail::join_rule>(std::forward<Range>(range));
 }
 

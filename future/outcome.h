@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 namespace detail {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <eddy/future/adapt.h>
+#include <eddy/future/awaitable.h>
 #include <eddy/future/outcome.h>
 #include <eddy/loop/blocking_job.h>
 
@@ -17,8 +18,7 @@ namespace eddy {
 
 namespace detail {
 template <class Function, class... Arguments>
-[[nodiscard]] auto run_on(process_pool* pool, const char* description, Function function,
-                          Arguments... arguments);
+auto run_on(process_pool* pool, const char* description, Function function, Arguments... arguments);
 }
 
 /// `co_await run_blocking(function, arguments…)` calls it on a worker thread
@@ -35,7 +35,7 @@ template <class Function, class... Arguments>
 /// Threads: the function runs on another thread and must not touch the loop.
 template <class Function, class... Arguments>
   requires std::invocable<Function&, Arguments...>
-[[nodiscard]] auto run_blocking(Function function, Arguments... arguments) {
+auto run_blocking(Function function, Arguments... arguments) {
   return detail::run_on(nullptr, "a blocking job", std::move(function), std::move(arguments)...);
 }
 
@@ -43,9 +43,10 @@ template <class Function, class... Arguments>
 
 /// On workers of `pool`; null: on those that `blocking_job` has.
 template <class Function, class... Arguments>
-[[nodiscard]] auto detail::run_on(process_pool* pool, const char* description, Function function,
-                                  Arguments... arguments) {
+auto detail::run_on(process_pool* pool, const char* description, Function function,
+                    Arguments... arguments) {
   using value = std::invoke_result_t<Function&, Arguments...>;
+  static_assert(!awaitable<value>, "run_blocking can't run a coroutine: await that on the loop");
 
   struct job {
     job(Function&& f, Arguments&&... a) : function(std::move(f)), arguments(std::move(a)...) {}

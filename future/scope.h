@@ -87,16 +87,19 @@ public:
   /// Has the loop run `work`, which gives nothing, beginning in its next turn
   /// or when there is room.
   /// Errors: `std::bad_alloc`.
-  template <awaitable Awaitable>
-    requires(!std::is_lvalue_reference_v<Awaitable> && std::is_void_v<await_result_t<Awaitable>>)
+  template <class Awaitable>
+    requires(!std::invocable<Awaitable&>)
   void spawn(Awaitable&& work) {
+    static_assert(std::is_void_v<detail::owned_result_t<Awaitable>>,
+                  "a task that is spawned into a scope gives no value: eddy::spawn returns a "
+                  "future for one");
     add(detail::as_task(std::forward<Awaitable>(work)));
   }
 
   /// The same for the coroutine `body(arguments…)`. The function and the
   /// arguments are moved into the task: a lambda that captures is safe here.
   template <class Function, class... Arguments>
-    requires awaitable<std::invoke_result_t<Function&, Arguments...>>
+    requires std::invocable<Function&, Arguments...>
   void spawn(Function body, Arguments... arguments) {
     spawn(detail::invoke_as_task(std::move(body), std::move(arguments)...));
   }
@@ -106,7 +109,7 @@ public:
   /// Errors: the first error of a child.
   /// Cancelling: leaves the children alone; those of a scope that is a local of
   /// the same coroutine go with it.
-  [[nodiscard]] detail::scope_end join() noexcept;
+  detail::scope_end join() noexcept;
 
   /// `co_await s.finish(work)` gives what the work gives. The work is a child of
   /// the scope, so that it goes on to its end though the coroutine that awaits
@@ -114,9 +117,8 @@ public:
   /// Errors: what the work throws; `std::system_error` with `operation_canceled`
   /// if the scope has dropped it.
   /// Lifetime: the scope lives until then at least; it may go before the work has ended.
-  template <awaitable Awaitable>
-    requires(!std::is_lvalue_reference_v<Awaitable>)
-  [[nodiscard]] task<await_result_t<Awaitable>> finish(Awaitable&& work);
+  template <class Awaitable>
+  task<detail::owned_result_t<Awaitable>> finish(Awaitable&& work);
 
   /// Cancels all children.
   void cancel() noexcept;
@@ -204,7 +206,7 @@ private:
 /// Cancelling: cancels all of it.
 template <class Function, class... Arguments>
   requires awaitable<std::invoke_result_t<Function&, scope&, Arguments...>>
-[[nodiscard]] auto with_scope(Function body, Arguments... arguments)
+auto with_scope(Function body, Arguments... arguments)
     -> task<await_result_t<std::invoke_result_t<Function&, scope&, Arguments...>>>;
 
 // implementation
@@ -271,7 +273,7 @@ private:
   frame* waiter_ = nullptr;
 };
 
-class [[nodiscard]] scope_end {
+class [[nodiscard("this does nothing without co_await")]] scope_end {
 public:
   explicit scope_end(scope& s) noexcept : scope_(&s) {}
   scope_wait operator co_await() const { return scope_wait(*scope_); }
@@ -372,9 +374,8 @@ task<T> run_in_own_scope(Function body, Arguments... arguments) {
 
 inline detail::scope_end scope::join() noexcept { return detail::scope_end(*this); }
 
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-task<await_result_t<Awaitable>> scope::finish(Awaitable&& work) {
+template <class Awaitable>
+task<detail::owned_result_t<Awaitable>> scope::finish(Awaitable&& work) {
   return detail::finish_in(this, &loop(), detail::as_task(std::forward<Awaitable>(work)));
 }
 

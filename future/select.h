@@ -51,8 +51,7 @@ struct select_rule;
 /// of any dropped future does.
 /// Cancelling: cancels all. Those that are dropped go one by one, the last one first.
 template <class... Awaitables>
-  requires detail::rvalue_awaitables<Awaitables...>
-[[nodiscard]] auto select(Awaitables&&... awaitables) {
+auto select(Awaitables&&... awaitables) {
   return detail::side_by_side<detail::select_rule>(std::forward<Awaitables>(awaitables)...);
 }
 
@@ -74,7 +73,7 @@ struct selected<void> {
 /// The same for all elements of a range, which are moved from: it gives a
 /// `selected`. There has to be one.
 template <detail::range_of_awaitables Range>
-[[nodiscard]] auto select(Range&& range) {
+auto select(Range&& range) {
   return detail::range_side_by_side<detail::select_rule>(std::forward<Range>(range));
 }
 

@@ -20,10 +20,10 @@ namespace detail {
 ///
 /// It is no class, and `sleep` takes any duration as it is, because g++ 12 keeps
 /// every object that is made in the expression of a co_await in the frame.
-enum class [[nodiscard]] sleep_operation : duration::rep {};
+enum class [[nodiscard("this does nothing without co_await")]] sleep_operation : duration::rep {};
 
 /// The same with a resolution.
-class [[nodiscard]] exact_sleep_operation {
+class [[nodiscard("this does nothing without co_await")]] exact_sleep_operation {
 public:
   exact_sleep_operation(time_point until, resolution exactness) noexcept
       : until_(until), exactness_(exactness) {}
@@ -80,21 +80,21 @@ inline sleep_wait operator co_await(const exact_sleep_operation& o) {
 /// `co_await sleep(1s)` goes on when that time has passed since the call. A delay
 /// of zero or less is over at once, as is a time that has come.
 template <class Rep, class Period>
-[[nodiscard]] detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
+detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
   const time_point until = detail::end_of_sleep(time_span(delay));
   return detail::sleep_operation(until.time_since_epoch().count());
 }
 template <class Rep, class Period>
-[[nodiscard]] detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
-                                                  resolution exactness) {
+detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
+                                    resolution exactness) {
   return {detail::end_of_sleep(time_span(delay)), exactness};
 }
 
 /// `co_await sleep_until(when)` goes on at that time of the loop's clock.
-[[nodiscard]] inline detail::sleep_operation sleep_until(instant when) {
+inline detail::sleep_operation sleep_until(instant when) {
   return detail::sleep_operation(time_point(when).time_since_epoch().count());
 }
-[[nodiscard]] inline detail::exact_sleep_operation sleep_until(instant when, resolution exactness) {
+inline detail::exact_sleep_operation sleep_until(instant when, resolution exactness) {
   return {when, exactness};
 }
 

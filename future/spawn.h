@@ -20,27 +20,25 @@ namespace eddy {
 ///
 /// Errors: `std::bad_alloc`; an error of the work is the future's.
 /// Cancelling: destroying the future cancels the work.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-future<await_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work);
+template <class Awaitable>
+future<detail::work_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work);
 
 /// The same on the loop that is running.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-future<await_result_t<Awaitable>> spawn(Awaitable&& work);
+template <class Awaitable>
+future<detail::work_result_t<Awaitable>> spawn(Awaitable&& work);
 
 /// Has the loop run the coroutine `function(arguments…)`. The function and the
 /// arguments are moved into the task: a lambda that captures is safe here.
 template <class Function, class... Arguments>
-  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
-auto spawn(event_loop& loop, Function function, Arguments... arguments)
-    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>>;
+  requires std::invocable<Function&, Arguments...>
+future<detail::called_result_t<Function, Arguments...>> spawn(event_loop& loop, Function function,
+                                                              Arguments... arguments);
 
 /// The same on the loop that is running.
 template <class Function, class... Arguments>
-  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
-auto spawn(Function function, Arguments... arguments)
-    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>>;
+  requires std::invocable<Function&, Arguments...>
+future<detail::called_result_t<Function, Arguments...>> spawn(Function function,
+                                                              Arguments... arguments);
 
 // implementation
 
@@ -74,39 +72,37 @@ private:
 };
 
 template <class Function, class... Arguments>
-auto invoke_as_task(Function function, Arguments... arguments)
-    -> task<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
+task<called_result_t<Function, Arguments...>> invoke_as_task(Function function,
+                                                             Arguments... arguments) {
   auto work = std::invoke(function, std::move(arguments)...);
   co_return co_await std::move(work);
 }
 
 }  // namespace detail
 
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-future<await_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work) {
-  return detail::future_access::make<await_result_t<Awaitable>>(
-      new detail::spawned<await_result_t<Awaitable>>(
-          loop, detail::as_task(std::forward<Awaitable>(work))));
+template <class Awaitable>
+future<detail::work_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work) {
+  using value = detail::owned_result_t<Awaitable>;
+  return detail::future_access::make<value>(
+      new detail::spawned<value>(loop, detail::as_task(std::forward<Awaitable>(work))));
 }
 
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-future<await_result_t<Awaitable>> spawn(Awaitable&& work) {
+template <class Awaitable>
+future<detail::work_result_t<Awaitable>> spawn(Awaitable&& work) {
   return spawn(detail::current_loop("spawn"), std::forward<Awaitable>(work));
 }
 
 template <class Function, class... Arguments>
-  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
-auto spawn(event_loop& loop, Function function, Arguments... arguments)
-    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
+  requires std::invocable<Function&, Arguments...>
+future<detail::called_result_t<Function, Arguments...>> spawn(event_loop& loop, Function function,
+                                                              Arguments... arguments) {
   return spawn(loop, detail::invoke_as_task(std::move(function), std::move(arguments)...));
 }
 
 template <class Function, class... Arguments>
-  requires awaitable<std::invoke_result_t<Function&, Arguments...>>
-auto spawn(Function function, Arguments... arguments)
-    -> future<await_result_t<std::invoke_result_t<Function&, Arguments...>>> {
+  requires std::invocable<Function&, Arguments...>
+future<detail::called_result_t<Function, Arguments...>> spawn(Function function,
+                                                              Arguments... arguments) {
   return spawn(detail::current_loop("spawn"), std::move(function), std::move(arguments)...);
 }
 

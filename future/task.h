@@ -43,7 +43,7 @@ struct task_access;
 /// coroutine where it waits, what it awaits first. It sees no exception; its
 /// destructors run.
 template <class T = void>
-class [[nodiscard]] task {
+class [[nodiscard("a task does nothing without co_await or spawn")]] task {
 public:
   using promise_type = detail::task_promise<T>;
   using value_type = T;
@@ -140,7 +140,8 @@ template <class T>
 class task_promise : public returns<T> {
 public:
   task<T> get_return_object() noexcept {
-    static_assert(alignof(task_promise) == alignof(frame));
+    static_assert(alignof(task_promise) == alignof(frame),
+                  "a coroutine's frame can't hold a value that is aligned to more than 8 bytes");
     return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
   }
 

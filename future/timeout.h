@@ -78,20 +78,18 @@ private:
 /// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
 /// With `as_result` nothing is thrown when the time is over.
 /// Cancelling: cancels the work.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout(time_span limit,
-                                                                           Awaitable&& work) {
-  return detail::timeout_operation<await_result_t<Awaitable>>(
+template <class Awaitable>
+detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span limit,
+                                                                     Awaitable&& work) {
+  return detail::timeout_operation<detail::owned_result_t<Awaitable>>(
       duration(limit), detail::as_task(std::forward<Awaitable>(work)));
 }
 
 /// The same with a deadline: a time of the loop's clock.
-template <awaitable Awaitable>
-  requires(!std::is_lvalue_reference_v<Awaitable>)
-[[nodiscard]] detail::timeout_operation<await_result_t<Awaitable>> timeout_at(instant when,
-                                                                              Awaitable&& work) {
-  return detail::timeout_operation<await_result_t<Awaitable>>(
+template <class Awaitable>
+detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout_at(instant when,
+                                                                        Awaitable&& work) {
+  return detail::timeout_operation<detail::owned_result_t<Awaitable>>(
       time_point(when), detail::as_task(std::forward<Awaitable>(work)));
 }
 
@@ -191,7 +189,7 @@ private:
 };
 
 template <class T>
-class [[nodiscard]] timeout_operation {
+class [[nodiscard("this does nothing without co_await")]] timeout_operation {
 public:
   template <class Limit>
   timeout_operation(Limit limit, task<T>&& work) noexcept : limit_(limit), work_(std::move(work)) {}

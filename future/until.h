@@ -65,7 +65,7 @@ private:
   signal watch_;
 };
 
-class [[nodiscard]] until_signal_operation {
+class [[nodiscard("this does nothing without co_await")]] until_signal_operation {
 public:
   explicit until_signal_operation(int number) noexcept : number_(number) {}
   until_signal_wait operator co_await() const { return until_signal_wait(number_); }
@@ -109,7 +109,7 @@ private:
   std::optional<result<exit_status>> end_;
 };
 
-class [[nodiscard]] until_exit_operation {
+class [[nodiscard("this does nothing without co_await")]] until_exit_operation {
 public:
   explicit until_exit_operation(::pid_t pid) noexcept : pid_(pid) {}
   until_exit_wait operator co_await() const { return until_exit_wait(pid_); }
@@ -125,12 +125,12 @@ private:
 /// read, so nothing is lost if the wait is dropped.
 ///
 /// Errors: as for `readiness`.
-[[nodiscard]] inline auto until_readable(int descriptor) {
+inline auto until_readable(int descriptor) {
   return adapt(detail::until_ready<readiness::direction::read>{descriptor});
 }
 
 /// The same for writing.
-[[nodiscard]] inline auto until_writable(int descriptor) {
+inline auto until_writable(int descriptor) {
   return adapt(detail::until_ready<readiness::direction::write>{descriptor});
 }
 
@@ -143,7 +143,7 @@ private:
 /// the loop is told, or else the next one, unless another watcher on that loop was.
 ///
 /// Errors: as for `signal`.
-[[nodiscard]] inline detail::until_signal_operation until_signal(int number) {
+inline detail::until_signal_operation until_signal(int number) {
   return detail::until_signal_operation(number);
 }
 
@@ -152,7 +152,7 @@ private:
 /// it is not, and can be waited for again.
 ///
 /// Errors: as for `child`.
-[[nodiscard]] inline detail::until_exit_operation until_exit(::pid_t pid) {
+inline detail::until_exit_operation until_exit(::pid_t pid) {
   return detail::until_exit_operation(pid);
 }
 

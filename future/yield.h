@@ -26,7 +26,7 @@ public:
 template <>
 inline constexpr bool is_own_awaiter<yield_wait> = true;
 
-class [[nodiscard]] yield_operation {
+class [[nodiscard("this does nothing without co_await")]] yield_operation {
 public:
   yield_wait operator co_await() const noexcept { return {}; }
 };
@@ -36,6 +36,6 @@ public:
 /// `co_await yield()` lets every task and deferred function run first that is in the ready
 /// queue now. Timers, descriptors and posts have queues of their own, which take turns
 /// with the ready queue.
-[[nodiscard]] inline detail::yield_operation yield() noexcept { return {}; }
+inline detail::yield_operation yield() noexcept { return {}; }
 
 }  // namespace eddy

@@ -256,7 +256,7 @@ private:
 };
 
 template <class Rule, class... Ts>
-class [[nodiscard]] few_operation {
+class [[nodiscard("this does nothing without co_await")]] few_operation {
 public:
   explicit few_operation(task<Ts>&&... tasks) noexcept : tasks_(std::move(tasks)...) {}
   few_wait<Rule, Ts...> operator co_await() && noexcept {
@@ -268,7 +268,7 @@ private:
 };
 
 template <class Rule, class T>
-class [[nodiscard]] range_operation {
+class [[nodiscard("this does nothing without co_await")]] range_operation {
 public:
   explicit range_operation(branch_list<T>&& all) noexcept : branches_(std::move(all)) {}
   range_wait<Rule, T> operator co_await() && noexcept {
@@ -283,25 +283,23 @@ template <class Range>
 using element_of = std::remove_cvref_t<decltype(*std::begin(std::declval<Range&>()))>;
 
 template <class Range>
-concept range_of_awaitables = !std::is_lvalue_reference_v<Range> && requires(Range& r) {
+concept range_of_awaitables = requires(Range& r) {
   std::begin(r);
   std::end(r);
   requires awaitable<element_of<Range>>;
 };
 
-template <class... Awaitables>
-concept rvalue_awaitables = sizeof...(Awaitables) > 0 &&
-                            ((awaitable<Awaitables> && !std::is_lvalue_reference_v<Awaitables>) &&
-                             ...);
-
 template <class Rule, class... Awaitables>
-few_operation<Rule, await_result_t<Awaitables>...> side_by_side(Awaitables&&... awaitables) {
-  return few_operation<Rule, await_result_t<Awaitables>...>(
+few_operation<Rule, owned_result_t<Awaitables>...> side_by_side(Awaitables&&... awaitables) {
+  static_assert(sizeof...(Awaitables) > 0, "there is nothing to wait for");
+  return few_operation<Rule, owned_result_t<Awaitables>...>(
       as_task(std::forward<Awaitables>(awaitables))...);
 }
 
 template <class Rule, class Range>
 range_operation<Rule, await_result_t<element_of<Range>>> range_side_by_side(Range&& range) {
+  static_assert(!std::is_lvalue_reference_v<Range>,
+                "a range that has a name must be moved: std::move(x)");
   branch_list<await_result_t<element_of<Range>>> all;
   for (auto&& element : range) all.push_back(as_task(std::move(element)));
   return range_operation<Rule, await_result_t<element_of<Range>>>(std::move(all));

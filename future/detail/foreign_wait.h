@@ -39,17 +39,28 @@ template <class A>
 inline constexpr bool is_own =
     is_own_awaiter<std::remove_cvref_t<decltype(get_awaiter(std::declval<A>()))>>;
 
+template <class A>
+concept has_awaiter = awaiter<decltype(get_awaiter(std::declval<A>()))>;
+
+/// Tells users in the compiler's first error why an argument of type `A` was not accepted.
+template <class A, bool Accepted>
+struct accepted_awaitable {
+  static constexpr bool if_moved = has_awaiter<std::remove_cvref_t<A>>;
+  static_assert(Accepted || !if_moved, "an awaitable that has a name must be moved: std::move(x)");
+  static_assert(Accepted || if_moved, "a value of this type can't be awaited");
+  static constexpr bool value = Accepted;
+};
+
 /// What eddy awaits for it: its own awaiter, or one of eddy's round that.
 template <class Awaitable>
 class foreign_wait;
 template <class A>
 decltype(auto) own_awaiter(A&& a) {
-  if constexpr (is_own<A>) {
+  if constexpr (!accepted_awaitable<A, has_awaiter<A>>::value) {
+    return std::suspend_never();  // so that no other error follows
+  } else if constexpr (is_own<A>) {
     return get_awaiter(std::forward<A>(a));
   } else {
-    static_assert(awaiter<decltype(get_awaiter(std::declval<A>()))>,
-                  "this can't be awaited; what can be awaited but once, and has a name, is to be "
-                  "moved: co_await std::move(it)");
     return foreign_wait<A>(std::forward<A>(a));
   }
 }

@@ -64,7 +64,7 @@ void check_limit(std::size_t limit);
 /// Cancelling: cancels all that runs, the latest to begin first.
 template <class Range, class Function>
   requires std::is_void_v<detail::result_for_each<Range, Function>>
-[[nodiscard]] task<> for_each_concurrent(Range&& range, std::size_t limit, Function function) {
+task<> for_each_concurrent(Range&& range, std::size_t limit, Function function) {
   detail::check_limit(limit);
   return detail::run_concurrently<detail::discarded, Range>(std::forward<Range>(range), limit,
                                                             std::move(function));
@@ -74,7 +74,7 @@ template <class Range, class Function>
 /// in the range's order.
 template <class Range, class Function>
   requires(!std::is_void_v<detail::result_for_each<Range, Function>>)
-[[nodiscard]] auto map_concurrent(Range&& range, std::size_t limit, Function function) {
+auto map_concurrent(Range&& range, std::size_t limit, Function function) {
   using results = detail::in_order<detail::result_for_each<Range, Function>>;
   detail::check_limit(limit);
   return detail::run_concurrently<results, Range>(std::forward<Range>(range), limit,
@@ -84,7 +84,7 @@ template <class Range, class Function>
 /// The same, but the values are in the order in which they came.
 template <class Range, class Function>
   requires(!std::is_void_v<detail::result_for_each<Range, Function>>)
-[[nodiscard]] auto map_unordered(Range&& range, std::size_t limit, Function function) {
+auto map_unordered(Range&& range, std::size_t limit, Function function) {
   using results = detail::as_they_come<detail::result_for_each<Range, Function>>;
   detail::check_limit(limit);
   return detail::run_concurrently<results, Range>(std::forward<Range>(range), limit,

@@ -40,11 +40,10 @@ namespace eddy {
 /// `outer` be one that ends later. If the work has not begun, there is nothing
 /// to clean up.
 /// Lifetime: the scope outlives it.
-template <awaitable Work, awaitable CleanUp>
-  requires(!std::is_lvalue_reference_v<Work> && !std::is_lvalue_reference_v<CleanUp> &&
-           std::is_void_v<await_result_t<CleanUp>>)
-[[nodiscard]] task<await_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
-                                                 time_span limit);
+template <class Work, class CleanUp>
+  requires std::is_void_v<detail::owned_result_t<CleanUp>>
+task<detail::owned_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
+                                           time_span limit);
 
 // implementation
 
@@ -87,10 +86,10 @@ task<T> finally_in(scope* outer, task<T> work, task<> clean_up) {
 
 }  // namespace detail
 
-template <awaitable Work, awaitable CleanUp>
-  requires(!std::is_lvalue_reference_v<Work> && !std::is_lvalue_reference_v<CleanUp> &&
-           std::is_void_v<await_result_t<CleanUp>>)
-task<await_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up, time_span limit) {
+template <class Work, class CleanUp>
+  requires std::is_void_v<detail::owned_result_t<CleanUp>>
+task<detail::owned_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
+                                           time_span limit) {
   return detail::finally_in(
       &outer, detail::as_task(std::forward<Work>(work)),
       detail::as_task(timeout(limit, detail::as_task(std::forward<CleanUp>(clean_up)))));

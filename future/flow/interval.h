@@ -40,7 +40,7 @@ public:
   /// the time at which that was due. One at a time waits, and the interval must
   /// live until then.
   /// Cancelling: loses no tick.
-  [[nodiscard]] task<time_point> next();
+  task<time_point> next();
 
   /// How many ticks were left out after the one that `next` gave last.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }

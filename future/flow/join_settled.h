@@ -26,15 +26,14 @@ struct join_settled_rule;
 /// when it is dropped leave the loop's `run`.
 /// Cancelling: cancels all, the last one first.
 template <class... Awaitables>
-  requires detail::rvalue_awaitables<Awaitables...>
-[[nodiscard]] auto join_settled(Awaitables&&... awaitables) {
+auto join_settled(Awaitables&&... awaitables) {
   return detail::side_by_side<detail::join_settled_rule>(std::forward<Awaitables>(awaitables)...);
 }
 
 /// The same for all elements of a range, which are moved from; the outcomes are
 /// a `std::vector` in the range's order.
 template <detail::range_of_awaitables Range>
-[[nodiscard]] auto join_settled(Range&& range) {
+auto join_settled(Range&& range) {
   return detail::range_side_by_side<detail::join_settled_rule>(std::forward<Range>(range));
 }
 

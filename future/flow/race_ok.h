@@ -43,9 +43,8 @@ private:
 /// fail is what this is for.
 /// Cancelling: cancels all, the last one first.
 template <class First, class... Others>
-  requires(detail::rvalue_awaitables<First, Others...> &&
-           (std::is_same_v<await_result_t<First>, await_result_t<Others>> && ...))
-[[nodiscard]] auto race_ok(First&& first, Others&&... others) {
+  requires(std::is_same_v<detail::owned_result_t<First>, detail::owned_result_t<Others>> && ...)
+auto race_ok(First&& first, Others&&... others) {
   return detail::side_by_side<detail::race_ok_rule>(std::forward<First>(first),
                                                     std::forward<Others>(others)...);
 }
@@ -53,7 +52,7 @@ template <class First, class... Others>
 /// The same for all elements of a range, which are moved from. Of none, none has
 /// succeeded.
 template <detail::range_of_awaitables Range>
-[[nodiscard]] auto race_ok(Range&& range) {
+auto race_ok(Range&& range) {
   return detail::range_side_by_side<detail::race_ok_rule>(std::forward<Range>(range));
 }
 

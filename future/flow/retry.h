@@ -100,9 +100,8 @@ template <class Function, class Predicate = detail::any_system_error>
   requires awaitable<std::invoke_result_t<Function&>> &&
            (std::predicate<Predicate&, std::error_code> ||
             std::predicate<Predicate&, std::exception_ptr>)
-[[nodiscard]] task<detail::result_of_attempt<Function>> retry(retry_policy policy,
-                                                              Function function,
-                                                              Predicate worth = {}) {
+task<detail::result_of_attempt<Function>> retry(retry_policy policy, Function function,
+                                                Predicate worth = {}) {
   return detail::retry_with(policy, std::move(function), std::move(worth));
 }
 

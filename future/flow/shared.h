@@ -60,7 +60,7 @@ inline constexpr bool is_shared<shared<T>> = true;
 /// Cancelling: dropping the last handle, where a coroutine that waits counts as
 /// one, cancels the work.
 template <class T = void>
-class [[nodiscard]] shared {
+class [[nodiscard("a shared does nothing until a copy of it is awaited")]] shared {
 public:
   using value_type = T;
 

@@ -152,7 +152,7 @@ private:
 /// share one.
 ///
 /// Cancelling: a wait that is dropped leaves no trace.
-[[nodiscard]] task<> until_stopped(std::stop_token token);
+task<> until_stopped(std::stop_token token);
 
 // implementation
 

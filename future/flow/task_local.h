@@ -45,11 +45,10 @@ public:
   /// value holds, and afterwards again the one that did before.
   /// Errors: what the work throws; `std::bad_alloc`.
   /// Cancelling: cancels the work.
-  template <awaitable Awaitable>
-    requires(!std::is_lvalue_reference_v<Awaitable>)
-  [[nodiscard]] detail::with_operation<T, await_result_t<Awaitable>> with(T value,
-                                                                          Awaitable&& work) const {
-    return detail::with_operation<T, await_result_t<Awaitable>>(
+  template <class Awaitable>
+  detail::with_operation<T, detail::owned_result_t<Awaitable>> with(T value,
+                                                                    Awaitable&& work) const {
+    return detail::with_operation<T, detail::owned_result_t<Awaitable>>(
         *this, std::move(value), detail::as_task(std::forward<Awaitable>(work)));
   }
 
@@ -93,7 +92,7 @@ private:
 };
 
 template <class T, class Result>
-class [[nodiscard]] with_operation {
+class [[nodiscard("this does nothing without co_await")]] with_operation {
 public:
   with_operation(const task_local<T>& name, T&& value, task<Result>&& work)
       : name_(&name), value_(std::move(value)), work_(std::move(work)) {}
