@@ -7,6 +7,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 /// Memory to be read into: anything that is a `std::span<std::byte>` or a
@@ -62,5 +64,12 @@ public:
 private:
   std::span<const std::byte> bytes_;
 };
+
+namespace detail {
+/// Bytes, or a list of buffers, that are destroyed at the end of the expression.
+template <class Bytes>
+concept temporary_bytes = !std::is_lvalue_reference_v<Bytes> && std::ranges::range<Bytes> &&
+                          !std::ranges::borrowed_range<Bytes>;
+}  // namespace detail
 
 }  // namespace eddy

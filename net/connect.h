@@ -24,14 +24,14 @@ class event_loop;
 /// port of this machine at which nobody listens is refused also where the kernel
 /// would connect the socket to itself.
 /// Cancelling: the attempt is given up, and its socket closed.
-[[nodiscard]] detail::steps_operation<tcp_stream> connect(const address& to);
+detail::steps_operation<tcp_stream> connect(const address& to);
 
 /// Opens a connection to `host`, a name or a literal address: resolves it, and
 /// tries one address after the other until one accepts.
 ///
 /// Errors: that of the resolution, or of the last address; `std::system_error`
 /// names each address and what was wrong with it.
-[[nodiscard]] detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port);
+detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port);
 
 /// The same, calling a handler.
 pending connect(event_loop& loop, const address& to,

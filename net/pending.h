@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 namespace detail {
@@ -15,7 +17,7 @@ class delivery_base;
 /// Lifetime: the loop outlives it. The handler may destroy it.
 /// Cancelling: destroying it, or assigning to it, ends the operation; the
 /// handler is dropped.
-class [[nodiscard]] pending {
+class [[nodiscard("destroying a pending cancels its operation: keep it")]] pending {
 public:
   /// None.
   pending() noexcept = default;

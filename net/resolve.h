@@ -57,8 +57,7 @@ enum class resolve_error : std::uint8_t {
 ///
 /// Errors: `resolve_error`, or the system's.
 /// Cancelling: what a worker has begun goes on to its end, unseen.
-[[nodiscard]] detail::steps_operation<std::vector<address>> resolve(std::string host,
-                                                                    std::uint16_t port);
+detail::steps_operation<std::vector<address>> resolve(std::string host, std::uint16_t port);
 
 /// The same, calling a handler.
 pending resolve(event_loop& loop, std::string host, std::uint16_t port,

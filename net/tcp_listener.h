@@ -74,9 +74,7 @@ public:
   ~tcp_listener() = default;
 
   /// The next connection, on the listener's loop. One accepts at a time.
-  [[nodiscard]] detail::to_await<detail::accept_call> accept() {
-    return {socket(), detail::accept_call()};
-  }
+  detail::to_await<detail::accept_call> accept() { return {socket(), detail::accept_call()}; }
   void accept(handler<void(result<tcp_stream>)> on_accepted);
   /// Empty if there is none. It does not hold: it takes the last descriptors, too,
   /// and `too_many_files_open` and the like are told.

@@ -66,7 +66,7 @@ public:
   /// read waits until the loop has looked at the descriptors again, even if bytes have come
   /// by then: under a `timeout` of no time use `try_read`. An empty buffer stops the
   /// program, because its 0 bytes would look like the end.
-  [[nodiscard]] detail::to_await<detail::read_call> read(mutable_buffer into) {
+  detail::to_await<detail::read_call> read(mutable_buffer into) {
     return {socket(), detail::read_call(into)};
   }
   void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);
@@ -75,7 +75,7 @@ public:
 
   /// Waits until there is something to read, or the end, without a buffer that
   /// would lie idle meanwhile: for a connection that is mostly silent.
-  [[nodiscard]] detail::to_await<detail::wait_call<readiness::direction::read>> wait_readable() {
+  detail::to_await<detail::wait_call<readiness::direction::read>> wait_readable() {
     return {socket(), {}};
   }
   void wait_readable(handler<void(result<void>)> on_readable);
@@ -83,22 +83,28 @@ public:
   /// Writes all of it. A handler or a coroutine of the loop's sends what the kernel has room
   /// for within the call or the `co_await`, unless it has had its share of the turn. A write
   /// that begins outside of the loop's turns is sent in the next one.
-  [[nodiscard]] detail::to_await<detail::write_call> write(const_buffer bytes) {
+  detail::to_await<detail::write_call> write(const_buffer bytes) {
     return {socket(), detail::write_call(bytes)};
   }
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
+  /// Refuses bytes that would be destroyed before they are written.
+  template <detail::temporary_bytes Bytes, class Handler>
+  void write(Bytes&&, Handler&&) {
+    static_assert(!detail::temporary_bytes<Bytes>,
+                  "a write with a handler outlives these bytes: keep them in a variable");
+  }
   /// Writes what fits into the kernel's buffer; empty if nothing does.
   [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes);
 
   /// Writes all of several buffers, in as few system calls as may be. Both the
   /// list and the bytes outlive the operation.
-  [[nodiscard]] detail::to_await<detail::write_call> write(std::span<const const_buffer> buffers) {
+  detail::to_await<detail::write_call> write(std::span<const const_buffer> buffers) {
     return {socket(), detail::write_call(buffers)};
   }
   void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
 
   /// Waits until a write would not wait.
-  [[nodiscard]] detail::to_await<detail::wait_call<readiness::direction::write>> wait_writable() {
+  detail::to_await<detail::wait_call<readiness::direction::write>> wait_writable() {
     return {socket(), {}};
   }
   void wait_writable(handler<void(result<void>)> on_writable);

@@ -71,7 +71,7 @@ template <class T>
 inline constexpr bool is_own_awaiter<steps_wait<T>> = true;
 
 template <class T>
-class [[nodiscard]] steps_operation {
+class [[nodiscard("this does nothing without co_await")]] steps_operation {
 public:
   explicit steps_operation(task<reported<T>>&& steps) noexcept : steps_(std::move(steps)) {}
   steps_wait<T> operator co_await() && noexcept { return steps_wait<T>(std::move(steps_)); }

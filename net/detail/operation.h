@@ -193,7 +193,7 @@ private:
 /// What a stream's member gives to be awaited. It is apart from `awaited`
 /// because g++ 12 keeps two in the frame of an awaiter that can be moved.
 template <socket_call Call>
-class [[nodiscard]] to_await {
+class [[nodiscard("this does nothing without co_await or a handler")]] to_await {
 public:
   to_await(open_socket& socket, Call call) noexcept : socket_(&socket), call_(std::move(call)) {
     socket.retain();
