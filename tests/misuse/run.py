@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Checks what users read when they make a mistake that a compiler can see.
+
+    run.py [--table] COMPILER [ARGUMENTS...]
+
+Each file here holds one mistake under `#ifdef MISTAKE`; or its line `// mistake:` gives the
+arguments of the compiler that are the mistake. The file must not compile with it. The first error
+must then hold the words after `// says:`, and g++ may print 20 lines. Without their mistakes, all
+files must compile. Each public header, alone, must refuse C++20. `--table` prints the lines of each
+mistake.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+MOST_LINES = 20
+
+table = sys.argv[1] == "--table"
+compiler = [*sys.argv[2 if table else 1:], "--std=c++23", "-fsyntax-only", "-Wall", "-Wextra",
+            "-Werror", "-fno-diagnostics-color"]
+version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True)
+clang = "clang" in version.stdout
+files = sorted(pathlib.Path(__file__).parent.glob("*.cc"))
+headers = sorted({str(path.relative_to(root[2:])) for root in compiler if root.startswith("-I")
+                  for path in pathlib.Path(root[2:]).glob("eddy/**/*.h")
+                  if "detail" not in path.parts})
+
+
+def compile_with(arguments, source=None):
+    return subprocess.run([*compiler, *arguments], input=source, capture_output=True, text=True,
+                          check=False, env={**os.environ, "LC_ALL": "C"})
+
+
+def marked(text, key):
+    found = re.search(rf"^// {key}: (.*)$", text, re.M)
+    return found.group(1) if found else None
+
+
+def check(path):
+    """The number of lines, and what is wrong."""
+    text = path.read_text(encoding="utf-8")
+    says = marked(text, "clang says" if clang else "g\\+\\+ says") or marked(text, "says")
+    mistake = marked(text, "mistake")
+    run = compile_with([*(mistake.split() if mistake else ["-DMISTAKE"]), str(path)])
+    lines = run.stderr.splitlines()
+    first = next((line for line in lines if "error: " in line), "")
+    if run.returncode == 0:
+        return len(lines), "compiles"
+    if not says or says not in first:
+        return len(lines), f"the first error does not say: {says}\n{run.stderr}"
+    if not clang and len(lines) > MOST_LINES:
+        return len(lines), f"prints {len(lines)} lines\n{run.stderr}"
+    return len(lines), None
+
+
+def refuses_cxx20(header):
+    run = compile_with(["--std=c++20", "-x", "c++", "-"], f"#include <{header}>\n")
+    first = next((line for line in run.stderr.splitlines() if "error: " in line), "")
+    return "eddy needs C++23" in first
+
+
+with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    right = pool.submit(compile_with, ["-Wno-unknown-warning-option", "-Wno-subobject-linkage",
+                                       "-x", "c++", "-"],
+                        "".join(f'#include "{path}"\n' for path in files))
+    checks = list(pool.map(check, files))
+    accepting = [h for h, refuses in zip(headers, pool.map(refuses_cxx20, headers)) if not refuses]
+
+for path, (lines, wrong) in zip(files, checks):
+    if table:
+        print(f"{path.stem:28}{lines:5}  {'' if wrong is None else wrong.splitlines()[0]}")
+    elif wrong:
+        print(f"{path.name}: {wrong}")
+if right.result().returncode != 0:
+    print(f"without their mistakes the files do not compile:\n{right.result().stderr}")
+for header in accepting:
+    print(f"{header} does not refuse C++20")
+failed = (sum(wrong is not None for _, wrong in checks) + len(accepting) +
+          (right.result().returncode != 0))
+print(f"{len(files)} mistakes, {len(headers)} headers, {failed} failed")
+sys.exit(1 if failed or not files or not headers else 0)
