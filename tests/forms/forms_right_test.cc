@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The forms of co_await that g++ 12 compiles rightly and that users may
 // write. Some would be right by luck in fresh memory: run it with
-// MALLOC_PERTURB_ set. forbidden.py looks for the forms that are not.
+// MALLOC_PERTURB_ set. forms_wrong.cc has the forms that g++ 12 compiles wrongly.
 #include <functional>
 #include <memory>
 #include <optional>
