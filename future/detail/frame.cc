@@ -183,10 +183,14 @@ local_values frame::locals_here() noexcept {
   return all.values();
 }
 
-cancellation::cancellation(frame* waiter) noexcept
-    : waiter_(waiter), outer_(std::exchange(frames_here.cancellations, this)) {}
+// Scopes in scopes are cancelled inside each other, a million deep, with nobody to await them. So
+// only the others are listed: each coroutine that is destroyed looks through that list.
+cancellation::cancellation(frame* waiter) noexcept : waiter_(waiter) {
+  if (waiter != nullptr) outer_ = std::exchange(frames_here.cancellations, this);
+}
 
 cancellation::~cancellation() {
+  if (frames_here.cancellations != this) return;
   frames_here.cancellations = outer_;
   while (future_core* const dropped = dropped_) {
     dropped_ = dropped->next_dropped_;

@@ -138,11 +138,12 @@ struct activation {
   activation* outer = nullptr;     // there is one if a handler runs another loop
 };
 
-/// Coroutines are being cancelled that a coroutine waits for, and that one goes on waiting. If
-/// their locals drop the task that it belongs to, it goes after them, when this ends.
+/// The time in which something cancels the coroutines that `waiter` awaits, and leaves `waiter`
+/// itself alone. If a destructor in these coroutines drops the task to which `waiter` belongs, the
+/// task is destroyed when the cancellation ends, and so after them.
 class cancellation {
 public:
-  /// `waiter` may be null.
+  /// A null `waiter` means that nobody awaits these coroutines: such a cancellation does nothing.
   explicit cancellation(frame* waiter) noexcept;
   cancellation(const cancellation&) = delete;
   cancellation& operator=(const cancellation&) = delete;
@@ -152,9 +153,9 @@ private:
   friend class frame;
   friend class future_core;
 
-  frame* waiter_;                   // null also when it has gone
-  future_core* dropped_ = nullptr;  // those to destroy then
-  cancellation* outer_;
+  frame* waiter_;                   // null also once it is destroyed
+  future_core* dropped_ = nullptr;  // the tasks to destroy at the end
+  cancellation* outer_ = nullptr;
 };
 
 struct frames_of_thread {

@@ -94,22 +94,19 @@ void future_core::drop() noexcept {
   for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
     if (a->current != nullptr && a->current->is_below(*body_)) holds = a;
   }
+  cancellation* under_way = nullptr;
   if (holds == nullptr) {
-    cancellation* until = nullptr;
     for (cancellation* c = frames_here.cancellations; c != nullptr; c = c->outer_) {
-      if (c->waiter_ != nullptr && c->waiter_->is_below(*body_)) until = c;
+      if (c->waiter_ != nullptr && c->waiter_->is_below(*body_)) under_way = c;
     }
-    if (until == nullptr) return drop_body();
-    dropping_ = true;
-    next_is_ = follower::dropped;
-    next_dropped_ = std::exchange(until->dropped_, this);
-    return;
+    if (under_way == nullptr) return drop_body();
   }
   dropping_ = true;
   next_is_ = follower::dropped;
+  next_dropped_ = std::exchange(holds != nullptr ? holds->dropped : under_way->dropped_, this);
+  if (holds == nullptr) return;
   loop().forbid_going_on();
   holds->stack_end = UINTPTR_MAX;
-  next_dropped_ = std::exchange(holds->dropped, this);
   holds->chores = true;
 }
 

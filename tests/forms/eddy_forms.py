@@ -529,7 +529,7 @@ def main(arguments):
                 found |= some[0]
                 undecided |= some[1]
                 decided |= some[2]
-    # What a template left open is decided if the template was read as code, too.
+    # A template's open expressions are decided if the template was read as code, too.
     undecided = {(at, what) for at, what, template in undecided
                  if template not in decided or what.startswith("this")}
     return report(found, undecided, len(commands) - unread, broken + unread)

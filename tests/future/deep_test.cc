@@ -198,6 +198,11 @@ TEST_CASE("destroying a deep nest looks for rings once, not anew at each level")
   for (const way how : ways) CHECK(goes(&around_spawn_in_select, 100'000, how));
 }
 
+TEST_CASE("dropping scopes in scopes looks at each level once, not at all levels around it") {
+  // Where each level looks at all levels around it, that takes minutes.
+  for (const way how : ways) CHECK(goes(&around_scope, 100'000, how));
+}
+
 TEST_CASE("a chain of a million then is dropped, ends and fails on a small stack") {
   for (const way how : {way::dropped, way::ended, way::failed}) {
     CHECK(on_a_stack_of(small, [how] {

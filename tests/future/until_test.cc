@@ -137,7 +137,7 @@ TEST_CASE_FIXTURE(async_fixture, "until_signal is over when its coroutine waits 
     static eddy::task<> wait(bool* right) {
       eddy::promise<> more;
       auto f = more.get_future();
-      // What was awaited first lives until the end of the expression.
+      // The first awaiter lives until the end of the expression.
       co_await eddy::until_signal(SIGUSR1), co_await std::move(f);
       *right = false;
     }
