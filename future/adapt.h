@@ -11,9 +11,10 @@
 #include <type_traits>
 #include <utility>
 
-#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -33,7 +34,7 @@ inline constexpr bool may_be_error =
 template <class T, class E>
 inline constexpr bool may_be_error<std::expected<T, E>> = true;
 
-/// Whether a T can be made of `Arguments`, and these are no error: a bool can be made of many.
+/// Whether `Arguments` make a T and are no error. A bool could be made from many errors.
 template <class T, class... Arguments>
 concept makes_value =
     std::constructible_from<outcome<T>, std::in_place_t, Arguments...> &&
@@ -47,36 +48,40 @@ concept gives_result =
     (std::is_void_v<T> ? std::is_void_v<U> : std::convertible_to<U, T>);
 }  // namespace detail
 
-/// What a callback calls to end the wait that `adapt` began: a pointer that can
-/// be copied, also through the `void*` of a C library.
+/// Completes the wait of an `adapt`: the callback of the other API calls a completer.
 ///
-/// It is called once, on the loop's thread, and not after the wait was
-/// cancelled. The coroutine goes on later, from the loop, never inside the call.
+/// A completer is a pointer that can be copied. Only one call is allowed, from any of the copies,
+/// on the loop's thread, and none after the wait was cancelled. The loop resumes the coroutine
+/// later, never inside the call.
 template <class T = void>
 class completer {
 public:
-  /// The wait ends with a value, which is made of `arguments`. An `error_code`, an
-  /// `exception_ptr` or an `expected` is taken only if T is that type. An exception
-  /// that is thrown while the value is made leaves the call, and the wait goes on.
-  /// The value's constructor must not end the wait.
+  /// Completes the wait with a T that is constructed from `arguments`.
+  ///
+  /// An error type is accepted only if T is that type. If the constructor throws, the exception
+  /// leaves this call, and the wait goes on. The constructor must not complete or cancel the wait.
   template <class... Arguments>
     requires detail::makes_value<T, Arguments...>
   void operator()(Arguments&&... arguments) const;
 
-  /// It ends with a value or an error, whichever that is.
+  /// Completes the wait with the value or the error in `r`.
   template <class U>
     requires detail::gives_result<T, U>
   void operator()(std::expected<U, std::error_code> r) const;
   void operator()(std::unexpected<std::error_code> e) const { fail(e.error()); }
 
-  /// It ends as something else has ended.
+  /// Completes the wait with the value or the exception in `o`.
   void complete(outcome<T> o) const;
 
-  /// It ends with an error, which `co_await` throws.
+  /// Completes the wait with an exception, which `co_await` throws. `error` must not be null.
   void fail(std::exception_ptr error) const;
+  /// Completes the wait with a `std::system_error` of `error`, whose text begins with
+  /// `what_was_done`.
   void fail(std::error_code error, const std::string& what_was_done = {}) const;
 
+  /// The completer as a `void*`, for the argument of a C callback.
   [[nodiscard]] void* pointer() const noexcept { return adapted_; }
+  /// The completer that `pointer` was made from.
   [[nodiscard]] static completer from(void* pointer) noexcept {
     return completer(static_cast<detail::adapted<T>*>(pointer));
   }
@@ -89,14 +94,7 @@ private:
   detail::adapted<T>* adapted_;
 };
 
-/// Makes a callback API awaitable: `co_await adapt<T>(start)`.
-///
-/// When it is awaited, `start` is called with the `completer` that the API's
-/// callback has to call, and returns how to cancel: a function without
-/// arguments, called if the wait is dropped before its end; or an object, such
-/// as a `timer`, that cancels when it is destroyed. It is kept until then. No
-/// memory is allocated. A cancel that does not keep the callback away from the
-/// completer is a use after free: prove one with `every_point`, under ASan.
+/// Makes a callback API awaitable: `co_await adapt<T>(start)` gives a T.
 ///
 ///     const auto start = [&loop](completer<void> done) {
 ///       timer t(loop);
@@ -105,22 +103,23 @@ private:
 ///     };
 ///     co_await adapt(start);
 ///
-/// A lambda with captures needs a name, as here: g++ 12 destroys one that is written
-/// inside a `co_await` expression twice.
+/// The `co_await` calls `start` with a completer, which the API's callback has to call. `start`
+/// returns a way to cancel: either a function without arguments, which is called if the wait is
+/// cancelled before it completes; or an object such as a `timer`, which is destroyed when the wait
+/// ends, and whose destructor cancels. After that, the API must not use the completer: test this
+/// with `every_point` and AddressSanitizer. Use a `promise` for an API that can't cancel. Name a
+/// lambda that captures, as here: g++ 12 destroys the captures twice if the lambda is written
+/// inside the `co_await`. `adapt` allocates no memory.
 ///
-/// `start` may have a `void describe(std::string& out) const`, which adds a line
-/// that says what is waited for: `event_loop::dump` asks it.
+/// `start` may have two further members. `std::string describe() const` says in a few words
+/// what the coroutine waits for; `event_loop::dump` calls it. `void give_back(T value)`, without a
+/// parameter if T is void, gets the value of a wait that is cancelled after it completed and before
+/// the coroutine resumed. `give_back` returns the value to its source, such as the front of a
+/// queue, and must not throw. Siblings are cancelled from the last to the first, which keeps the
+/// order of such a queue.
 ///
-/// A wait that has been completed may still be dropped before the coroutine goes
-/// on, such as the loser of a `select`. What was taken for it would be lost. So
-/// `start` may have a `void give_back(T value)`, or a `void give_back()` for void,
-/// which is called then: a channel's puts the message back to the front of its
-/// queue, or hands it to the next one who waits. The messages are in their order again
-/// then, because eddy drops what began last first: in a `select`, say, or a `scope`.
-/// `give_back` must not throw. An error that is not delivered leaves the loop's `run`.
-///
-/// For an API that can't be cancelled, use a `promise`: that may be set though
-/// nobody waits any more.
+/// Errors: an error that can't be delivered because the wait was cancelled is thrown from the
+/// loop's `run`.
 template <class T = void, class Start>
 detail::adaptation<T, Start> adapt(Start start) {
   return detail::adaptation<T, Start>(std::move(start));
@@ -131,16 +130,16 @@ detail::adaptation<T, Start> adapt(Start start) {
 namespace detail {
 
 template <class T>
-class adapted : public wait {
+class adapted : public suspension {
 public:
   adapted() noexcept : loop_(&current_loop("adapt")) {}
 
-  // The outcome is made in its place: g++ warns of a member that is uninitialized where
-  // one that is known to be a value is moved.
+  // The outcome is made in place: g++ warns of an uninitialized member where an outcome that is
+  // known to be a value is moved.
   template <class... Arguments>
   void complete(Arguments&&... of_outcome) {
     loop_->check_thread();
-    if (result_) misuse("what adapt waits for was completed twice");
+    if (result_) misuse("a completer was called twice");
     result_.emplace(std::forward<Arguments>(of_outcome)...);
     if (waiter_ != nullptr) loop_->ready(*waiter_);
   }
@@ -160,6 +159,11 @@ private:
 template <class Start, class T>
 concept returns_cancel =
     requires(Start& start, completer<T> done) { requires !std::is_void_v<decltype(start(done))>; };
+
+template <class Start>
+concept has_describe = requires { &Start::describe; };
+template <class Start>
+concept describes = requires(const Start& start, description& to) { to.add(start.describe()); };
 
 template <class T, class Start>
 class adapted_wait final : public adapted<T> {
@@ -200,11 +204,11 @@ public:
     return get<T>(std::move(*this->result_));
   }
 
-  void describe(std::string& out, int) const override {
-    if constexpr (requires { start_.describe(out); }) {
-      start_.describe(out);
+  void describe(description& to) const override {
+    if constexpr (describes<Start>) {
+      to.add(start_.describe());
     } else {
-      out += "a callback\n";
+      to.add("a callback");
     }
   }
 
@@ -231,6 +235,8 @@ class [[nodiscard("this does nothing without co_await")]] adaptation {
   static_assert(returns_cancel<Start, T>,
                 "start must take a completer and return how to cancel: if nothing can cancel, use "
                 "a promise");
+  static_assert(!has_describe<Start> || describes<Start>,
+                "describe must be a const member without parameters that returns a std::string");
 
 public:
   explicit adaptation(Start&& start) : start_(std::move(start)) {}

@@ -14,6 +14,25 @@
 namespace eddy {
 
 namespace detail {
+template <class Awaitable>
+class as_result_operation;
+}
+
+/// `co_await as_result(operation)` gives a `result` instead of throwing `std::system_error`.
+///
+/// Socket operations and `timeout` then fail without any throw. The `result` also holds the error
+/// of an operation that could not start. `co_await` still throws exceptions of other types. An
+/// operation that gives a reference does not compile.
+template <class Awaitable>
+  requires(!std::is_reference_v<detail::owned_result_t<Awaitable>>)
+detail::as_result_operation<std::remove_reference_t<Awaitable>> as_result(Awaitable&& operation) {
+  using owned = std::remove_reference_t<Awaitable>;
+  return detail::as_result_operation<owned>(static_cast<owned&&>(operation));
+}
+
+// implementation
+
+namespace detail {
 
 template <class Awaitable>
 class as_result_wait {
@@ -119,17 +138,5 @@ private:
 };
 
 }  // namespace detail
-
-/// `co_await as_result(operation)` gives a `result` where `co_await operation`
-/// gives a value or throws `std::system_error`. For an operation on a socket, and
-/// for a timeout that is over, nothing is thrown on the way. An operation that can't
-/// even begin gives its error, too. Any other exception still comes out. An operation
-/// that gives a reference is refused: a `result` holds none.
-template <class Awaitable>
-  requires(!std::is_reference_v<detail::owned_result_t<Awaitable>>)
-detail::as_result_operation<std::remove_reference_t<Awaitable>> as_result(Awaitable&& operation) {
-  using owned = std::remove_reference_t<Awaitable>;
-  return detail::as_result_operation<owned>(static_cast<owned&&>(operation));
-}
 
 }  // namespace eddy

@@ -10,32 +10,30 @@
 
 namespace eddy {
 
-/// The way by which an error came: each `co_await` that it came out of, the
-/// innermost first; file, line and function.
-///
-/// The first is the last `co_await` that the coroutine had come to which the
-/// error left first: the operation that failed, or the one after which it was
-/// thrown. Coroutines that eddy makes itself are left out, and of a way that is then
-/// longer than 32 only the first 32 are told. If a coroutine catches an error and throws
-/// another one, or the same one after another co_await, the way begins there.
-///
-/// It is for an error that has just come out of a `co_await`, of `block_on`, or
-/// to `event_loop::on_exception`: the process keeps the ways of its last 64 errors.
-/// Empty for one that has left no coroutine, or too long ago. Errors are told apart
-/// by their type and by where they lie: one that has left no coroutine, or was given to a
-/// `then` or a completer, may be told with the way of an earlier one that lay there. An error
-/// that a promise is given keeps its way if the coroutine that gives it has just caught it.
+/// Returns the locations of the `co_await`s that an error has passed through, innermost first.
 ///
 ///     } catch (const std::exception& e) {
 ///       std::fprintf(stderr, "%s\n%s", e.what(), eddy::await_trace_text().c_str());
 ///     }
 ///
-/// A program that is ended by an error which nobody catches on its way out of
-/// `block_on` prints it on stderr.
+/// The first location is the operation that failed, or the last `co_await` before the `throw`. At
+/// most 32 locations are kept, and coroutines that eddy makes itself are left out. A coroutine that
+/// catches an error and throws another error, or throws the same error after a further `co_await`,
+/// begins a new trace. An error that a coroutine catches and gives to a `promise` keeps its trace.
+///
+/// Call this where an error comes out of `co_await` or `block_on`, or in
+/// `event_loop::on_exception`. The process keeps the traces of its last 64 errors, and recognises
+/// errors by type and address. For an error that never left a coroutine, or that a `then` or a
+/// completer got, the result is empty or the trace of an earlier error at that address.
+///
+/// If nobody catches an error of `block_on`, the program prints the trace on stderr as it
+/// terminates.
+/// Threads: any.
 [[nodiscard]] std::vector<std::source_location> await_trace(
     const std::exception_ptr& error = std::current_exception());
 
-/// The same in words: a line for each, as in `event_loop::dump`.
+/// Gives the `await_trace` of an error as text, with one line for each `co_await`.
+/// Threads: any.
 [[nodiscard]] std::string await_trace_text(
     const std::exception_ptr& error = std::current_exception());
 

@@ -5,25 +5,26 @@
 #include <type_traits>
 #include <utility>
 
-#include <eddy/future/detail/foreign_wait.h>
+#include <eddy/future/detail/external_awaiter.h>
 #include <eddy/future/task.h>
 
 namespace eddy {
 
-/// What can be given to `co_await`: a task, a future, an operation such as
-/// `sleep(1s)`, or anything else that has the members the language asks for.
+/// A type that `co_await` accepts: a task, a future, an operation, or any other C++ awaiter.
 ///
-/// An awaiter that is not eddy's is given a `std::coroutine_handle<>` to resume
-/// once, on the loop's thread. That may happen anywhere: the coroutine goes on
-/// later, from the loop.
+/// An awaiter that is not eddy's may resume its `std::coroutine_handle<>` at any moment, but only
+/// once, and on the loop's thread. Resuming the handle puts the coroutine into the ready queue,
+/// from which the loop resumes the coroutine.
 template <class A>
 concept awaitable = requires(A&& a) {
   { detail::get_awaiter(std::forward<A>(a)) } -> detail::awaiter;
 };
 
-/// The type that `co_await` gives for it.
+/// The type of `co_await a`, where `a` is of type `A`.
 template <awaitable A>
 using await_result_t = decltype(detail::get_awaiter(std::declval<A>()).await_resume());
+
+// implementation
 
 namespace detail {
 

@@ -14,28 +14,29 @@
 
 namespace eddy {
 
-/// What `block_on` throws when nothing is left that could end its work; `what`
-/// tells what every task of the loop waits for, and where.
+/// Thrown by `block_on` when nothing on the loop can complete the work.
+///
+/// `what()` holds the loop's `dump`, which says what each task waits for, and where.
 class deadlock : public std::logic_error {
 public:
   using std::logic_error::logic_error;
 };
 
-/// Runs `loop` until `work` has ended, and gives its value: the top of `main`. A call
-/// within a handler or coroutine of that loop stops the program.
+/// Runs `loop` until `work` completes, and returns the value of `work`: the usual call in `main`.
 ///
-/// Other tasks of the loop run meanwhile, and stay when it returns.
+/// Other tasks on the loop run meanwhile, and stay on the loop afterwards. A call inside a handler
+/// or a coroutine of that loop aborts the program.
 ///
-/// Errors: what the work throws; what leaves a handler; an error that nobody took,
-/// such as that of a future that the work has dropped; several of these together as
-/// `several_errors`; `deadlock` if nothing keeps the loop alive and the work has not
-/// ended; `std::system_error` with `operation_canceled` if the loop was stopped. In
-/// each case the work is gone.
+/// Errors: what `work` throws; what a handler throws; an error that nobody took, such as that of a
+/// destroyed future; `several_errors` for more than one of these; `deadlock`; `std::system_error`
+/// with `operation_canceled` if the loop was stopped. `block_on` destroys the work before it
+/// throws.
 template <class Awaitable>
 detail::owned_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
 
-/// The same on a loop that is made for this call. A call within a handler or coroutine
-/// of any loop stops the program.
+/// Runs `work` as `block_on(loop, work)` does, on a new loop that lives as long as this call.
+///
+/// A call inside a handler or a coroutine of any loop aborts the program.
 template <class Awaitable>
 detail::owned_result_t<Awaitable> block_on(Awaitable&& work);
 

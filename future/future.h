@@ -9,39 +9,30 @@
 #include <type_traits>
 #include <utility>
 
+#include <eddy/future/detail/future_access.h>
 #include <eddy/future/detail/future_state.h>
+#include <eddy/future/detail/future_wait.h>
+#include <eddy/future/detail/then.h>
 #include <eddy/future/outcome.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
 
-namespace detail {
-struct future_access;
-template <class T>
-class future_wait;
-template <class T, class Function>
-struct then_result;
-}  // namespace detail
-
-/// A value under way: the reading end of a `promise`, or a task that was spawned.
+/// The reading end of a value that arrives later, from a `promise` or a spawned task.
 ///
-/// Its value is had once: by `co_await`, by `then`, or by `take`. T may be
-/// void, a reference, or move-only.
+/// The value can be taken once, by `co_await`, `then` or `take`. T may be void, a reference or a
+/// move-only type.
 ///
-/// Errors: the exception that the other end gave comes out of the `co_await`.
-/// One that nobody takes, because the future is dropped after it has come,
-/// leaves the loop's `run` like an exception from a handler. The `broken_promise` of a
-/// promise that was destroyed unset does not: the work behind it was cancelled, and so
-/// is the wait. But if a task or `then` has handed that error on, it is theirs, and if the
-/// future was detached, it leaves `run`.
-/// Lifetime: the loop outlives the future. A task must not await its own future, nor the
-/// future of a task that awaits it: neither could end. The `co_await` stops the program. It
-/// looks 64 coroutines far, and not through `then`, `shared` and scopes. Tasks whose ring is
-/// longer or leads through these wait for ever, and a cancel that would come back to the task
-/// that cancels stops the program.
-/// Cancelling: destroying the future cancels the work behind it. While that happens, a
-/// destructor in the work must not destroy the coroutine that holds the future, unless that
-/// coroutine is running, or is itself being cancelled.
+/// Errors: `co_await` throws the exception of the task or the promise. If an error has arrived, and
+/// nobody has taken it when the future is destroyed, the error is thrown from the loop's `run`. A
+/// `broken_promise` is thrown from `run` only if the future was detached, or if a task or a `then`
+/// passed the error on.
+/// Lifetime: the loop must outlive the future. A task must not await its own future, nor the future
+/// of a task that awaits it: see the traps in future/README.md.
+/// Cancelling: destroying the future cancels the work that would produce the value. A destructor in
+/// that work must not destroy the coroutine that holds the future, unless this coroutine runs or is
+/// being cancelled itself.
 template <class T = void>
 class [[nodiscard("destroying a future cancels its work: co_await, keep or detach it")]] future {
 public:
@@ -57,37 +48,38 @@ public:
     if (state_ != nullptr) state_->drop_future();
   }
 
-  /// Whether it stands for a value: not moved from, and not taken.
+  /// False after the future was moved from, awaited, taken, detached or given to `then`.
   [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
 
-  /// Whether the value, or the error, is there.
+  /// Whether the value or the error has arrived. False for a future that is moved from.
   [[nodiscard]] bool ready() const noexcept {
     if (state_ == nullptr) return false;
     state_->loop().check_thread();
     return state_->ready();
   }
 
-  /// How it ended. It has to be ready.
+  /// Returns the value or the error without waiting. Aborts the program if the future is not
+  /// `ready`.
   [[nodiscard]] outcome<T> take() &&;
 
-  /// Waits for the value. One waits, once.
+  /// Suspends the coroutine until the value or the error arrives. A `co_await` on another loop than
+  /// the future's aborts the program.
   detail::future_wait<T> operator co_await() && noexcept;
 
-  /// Lets the work go on by itself, with nobody to see its end: the loop owns
-  /// it then, and drops it when it is itself destroyed. An error leaves the
-  /// loop's `run`. A `scope` is nearly always better.
+  /// Hands the work to the loop, which owns it from now on and ignores its value. Prefer a `scope`.
+  ///
+  /// Errors: an error of the work is thrown from the loop's `run`.
+  /// Cancelling: destroying the loop cancels the work.
   void detach() &&;
 
-  /// Has the loop call `function` with the value when it is there; what that
-  /// returns is the new future's. Where it returns an awaitable in turn, the
-  /// new future is that one's value, and the function lives until that is there: a
-  /// lambda that captures may be a coroutine.
+  /// Returns a future for the result of `function`, which the loop calls with this future's value.
   ///
-  /// A function that declares an `outcome<T>` as its parameter is called in every case.
-  /// Other functions run only with a value, generic ones too, such as a lambda with
-  /// `auto` or what `std::bind_front` gives; errors skip them.
-  /// Errors: an exception that leaves `function` is the new future's.
-  /// Cancelling: destroying the new future cancels all that is behind it.
+  /// If `function` returns an awaitable, the new future gets the value of that awaitable, and
+  /// `function` lives until then: it may be a coroutine lambda with captures. A function whose
+  /// parameter is declared as `outcome<T>` is also called for an error. Other functions, such as a
+  /// lambda with an `auto` parameter, are called only for a value; an error goes to the new future.
+  /// Errors: an exception that leaves `function` goes to the new future.
+  /// Cancelling: destroying the new future cancels the work of both futures.
   template <class Function>
   auto then(Function function) && -> future<typename detail::then_result<T, Function>::type>;
 
@@ -102,6 +94,34 @@ private:
   detail::future_state<T>* state_ = nullptr;
 };
 
-}  // namespace eddy
+// implementation
 
-#include <eddy/future/detail/future_impl.h>
+template <class T>
+outcome<T> future<T>::take() && {
+  if (!ready()) detail::misuse("future::take was called on a future that is not ready");
+  const future<T> taken = std::move(*this);  // which the value's move may drop
+  return taken.state_->take();
+}
+
+template <class T>
+void future<T>::detach() && {
+  detail::future_access::release(*this)->detach();
+}
+
+template <class T>
+detail::future_wait<T> future<T>::operator co_await() && noexcept {
+  return detail::future_wait<T>(detail::future_access::release(*this));
+}
+
+template <class T>
+template <class Function>
+auto future<T>::then(
+    Function function) && -> future<typename detail::then_result<T, Function>::type> {
+  if (state_ == nullptr)
+    detail::misuse("future::then was called on a future that was moved from or awaited");
+  state_->loop().check_thread();
+  return detail::future_access::make<typename detail::then_result<T, Function>::type>(
+      new detail::then_state<T, Function>(std::move(*this), std::move(function)));
+}
+
+}  // namespace eddy

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <eddy/future/awaitable.h>
-#include <eddy/future/detail/branches.h>
+#include <eddy/future/detail/side_by_side.h>
 #include <eddy/future/outcome.h>
 
 namespace eddy {
@@ -17,26 +17,31 @@ namespace detail {
 struct join_rule;
 }
 
-/// `co_await join(a(), b())` runs them side by side until all have ended, and
-/// gives their values as a tuple; what gives void is a `std::monostate` in it,
-/// and if all do, so does the join.
+/// `co_await join(a(), b())` runs awaitables concurrently until all complete, and gives a tuple of
+/// their values.
 ///
-/// They begin in order, each running until it first waits.
+/// A void value is a `std::monostate` in the `std::tuple`. If all values are void, the join gives
+/// void too. The branches start in order, and each runs until it first suspends.
 ///
-/// Errors: the first error comes out as soon as it occurs; the others are
-/// cancelled by then, the last one first. Where one of these is a future, or awaits one, whose own
-/// error has come already, that leaves the loop's `run`, as the error of any
-/// dropped future does. `join_settled` keeps every error.
-/// Cancelling: cancels all, the last one first.
+/// Errors: the first error cancels the other branches at once, and `co_await` throws it;
+/// `join_settled` gives every error. If a cancelled branch awaited a future that had failed
+/// already, the future's error is thrown from the loop's `run`.
+/// Cancelling: cancels all branches, from the last to the first.
 template <class... Awaitables>
-auto join(Awaitables&&... awaitables) {
+detail::side_by_side_t<detail::join_rule, Awaitables...> join(Awaitables&&... awaitables) {
   return detail::side_by_side<detail::join_rule>(std::forward<Awaitables>(awaitables)...);
 }
 
-/// The same for all elements of a range, which are moved from; the values are a
-/// `std::vector` in the range's order.
+/// `co_await join(std::move(range))` runs all elements of a range concurrently, and gives a vector
+/// of their values.
+///
+/// The `std::vector` is in the order of the range; it holds a `std::reference_wrapper` for a
+/// reference. If the elements give void, so does the join.
+///
+/// Errors: the first error cancels the other elements at once, and `co_await` throws it.
+/// Cancelling: cancels all elements, from the last to the first.
 template <detail::range_of_awaitables Range>
-auto join(Range&& range) {
+detail::range_side_by_side_t<detail::join_rule, Range> join(Range&& range) {
   return detail::range_side_by_side<detail::join_rule>(std::forward<Range>(range));
 }
 

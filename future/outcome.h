@@ -12,6 +12,20 @@
 namespace eddy {
 
 namespace detail {
+template <class T>
+struct stored;
+}
+
+/// How a task or a future completed: with a value, or with an exception.
+///
+/// A reference is stored as a `std::reference_wrapper`. The handler of an I/O operation gets a
+/// `result` instead, which holds a `std::error_code`.
+template <class T>
+using outcome = std::expected<typename detail::stored<T>::type, std::exception_ptr>;
+
+// implementation
+
+namespace detail {
 
 template <class T>
 struct stored {
@@ -21,17 +35,6 @@ template <class T>
 struct stored<T&> {
   using type = std::reference_wrapper<T>;
 };
-
-}  // namespace detail
-
-/// How a task or a future ended: with a value, or with an exception.
-///
-/// A reference is kept as `std::reference_wrapper`. Where an error is the
-/// world's and not any exception, the type is `result`.
-template <class T>
-using outcome = std::expected<typename detail::stored<T>::type, std::exception_ptr>;
-
-namespace detail {
 
 /// The value, or the exception thrown.
 template <class T>

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/promise.h>
 
-#include <eddy/future/detail/await_place.h>
+#include <string>
+
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/location.h>
 
 namespace eddy::detail {
 
@@ -13,13 +16,13 @@ std::exception_ptr broken_promise_error() noexcept {
   }
 }
 
-void describe_promise(std::string& out, const std::source_location& made) {
-  out += "a promise that nobody has set";
+void describe_promise(description& to, const std::source_location& made) {
+  std::string words = "a promise that nobody has set";
   if (is_the_users(made)) {
-    out += ", made by ";
-    add_place(out, made);
+    words += ", made by ";
+    add_place(words, made);
   }
-  out += '\n';
+  to.add(words);
 }
 
 }  // namespace eddy::detail

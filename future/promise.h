@@ -9,16 +9,16 @@
 #include <system_error>
 #include <utility>
 
-#include <eddy/future/detail/current_loop.h>
-#include <eddy/future/detail/way_of_error.h>
+#include <eddy/future/detail/await_trail.h>
 #include <eddy/future/future.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 
 namespace eddy {
 
-/// What a future ends with whose promise went without a word.
+/// The error of a future whose promise was destroyed before a value or an error was set.
 class broken_promise : public std::logic_error {
 public:
   broken_promise() : std::logic_error("the promise was destroyed before it was set") {}
@@ -31,22 +31,20 @@ template <class T>
 class finish_promise;
 }  // namespace detail
 
-/// The writing end of a future: it is set once, by any code on the loop's thread.
+/// The writing end of a future: code on the loop's thread sets a value or an error, once.
 ///
-/// Setting it never runs the code that waits; the loop does, later. It may be
-/// passed as a handler: called with a `result` it sets the value or the error.
-///
-/// Destroyed unset, it ends the future with `broken_promise`. The constructor of the value
-/// that it is set to must not destroy it.
-/// Lifetime: the loop outlives it, unless the future has gone before.
-/// Cancelling: when the future is dropped, what `on_cancel` was given is called;
-/// setting the promise then does nothing.
+/// The loop resumes the waiter later, never inside the call that sets the promise. A promise may be
+/// passed as a handler that takes a `result`. A promise that is destroyed unset gives its future
+/// the error `broken_promise`. The constructor of the value must not destroy the promise.
+/// Lifetime: the loop must outlive the promise, unless the future was destroyed before.
+/// Cancelling: destroying the future calls the function that was given to `on_cancel`. Setting the
+/// promise then does nothing.
 template <class T = void>
 class promise {
 public:
-  /// A promise on the loop that is running. `made` is told where its future is
-  /// waited for.
+  /// Makes a promise on the running loop. Dumps and deadlock reports show the location `made`.
   explicit promise(std::source_location made = std::source_location::current());
+  /// Makes a promise on `loop`. Dumps and deadlock reports show the location `made`.
   explicit promise(event_loop& loop, std::source_location made = std::source_location::current());
   promise(promise&& other) noexcept
       : state_(std::exchange(other.state_, nullptr)), set_(other.set_) {}
@@ -56,16 +54,20 @@ public:
   }
   ~promise();
 
-  /// The reading end. There is one.
+  /// Returns the reading end. A second call aborts the program.
   [[nodiscard]] future<T> get_future();
 
+  /// Completes the future with a T that is constructed from `arguments`.
   template <class... Arguments>
     requires std::constructible_from<outcome<T>, std::in_place_t, Arguments...>
   void set_value(Arguments&&... arguments);
+  /// Completes the future with an exception, which `co_await` throws. `error` must not be null.
   void set_error(std::exception_ptr error);
-  /// An error of the world's, which `co_await` throws as `std::system_error`.
+  /// Completes the future with a `std::system_error` of `error`, whose text begins with
+  /// `what_was_done`.
   void set_error(std::error_code error, const std::string& what_was_done = {});
 
+  /// Completes the future with the value or the error in `r`.
   void operator()(result<T> r)
     requires(!std::is_reference_v<T>);
   void operator()()
@@ -74,11 +76,13 @@ public:
     set_value();
   }
 
-  /// Calls `stop_work`, at once, when the future is dropped unset. It may
-  /// destroy the promise. What it throws leaves the loop's `run`.
+  /// Sets a function that is called when the future is destroyed and the promise is unset.
+  ///
+  /// The future's destructor calls `stop_work`, which may destroy the promise. An exception of
+  /// `stop_work` is thrown from the loop's `run`.
   void on_cancel(handler<void()> stop_work);
 
-  /// False once the future has been dropped.
+  /// False once the future was destroyed before the promise was set: setting then has no effect.
   [[nodiscard]] bool wanted() const noexcept;
 
 private:
@@ -101,9 +105,9 @@ private:
 
 namespace detail {
 
-/// A `broken_promise`, or what is left of one for want of memory.
+/// A `broken_promise`; without memory for one, a `std::bad_alloc`.
 [[nodiscard, gnu::cold]] std::exception_ptr broken_promise_error() noexcept;
-[[gnu::cold]] void describe_promise(std::string& out, const std::source_location& made);
+[[gnu::cold]] void describe_promise(description& to, const std::source_location& made);
 
 template <class T>
 class promise_state final : public future_state<T> {
@@ -111,8 +115,7 @@ public:
   promise_state(event_loop& loop, std::source_location made)
       : future_state<T>(loop, false, 1), made_(made) {}
 
-  using future_core::describe;
-  void describe(std::string& out, int) const override { describe_promise(out, made_); }
+  void describe_awaited(description& to) const override { describe_promise(to, made_); }
 
   future<T> make_future() {
     this->retain();
@@ -124,7 +127,7 @@ public:
     if (!o) frame::error_is_given(o.error());
     future_state<T>::set(std::move(o));
   }
-  /// The value of a detached future is destroyed here, and may own the promise.
+  /// Queues the waiter. This destroys the value of a detached future, which may own the promise.
   void tell() noexcept {
     if (this->wanted()) this->complete();
   }
@@ -167,7 +170,8 @@ promise<T>::~promise() {
   state_->drop_promise();
 }
 
-/// If the future is dropped as well, the loop is told nothing: all of it is cancelled.
+/// Sets an error that does not leave `run` if the future is dropped, because the work was
+/// cancelled.
 template <class T>
 void promise<T>::set_cancelled(std::exception_ptr error) noexcept {
   set_error(std::move(error));
@@ -177,14 +181,15 @@ void promise<T>::set_cancelled(std::exception_ptr error) noexcept {
 template <class T>
 future<T> promise<T>::get_future() {
   if (state_ == nullptr || std::exchange(state_->has_future, true)) {
-    detail::misuse("promise::get_future was called twice: a promise has one future");
+    detail::misuse("promise::get_future was called twice, or on a promise that was moved from");
   }
   return state_->make_future();
 }
 
 template <class T>
 void promise<T>::check_unset() const {
-  if (state_ == nullptr || set_) detail::misuse("a promise was set twice");
+  if (state_ == nullptr || set_)
+    detail::misuse("a promise was set twice, or after it was moved from");
   if (state_->wanted()) state_->loop().check_thread();
 }
 
@@ -193,7 +198,7 @@ void promise<T>::set(outcome<T>&& o) {
   auto& state = *state_;
   state.set(std::move(o));
   set_ = true;
-  // It is not needed any more, and what it captured may own this promise.
+  // The captures of on_cancel may own this promise: they are destroyed last.
   const auto last = std::exchange(state.on_cancel, nullptr);
   state.tell();
 }
@@ -234,9 +239,10 @@ void promise<T>::operator()(result<T> r)
 
 template <class T>
 void promise<T>::on_cancel(handler<void()> stop_work) {
-  if (state_ == nullptr) detail::misuse("promise::on_cancel was called on one that was moved from");
+  if (state_ == nullptr)
+    detail::misuse("promise::on_cancel was called on a promise that was moved from");
   state_->loop().check_thread();
-  // What the old one captured may own this promise: it is dropped last.
+  // The captures of the old function may own this promise: they are destroyed last.
   const auto old = std::exchange(state_->on_cancel, std::move(stop_work));
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/scope.h>
 
-#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/timeout.h>
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/current_loop.h>
+#include <eddy/loop/detail/description_writers.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
-#include <eddy/loop/detail/throw_error.h>
 
 namespace eddy {
 
@@ -13,7 +14,7 @@ scope::scope(std::size_t limit) : scope(detail::current_loop("scope"), limit) {}
 
 scope::scope(event_loop& loop, std::size_t limit)
     : inspectable(loop), ready_node(&tell_handler), limit_(limit) {
-  if (limit == 0) detail::misuse("a scope was made that lets no child run: its limit is zero");
+  if (limit == 0) detail::misuse("a scope was made with a limit of zero: no child could run");
 }
 
 scope::~scope() {
@@ -72,7 +73,7 @@ bool* scope::tell_when_destroyed(bool* told) noexcept { return std::exchange(des
 
 void scope::cancel() noexcept {
   loop().check_thread();
-  // What a child's locals do when they go may destroy the scope, or cancel it.
+  // The destructors of a child's locals may destroy the scope, or cancel it.
   bool destroyed = false;
   bool* const outer = tell_when_destroyed(&destroyed);
   {
@@ -124,7 +125,9 @@ void scope::tell_deadline() noexcept {
   if (empty() || failure_ != nullptr) return;
   std::exception_ptr error;
   try {
-    throw timed_out(deadline_->limit_, deadline_->where_, dump());
+    detail::limit_writer tree;
+    describe_awaited(tree);
+    throw timed_out(deadline_->limit_, deadline_->where_, std::move(tree.text), tree.line);
   } catch (...) {
     error = std::current_exception();
   }
@@ -134,7 +137,7 @@ void scope::tell_deadline() noexcept {
 void scope::tell_join() noexcept {
   if (deadline_ && empty()) {
     deadline_->background(true);
-    if (deadline_->queued()) deadline_->clear();  // it has come, and ends nothing
+    if (deadline_->queued()) deadline_->clear();  // it is due, and there is no child to cancel
   }
   if (joined_ != nullptr && empty()) joined_->tell();
 }
@@ -146,61 +149,41 @@ detail::frame* scope::joiner() const noexcept {
 std::string scope::dump() const {
   loop().check_thread();
   std::string out;
-  describe(out, 0);
+  detail::text_writer to(out);
+  describe_awaited(to);
   return out;
 }
 
-void scope::describe(std::string& out) const {
-  if (joined_ == nullptr) describe(out, 0);  // or it is told there
+void scope::describe(description& to) const {
+  if (joined_ == nullptr) describe_awaited(to);  // otherwise the joiner describes this
 }
 
-void scope::describe(std::string& out, int depth) const {
-  detail::add_text(out, {"a scope of ", size(), " tasks"});
-  if (waiting_count_ != 0) detail::add_text(out, {", of which ", waiting_count_, " wait for room"});
-  out += '\n';
-  describe_all(out, depth + 1, running_children_);
-  describe_all(out, depth + 1, waiting_children_);
+void scope::describe_awaited(description& to) const {
+  std::string words = detail::text({"a scope of ", size(), " tasks"});
+  if (waiting_count_ != 0) {
+    detail::add_text(words, {", of which ", waiting_count_, " wait for a permit"});
+  }
+  to.add(words);
+  const description::below all(to);
+  describe_all(to, running_children_);
+  describe_all(to, waiting_children_);
 }
 
-void scope::describe_all(std::string& out, int depth, const detail::link& children) {
-  for (const detail::link* l = children.next; l != &children; l = l->next) {
-    detail::indent(out, depth);
-    static_cast<const detail::scope_child&>(at(*l)).describe(out, depth);
+void scope::describe_all(description& to, const detail::list_node& children) {
+  for (const detail::list_node* l = children.next; l != &children; l = l->next) {
+    static_cast<const detail::scope_child&>(at(*l)).describe_awaited(to);
   }
 }
 
 namespace detail {
-
-void throw_finish_cancelled() {
-  throw_error(std::errc::operation_canceled,
-              "the scope that was to finish the work has dropped it");
-}
-
-void throw_scope_cancelled() {
-  throw_error(std::errc::operation_canceled, "the scope was cancelled before its body had ended");
-}
-
-scope_deadline::scope_deadline(scope& s, std::source_location where) noexcept
-    : limit_node(s.loop(), &come), scope_(&s), where_(where) {}
-
-void scope_deadline::come(ready_node& node) {
-  auto& self = static_cast<scope_deadline&>(static_cast<timer_node&>(node));
-  // One that had passed when it was set is no sign of a loop that is late.
-  if (self.limit_ > duration::zero() && !self.scope_->empty() && self.gives_way()) return;
-  self.scope_->tell_deadline();
-}
 
 void scope_child::take_from(frame& body) noexcept {
   stage_ = stage::value;
   in_scope()->ended(*this, std::move(body.error()));
 }
 
-void scope_child::describe(std::string& out, int depth) const {
-  if (begun_) {
-    body()->describe(out, depth);
-  } else {
-    out += "not begun, waits for room\n";
-  }
+void scope_child::describe_awaited(description& to) const {
+  begun_ ? body()->describe(to) : to.add("not started, waits for a permit");
 }
 
 scope_wait::scope_wait(scope& s) : scope_(&s) {
@@ -213,7 +196,7 @@ void scope_wait::tell() noexcept {
   if (waiter_ != nullptr && !waiter_->queued()) scope_->loop().ready(*waiter_);
 }
 
-// Something may have been spawned since it was told.
+// A child may have been spawned since the waiter was queued.
 void scope_wait::go_on(ready_node& node) {
   auto& waiter = static_cast<frame&>(node);
   if (static_cast<scope_wait&>(waiter.waiting_for()).over()) frame::resume_after(waiter);
@@ -224,12 +207,8 @@ void scope_wait::await_resume() {
   std::rethrow_exception(std::exchange(scope_->failure_, nullptr));
 }
 
-void scope_wait::describe(std::string& out, int depth) const {
-  if (scope_ != nullptr) {
-    scope_->describe(out, depth);
-  } else {
-    out += "the end of a scope\n";
-  }
+void scope_wait::describe(description& to) const {
+  scope_ != nullptr ? scope_->describe_awaited(to) : to.add("the end of a scope");
 }
 
 }  // namespace detail

@@ -8,7 +8,7 @@
 #include <variant>
 
 #include <eddy/future/awaitable.h>
-#include <eddy/future/detail/branches.h>
+#include <eddy/future/detail/side_by_side.h>
 #include <eddy/future/outcome.h>
 #include <eddy/loop/detail/misuse.h>
 
@@ -18,44 +18,37 @@ namespace detail {
 struct select_rule;
 }
 
-/// `co_await select(a(), b())` runs them side by side until the first has ended,
-/// and gives its value as a `std::variant` whose index is the winner's. What
-/// gives void is a `std::monostate` in it, and a reference a
-/// `std::reference_wrapper`.
+/// `co_await select(a(), b())` runs awaitables concurrently until the first completes, and cancels
+/// the others.
 ///
 ///     auto first = co_await select(stream.read(buffer), until_signal(SIGTERM));
 ///     if (first.index() == 1) co_return;
 ///
-/// A limit in time is `timeout`'s: a `sleep` here wins over bytes that came in time
-/// where the process was stopped for a while.
+/// The result is a `std::variant` with the winner's index and value. A void value is a
+/// `std::monostate`, a reference a `std::reference_wrapper`. Use `timeout`, not `sleep`, for a time
+/// limit: a process that was stopped for a while would find the `sleep` complete before bytes that
+/// came in time.
 ///
-/// What has a name is moved in, or copied: `stop_token(stop)`.
+/// The branches start in order, and each runs until it first suspends. A branch that completes at
+/// once wins, and later branches never start. A branch that needs more than half of
+/// `event_loop::share` operations to complete may have to suspend before, and may lose to a later
+/// branch. Among branches that complete later, the first in the ready queue wins. A timer comes
+/// before the other events of its turn.
 ///
-/// They begin in order, each running until it first waits. One that ends at
-/// once has won, and those after it never begin; so of several that are ready
-/// the first in order wins. Branches that do more than half of `event_loop::share`
-/// operations before one waits may have to let others run, and wait then. Among branches
-/// that become ready later, the first to become ready wins: the ready queue's order.
-/// Timers, `sleep` among them, come before everything else that the loop finds in the
-/// same turn.
+/// The losers are destroyed before the coroutine resumes. A loser that was about to receive bytes
+/// or a message leaves them to the next reader. A loser that has received something, and waits for
+/// more, loses what it received. Give `select` a task, not the future of a spawned task: the task
+/// would run on, and its value would be lost with the future.
 ///
-/// The losers are gone when the `co_await` goes on: their locals are destroyed,
-/// what they waited for is cancelled. Nothing is taken before it is delivered,
-/// so a loser that was about to receive bytes, or a message, leaves them. But a spawned
-/// task runs by itself: its value, once it has one, goes with its future if that loses. So
-/// give `select` the task, and not its future. A loser that has received something, and
-/// has gone on to wait for more, takes that with it.
-///
-/// Errors: the winner's comes out. Where a loser is a future, or awaits one,
-/// whose own error has come already, that leaves the loop's `run`, as the error
-/// of any dropped future does.
-/// Cancelling: cancels all. Those that are dropped go one by one, the last one first.
+/// Errors: the winner's error. If a loser awaited a future that had failed already, the future's
+/// error is thrown from the loop's `run`.
+/// Cancelling: cancels all branches, from the last to the first.
 template <class... Awaitables>
-auto select(Awaitables&&... awaitables) {
+detail::side_by_side_t<detail::select_rule, Awaitables...> select(Awaitables&&... awaitables) {
   return detail::side_by_side<detail::select_rule>(std::forward<Awaitables>(awaitables)...);
 }
 
-/// What `select` gives for a range: which element has won, and its value.
+/// The result of `select` on a range: the index of the element that won, and its value.
 template <class T>
 struct selected {
   selected(std::size_t i, T&& v) : index(i), value(std::forward<T>(v)) {}
@@ -70,10 +63,16 @@ struct selected<void> {
   std::size_t index;
 };
 
-/// The same for all elements of a range, which are moved from: it gives a
-/// `selected`. There has to be one.
+/// `co_await select(std::move(range))` runs all elements of a range until the first completes, and
+/// cancels the others.
+///
+/// The result is a `selected` with the winner's index and value. The elements start in order, and
+/// one that completes at once wins. An empty range aborts the program.
+///
+/// Errors: the winner's error.
+/// Cancelling: cancels all elements, from the last to the first.
 template <detail::range_of_awaitables Range>
-auto select(Range&& range) {
+detail::range_side_by_side_t<detail::select_rule, Range> select(Range&& range) {
   return detail::range_side_by_side<detail::select_rule>(std::forward<Range>(range));
 }
 
@@ -91,7 +90,7 @@ struct select_rule {
 
   template <class T>
   static selected<T> range(branch<T>* first, branch<T>* winner) {
-    if (winner == nullptr) misuse("select was given a range without an element");
+    if (winner == nullptr) misuse("select was given an empty range");
     std::size_t index = 0;
     for (auto* b = first; b != winner; b = b->next()) ++index;
     if constexpr (std::is_void_v<T>) {

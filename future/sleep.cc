@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/sleep.h>
 
-#include <eddy/future/detail/current_loop.h>
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/text.h>
 
 namespace eddy::detail {
@@ -12,10 +13,10 @@ sleep_wait::sleep_wait(time_point until, resolution exactness)
   if (until > loop().now() && until > loop().after(duration::zero())) set(until, exactness);
 }
 
-void sleep_wait::describe(std::string& out, int) const {
+void sleep_wait::describe(description& to) const {
   const duration left = between(loop().after(duration::zero()), deadline());
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-  add_text(out, {"sleep, ", ms, " ms left\n"});
+  to.add(text({"sleep, ", ms, " ms left"}));
 }
 
 }  // namespace eddy::detail

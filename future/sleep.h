@@ -1,28 +1,53 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <coroutine>
 #include <string>
 
-#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer_node.h>
 
 namespace eddy {
 
 namespace detail {
-
-/// What `sleep` gives, to be awaited: the time until which.
-///
-/// It is no class, and `sleep` takes any duration as it is, because g++ 12 keeps
-/// every object that is made in the expression of a co_await in the frame.
 enum class [[nodiscard("this does nothing without co_await")]] sleep_operation : duration::rep {};
+class exact_sleep_operation;
+time_point end_of_sleep(duration delay);
+}  // namespace detail
 
-/// The same with a resolution.
+/// `co_await sleep(1s)` suspends the coroutine until a second has passed since the call of `sleep`.
+///
+/// The coroutine resumes at most a millisecond late on an idle loop. A delay of zero or less
+/// completes at once.
+template <class Rep, class Period>
+detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
+  const time_point until = detail::end_of_sleep(time_span(delay));
+  return detail::sleep_operation(until.time_since_epoch().count());
+}
+
+/// Sleeps for `delay`, counted from the call of `sleep`, with the given timer resolution.
+template <class Rep, class Period>
+detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay, resolution exactness);
+
+/// Suspends the coroutine until the loop's clock shows `when`: at once if that time has passed.
+inline detail::sleep_operation sleep_until(instant when) {
+  return detail::sleep_operation(time_point(when).time_since_epoch().count());
+}
+
+/// Sleeps until the loop's clock shows `when`, with the given timer resolution.
+inline detail::exact_sleep_operation sleep_until(instant when, resolution exactness);
+
+// implementation
+
+namespace detail {
+
+// A sleep_operation is no class, and `sleep` takes any duration as it is, because g++ 12 keeps
+// every object that is made in the expression of a co_await in the frame.
+
 class [[nodiscard("this does nothing without co_await")]] exact_sleep_operation {
 public:
   exact_sleep_operation(time_point until, resolution exactness) noexcept
@@ -36,7 +61,7 @@ private:
   resolution exactness_;
 };
 
-class sleep_wait final : public wait, private timer_node {
+class sleep_wait final : public suspension, private timer_node {
 public:
   sleep_wait(time_point until, resolution exactness);
 
@@ -52,7 +77,7 @@ public:
 
   void await_resume() const noexcept {}
 
-  void describe(std::string& out, int depth) const override;
+  void describe(description& to) const override;
 
 private:
   static void go_on(ready_node& node) {
@@ -70,30 +95,19 @@ inline sleep_wait operator co_await(const exact_sleep_operation& o) {
 }
 
 /// The earliest of times for a delay that is over at once.
-[[nodiscard]] inline time_point end_of_sleep(duration delay) {
+inline time_point end_of_sleep(duration delay) {
   const event_loop& loop = current_loop("sleep");
   return delay > duration::zero() ? loop.after(delay) : time_point::min();
 }
 
 }  // namespace detail
 
-/// `co_await sleep(1s)` goes on when that time has passed since the call. A delay
-/// of zero or less is over at once, as is a time that has come.
-template <class Rep, class Period>
-detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
-  const time_point until = detail::end_of_sleep(time_span(delay));
-  return detail::sleep_operation(until.time_since_epoch().count());
-}
 template <class Rep, class Period>
 detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay,
                                     resolution exactness) {
   return {detail::end_of_sleep(time_span(delay)), exactness};
 }
 
-/// `co_await sleep_until(when)` goes on at that time of the loop's clock.
-inline detail::sleep_operation sleep_until(instant when) {
-  return detail::sleep_operation(time_point(when).time_since_epoch().count());
-}
 inline detail::exact_sleep_operation sleep_until(instant when, resolution exactness) {
   return {when, exactness};
 }

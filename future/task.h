@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <eddy/future/detail/foreign_wait.h>
+#include <eddy/future/detail/external_awaiter.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
 #include <eddy/loop/detail/misuse.h>
@@ -25,23 +25,20 @@ class task_wait;
 struct task_access;
 }  // namespace detail
 
-/// What a coroutine returns: work that has not begun, and the value it will give.
-///
-/// Nothing happens until it is awaited, or given to `spawn`, `block_on` or a
-/// combinator; each of them takes it over: one that has a name is moved,
-/// `co_await std::move(t)`. T may be void, an lvalue reference, or move-only.
+/// The return type of a coroutine: lazy work that gives a T.
 ///
 ///     task<int> twice(int n) { co_return 2 * n; }
 ///     const int four = co_await twice(2);
 ///
-/// Arguments belong to the coroutine if it takes them by value; what it takes
-/// by reference must live until it ends, which a local of the awaiting
-/// coroutine does.
+/// The body starts only when the task is awaited, or given to `spawn`, `block_on` or a combinator.
+/// Each of these takes the task over: move a named task, as in `co_await std::move(t)`. T may be
+/// void, an lvalue reference or a move-only type.
 ///
-/// Errors: an exception that leaves the coroutine comes out of the `co_await`.
-/// Cancelling: destroying the task, or whatever owns it by then, destroys the
-/// coroutine where it waits, what it awaits first. It sees no exception; its
-/// destructors run.
+/// Errors: `co_await` throws an exception that leaves the coroutine.
+/// Lifetime: the coroutine owns arguments that it takes by value. Arguments that it takes by
+/// reference must outlive the coroutine; a local of the awaiting coroutine does.
+/// Cancelling: destroying the task, or its later owner, destroys the suspended coroutine: first all
+/// that the coroutine awaits, then its locals. The coroutine sees no exception.
 template <class T = void>
 class [[nodiscard("a task does nothing without co_await or spawn")]] task {
 public:
@@ -57,11 +54,13 @@ public:
     if (handle_) detail::frame::destroy(handle_.promise());
   }
 
-  /// Whether it is still to be awaited: not moved from.
+  /// False after the task was moved from or awaited.
   [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
 
-  /// Runs it to its end; it begins at once, and what it does before it first
-  /// waits is done when the `co_await` waits.
+  /// Starts the task, runs it to its first suspension, and only then suspends the awaiting
+  /// coroutine.
+  ///
+  /// The awaiting coroutine resumes when the task completes.
   detail::task_wait<T> operator co_await() && noexcept;
 
 private:
@@ -72,8 +71,9 @@ private:
   std::coroutine_handle<promise_type> handle_;
 };
 
-/// How many coroutines exist in this process, whether they wait, run, or have not
-/// begun. Threads: any.
+/// Returns how many coroutines of type `task` exist in this process, suspended, running or not
+/// started.
+/// Threads: any.
 [[nodiscard]] inline std::size_t frame_count() noexcept { return detail::frame::count(); }
 
 // implementation
@@ -98,7 +98,7 @@ public:
     end_with_value();
   }
 
-  /// The value, or the exception thrown.
+  /// Returns the value, or throws the exception.
   T get() {
     if (error() != nullptr) std::rethrow_exception(std::move(error()));
     return static_cast<T&&>(*std::move(value_));
@@ -109,8 +109,7 @@ public:
   }
 
 protected:
-  /// At the final suspension, which a coroutine also comes to that ends without a
-  /// `co_return`.
+  /// Called at the final suspension, which a coroutine without a `co_return` also reaches.
   void check_end() const noexcept {
     if (!value_ && !failed()) ended_without_value(place_before_end());
   }
@@ -168,7 +167,7 @@ public:
     this->arrive_at(where);
     return own_awaiter(std::forward<Awaitable>(awaitable));
   }
-  /// By value, so that it need not be an object in the frame.
+  /// Takes a scalar by value, so that it need not be an object in the frame.
   template <class Awaitable>
     requires std::is_scalar_v<Awaitable>
   decltype(auto) await_transform(Awaitable awaitable,

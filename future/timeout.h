@@ -8,14 +8,16 @@
 #include <optional>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include <eddy/future/awaitable.h>
 #include <eddy/future/detail/child_wait.h>
-#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
 #include <eddy/future/outcome.h>
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/limit_node.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer_node.h>
@@ -27,20 +29,26 @@ template <class T>
 class timeout_operation;
 }
 
-/// What `timeout` throws: a `std::system_error` with `timed_out`. Its words say
-/// which limit it was and what the work waited for when the time was over.
+/// Thrown when a time limit expires: a `std::system_error` with the code `timed_out`.
+///
+/// `what()` names the limit, and what the work was waiting for when the limit expired.
 class timed_out : public std::system_error {
 public:
-  timed_out(duration limit, std::source_location where, std::string waited_for);
+  /// `in_one_line` is `waited_for` as a part of a sentence; nothing is said if it is empty.
+  timed_out(duration limit, std::source_location where, std::string waited_for,
+            std::string_view in_one_line);
 
-  /// The time that the work had: zero if the limit was over already.
+  /// Returns the time that the work had: zero for a deadline that had passed already.
   [[nodiscard]] duration limit() const noexcept { return limit_; }
-  /// The `co_await timeout(…)`, or that of what sets such a limit: `retry`. If the
-  /// timeout itself was spawned, the `co_await` of its future. No line if there is no such
-  /// `co_await`: of a timeout that was spawned into a scope, as the clean-up of `finally` is,
-  /// or is awaited by `then`, `shared`, `scope::finish` or `with_scope`.
+
+  /// Returns the location of the `co_await timeout(…)`, or of the call that set another kind of
+  /// limit.
+  ///
+  /// For a spawned timeout, this is the `co_await` of its future. `line()` is 0 if the waiter is
+  /// eddy's own, such as a scope or `then`.
   [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
-  /// Where the time went: what the work waited for, as in `event_loop::dump`.
+
+  /// Returns what the work was waiting for, in the format of `event_loop::dump`.
   [[nodiscard]] const std::string& waited_for() const noexcept { return *waited_for_; }
 
 private:
@@ -49,34 +57,21 @@ private:
   std::shared_ptr<const std::string> waited_for_;  // an exception is copied without throwing
 };
 
-/// `co_await timeout(5s, work)` gives what the work gives, if it ends in time.
+/// `co_await timeout(5s, work)` gives the value of `work`, or cancels it after five seconds.
 ///
-/// The time counts from the `co_await`; within a handler or a coroutine of the loop's, as
-/// each delay of a `timer`, from the end of that turn. It holds for everything that is awaited
-/// under the work; a limit within that is longer does not prolong it, a shorter
-/// one ends its own work earlier. Work under a limit that is over already begins, and has
-/// to end without waiting, in `event_loop::share` operations.
+/// The time counts from the turn of the loop that runs the `co_await`: as for a `timer`, from the
+/// end of that turn. The limit covers everything that the work awaits. If limits nest, the earliest
+/// deadline expires first. Work under a limit of zero starts, and has to complete without
+/// suspending, within `event_loop::share` operations.
 ///
-/// When the time is over, the loop first runs everything that is ready or posted, for about
-/// 10 ms at most: the work may be about to get bytes, or the result of a future or a scope. If that
-/// ends the work, its result counts. If a future that the work awaits fails later, nobody
-/// takes its error, and that leaves the loop's `run`. So does the error of a task that the
-/// work awaits, if the work has used up its operations when that error comes.
+/// When the time is over, the loop first runs everything that is ready, for about 10 ms at most. If
+/// that completes the work, its result counts. If the loop is more than 10 ms late, because the
+/// process was stopped or a handler took long, the work gets 10 to 80 ms more, so that bytes that
+/// arrived in time are not lost. future/README.md has the details.
 ///
-/// Limits end in the order of their deadlines. Before the next one ends, the loop runs
-/// everything that the end of the one before has made ready; but while the loop always has
-/// something to run, limits that have waited for 10 ms end together. On a `manual_clock` eight
-/// turns that leave something to run stand for the 10 ms. Where deadlines are equal, the limit
-/// that began first ends first, so an outer limit ends before one within it.
-///
-/// When the loop is more than 10 ms late, because the process was stopped or a
-/// handler took long, the work gets 10 ms more, and descriptors that are ready have
-/// their handlers called in that time. So bytes that arrived in time are not lost. If
-/// these handlers take longer, or the loop always has something to run, the work gets more:
-/// 80 ms at most. A `timer` has no such exception.
-///
-/// Errors: `timed_out`, and the work is cancelled by then; what the work throws.
-/// With `as_result` nothing is thrown when the time is over.
+/// Errors: `timed_out`; what the work throws. With `as_result` an expired limit throws nothing. An
+/// error that has arrived for the work, but that the work has not taken when it is cancelled, is
+/// thrown from the loop's `run`.
 /// Cancelling: cancels the work.
 template <class Awaitable>
 detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span limit,
@@ -85,7 +80,11 @@ detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span l
       duration(limit), detail::as_task(std::forward<Awaitable>(work)));
 }
 
-/// The same with a deadline: a time of the loop's clock.
+/// `co_await timeout_at(when, work)` gives the value of `work`, or cancels it when the loop's clock
+/// shows `when`.
+///
+/// `timeout_at` behaves as a `timeout` that ends at that time, and throws the same errors.
+/// Cancelling: cancels the work.
 template <class Awaitable>
 detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout_at(instant when,
                                                                         Awaitable&& work) {
@@ -93,28 +92,28 @@ detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout_at(instant 
       time_point(when), detail::as_task(std::forward<Awaitable>(work)));
 }
 
-/// The earliest of the deadlines that hold for the coroutine that runs: of those
-/// which await it, however far up, and of the scope in which it was spawned. It does not know
-/// the deadlines behind a `then`, a `shared` or `scope::finish`, though a limit there ends the
-/// work as well. Empty if there is none. So work can tell what is no longer worth beginning.
+/// Returns the earliest deadline that limits the running coroutine, or nothing if there is none.
+///
+/// The function looks at all coroutines that await this coroutine, and at the scope in which it was
+/// spawned, but not behind a `then`, a `shared` or a `scope::finish`.
 [[nodiscard]] std::optional<time_point> current_deadline() noexcept;
 
 // implementation
 
 namespace detail {
 
-/// Has a look at what `waiter` waits for, under a limit that is over.
+/// A `timed_out` that says what `work` waits for, under the limit that `waiter` set.
 [[nodiscard, gnu::cold]] std::exception_ptr timed_out_of(const frame& waiter, const frame& work,
                                                          duration limit) noexcept;
 
-/// A duration, from the co_await on, or a time.
+/// A limit: a duration that begins at the co_await, or a time.
 class time_limit {
 public:
   explicit time_limit(duration d) noexcept : length_(d) {}
   explicit time_limit(time_point t) noexcept : length_(t.time_since_epoch()), absolute_(true) {}
 
-  /// Sets the timer, and says whether it is over already. From then on it is the
-  /// duration that this leaves.
+  /// Sets the timer. True if the limit is over already. Afterwards this is the duration that was
+  /// left.
   bool begin(timer_node& timer);
 
   [[nodiscard]] duration length() const noexcept { return length_; }
@@ -132,7 +131,7 @@ public:
   timeout_wait(time_limit limit, task<T>&& work)
       : child_wait<T>(std::move(work)), limit_node(current_loop("timeout"), &come), limit_(limit) {}
 
-  /// What ends it.
+  /// The timer of the limit.
   [[nodiscard]] timer_node& timer() noexcept { return *this; }
 
   template <class Promise>
@@ -156,24 +155,24 @@ public:
     if (child_ == nullptr) std::rethrow_exception(std::move(error_));
     return child_->get();
   }
-  /// For `as_result`: there is no error to be thrown, nor words to be found for it.
+  /// Makes no exception at the limit, because `as_result` asks `quiet_error` instead.
   void be_quiet() noexcept { quiet_ = true; }
   [[nodiscard]] std::error_code quiet_error() const noexcept {
     return child_ == nullptr ? std::make_error_code(std::errc::timed_out) : std::error_code();
   }
 
-  void describe(std::string& out, int depth) const override {
-    out += "a task with a time limit\n";
-    describe_below(out, depth, child_);
+  void describe(description& to) const override {
+    to.add("a task with a time limit");
+    describe_below(to, child_);
   }
   void add_to(ambient& all) const noexcept override { all.note(timer_node::deadline()); }
 
 private:
   static void come(ready_node& node) {
     auto& self = static_cast<timeout_wait&>(static_cast<timer_node&>(node));
-    if (self.child_->done()) return;  // and the waiter is on its way
+    if (self.child_->done()) return;  // and the waiter is queued
     if (self.gives_way()) return;
-    // The waiter goes on when the work is gone, and not at all if that drops it.
+    // The waiter is resumed once the work is gone, unless the work's destructors drop the waiter.
     self.run_instead(*self.waiter_);
     self.expire();
   }
@@ -185,7 +184,7 @@ private:
   time_limit limit_;
   bool quiet_ = false;
   frame* waiter_ = nullptr;
-  std::exception_ptr error_;  // when the time is over
+  std::exception_ptr error_;  // once the limit has expired
 };
 
 template <class T>

@@ -9,9 +9,10 @@
 #include <sys/types.h>
 
 #include <eddy/future/adapt.h>
-#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/detail/frame.h>
-#include <eddy/loop/child.h>
+#include <eddy/loop/child_process.h>
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -21,7 +22,52 @@
 
 namespace eddy {
 
-// What a loop watches, awaited.
+namespace detail {
+template <readiness::direction Which>
+struct until_ready;
+using until_readable_operation = adaptation<void, until_ready<readiness::direction::read>>;
+using until_writable_operation = adaptation<void, until_ready<readiness::direction::write>>;
+class until_signal_operation;
+class until_exit_operation;
+}  // namespace detail
+
+/// `co_await until_readable(fd)` suspends the coroutine until a read from `fd` would not block.
+///
+/// An error or a hang-up of the descriptor counts as ready, and the next read reports it. A file is
+/// always ready, although a read from it may block: use `run_blocking`.
+/// Errors: `std::system_error` if `fd` is negative, closed before or during the wait, or an epoll
+/// descriptor that watches this loop, or if the kernel refuses the watch.
+/// Cancelling: eddy reads nothing, so no bytes are lost.
+inline detail::until_readable_operation until_readable(int fd);
+
+/// `co_await until_writable(fd)` suspends the coroutine until a write to `fd` would not block.
+///
+/// An error or a hang-up of the descriptor counts as ready, and the next write reports it.
+/// Errors: `std::system_error` if `fd` is negative, closed before or during the wait, or an epoll
+/// descriptor that watches this loop, or if the kernel refuses the watch.
+inline detail::until_writable_operation until_writable(int fd);
+
+/// `co_await until_signal(SIGTERM)` suspends the coroutine until the process gets this signal.
+///
+/// eddy watches the signal only during the wait. At other times the signal has its usual action,
+/// which may end the program: keep a `signal` object for a signal that may come at any time.
+/// Errors: `std::system_error` if `number` is no signal, can't be caught (SIGKILL, SIGSTOP), or
+/// reports a fault (SIGSEGV, SIGBUS, SIGFPE, SIGILL).
+/// Cancelling: if the signal has arrived, and no other watcher on this loop has reported the
+/// signal, eddy gives it to another `until_signal` on this loop, or to the next `until_signal`.
+inline detail::until_signal_operation until_signal(int number);
+
+/// `co_await until_exit(pid)` suspends the coroutine until a child process ends, and gives its
+/// `exit_status`.
+///
+/// eddy reaps the process when the coroutine resumes.
+/// Errors: `std::system_error` with `no_such_process` if there is no such process or it was reaped;
+/// with `no_child_process` if the process is no child of this program, if other code reaps it
+/// first, or if SIGCHLD is ignored; with the kernel's error otherwise.
+/// Cancelling: the process is not reaped, and can be awaited again.
+inline detail::until_exit_operation until_exit(::pid_t pid);
+
+// implementation
 
 namespace detail {
 
@@ -38,14 +84,14 @@ struct until_ready {
     reads ? watch.wait_readable(tell) : watch.wait_writable(tell);
     return watch;
   }
-  void describe(std::string& out) const {
-    add_text(out, {"descriptor ", descriptor, reads ? " to be readable\n" : " to be writable\n"});
+  std::string describe() const {
+    return text({"descriptor ", descriptor, reads ? " to be readable" : " to be writable"});
   }
 
   int descriptor;
 };
 
-class until_signal_wait final : public wait {
+class until_signal_wait final : public suspension {
 public:
   explicit until_signal_wait(int number) : watch_(current_loop("until_signal"), number) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
@@ -57,9 +103,7 @@ public:
   }
   void await_resume() const noexcept {}
 
-  void describe(std::string& out, int) const override {
-    add_text(out, {"signal ", watch_.number(), "\n"});
-  }
+  void describe(description& to) const override { to.add(text({"signal ", watch_.number()})); }
 
 private:
   signal watch_;
@@ -74,7 +118,7 @@ private:
   int number_;
 };
 
-class until_exit_wait final : public wait {
+class until_exit_wait final : public suspension {
 public:
   explicit until_exit_wait(::pid_t pid) : watch_(current_loop("until_exit"), pid) {}
 
@@ -90,8 +134,8 @@ public:
     return **end_;
   }
 
-  void describe(std::string& out, int) const override {
-    add_text(out, {"process ", watch_.pid(), " to end\n"});
+  void describe(description& to) const override {
+    to.add(text({"process ", watch_.pid(), " to end"}));
   }
 
 private:
@@ -105,7 +149,7 @@ private:
     frame::resume_after(waiter);
   }
 
-  eddy::child watch_;
+  eddy::child_process watch_;
   std::optional<result<exit_status>> end_;
 };
 
@@ -120,38 +164,18 @@ private:
 
 }  // namespace detail
 
-/// `co_await until_readable(fd)` goes on when there is something to read, or
-/// when reading would tell what went wrong: the read then tells. Nothing is
-/// read, so nothing is lost if the wait is dropped.
-///
-/// Errors: as for `readiness`.
-inline auto until_readable(int descriptor) {
-  return adapt(detail::until_ready<readiness::direction::read>{descriptor});
+inline detail::until_readable_operation until_readable(int fd) {
+  return adapt(detail::until_ready<readiness::direction::read>{fd});
 }
 
-/// The same for writing.
-inline auto until_writable(int descriptor) {
-  return adapt(detail::until_ready<readiness::direction::write>{descriptor});
+inline detail::until_writable_operation until_writable(int fd) {
+  return adapt(detail::until_ready<readiness::direction::write>{fd});
 }
 
-/// `co_await until_signal(SIGTERM)` goes on when the signal comes.
-///
-/// The signal is watched during the wait and no longer: one that comes before
-/// or after does what it would without eddy, which may be to end the program.
-/// For a signal that may come again keep a `signal`. If a signal has come, but the
-/// wait is dropped before the coroutine goes on, another `until_signal` of that number on
-/// the loop is told, or else the next one, unless another watcher on that loop was.
-///
-/// Errors: as for `signal`.
 inline detail::until_signal_operation until_signal(int number) {
   return detail::until_signal_operation(number);
 }
 
-/// `co_await until_exit(pid)` goes on when that child process has ended, and
-/// gives its `exit_status`. The process is reaped then; if the wait is dropped
-/// it is not, and can be waited for again.
-///
-/// Errors: as for `child`.
 inline detail::until_exit_operation until_exit(::pid_t pid) {
   return detail::until_exit_operation(pid);
 }

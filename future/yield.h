@@ -3,10 +3,23 @@
 
 #include <coroutine>
 
-#include <eddy/future/detail/current_loop.h>
-#include <eddy/future/detail/foreign_wait.h>
+#include <eddy/future/detail/external_awaiter.h>
+#include <eddy/loop/detail/current_loop.h>
 
 namespace eddy {
+
+namespace detail {
+class yield_operation;
+}
+
+/// `co_await yield()` lets everything run that is in the ready queue, and then resumes the
+/// coroutine.
+///
+/// Timers, descriptors and posted functions are not in the ready queue. The loop runs them in
+/// between, but `yield` does not wait for them.
+inline detail::yield_operation yield() noexcept;
+
+// implementation
 
 namespace detail {
 
@@ -33,9 +46,6 @@ public:
 
 }  // namespace detail
 
-/// `co_await yield()` lets every task and deferred function run first that is in the ready
-/// queue now. Timers, descriptors and posts have queues of their own, which take turns
-/// with the ready queue.
 inline detail::yield_operation yield() noexcept { return {}; }
 
 }  // namespace eddy

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/worker_pool.h>
 
@@ -21,10 +22,10 @@ struct blocking_job::state final : detail::worker_pool::job, std::enable_shared_
         on_done(std::move(d)),
         keeps(l) {}
 
-  /// Allocates the way back, so that a worker needs no memory for it. Until it is
-  /// used or taken back, the job holds itself.
+  /// Allocates the post of the completion, so that the worker needs no memory for it. The job owns
+  /// itself until the post has run or was destroyed.
   void reserve() {
-    way_back.emplace(loop.remote(), [s = shared_from_this()] {
+    done_post.emplace(loop.handle(), [s = shared_from_this()] {
       if (!s->keeps) return;
       s->keeps.reset();
       std::exchange(s->on_done, nullptr)();
@@ -34,16 +35,16 @@ struct blocking_job::state final : detail::worker_pool::job, std::enable_shared_
   void run() noexcept override {
     work();
     work = nullptr;
-    way_back->post();
+    done_post->post();
   }
 
   event_loop& loop;
   detail::process_pool& process;
   detail::worker_pool& pool;
-  handler<void()> work;  // the worker's, from the start to the end
+  handler<void()> work;  // used by the worker alone while the job runs
   handler<void()> on_done;
-  std::optional<reserved_post> way_back;
-  std::optional<keep_alive> keeps;  // empty: nobody waits any more
+  std::optional<reserved_post> done_post;
+  std::optional<work_guard> keeps;  // empty if the job has no waiter any more
 };
 
 namespace {
@@ -62,13 +63,13 @@ blocking_job::blocking_job(event_loop& loop, detail::process_pool& pool, handler
   detail::expect_handler(work, "blocking_job");
   detail::expect_handler(on_done, "blocking_job");
   loop.check_thread();
-  state_ = std::make_shared<state>(loop, loop.program_mask_.without_faults(), pool, std::move(work),
-                                   std::move(on_done));
+  state_ = std::make_shared<state>(loop, detail::loop_access(loop).program_mask().without_faults(),
+                                   pool, std::move(work), std::move(on_done));
   state_->reserve();
   try {
     state_->pool.put(state_);
   } catch (...) {
-    state_->way_back.reset();
+    state_->done_post.reset();
     throw;
   }
 }
@@ -79,11 +80,11 @@ blocking_job::~blocking_job() {
   if (!state_ || !state_->keeps) return;
   state_->loop.check_thread();
   state_->keeps.reset();
-  // A parent's pool is left alone: its lock may be held for ever.
+  // A parent's pool is left alone: its lock may be held forever.
   const bool taken_back = state_->process.owns(state_->pool) && state_->pool.give_up(*state_);
   if (taken_back) {
     state_->work = nullptr;
-    state_->way_back.reset();
+    state_->done_post.reset();
   }
   state_->on_done = nullptr;
 }

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include <eddy/loop/handler.h>
-#include <eddy/loop/keep_alive.h>
+#include <eddy/loop/work_guard.h>
 
 namespace eddy {
 
@@ -12,34 +12,35 @@ namespace detail {
 class process_pool;
 }
 
-/// Runs a function that blocks on a worker thread, and then a handler on the loop.
+/// Runs a blocking function on a worker thread, and then a handler on the loop.
 ///
-/// The process has at most 16 workers for all its loops. They start when there is
-/// work, and end when they had none for ten seconds. A job that finds all of them
-/// busy waits until one is free. Looking up names has workers of its own: see
-/// `resolve`.
+/// The process has at most 16 worker threads for all its loops. Workers start when there is
+/// work, and end after ten seconds without work. If all workers are busy, a job waits until a
+/// worker is free. Name resolution has workers of its own: see `resolve`.
 ///
-/// `work` runs with the signal mask of the thread that made the loop, and so does
-/// a program that it starts. Signals that tell of a fault, such as SIGSEGV, are
-/// never blocked. Between jobs a worker blocks the signals that are sent to the
-/// process, so that they reach the program's own threads.
+/// `work` runs with the signal mask of the thread that made the loop, and so do programs that
+/// `work` starts. Signals that report a fault, such as SIGSEGV, are never blocked. Between jobs
+/// a worker blocks the signals that are sent to the process, so that the program's own threads
+/// receive them.
 ///
-/// Fork: the child starts with no worker and gets its own. A job of before the
-/// fork ends in the parent. The child's copy of it never does, and keeps the child's
-/// loop running: destroy it.
+/// Fork: the child process starts without workers, and gets its own. A job from before the fork
+/// completes in the parent only. The child's copy of that job never completes and keeps the
+/// child's loop running: destroy the copy.
 ///
-/// Lifetime: the loop outlives it.
-/// Cancelling: destroying it takes back work that has not begun. Work that has
-/// begun can't be stopped: it runs to its end, unseen, and its worker is busy until
-/// then; it must own what it uses.
-/// Threads: `work` runs on another thread; everything else is the loop's.
+/// Lifetime: the loop outlives the job.
+/// Cancelling: the destructor takes back work that has not begun. Work that has begun cannot be
+/// stopped: it runs to its end without `on_done`, and keeps its worker busy. So `work` must own
+/// everything it uses.
+/// Threads: `work` runs on a worker thread. Everything else belongs to the loop's thread.
 class [[nodiscard("destroying a blocking_job cancels its work: keep it")]] blocking_job {
 public:
-  /// Has `work`, which must not throw, run on a worker thread, and then
-  /// `on_done` on the loop.
+  /// Starts `work` on a worker thread; `on_done` then runs on the loop. `work` must not throw.
+  /// Aborts with a message if `work` or `on_done` is null.
   /// Errors: `std::system_error` if no thread can be started; `std::bad_alloc`.
   blocking_job(event_loop& loop, handler<void()> work, handler<void()> on_done);
-  /// The same on workers of `pool`.
+  /// Starts `work` on a worker of `pool`; `on_done` then runs on the loop. `work` must not
+  /// throw. Aborts with a message if `work` or `on_done` is null.
+  /// Errors: `std::system_error` if no thread can be started; `std::bad_alloc`.
   blocking_job(event_loop& loop, detail::process_pool& pool, handler<void()> work,
                handler<void()> on_done);
   blocking_job(blocking_job&&) noexcept;

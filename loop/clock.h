@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -11,13 +10,14 @@
 
 namespace eddy {
 
-/// The time of a loop: monotonic, so that a jump of the wall clock moves nothing.
+/// A time of the loop's clock. The clock is monotonic: a change of the system's time of day does
+/// not move it.
 using time_point = std::chrono::steady_clock::time_point;
 
 /// A length of time, in nanoseconds.
 using duration = std::chrono::steady_clock::duration;
 
-// All arithmetic on times stops at the longest and at the shortest.
+// All arithmetic on times saturates at the longest and shortest value.
 namespace detail {
 
 template <class Rep, class Period>
@@ -25,7 +25,7 @@ template <class Rep, class Period>
   constexpr auto most = std::numeric_limits<duration::rep>::max();
   constexpr auto least = std::numeric_limits<duration::rep>::min();
   if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
-    // In this order it is exact for each unit of std::chrono.
+    // This order of operations is exact for each unit of std::chrono.
     constexpr long double unit = static_cast<long double>(Period::num) * duration::period::den /
                                  Period::den / duration::period::num;
     const long double exact = static_cast<long double>(d.count()) * unit;
@@ -45,7 +45,7 @@ template <class Rep, class Period>
   }
 }
 
-/// The sum.
+/// Returns the time `d` after `t`, saturated.
 [[nodiscard]] constexpr time_point plus(time_point t, duration d) noexcept {
   duration::rep sum = 0;
   if (__builtin_add_overflow(t.time_since_epoch().count(), d.count(), &sum)) {
@@ -54,7 +54,7 @@ template <class Rep, class Period>
   return time_point(duration(sum));
 }
 
-/// How long it is from `earlier` to `later`.
+/// Returns the time from `earlier` to `later`, saturated.
 [[nodiscard]] constexpr duration between(time_point earlier, time_point later) noexcept {
   duration::rep difference = 0;
   if (__builtin_sub_overflow(later.time_since_epoch().count(), earlier.time_since_epoch().count(),
@@ -64,7 +64,7 @@ template <class Rep, class Period>
   return duration(difference);
 }
 
-/// The product.
+/// Returns `d` multiplied by `factor`, saturated.
 [[nodiscard]] constexpr duration times(duration d, std::uint64_t factor) noexcept {
   duration::rep product = 0;
   if (__builtin_mul_overflow(d.count(), factor, &product)) {
@@ -75,8 +75,9 @@ template <class Rep, class Period>
 
 }  // namespace detail
 
-/// A length of time in any unit, as an argument: of integers or of floating-point
-/// numbers. One that is too long for a `duration` becomes the longest.
+/// A length of time in any unit, of integers or floating-point numbers, as a function argument.
+/// A length that does not fit a `duration` becomes the longest or shortest one; a NaN becomes
+/// zero.
 class time_span {
 public:
   template <class Rep, class Period>
@@ -89,8 +90,8 @@ private:
   duration length_;
 };
 
-/// A time of the loop's clock in any unit, as an argument. One that is too far off
-/// for a `time_point` becomes the farthest.
+/// A time of the loop's clock in any unit, as a function argument. A time that does not fit a
+/// `time_point` becomes the latest or earliest one.
 class instant {
 public:
   template <class Duration>
@@ -103,23 +104,23 @@ private:
   time_point time_;
 };
 
-/// A clock that stands still until it is moved: for tests.
+/// A clock that only the program moves: for tests.
 ///
-/// A loop that is made on one reads no other clock, so that an hour's wait
-/// takes no time and is exact.
+/// A loop made on this clock reads no other clock. So an hour's wait takes no time and is exact.
 ///
-/// Lifetime: outlives the loops that are made on it.
+/// Lifetime: the clock outlives the loops that are made on it.
 class manual_clock {
 public:
-  /// What a loop does when nothing is ready and a timer is set.
+  /// What the clock does when a loop has nothing ready and a timer is set.
   enum class idle : std::uint8_t {
-    /// Time stands still: a timer that is not due keeps no loop running.
+    /// Time stands still. A timer that is not due does not keep its loop running.
     hold,
-    /// The clock jumps to the next deadline. Descriptors come first: it jumps
-    /// only if none is ready, and never while work from `keep_alive` is out.
+    /// The clock jumps to the next deadline. It jumps only if no descriptor is ready, and never
+    /// while a `work_guard` exists.
     jump,
   };
 
+  /// Makes a clock that stands at one hour after the epoch of `time_point`.
   explicit manual_clock(idle when_idle = idle::hold) noexcept : when_idle_(when_idle) {}
   manual_clock(const manual_clock&) = delete;
   manual_clock& operator=(const manual_clock&) = delete;
@@ -127,15 +128,17 @@ public:
   [[nodiscard]] time_point now() const noexcept { return now_; }
   [[nodiscard]] idle when_idle() const noexcept { return when_idle_; }
 
-  /// Moves the clock forward. What became due runs in the loop's next turn. A
-  /// length of less than zero moves nothing.
+  /// Moves the clock forward by `by`. Timers that become due run in the loop's next turn. A
+  /// negative `by` moves nothing.
   void advance(time_span by) noexcept { advance_to(detail::plus(now_, by)); }
 
-  /// Moves the clock to `to`, unless it is past it already.
-  void advance_to(instant to) noexcept { now_ = std::max<time_point>(now_, to); }
+  /// Moves the clock to `to`. A time that has passed moves nothing.
+  void advance_to(instant to) noexcept {
+    if (const time_point later = to; now_ < later) now_ = later;
+  }
 
 private:
-  // An hour after the epoch, so that a test may look back.
+  // One hour after the epoch, so that a test can use earlier times.
   time_point now_{std::chrono::hours(1)};
   idle when_idle_;
 };

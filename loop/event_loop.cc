@@ -7,13 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include <eddy/loop/detail/description.h>
+#include <eddy/loop/detail/block_pool.h>
+#include <eddy/loop/detail/description_writers.h>
 #include <eddy/loop/detail/engine.h>
-#include <eddy/loop/detail/json.h>
-#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/loop_access.h>
+#include <eddy/loop/detail/loop_probe.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/observer.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/post_queue.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/inspectable.h>
 #include <eddy/loop/several_errors.h>
@@ -24,19 +24,7 @@ constinit thread_local event_loop* event_loop::running_ = nullptr;
 
 namespace {
 
-/// A function in the ready queue: it deletes itself when it is run.
-struct deferred : ready_node, detail::recycled {
-  explicit deferred(handler<void()>&& f) noexcept : ready_node(&run), function(std::move(f)) {}
-
-  static void run(ready_node& node) {
-    const std::unique_ptr<deferred> self(static_cast<deferred*>(&node));
-    self->function();
-  }
-
-  handler<void()> function;
-};
-
-/// Adds `error`, or each of the errors that it holds.
+/// Adds `error`, or each of its errors if it is a `several_errors`.
 void add_each(std::vector<std::exception_ptr>& all, const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -49,7 +37,19 @@ void add_each(std::vector<std::exception_ptr>& all, const std::exception_ptr& er
 
 }  // namespace
 
-/// Makes a loop the one that runs on this thread, for a scope.
+/// A deferred function in the ready queue. It deletes itself when it runs.
+struct event_loop::deferred : ready_node, detail::recycled {
+  explicit deferred(handler<void()>&& f) noexcept : function(std::move(f)) {}
+
+  [[gnu::noinline]] static void run(ready_node& node) {  // inlined, it would slow down other nodes
+    const std::unique_ptr<deferred> self(static_cast<deferred*>(&node));
+    self->function();
+  }
+
+  handler<void()> function;
+};
+
+/// Makes a loop the running loop of this thread for a scope.
 class event_loop::runs_here {
 public:
   explicit runs_here(event_loop& loop) noexcept
@@ -59,16 +59,17 @@ public:
                                                std::memory_order_relaxed)) {
       if (runner != this_thread()) {
         detail::misuse(
-            "a loop was run by a thread while it is another one's, which runs it or has adopted "
-            "it");
+            "a loop was run on a thread while it belongs to another thread, which runs or has "
+            "adopted it");
       }
       if (loop_.in_turn_) {
-        detail::misuse("a loop was run from one of its own handlers: a turn can't hold another");
+        detail::misuse(
+            "a loop was run from one of its own handlers: return from the handler instead");
       }
     }
     if (loop_.going_) {
       detail::misuse(
-          "a loop was run while it was being destroyed, by a destructor of something on it");
+          "a loop was run while it was being destroyed, by a destructor of an object on it");
     }
     loop_.in_turn_ = true;
   }
@@ -86,7 +87,7 @@ private:
   event_loop* outer_;
 };
 
-/// Eddy's own turns, for a scope.
+/// The scope of turns that eddy runs itself.
 class event_loop::at_work {
 public:
   explicit at_work(event_loop& loop) noexcept : here_(loop), loop_(loop) { loop_.engine_->begin(); }
@@ -94,7 +95,7 @@ public:
   at_work& operator=(const at_work&) = delete;
   ~at_work() {
     loop_.settle_delays();
-    loop_.engine_->rest(loop_.mailbox_->sleep());
+    loop_.engine_->rest(loop_.posts_->sleep());
   }
 
 private:
@@ -102,7 +103,7 @@ private:
   event_loop& loop_;
 };
 
-/// One of several errors that were raised.
+/// A raised error in the list.
 struct event_loop::raised::one {
   explicit one(const std::exception_ptr& e) noexcept : error(e) {}
   std::exception_ptr error;
@@ -114,16 +115,15 @@ event_loop::event_loop() : event_loop(nullptr, nullptr) {}
 event_loop::event_loop(manual_clock& clock) : event_loop(nullptr, &clock) {}
 
 event_loop::event_loop(struct ev_loop* adopted) : event_loop(adopted, nullptr) {
-  if (adopted == nullptr)
-    detail::misuse("event_loop was given no ev_loop to adopt: a null pointer");
+  if (adopted == nullptr) detail::misuse("event_loop was given a null ev_loop to adopt");
 }
 
 event_loop::event_loop(struct ev_loop* adopted, manual_clock* clock)
     : parked_(adopted != nullptr),
       adopted_(adopted != nullptr),
       clock_(clock),
-      mailbox_(std::make_shared<detail::mailbox>(*this)),
-      remote_(mailbox_),
+      posts_(std::make_shared<detail::post_queue>(*this)),
+      handle_(posts_),
       engine_(std::make_unique<detail::engine>(*this, adopted)) {
   if (adopted_) thread_.store(this_thread(), std::memory_order_relaxed);
 }
@@ -132,8 +132,8 @@ event_loop::~event_loop() {
   check_thread();
   if (in_turn_) detail::misuse("a loop was destroyed from one of its own handlers");
   going_ = true;
-  mailbox_->close();
-  // The destructors of what is dropped may spawn, defer and raise in turn.
+  posts_->close();
+  // Destructors that run here may spawn, defer and raise again.
   while (abandon_all() || queued() || arrived_.linked() || !raised_.empty() ||
          on_exception_.present()) {
     drop_queue();
@@ -145,15 +145,15 @@ event_loop::~event_loop() {
   sockets_.reset();
   limits_.rest();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
-    const std::string sentence =
-        detail::text({"a loop was destroyed before what is on it, which must go first:\n", dump()});
+    const std::string sentence = detail::text(
+        {"a loop was destroyed before the objects on it, destroy these first:\n", dump()});
     detail::misuse(sentence.c_str());
   }
 }
 
 bool event_loop::abandon_all() noexcept {
   bool any = false;
-  for (detail::link* l = inspected_.next; l != &inspected_;) {
+  for (detail::list_node* l = inspected_.next; l != &inspected_;) {
     const bool gone = static_cast<inspectable*>(l)->abandon();
     l = gone ? inspected_.next : l->next;
     any = any || gone;
@@ -165,27 +165,27 @@ void event_loop::drop_queue() noexcept {
   raised_.withdraw();
   queues_[others].splice_back(arrived_);
   limits_.move_to(queues_[timers]);
-  for (detail::link& queue : queues_) {
+  for (detail::list_node& queue : queues_) {
     while (queue.linked()) {
       auto& node = static_cast<ready_node&>(*queue.next);
       node.unlink();
-      if (node.run_ == &deferred::run) {
+      if (&queue == &queues_[posts]) {
+        detail::post_queue::drop(node);  // all posts are chunks
+      } else if (node.deferred()) {
         delete static_cast<deferred*>(&node);
-      } else {
-        detail::mailbox::drop(node);
       }
     }
   }
 }
 
 void event_loop::queued_twice() noexcept {
-  detail::misuse("event_loop::ready was called on a node that is in a queue already");
+  detail::misuse("event_loop::ready was called with a node that is in a queue already");
 }
 
 void event_loop::wrong_thread() noexcept {
   detail::misuse(
-      "a loop, or something on it, was used from another thread than the one that runs it: post "
-      "is the way in");
+      "a loop, or an object on it, was used from another thread than its own: use "
+      "event_loop::post");
 }
 
 time_point event_loop::read_clock() const noexcept {
@@ -215,13 +215,13 @@ bool event_loop::has_work() const noexcept {
 
 bool event_loop::alive() noexcept {
   if (waits_ != 0 || keepers_ != 0 || queued() || arrived_.linked() || limits_.any() ||
-      !mailbox_->empty()) {
+      !posts_->empty()) {
     return true;
   }
   limits_.rest();
   if (timers_.foreground() == 0) return false;
   if (clock_ == nullptr) return true;
-  // A timer at the end of time never comes.
+  // A timer at the end of time never becomes due.
   const time_point first = timers_.first()->deadline();
   if (clock_->when_idle() == manual_clock::idle::jump) return first < time_point::max();
   return first <= clock_->now();
@@ -238,17 +238,17 @@ void event_loop::gather() {
     more_due_ = false;
     if (timers_.size() != 0) take_due_timers();
   }
-  if (observer_ != nullptr && arrived_.linked()) [[unlikely]]
-    observer_->choose(arrived_, queues_[arrivals]);
+  if (probe_ != nullptr && arrived_.linked()) [[unlikely]]
+    probe_->choose(arrived_, queues_[arrivals]);
   else
     queues_[arrivals].splice_back(arrived_);
   if (signals_) signals_->gather(*this);
-  mailbox_->take(queues_[posts]);
+  posts_->take(queues_[posts]);
 }
 
 void event_loop::take_due_timers() noexcept {
-  // No more than a turn may run: of a million, the others stay in their heap.
-  for (int room = budget / 4; room != 0; --room) {
+  // Takes no more timers than a turn may run. If a million are due, the others stay in the heap.
+  for (int left = budget / 4; left != 0; --left) {
     timer_node* const due = timers_.take_due(now());
     if (due == nullptr) return;
     queues_[timers].push_back(*due);
@@ -258,8 +258,8 @@ void event_loop::take_due_timers() noexcept {
 
 namespace {
 
-/// The time of the kernel's last tick. Reading it takes 5 ns where the exact clock takes 24
-/// (on the machine of tests/bench/README.md).
+/// Returns the time of the kernel's last tick. Reading it takes 5 ns, and the exact clock 24 ns (on
+/// the machine of tests/bench/README.md).
 std::int64_t tick() noexcept {
   std::timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
@@ -269,8 +269,8 @@ std::int64_t tick() noexcept {
 }  // namespace
 
 void event_loop::learn_pace(time_point now) noexcept {
-  // Where handlers take long, each is looked at; where they don't, the look would
-  // be a good part of what they cost.
+  // After slow handlers the clock is read more often. After fast handlers the reading would be a
+  // large part of their cost.
   constexpr std::chrono::microseconds slow{100};
   unlooked_most_ = now - looked_at_ > slow ? std::max(unlooked_most_ / 4, 1)
                                            : std::min(unlooked_most_ * 2, most_unlooked);
@@ -289,31 +289,34 @@ bool event_loop::time_is_over() noexcept {
     learn_pace(at);
   }
   unlooked_ = unlooked_most_;
-  // A timer that has come due since the turn began need not wait for its end.
+  // A timer that became due during this turn need not wait for the turn's end.
   return at - *turn_began_ >= turn ||
          (timers_.size() != 0 && *timers_.next() <= at && !queues_[timers].linked());
 }
 
-/// Runs entries of one queue until they have spent so much, and says how much.
+/// Runs entries of one queue until they have spent `most` operations. Returns how many they spent.
 template <bool Observed>
-int event_loop::run_some(detail::link& queue, int most) {
-  // After slow handlers, a coroutine that computes between its operations gets fewer.
+int event_loop::run_some(detail::list_node& queue, int most) {
+  // After slow handlers, a coroutine gets fewer operations, because it may compute between them.
   const int granted = unlooked_most_ * (share / most_unlooked);
   int spent = 0;
   try {
     while (queue.linked() && spent < most && halt_ == 0) {
       if constexpr (Observed) {
-        observer_->at_point();
+        probe_->at_point();
         if (!queue.linked() || halt_ != 0) break;
       }
       auto& node = static_cast<ready_node&>(*queue.next);
-      __builtin_prefetch(node.next->next);  // of many timers, each is a cache miss
+      __builtin_prefetch(node.next->next);  // each of many timers is a cache miss
       node.unlink();
       left_ = granted - 1;
-      node.run_(node);
+      if (!node.deferred()) [[likely]]
+        node.run_(node);
+      else
+        deferred::run(node);
       spent += granted - left_;
       if (timers_.size() != 0 && clock_ == nullptr && tick() != tick_) [[unlikely]] {
-        unlooked_ = 0;  // a deadline may have come
+        unlooked_ = 0;  // a deadline may have passed
         break;
       }
     }
@@ -329,7 +332,7 @@ template <bool Observed>
 bool event_loop::run_queues_as() {
   halt_ &= static_cast<std::uint8_t>(~turn_ended);
   turn_began_.reset();
-  // Where there are timers, the clock was looked at just now.
+  // If there are timers, the clock was read just now.
   if (now_known_ && clock_ == nullptr) {
     turn_began_ = looked_at_ = now_;
     tick_ = tick();
@@ -339,9 +342,9 @@ bool event_loop::run_queues_as() {
   bool over = false;
   bool any = false;
   for (bool first = true; queued() || (limits_.any() && end_limit()); first = false) {
-    for (detail::link& queue : queues_) {
+    for (detail::list_node& queue : queues_) {
       for (int quantum = share; queue.linked() && quantum > 0;) {
-        // Each kind has one at least, also in a turn that is over.
+        // Each queue runs at least one entry, even if the turn is over.
         const int spent = run_some<Observed>(queue, over ? 1 : std::min(quantum, unlooked_));
         any = true;
         quantum -= spent;
@@ -354,19 +357,19 @@ bool event_loop::run_queues_as() {
     }
     if (over) return true;
   }
-  if constexpr (Observed) observer_->at_point();
+  if constexpr (Observed) probe_->at_point();
   return any;
 }
 
 bool event_loop::end_limit() noexcept {
-  if (arrived_.linked() || !mailbox_->empty()) return false;
+  if (arrived_.linked() || !posts_->empty()) return false;
   if (signals_ && signals_->pending()) return false;
   return limits_.release_first(looks_, queues_[timers]);
 }
 
 bool event_loop::run_queues() {
-  const bool any = observer_ != nullptr ? run_queues_as<true>() : run_queues_as<false>();
-  // Few handlers, each of which may have taken long, while timers wait.
+  const bool any = probe_ != nullptr ? run_queues_as<true>() : run_queues_as<false>();
+  // There were few handlers, but each may have taken long while timers wait.
   if (unlooked_most_ - unlooked_ > 1 && turn_began_ && timers_.size() != 0) {
     learn_pace(std::chrono::steady_clock::now());
   }
@@ -385,23 +388,23 @@ bool event_loop::turn(bool may_wait) {
     wait = !due && !jump;
   }
   if (wait) settle_delays();
-  if (wait) wait = mailbox_->sleep();
+  if (wait) wait = posts_->sleep();
   engine_->poll(wait);
   gather();
   if (jump && !has_work()) {
     clock_->advance_to(timers_.first()->deadline());
     gather();
   }
-  if (wait && observer_ != nullptr && engine_->due() && !has_work()) [[unlikely]]
-    observer_->waited_in_vain();
+  if (wait && probe_ != nullptr && engine_->due() && !has_work()) [[unlikely]]
+    probe_->waited_in_vain();
   return run_queues();
 }
 
 void event_loop::adopted_turn() {
   const runs_here here(*this);
   if ((halt_ & ev_run_ended) == 0) halt_ = 0;  // an earlier run was stopped
-  // libev looks at the descriptors before the next one, and would report again those
-  // that still wait for their turn.
+  // libev looks at the descriptors before the next turn, and would report the descriptors that
+  // still wait in the queue again.
   int most = turns_without_look;
   do {
     gather();
@@ -418,7 +421,7 @@ void event_loop::run() {
   bool more = may_wait();
   do {
     const bool ran = turn(more);
-    // A handler may have started a watcher of libev's: the next turn tells.
+    // A handler may have started a libev watcher: the next turn will show.
     more = alive() || (engine_->shared() && (ran || engine_->others()));
   } while (more && !stopped());
 }
@@ -443,14 +446,16 @@ void event_loop::stop() noexcept {
   stops_at_once_ = stops_at_once_ || (!in_turn_ && !ends_ev_run);
 }
 
-detail::observer::observer(event_loop& loop) noexcept : loop_(loop) { loop.observer_ = this; }
+detail::loop_probe::loop_probe(event_loop& loop) noexcept : loop_(loop) {
+  loop_access(loop).look_on(this);
+}
 
-detail::observer::~observer() { loop_.observer_ = nullptr; }
+detail::loop_probe::~loop_probe() { loop_access(loop_).look_on(nullptr); }
 
 void event_loop::unpark() noexcept { engine_->unpark(); }
 
 bool event_loop::may_wait() noexcept {
-  // libev does not wait where there is nothing to wait for.
+  // libev does not wait if it has nothing to wait for.
   return alive() || engine_->shared();
 }
 
@@ -507,7 +512,7 @@ void event_loop::rethrow_raised(const std::exception_ptr& own) {
     }
     if (all.size() > 1) throw several_errors(all);
   } catch (const std::bad_alloc&) {
-    // Too little memory to tell them together: each by itself.
+    // There is no memory to throw them together, so each is raised by itself.
     for (std::size_t i = 1; i < all.size(); ++i) raise(std::move(all[i]));
     if (!raised_.empty() && !raised_.queued()) ready(raised_);
     if (all.empty() && own != nullptr) std::rethrow_exception(own);
@@ -521,7 +526,7 @@ void event_loop::drop_raised() noexcept {
     const std::exception_ptr error = raised_.take_first();
     try {
       if (on_exception_.present()) on_exception_.call(true, error);
-    } catch (...) {  // NOLINT(bugprone-empty-catch): there is no run that it could leave
+    } catch (...) {  // NOLINT(bugprone-empty-catch): no run could throw it
     }
   }
 }
@@ -537,7 +542,7 @@ int event_loop::descriptor() {
 
 std::optional<duration> event_loop::next_run() {
   check_thread();
-  if (has_work() || !mailbox_->empty()) return duration::zero();
+  if (has_work() || !posts_->empty()) return duration::zero();
   std::optional<duration> left = engine_->time_to_next();
   if (has_work()) return duration::zero();  // a library's callback made some
   settle_delays();
@@ -561,8 +566,8 @@ event_loop::counts event_loop::count() const noexcept {
            .timers = timers_.size() - limits_.timers(),
            .waiting = waits_,
            .tasks = inspectables_};
-  for (const detail::link& queue : queues_) {
-    for (const detail::link* l = queue.next; l != &queue; l = l->next) ++c.ready;
+  for (const detail::list_node& queue : queues_) {
+    for (const detail::list_node* l = queue.next; l != &queue; l = l->next) ++c.ready;
   }
   return c;
 }
@@ -577,28 +582,28 @@ std::string event_loop::dump() const {
   line(c.timers, "timers set");
   line(watches_, "descriptors, signals, files or children watched");
   line(c.waiting, "of them waited for");
-  line(keepers_, "keep_alive");
+  line(keepers_, "work_guard");
   line(c.tasks, "tasks:");
-  return out + describe_tasks();
+  detail::text_writer to(out, 1);
+  describe_tasks(to);
+  return out;
 }
 
 std::string event_loop::dump_json() const {
   const counts c = count();
-  return detail::text({"{\"ready\":", c.ready, ",\"timers\":", c.timers, ",\"watched\":", watches_,
-                       ",\"waiting\":", c.waiting, ",\"keep_alive\":", keepers_,
-                       ",\"tasks\":", detail::json_of_tree(describe_tasks()), "}"});
+  std::string out =
+      detail::text({"{\"ready\":", c.ready, ",\"timers\":", c.timers, ",\"watched\":", watches_,
+                    ",\"waiting\":", c.waiting, ",\"work_guard\":", keepers_, ",\"tasks\":"});
+  detail::json_writer to(out);
+  describe_tasks(to);
+  to.close();
+  return out + "}";
 }
 
-std::string event_loop::describe_tasks() const {
-  detail::begin_description();
-  std::string out;
-  std::string lines;
-  for (const detail::link* l = inspected_.next; l != &inspected_; l = l->next) {
-    lines.clear();
-    static_cast<const inspectable*>(l)->describe(lines);
-    detail::add_indented(out, lines, 2);
+void event_loop::describe_tasks(description& to) const {
+  for (const detail::list_node* l = inspected_.next; l != &inspected_; l = l->next) {
+    static_cast<const inspectable*>(l)->describe(to);
   }
-  return out;
 }
 
 }  // namespace eddy

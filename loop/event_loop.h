@@ -11,15 +11,15 @@
 #include <string>
 
 #include <eddy/loop/clock.h>
+#include <eddy/loop/detail/handler_slot.h>
 #include <eddy/loop/detail/limit_node.h>
-#include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/detail/optional_part.h>
-#include <eddy/loop/detail/own_handler.h>
 #include <eddy/loop/detail/signal_mask.h>
 #include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/handler.h>
-#include <eddy/loop/ready.h>
-#include <eddy/loop/remote.h>
+#include <eddy/loop/loop_handle.h>
+#include <eddy/loop/ready_node.h>
 
 struct ev_loop;
 
@@ -27,307 +27,296 @@ namespace eddy {
 
 namespace detail {
 class engine;
-class file_watch_hub;
-class loop_sockets;
-class mailbox;
-class observer;
-class post_sheet;
-class signal_hub;
-struct task_values;
-struct watch;
+class loop_access;
+class loop_probe;
+class post_queue;
 }  // namespace detail
 
-class blocking_job;
-class child;
-class inspectable;
+class description;
 
-/// Runs callbacks on one thread: timers, descriptors that are ready, signals,
-/// and whatever other threads post.
+/// Runs handlers on one thread: for timers, descriptors, signals, child processes, files and
+/// posted functions.
 ///
-/// libev does the waiting. `native` gives its loop to C libraries that have an
-/// adapter for libev. A libev loop that the program already runs can be adopted,
-/// and may go on to be run by `ev_run`; eddy's work is then done from there.
+/// libev does the waiting. `native` returns libev's loop, for C libraries that have a libev
+/// adapter. An event_loop can also adopt a libev loop of the program. Then either `run` or the
+/// program's own `ev_run` runs the work of both.
 ///
-/// The order of one turn:
+/// Each turn of the loop has two steps:
 ///
-/// 1. Wait, unless something is ready.
-/// 2. Run, in this order: the timers that are due, by deadline and then by order
-///    of starting; descriptors in the order the kernel reports them, file watches among
-///    them, and then signals; posted functions in their order; the ready queue, first in
-///    first out, which children that have ended and coroutines join.
+/// 1. Wait, unless something is ready to run.
+/// 2. Run four kinds of work in this order: due timers, by deadline and then by order of
+///    starting; ready descriptors and changed files, in the kernel's order, then signals, by
+///    number; posted functions, in order of posting; and the ready queue, first in, first out.
+///    Deferred functions, coroutines that can continue, and ended child processes are in the
+///    ready queue.
 ///
-/// A turn is bounded, so that no flood keeps timers and descriptors out. It ends
-/// after `budget` operations, or after about half a millisecond, on the clock of
-/// the system. What is left waits for the next turn, which looks at timers and
-/// descriptors first. Where there is much of several kinds, they take turns: each
-/// time `share` operations of one kind. An operation is a call of a handler, a
-/// `co_await` that completes, or 2 KiB of bytes that are read or written.
+/// A turn is bounded, so that no flood of work delays timers and descriptors for long. It ends
+/// after `budget` operations or about half a millisecond, whichever comes first. On a
+/// `manual_clock` only `budget` counts. The next turn looks at timers and descriptors before it
+/// runs the remaining work. Within a turn the four kinds alternate, `share` operations of each, and
+/// every turn runs at least one entry of each kind. An operation is a call of a handler, a
+/// `co_await` that completes, or 2 KiB of bytes read or written.
 ///
-/// The loop reads the clock after every 16 operations, or at the end of a handler or
-/// coroutine that did more. If more than 100 us pass between two readings, it reads the
-/// clock more often, soon after each operation. While a timer is set, it also reads the
-/// kernel's coarse clock, which moves with each tick (4 ms at CONFIG_HZ=250), after each
-/// handler. So a timer waits for the longest handler and a tick, or for the `share` of
-/// one coroutine that computes between awaits which need not wait.
+/// The loop reads the clock after every 16 operations, and whenever a handler or coroutine that
+/// did more returns to the loop. If more than 100 us pass between two readings, the loop reads
+/// the clock more often, down to after each operation. While a timer is set, the loop also reads
+/// the kernel's coarse clock after each handler. That clock moves every 4 ms at CONFIG_HZ=250.
+/// So a due timer waits at most for the longest handler and one such tick, or for `share`
+/// operations of a coroutine that computes between awaits that complete without waiting.
 ///
-/// What a handler makes ready joins the end of the ready queue. No handler runs
-/// inside the call that registered it, and a handler may destroy anything but
-/// the loop, its own object too.
+/// Work that a handler makes ready goes to the end of the ready queue. No handler runs inside
+/// the call that registered it. A handler may destroy any object except the loop, including the
+/// object that owns the handler.
 ///
-/// Memory: what the loop needs is asked for where something begins that needs it,
-/// and a lack of it is told there. One table is an exception: it is libev's, and
-/// grows when 64 descriptors are ready in one turn, and each time that twice as many
-/// are. libev ends the program if it gets no memory for it then: 1.5 KiB, and each
-/// time twice as much. If the kernel refuses to watch one of the loop's own descriptors,
-/// for want of memory, the loop raises an error that says so, and tries again after
-/// 100 ms; until then timers and posts may be that late.
+/// Memory: a call that starts something also allocates what the loop needs for it later, and
+/// reports a lack of memory. One table of libev's is an exception. It grows when 64 descriptors
+/// are ready in one turn, and whenever that number doubles. libev ends the program if it gets no
+/// memory for this table: 1.5 KiB at first, and twice as much each time. If the kernel has no
+/// memory to watch the loop's own descriptors, the loop raises an error that says so, and tries
+/// again after 100 ms. Until then timers and posted functions may be that late.
 ///
-/// Fork: the child may go on with its copy of the loop. The first turn it runs
-/// there makes what the two processes must not share anew; until then neither
-/// disturbs the other. Signals, timers and descriptors stay as they were.
+/// Fork: the child process may continue to use its copy of the loop. The first turn there
+/// replaces everything that the two processes must not share. Until then neither process
+/// disturbs the other. Signal watchers, timers and watched descriptors stay as they were.
 ///
-/// Lifetime: outlives everything that is on it. Destroying it drops what is
-/// detached, queued and posted without running it; one that still has timers set,
-/// descriptors watched or tasks on it stops the program with a list of them.
-/// Threads: while a loop runs, only the thread that runs it may use it and what is
-/// on it, except `post` and `remote`. While it does not run, any one thread may, if
-/// the program synchronises. An adopted loop belongs to the thread that adopted
-/// it, because eddy can't see when `ev_run` begins: see `move_to_this_thread`.
-/// Any other use stops the program. Each thread may have a loop of its own.
+/// Lifetime: the loop outlives every object on it. The destructor destroys detached tasks and
+/// deferred and posted functions without running them. If timers, watchers, tasks or
+/// `work_guard`s are left, the destructor aborts with a list of them.
+/// Threads: while a loop runs, only the thread that runs it may use the loop and the objects on
+/// it, except `post` and `loop_handle`. While the loop does not run, any one thread may use
+/// them, if the program synchronises. An adopted loop belongs to the thread that adopted it,
+/// because eddy cannot see when `ev_run` begins: see `move_to_this_thread`. Any other use aborts
+/// with a message. Each thread may have a loop of its own.
 class event_loop {
 public:
-  /// How many operations a turn has.
+  /// The number of operations after which a turn ends.
   static constexpr int budget = 1024;
-  /// How many of them a handler or a coroutine has, before it lets others run.
+  /// The number of operations after which a handler or coroutine should let other work run.
   static constexpr int share = 32;
 
-  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of
-  /// watches is used up; `std::bad_alloc`.
+  /// Makes a loop that runs on the monotonic clock.
+  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of watches is
+  /// reached; `std::bad_alloc`.
   event_loop();
 
-  /// On a clock that is moved by hand.
+  /// Makes a loop that runs on `clock`, which the program moves by hand: for tests.
+  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of watches is
+  /// reached; `std::bad_alloc`.
+  /// Lifetime: `clock` outlives the loop.
   explicit event_loop(manual_clock& clock);
 
-  /// Adopts a loop that the program owns and that outlives this. A second
-  /// event_loop on it, one on the `native` loop of another, and a null pointer, stop the
-  /// program.
-  /// Errors: as of others; `std::system_error` if it does not run on epoll.
+  /// Adopts a libev loop that the program owns.
+  ///
+  /// Aborts with a message if `adopted` is null, or is the libev loop of another event_loop.
+  /// Errors: `std::system_error` if `adopted` does not run on epoll, no descriptor is free, or
+  /// the kernel's limit of watches is reached; `std::bad_alloc`.
+  /// Lifetime: `adopted` outlives this event_loop.
   explicit event_loop(struct ev_loop* adopted);
 
   event_loop(const event_loop&) = delete;
   event_loop& operator=(const event_loop&) = delete;
   ~event_loop();
 
-  /// Runs until nothing keeps the loop alive, or `stop`. What keeps it alive:
-  /// ready and posted work, timers, watched descriptors, signals and children
-  /// (unless put in the background), `keep_alive`, and on an adopted loop the
-  /// program's own watchers.
+  /// Runs turns until nothing keeps the loop alive, or until `stop` is called.
   ///
-  /// Errors: an exception that leaves a handler leaves `run`; the loop is whole
-  /// and may be run again.
+  /// The loop is kept alive by ready and posted work, set timers, waits for descriptors,
+  /// signals, child processes and files (all of these unless put in the background),
+  /// `work_guard`s, and active libev watchers that the program or a library started on `native`
+  /// or on an adopted loop.
+  ///
+  /// Errors: an exception that leaves a handler leaves `run`, unless `on_exception` is set. The
+  /// loop is intact then, and may be run again.
   void run();
 
-  /// Runs one turn, which waits if nothing is ready but something keeps the
-  /// loop alive.
+  /// Runs one turn, which waits if nothing is ready but something keeps the loop alive: see
+  /// `run`.
+  /// Errors: an exception that leaves a handler leaves `run_once`, unless `on_exception` is set.
   void run_once();
 
-  /// Runs what is ready without waiting. True if the loop did anything.
+  /// Runs one turn without waiting. Returns true if the turn ran anything, or if a due time
+  /// limit still needs turns.
+  /// Errors: an exception that leaves a handler leaves `run_ready`, unless `on_exception` is
+  /// set.
   bool run_ready();
 
-  /// Has `run` return when the handler that is running does. What is queued
-  /// stays queued. Where the program itself called `ev_run`, that returns. If
-  /// nothing runs the loop, the next `run` returns at once, before any handler;
-  /// `run_once` and `run_ready` take no notice.
+  /// Makes `run` return when the running handler returns. Queued work stays queued.
+  ///
+  /// If the program's own `ev_run` runs the loop, that `ev_run` returns instead. If nothing runs
+  /// the loop, the next `run` returns at once, before any handler; `run_once` and `run_ready`
+  /// ignore the call.
   void stop() noexcept;
 
-  /// Has the next turn begin when the handler that is running returns: for one
-  /// that has taken its time.
-  void end_turn() noexcept {
-    check_thread();
-    halt_ |= turn_ended;
-  }
+  /// Ends the current turn when the running handler returns: for a handler that took long. The
+  /// next turn looks at timers and descriptors before it runs the queued work.
+  void end_turn() noexcept;
 
-  /// Counts an operation of the handler or coroutine that runs. False if it has
-  /// had its share and should let others run: a coroutine by `yield`, a handler by
-  /// `defer`. Every `co_await` of eddy's own counts by itself. Neither this nor `charge`
-  /// checks the thread: each operation calls them.
-  [[nodiscard]] bool may_go_on() noexcept {
-    if (left_ > -budget) --left_;
-    return left_ > 0;
-  }
+  /// Counts one operation of the running handler or coroutine. Returns false when its `share` is
+  /// used up.
+  ///
+  /// When it returns false, let other work run: a coroutine by `yield`, a handler by `defer`.
+  /// eddy's own `co_await`s count themselves.
+  /// Threads: the loop's. Neither this function nor `charge` checks the thread, because every
+  /// operation calls them.
+  [[nodiscard]] bool may_go_on() noexcept;
 
-  /// How many operations the handler or coroutine that runs may still do, of its share.
+  /// Returns how many operations of its `share` the running handler or coroutine has left.
   [[nodiscard]] int operations_left() const noexcept { return left_; }
 
-  /// Has what runs let others run at its next operation.
-  void forbid_going_on() noexcept {
-    check_thread();
-    left_ = 0;
-  }
+  /// Uses up the `share` of the running handler or coroutine, so that its next operation lets
+  /// other work run.
+  void forbid_going_on() noexcept;
 
-  /// Gives the running handler or coroutine a whole `share` for work that must not be made
-  /// to let others run. The answer is for `take_back`, which is to be called afterwards.
-  [[nodiscard]] int lend() noexcept {
-    check_thread();
-    const int lent = share - std::min(left_, 0);
-    left_ += lent;
-    return lent;
-  }
+  /// Gives the running handler or coroutine a whole `share` of operations, for work that must
+  /// not be interrupted. After that work, pass the returned number to `take_back`.
+  [[nodiscard]] int lend() noexcept;
+  /// Takes back the operations that `lend` gave. `lent` is the number that `lend` returned.
   void take_back(int lent) noexcept { left_ -= lent; }
 
-  /// Counts bytes that were read or written.
-  void charge(std::size_t bytes) noexcept {
-    constexpr std::size_t most = budget;
-    left_ = std::max(left_ - static_cast<int>(std::min(bytes >> 11, most)), -budget);
-  }
+  /// Counts bytes that were read or written, as one operation per 2 KiB.
+  void charge(std::size_t bytes) noexcept;
 
-  /// Whether the last run ended with `stop`.
-  [[nodiscard]] bool stopped() const noexcept {
-    check_thread();
-    return (halt_ & stop_asked) != 0;
-  }
+  /// Returns whether `stop` ended the last run of the loop, or is about to end the current run.
+  [[nodiscard]] bool stopped() const noexcept;
 
-  /// Has an adopted loop belong to the calling thread from now on. The program
-  /// synchronises with the thread that it belonged to.
+  /// Makes an adopted loop belong to the calling thread from now on. The program synchronises
+  /// with the thread that the loop belonged to. On a loop that eddy made, the call does nothing.
   void move_to_this_thread() noexcept;
 
-  /// Stops the program if the loop is another thread's now.
-  void check_thread() const noexcept {
-    const void* const runner = thread_.load(std::memory_order_relaxed);
-    if (runner != nullptr && runner != this_thread()) wrong_thread();
-  }
+  /// Aborts with a message if the loop belongs to another thread now, which runs or has adopted
+  /// it.
+  void check_thread() const noexcept;
 
-  /// Calls `function` later, in order, with nothing of the user's on the stack.
+  /// Queues `function` at the end of the ready queue. The loop calls it from a turn, never
+  /// inside a call of user code.
   /// Errors: `std::bad_alloc`.
   void defer(handler<void()> function);
 
-  /// Puts `node`, which is in no queue, at the end of the ready queue.
-  void ready(ready_node& node) noexcept {
-    check_thread();
-    if (node.queued()) [[unlikely]]
-      queued_twice();
-    revive();
-    queues_[others].push_back(node);
-  }
+  /// Puts `node` at the end of the ready queue. Aborts with a message if `node` is in a
+  /// queue already.
+  void ready(ready_node& node) noexcept;
 
-  /// Calls `function` on the loop's thread: `remote::post`. Threads: any.
-  void post(handler<void()> function) { static_cast<void>(remote_.post(std::move(function))); }
+  /// Queues `function` from any thread; the loop calls it on its own thread. See
+  /// `loop_handle::post`.
+  /// Errors: `std::bad_alloc`.
+  /// Threads: any, as long as the loop exists.
+  void post(handler<void()> function) { static_cast<void>(handle_.post(std::move(function))); }
 
-  /// A way to `post` that may outlive the loop. Threads: any.
-  [[nodiscard]] const eddy::remote& remote() const noexcept { return remote_; }
+  /// Returns a handle to post functions with. Copies of the handle may outlive the loop.
+  /// Threads: any, as long as the loop exists.
+  [[nodiscard]] const eddy::loop_handle& handle() const noexcept { return handle_; }
 
-  /// The time of this turn: it does not change while handlers run.
-  [[nodiscard]] time_point now() noexcept {
-    check_thread();
-    if (!now_known_) look_at_clock();
-    return now_;
-  }
+  /// Returns the time of the current turn, which does not change while handlers run. Outside of
+  /// a turn it may be the time of the last turn: call `after` for a fresh time.
+  [[nodiscard]] time_point now() noexcept;
 
-  /// The time that is `delay` from this moment, from a fresh look at the clock.
-  /// A timer that is given the delay itself spares that: see `timer`.
+  /// Returns the time at `delay` from now, by a new reading of the clock. A negative `delay`
+  /// counts as zero. To start a timer after a delay, give the delay to `timer::start`, which
+  /// usually needs no reading.
   [[nodiscard]] time_point after(time_span delay) const noexcept;
 
-  /// A descriptor that becomes readable when a descriptor, a signal, a child, a file
-  /// or a post brings work, so that this loop can live inside another. It stays the
-  /// loop's own.
+  /// Returns a descriptor that becomes readable when this loop has work from outside, so that
+  /// this loop can live inside another loop.
   ///
-  /// It knows nothing of timers, nor of what is queued already: wait no longer than
-  /// `next_run` says, then call `run_ready`. Ask again for both before each wait. Both know what
-  /// others have on the native loop. On an adopted loop they know libev's timers, but not what the
-  /// program has started there since the last turn.
+  /// The work is a ready descriptor, a signal, an ended child process, a changed file or a
+  /// posted function. The descriptor does not report timers or work that is already queued. So
+  /// call `descriptor` and `next_run` before each wait, wait no longer than `next_run` says, and
+  /// then call `run_ready`. The loop owns the descriptor: do not close it.
   ///
-  /// Where libraries have prepare and check watchers on the native loop, the first
-  /// call of either function calls the prepare callbacks, and `run_ready` the check
-  /// callbacks: the wait is in between. Watchers that are started after that first
-  /// call, and before `run_ready`, are looked at only from then on.
+  /// Both functions take into account the watchers that others have on the native loop. On an
+  /// adopted loop they know libev's timers, but not the watchers that the program has started
+  /// since the last turn.
   ///
-  /// `ev_async` and `ev_signal` watchers do not make the descriptor readable: libev
-  /// wakes only a thread that waits inside `ev_run`. Their callbacks run in the next
-  /// `run_ready`. `post` and `eddy::signal` do make it readable.
+  /// Where libraries have prepare and check watchers on the native loop, the first call of
+  /// either function calls the prepare callbacks, and `run_ready` calls the check callbacks, so
+  /// that the wait lies in between. libev looks at a watcher that was started after that first
+  /// call only after `run_ready`.
+  ///
+  /// `ev_async` and `ev_signal` watchers do not make the descriptor readable, because libev
+  /// wakes only a thread that waits inside `ev_run`. The next `run_ready` calls their callbacks.
+  /// `post` and `eddy::signal` do make the descriptor readable.
+  /// Errors: `std::system_error` if the child of a fork finds no descriptors for the loop.
   [[nodiscard]] int descriptor();
 
-  /// How long the loop may be left alone from now: zero if something is ready,
-  /// empty if only its descriptor can bring work. Round it up to the unit of the
-  /// program's wait: rounded down, the last part of it would be spent spinning.
-  /// On an adopted loop that was made without EVFLAG_NOTIMERFD, the first call has
-  /// libev open a timer descriptor, as the first `ev_periodic` does.
+  /// Returns how long the loop may be left alone from now. A program that runs this loop inside
+  /// another loop needs this time: see `descriptor`.
+  ///
+  /// The time is zero if something is ready, and empty if only `descriptor` can bring work.
+  /// Round the time up to the unit of the program's wait: if it is rounded down, the program
+  /// spins for the last fraction. On an adopted loop that was made without EVFLAG_NOTIMERFD, the
+  /// first call makes libev open a timer descriptor, as the first `ev_periodic` does.
+  /// Errors: `std::bad_alloc`.
   [[nodiscard]] std::optional<duration> next_run();
 
-  /// libev's loop, for C libraries that have an adapter for it. They may start
-  /// and stop watchers at any time, from handlers too. Watchers that are active
-  /// keep `run` going. Their callbacks run inside libev, before eddy's handlers of
-  /// the same turn.
+  /// Returns libev's loop, for C libraries that have a libev adapter.
   ///
-  /// Only `run`, `run_once` and `run_ready` run the native loop of a loop that was
-  /// not adopted: `ev_run` on it stops the program. Callbacks of libev's are the
-  /// exception. While such a callback runs the loop, eddy's own work waits until
-  /// that `ev_run` returns. A descriptor that a library watches as well as eddy must
-  /// not be closed in the turn in which the library stops to watch it, before eddy's
-  /// wait has ended: libev would end the program. The same holds of a descriptor that
-  /// only eddy watches, in the turn in which a wait on it began, where the program
-  /// embeds the loop into another one by `ev_embed`. `ev_break` ends a round of libev's,
-  /// but not `run`.
+  /// Libraries may start and stop watchers on that loop at any time, also in handlers. Active
+  /// watchers keep `run` going. Their callbacks run inside libev, before eddy's handlers of the
+  /// same turn.
+  ///
+  /// If eddy made the loop, only `run`, `run_once` and `run_ready` may run it: `ev_run` aborts
+  /// with a message, except inside a callback of libev's. While such a callback runs the loop,
+  /// eddy's own work waits until that `ev_run` returns. `ev_break` ends a round of libev's, but
+  /// not `run`.
+  ///
+  /// libev ends the program if a descriptor is closed at the wrong time. When a library stops
+  /// watching a descriptor that eddy watches as well, do not close the descriptor in the same
+  /// turn before eddy's wait for the descriptor has ended. If the program embeds this loop into
+  /// another by `ev_embed`, do not close a descriptor that only eddy watches in the turn in
+  /// which a wait for the descriptor began.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
-  /// The loop that is running on this thread; null if none is.
+  /// Returns the loop that this thread is running, or null if it runs none.
   [[nodiscard]] static event_loop* current() noexcept { return running_; }
 
-  /// Takes the exceptions that leave handlers, instead of `run`; the loop goes
-  /// on. A program that calls `ev_run` itself needs it: there such an exception
-  /// has nowhere to go, and without this stops the program.
+  /// Sets the function that receives the exceptions of handlers. These exceptions then do not
+  /// leave `run`, and the loop goes on.
+  ///
+  /// A null `take` removes the function. An exception that `take` throws leaves `run`. A program
+  /// that calls `ev_run` itself needs `on_exception`: no exception can pass through `ev_run`,
+  /// and an exception that nobody receives there aborts the program.
   void on_exception(handler<void(std::exception_ptr)> take) noexcept;
 
-  /// Treats `error` as though a handler had thrown it, in the next turn: so
-  /// that an error that nobody can be given does not vanish. Several leave `run`
-  /// together, as `several_errors`. Of several for which there is no memory, only
-  /// the first is told. What is not told when the loop is destroyed goes to
-  /// `on_exception`, and is lost without one. A null pointer stops the program.
+  /// Queues `error`, and the loop then treats it as an exception of a handler: for errors that
+  /// have no receiver.
+  ///
+  /// Several raised errors leave `run` together, as `several_errors`. If there is no memory to
+  /// queue errors, the loop keeps only the first error that it could not queue. When the loop is
+  /// destroyed, `on_exception` receives the errors that are still queued; without `on_exception`
+  /// they are lost. Aborts with a message if `error` is null.
   void raise(std::exception_ptr error) noexcept;
 
-  /// Gives what was raised and not told yet to `on_exception`; without one, throws
-  /// it. `own`, if there is one, is thrown with it, as the first.
+  /// Gives the errors that `raise` has queued to `on_exception`, or throws them if
+  /// `on_exception` is not set. If `own` is not null, `own` is thrown too, as the first of the
+  /// errors.
   void rethrow_raised(const std::exception_ptr& own = nullptr);
 
-  /// What is alive on this loop.
+  /// The number of objects that are alive on a loop, by kind.
   struct counts {
-    std::size_t ready;   // queued to run: timers that are due and waits that have ended, too
-    std::size_t timers;  // set, and not queued yet
-    // Waits for descriptors, signals, children and files, but for those in the background.
+    std::size_t ready;   // entries queued to run, including due timers and completed waits
+    std::size_t timers;  // timers that are set and not queued yet
+    // waits for descriptors, signals, child processes and files, except in the background
     std::size_t waiting;
-    std::size_t tasks;  // and whatever else is `inspectable`
+    std::size_t tasks;  // tasks and other `inspectable` objects
   };
+  /// Counts the objects that are alive on this loop.
   [[nodiscard]] counts count() const noexcept;
 
-  /// What is alive on this loop, in words: the counts, and what each task waits
-  /// for and where, to a depth of 32.
+  /// Describes the objects that are alive on this loop, as text: their counts, and what each
+  /// task waits for and at which location, to a depth of 32.
   [[nodiscard, gnu::cold]] std::string dump() const;
 
-  /// The same for programs: an object of the counts and of `tasks`, an array of
-  /// trees. Of what waits it tells `function`, `file` and `line` of the co_await,
-  /// if it is a coroutine; in words what it `waits_for`; and what is `below` that.
+  /// Describes the objects that are alive on this loop, as JSON: an object of their counts and
+  /// of `tasks`, an array of trees.
+  ///
+  /// Each node of a tree has `waits_for`, a text. A node of a coroutine also has `function`,
+  /// `file` and `line` of its `co_await`. The nodes below a node are in its `below`.
   [[nodiscard, gnu::cold]] std::string dump_json() const;
 
 private:
   class at_work;
   class runs_here;
-  friend class detail::engine;
-  friend struct detail::watch;
-  friend class detail::file_watch_hub;
-  friend class detail::limit_node;
-  friend class detail::loop_sockets;
-  friend class detail::mailbox;
-  friend class detail::post_sheet;
-  friend class detail::observer;
-  friend class detail::signal_hub;
-  friend class inspectable;
-  friend class blocking_job;
-  friend class child;
-  friend class keep_alive;
-  friend class readiness;
-  friend class signal;
-  friend class timer_node;
-  friend struct detail::task_values;
-  friend class file_watch;
+  struct deferred;
+  friend class detail::loop_access;
 
   event_loop(struct ev_loop* adopted, manual_clock* clock);
 
@@ -335,63 +324,60 @@ private:
   void adopted_turn();
   void gather();
   void take_due_timers() noexcept;
-  static void put_first(detail::link& list, ready_node& node) noexcept { list.push_front(node); }
-  /// Puts `node` behind the descriptors that are ready.
-  void arrive(ready_node& node) noexcept { queues_[arrivals].push_back(node); }
-  /// Puts `node` before the timers that are due.
-  void come_first(ready_node& node) noexcept { queues_[timers].push_front(node); }
-  /// Nothing else is to run: has the first due limit end. False if it does not end yet.
+  /// Expires the first due limit when nothing else is to run. False if the limit must still
+  /// wait.
   bool end_limit() noexcept;
   bool run_queues();
   template <bool Observed>
   bool run_queues_as();
   template <bool Observed>
-  int run_some(detail::link& queue, int most);
+  int run_some(detail::list_node& queue, int most);
   [[nodiscard]] bool time_is_over() noexcept;
-  /// From the time since the last look at the clock: after how much the next one comes.
+  /// Decides from the time since the last reading of the clock how many operations may run
+  /// before the next reading.
   void learn_pace(time_point now) noexcept;
   [[nodiscard]] bool alive() noexcept;
   [[nodiscard]] bool has_work() const noexcept;
-  /// Whether a turn may wait: also for what somebody else has on libev's loop.
+  /// Whether a turn may wait, also for libev watchers of others.
   [[nodiscard]] bool may_wait() noexcept;
   [[nodiscard]] time_point read_clock() const noexcept;
   void look_at_clock() noexcept;
-  /// Has the delays that wait for a look at the clock count from now.
+  /// Makes the delays that wait for a reading of the clock count from now.
   void settle_delays() noexcept;
   void unpark() noexcept;
-  /// Something keeps the loop alive from now on: a program's `ev_run` that is about to
-  /// end goes on.
+  /// Tells a program's `ev_run` that is about to end to go on, because something keeps the loop
+  /// alive.
   void revive() noexcept {
     if (parked_) unpark();
   }
   bool abandon_all() noexcept;
   void drop_queue() noexcept;
   void drop_raised() noexcept;
-  [[nodiscard, gnu::cold]] std::string describe_tasks() const;
+  [[gnu::cold]] void describe_tasks(description& to) const;
   static const void* this_thread() noexcept { return static_cast<const void*>(&running_); }
 
-  // What is to run, by its kind: timers; descriptors, signals, files and children;
-  // posted functions; and all else.
+  // The queues, by kind of work: timers; descriptors, signals and files; posted functions; all
+  // other work.
   enum kind : std::uint8_t { timers, arrivals, posts, others };
   [[nodiscard]] bool queued() const noexcept {
     return queues_[timers].linked() || queues_[arrivals].linked() || queues_[posts].linked() ||
            queues_[others].linked();
   }
 
-  // How many turns may run what has arrived before others on libev's loop are seen to.
+  // The number of turns that may run earlier arrivals before libev looks for others' watchers.
   static constexpr int turns_without_look = 16;
   static constexpr int most_unlooked = 16;
   static constexpr std::uint8_t stop_asked = 1;
   static constexpr std::uint8_t turn_ended = 2;
-  static constexpr std::uint8_t ev_run_ended = 4;  // the program's, which goes on to its end
+  static constexpr std::uint8_t ev_run_ended = 4;  // the program's ev_run has been told to end
   [[noreturn]] static void wrong_thread() noexcept;
   [[noreturn]] static void queued_twice() noexcept;
 
-  // Of this thread. One load finds it in every program; where the library is loaded
-  // later, it takes space that the C library keeps for such.
+  // The loop that this thread runs. Every program finds it with one load. If the library is
+  // loaded later, it takes space that the C library reserves for such variables.
   [[gnu::tls_model("initial-exec")]] static thread_local constinit event_loop* running_;
 
-  /// The errors that were raised and not told yet.
+  /// The errors that were raised and not reported yet.
   struct raised : ready_node {
     struct one;
 
@@ -403,47 +389,100 @@ private:
     event_loop& loop;
     one* first = nullptr;
     one** end = &first;
-    std::exception_ptr spare;  // one for which there was no memory
+    std::exception_ptr spare;  // the first error for which there was no memory
   };
 
-  std::array<detail::link, 4> queues_;
+  std::array<detail::list_node, 4> queues_;
   raised raised_{*this};
-  bool parked_ = false;      // the program's ev_run has to be told when work turns up
+  bool parked_ = false;      // the program's ev_run must be woken when work appears
   bool now_known_ = false;   // until the next wait
-  std::uint8_t halt_ = 0;    // why no more of the queue is to run
-  std::uint16_t looks_ = 0;  // at descriptors; it wraps
+  std::uint8_t halt_ = 0;    // why the queues must not run further
+  std::uint16_t looks_ = 0;  // looks at descriptors so far; wraps around
   bool in_turn_ = false;
-  bool stops_at_once_ = false;  // the next run
-  bool going_ = false;          // it is being destroyed
+  bool stops_at_once_ = false;  // the next run does
+  bool going_ = false;          // the loop is being destroyed
   const bool adopted_;
-  bool more_due_ = false;  // timers, than are in the queue
-  int left_ = 0;           // operations of what runs
-  int unlooked_ = 0;       // that may be done before the next look at the clock
+  bool more_due_ = false;  // more timers are due than are queued
+  int left_ = 0;           // operations left to the running handler or coroutine
+  int unlooked_ = 0;       // operations until the next reading of the clock
   int unlooked_most_ = most_unlooked;
-  std::optional<time_point> turn_began_;  // as far as the clock was looked at
+  std::optional<time_point> turn_began_;  // the first reading of the clock in this turn
   time_point looked_at_{};
-  std::int64_t tick_ = 0;  // of the kernel, at that time
+  std::int64_t tick_ = 0;  // the kernel's coarse clock at `looked_at_`
   time_point now_{};
-  detail::link arrived_;  // from the engine, before it joins the arrivals
+  detail::list_node arrived_;  // nodes from the engine, before they join the arrivals
   detail::timer_queue timers_;
   detail::due_limits limits_{*this};
-  std::size_t waits_ = 0;    // that keep the loop alive
-  std::size_t watches_ = 0;  // all
-  std::size_t keepers_ = 0;  // `keep_alive` objects
+  std::size_t waits_ = 0;    // waits that keep the loop alive
+  std::size_t watches_ = 0;  // all watches, also those in the background or without a wait
+  std::size_t keepers_ = 0;  // `work_guard` objects
   std::size_t inspectables_ = 0;
-  detail::link inspected_;
+  detail::list_node inspected_;
   manual_clock* clock_;
-  detail::signal_mask program_mask_ = detail::signal_mask::current();  // the maker's
-  detail::observer* observer_ = nullptr;
-  std::atomic<const void*> thread_{nullptr};  // that runs the loop; null while none does
-  std::shared_ptr<detail::mailbox> mailbox_;
-  eddy::remote remote_;
-  detail::own_handler<std::exception_ptr> on_exception_;
+  detail::signal_mask program_mask_ = detail::signal_mask::current();  // of the maker's thread
+  detail::loop_probe* probe_ = nullptr;
+  std::atomic<const void*> thread_{nullptr};  // the thread that runs the loop, or null
+  std::shared_ptr<detail::post_queue> posts_;
+  eddy::loop_handle handle_;
+  detail::handler_slot<std::exception_ptr> on_exception_;
   std::unique_ptr<detail::engine> engine_;
   std::unique_ptr<detail::optional_part> signals_;
   std::unique_ptr<detail::optional_part> files_;
-  std::unique_ptr<detail::optional_part> task_values_;  // of task_locals
+  std::unique_ptr<detail::optional_part> task_values_;  // the values of task_locals
   std::unique_ptr<detail::optional_part> sockets_;
 };
+
+// implementation
+
+inline void event_loop::check_thread() const noexcept {
+  const void* const runner = thread_.load(std::memory_order_relaxed);
+  if (runner != nullptr && runner != this_thread()) wrong_thread();
+}
+
+inline void event_loop::ready(ready_node& node) noexcept {
+  check_thread();
+  if (node.queued()) [[unlikely]]
+    queued_twice();
+  revive();
+  queues_[others].push_back(node);
+}
+
+inline time_point event_loop::now() noexcept {
+  check_thread();
+  if (!now_known_) look_at_clock();
+  return now_;
+}
+
+inline void event_loop::end_turn() noexcept {
+  check_thread();
+  halt_ |= turn_ended;
+}
+
+inline bool event_loop::may_go_on() noexcept {
+  if (left_ > -budget) --left_;
+  return left_ > 0;
+}
+
+inline void event_loop::forbid_going_on() noexcept {
+  check_thread();
+  left_ = 0;
+}
+
+inline int event_loop::lend() noexcept {
+  check_thread();
+  const int lent = share - std::min(left_, 0);
+  left_ += lent;
+  return lent;
+}
+
+inline void event_loop::charge(std::size_t bytes) noexcept {
+  constexpr std::size_t most = budget;
+  left_ = std::max(left_ - static_cast<int>(std::min(bytes >> 11, most)), -budget);
+}
+
+inline bool event_loop::stopped() const noexcept {
+  check_thread();
+  return (halt_ & stop_asked) != 0;
+}
 
 }  // namespace eddy

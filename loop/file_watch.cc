@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <eddy/loop/detail/file_watch_hub.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -11,7 +12,7 @@
 namespace eddy {
 
 file_watch::file_watch(event_loop& loop, std::string path)
-    : loop_(&loop), path_(std::move(path)), place_(this) {}
+    : loop_(&loop), path_(std::move(path)), entry_(this) {}
 
 file_watch::file_watch(file_watch&& other) noexcept
     : loop_((static_cast<void>(other.active()), other.loop_)),
@@ -20,22 +21,22 @@ file_watch::file_watch(file_watch&& other) noexcept
       wanted_(other.wanted_),
       watch_(other.watch_),
       since_(other.since_),
-      place_(this),
+      entry_(this),
       on_change_(std::move(other.on_change_)) {
-  place_.replace(other.place_);
+  entry_.replace(other.entry_);
 }
 
 file_watch::~file_watch() { stop(); }
 
 bool file_watch::active() const noexcept {
-  if (place_.linked()) loop_->check_thread();
-  return place_.linked();
+  if (entry_.linked()) loop_->check_thread();
+  return entry_.linked();
 }
 
 void file_watch::start(handler<void(const file_event&)> on_change, file_change wanted) {
   detail::expect_handler(on_change, "file_watch::start");
   loop_->check_thread();
-  // To the kernel it would be another path.
+  // The kernel would take it for another path, which ends at the zero byte.
   if (path_.contains('\0')) {
     detail::throw_error(std::errc::invalid_argument, "watching a path with a zero byte in it");
   }
@@ -56,7 +57,7 @@ void file_watch::stop() noexcept {
 
 void file_watch::background(bool on) noexcept {
   loop_->check_thread();
-  if (active() && background_ != on) loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
+  if (active() && background_ != on) detail::loop_access(*loop_).move_to_background(on);
   background_ = on;
 }
 

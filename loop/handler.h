@@ -16,11 +16,11 @@ template <class Signature, class Callable>
 decltype(auto) checked_callable(Callable&& callable) noexcept;
 }
 
-/// What the loop calls back: any callable of that signature, moved in and owned.
+/// A callable that the loop calls back: a `std::move_only_function`, which owns its callable.
 ///
-/// A callable that captures up to three pointers is stored inline; a larger
-/// one is allocated. It may throw: see `event_loop::run`. A handler is a
-/// `std::move_only_function` that says in the compiler's first error why it refuses a callable.
+/// A callable with captures of up to three pointers is stored inside the handler; a larger one
+/// is allocated. A handler may throw: see `event_loop::run`. If a callable does not fit the
+/// signature, the compiler's first error says why.
 template <class Signature>
 class handler : public std::move_only_function<Signature> {
   using function = std::move_only_function<Signature>;
@@ -32,7 +32,7 @@ public:
     requires(!std::same_as<std::remove_cvref_t<Callable>, handler>)
   handler(Callable&& callable) noexcept(std::is_nothrow_constructible_v<function, Callable>)
       : function(detail::checked_callable<Signature>(std::forward<Callable>(callable))) {}
-  /// An empty handler of another signature makes an empty one.
+  /// Makes a handler of one with another signature. An empty `other` makes an empty handler.
   template <class Other>
   handler(handler<Other>&& other) : handler(static_cast<std::move_only_function<Other>&&>(other)) {}
 };
@@ -41,6 +41,7 @@ public:
 
 namespace detail {
 
+/// Returns the callable itself, after checks at compile time.
 template <class Signature, class Callable>
 inline constexpr bool makes_coroutine = false;
 template <class... Arguments, class Callable>

@@ -1,56 +1,58 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <string>
-
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
 
-/// Something on a loop that can say what it waits for; `event_loop::dump` asks.
+/// An object on a loop that describes what it waits for, for `event_loop::dump`.
 ///
-/// Lifetime: the loop outlives it.
-class inspectable : private detail::link {
+/// Lifetime: the loop outlives the object.
+class inspectable : private detail::list_node {
 public:
   explicit inspectable(event_loop& loop) noexcept : inspectable(loop, true) {}
   inspectable(const inspectable&) = delete;
   inspectable& operator=(const inspectable&) = delete;
 
-  /// Adds lines to `out`, each ending in a line feed. A line that is indented by two
-  /// spaces more is below the one before; how far the first is does not matter.
-  virtual void describe(std::string& out) const = 0;
+  /// Adds a node that says what this object waits for, and the nodes below it.
+  virtual void describe(description& to) const = 0;
 
 protected:
-  /// One that is not `listed` is not asked.
+  /// Makes an object on `loop`. `event_loop::dump` describes it only if it is `listed`.
   inspectable(event_loop& loop, bool listed) noexcept : loop_(&loop) {
-    if (listed) list_in(loop.inspected_);
+    if (listed) list_in(detail::loop_access(loop).inspected());
   }
   ~inspectable() { unlist(); }
 
-  /// Goes to the end of a list, from another one if it is in one. What is in the
-  /// list of something else is for that to describe; it counts all the same.
-  void list_in(detail::link& list) noexcept {
+  /// Moves this object to the end of `list`, out of any list it is in. The owner of `list`
+  /// describes it. `event_loop::count` still counts it.
+  void list_in(detail::list_node& list) noexcept {
     unlist();
     loop_->check_thread();
-    ++loop_->inspectables_;
+    detail::loop_access(*loop_).add_inspectable();
     list.push_back(*this);
   }
-  void list() noexcept { list_in(loop_->inspected_); }
+  /// Moves this object to the end of the loop's own list, so that `event_loop::dump` describes
+  /// it.
+  void list() noexcept { list_in(detail::loop_access(*loop_).inspected()); }
+  /// Takes this object out of its list. The loop then neither describes nor counts it.
   void unlist() noexcept {
     if (!linked()) return;
     loop_->check_thread();
     unlink();
-    --loop_->inspectables_;
+    detail::loop_access(*loop_).remove_inspectable();
   }
-  [[nodiscard]] static inspectable& at(detail::link& place) noexcept {
+  [[nodiscard]] static inspectable& at(detail::list_node& place) noexcept {
     return static_cast<inspectable&>(place);
   }
-  [[nodiscard]] static const inspectable& at(const detail::link& place) noexcept {
+  [[nodiscard]] static const inspectable& at(const detail::list_node& place) noexcept {
     return static_cast<const inspectable&>(place);
   }
 
-  /// The loop is being destroyed: goes, if only the loop still owns it. True if
-  /// it has gone.
+  /// Called when the loop is destroyed. An object that only the loop owns deletes itself and
+  /// returns true.
   virtual bool abandon() noexcept { return false; }
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }

@@ -4,9 +4,10 @@
 #include <array>
 #include <utility>
 
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -40,7 +41,7 @@ struct readiness::callback : ready_node, detail::recycled {
 };
 
 readiness::readiness(event_loop& loop, int descriptor) try
-    : watch_(make_watch(*loop.engine_, descriptor)) {
+    : watch_(make_watch(detail::loop_access(loop).engine(), descriptor)) {
 } catch (const std::system_error& e) {
   detail::throw_error(e.code(), about("watching", descriptor));
 }
@@ -53,9 +54,9 @@ readiness::readiness(readiness&& other) noexcept
 }
 
 readiness& readiness::operator=(readiness&& other) noexcept {
-  // What they captured may own this object: they are dropped last.
+  // The captures of the handlers may own this object, so the handlers are destroyed last.
   const auto dropped = std::array{take(direction::read), take(direction::write)};
-  // The nodes leave before the watch that names them.
+  // The nodes are destroyed before the watch that points at them.
   on_readable_ = std::move(other.on_readable_);
   on_writable_ = std::move(other.on_writable_);
   watch_ = std::move(other.watch_);
@@ -78,10 +79,10 @@ detail::watch& readiness::watch() const noexcept {
 void readiness::call_back(direction which, handler<void(std::error_code)>&& on_ready) {
   detail::expect_handler(
       on_ready, which == direction::read ? "readiness::wait_readable" : "readiness::wait_writable");
-  auto& place = slot(which);
-  if (!place) place = std::make_unique<callback>(watch());
-  wait(which, *place);
-  place->on_ready = std::move(on_ready);
+  auto& waiter = slot(which);
+  if (!waiter) waiter = std::make_unique<callback>(watch());
+  wait(which, *waiter);
+  waiter->on_ready = std::move(on_ready);
 }
 
 void readiness::wait_readable(handler<void(std::error_code)> on_ready) {
@@ -95,27 +96,28 @@ void readiness::wait_writable(handler<void(std::error_code)> on_ready) {
 void readiness::wait(direction which, ready_node& node) {
   loop().check_thread();
   if (watch().waiter(which) != nullptr || node.queued()) {
-    detail::misuse(which == direction::read
-                       ? "two wait for one descriptor to become readable: one may"
-                       : "two wait for one descriptor to become writable: one may");
+    const char* const pending = which == direction::read
+                                    ? "a wait to read is already pending on this readiness of"
+                                    : "a wait to write is already pending on this readiness of";
+    detail::misuse(about(pending, descriptor()).c_str());
   }
   watch_->wait(which, node);
 }
 
 bool readiness::waiting(direction which) const noexcept {
   loop().check_thread();
-  const auto& place = which == direction::read ? on_readable_ : on_writable_;
-  return watch_->waiter(which) != nullptr || (place && place->queued());
+  const auto& waiter = which == direction::read ? on_readable_ : on_writable_;
+  return watch_->waiter(which) != nullptr || (waiter && waiter->queued());
 }
 
 handler<void(std::error_code)> readiness::take(direction which) noexcept {
   if (!watch_) return nullptr;
   loop().check_thread();
   watch_->forget(which);
-  auto& place = slot(which);
-  if (!place) return nullptr;
-  place->withdraw();
-  return std::exchange(place->on_ready, nullptr);
+  auto& waiter = slot(which);
+  if (!waiter) return nullptr;
+  waiter->withdraw();
+  return std::exchange(waiter->on_ready, nullptr);
 }
 
 void readiness::stop(direction which) noexcept { const auto dropped = take(which); }

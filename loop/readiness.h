@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include <eddy/loop/handler.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 
 namespace eddy {
 
@@ -16,60 +16,73 @@ namespace detail {
 struct watch;
 }
 
-/// Tells when a descriptor can be read or written without waiting.
+/// Calls a handler when a descriptor can be read or written without waiting.
 ///
-/// A wait calls its handler once; to be told again, wait again. An error or a
-/// hang-up counts as ready: the next read or write reports it. Files, directories
-/// and devices such as /dev/null are always ready, as for `poll`; reading them may
-/// still block, and `run_blocking` is the way to avoid that.
+/// A wait calls its handler once. To be called again, wait again. An error or a hang-up counts
+/// as ready: the next read or write reports it. Files, directories and devices such as /dev/null
+/// are always ready, as for `poll`. Reading these may still block: use `run_blocking` for that.
 ///
-/// It does not own the descriptor: destroy the readiness first, then close. If
-/// the descriptor is closed under it, its waits end with `bad_file_descriptor`, but
-/// perhaps only when another readiness or socket is made with the same number: the
-/// kernel does not tell of a close. A wait that began in the same turn
-/// is not told so if the number is another descriptor's by the end of that turn: it
-/// waits for that one. So does a wait whose number is another's when libev makes the
-/// kernel's set anew: after a fork, after `ev_loop_fork`, and when a copy of a closed
-/// descriptor still reports events.
+/// A `readiness` does not own its descriptor: destroy the `readiness` first, then close the
+/// descriptor. If the descriptor is closed under a wait, the wait ends with
+/// `bad_file_descriptor`, but perhaps only when another `readiness` or socket uses the same
+/// number: the kernel does not report a close. In some cases the wait moves without an error to
+/// a new descriptor of the same number. It does so if it began in the turn of the close, or if
+/// libev makes its epoll set anew: after a fork, after `ev_loop_fork`, and when a copy of the
+/// closed descriptor still reports events.
 ///
-/// Lifetime: the loop outlives it. It may be moved while somebody waits.
-/// Cancelling: once `stop` or the destructor has returned, no handler runs.
+/// Lifetime: the loop outlives the `readiness`. It may be moved during a wait.
+/// Cancelling: after `stop` or the destructor no handler runs.
 class readiness {
 public:
   enum class direction : std::uint8_t { read, write };
 
-  /// Errors: `std::system_error` if `descriptor` is closed or negative, or an
-  /// epoll set that watches this loop; `std::bad_alloc`. If the kernel refuses
-  /// later, because its memory or its limit of watches is used up, the wait ends
-  /// with `not_enough_memory` or `no_space_on_device`: on an adopted loop only when libev
-  /// wakes next, which may be late. The wait after that asks the kernel again.
+  /// Makes a `readiness` of `descriptor` that does not wait.
+  ///
+  /// The kernel may refuse the descriptor later, because memory is short or its limit of watches
+  /// is reached. The wait then ends with `not_enough_memory` or `no_space_on_device`; on an
+  /// adopted loop, only when libev wakes next. The next wait asks the kernel again.
+  /// Errors: `std::system_error` if `descriptor` is closed or negative, or is an epoll set that
+  /// watches this loop; `std::bad_alloc`.
   readiness(event_loop& loop, int descriptor);
   readiness(readiness&& other) noexcept;
   readiness& operator=(readiness&& other) noexcept;
   ~readiness();
 
-  /// Calls `on_ready` once, when there is something to read, or with what is
-  /// wrong with the watch. One waits at a time.
+  /// Calls `on_ready` once, when the descriptor can be read. `on_ready` gets no error, or why
+  /// the descriptor cannot be watched. Aborts with a message if a wait to read is pending, or
+  /// `on_ready` is null.
+  /// Errors: `std::bad_alloc`.
   void wait_readable(handler<void(std::error_code)> on_ready);
-  /// The same for writing.
+  /// Calls `on_ready` once, when the descriptor can be written. `on_ready` gets no error, or why
+  /// the descriptor cannot be watched. Aborts with a message if a wait to write is pending, or
+  /// `on_ready` is null.
+  /// Errors: `std::bad_alloc`.
   void wait_writable(handler<void(std::error_code)> on_ready);
 
-  /// The same without a handler: queues `node`, and `error` tells. Until it is
-  /// queued, only `stop` lets the node go; from then on, its own `withdraw` or
-  /// destructor.
+  /// Queues `node` when the descriptor is ready in the direction `which`: a wait without a
+  /// handler. When the node runs, call `error` to see whether the watch failed. Aborts with a
+  /// message if a wait in that direction is pending.
+  ///
+  /// Cancelling: until the node is queued, call `stop`. From then on, withdraw or destroy the
+  /// node.
+  /// Lifetime: `node` lives until it is queued, or until `stop` or the destructor ends the wait.
   void wait(direction which, ready_node& node);
 
-  /// Whether somebody waits.
+  /// Returns whether a wait in the direction `which` is pending.
   [[nodiscard]] bool waiting(direction which) const noexcept;
 
-  /// Ends the wait in one direction, or in both, without a call.
+  /// Ends the wait in the direction `which` without calling its handler, and destroys the
+  /// handler.
   void stop(direction which) noexcept;
+  /// Ends the waits in both directions without calling their handlers, and destroys the
+  /// handlers.
   void stop() noexcept;
 
-  /// A wait in the background does not keep its loop running.
+  /// Decides whether the waits are in the background. A wait in the background does not keep its
+  /// loop running.
   void background(bool on) noexcept;
 
-  /// What is wrong with the watch; nothing, usually.
+  /// Returns why the descriptor cannot be watched, or no error.
   [[nodiscard]] std::error_code error() const noexcept;
   [[nodiscard]] int descriptor() const noexcept;
   [[nodiscard]] event_loop& loop() const noexcept;

@@ -8,9 +8,10 @@
 
 namespace eddy {
 
-/// What an operation gives its handler: a value, or what the world did instead.
+/// The outcome that an operation gives its handler: a value, or the error of the operating
+/// system or the peer.
 ///
-/// A wrong use by the program is never in it: that stops the program.
+/// Programming errors are never a `result`: they abort the program with a message.
 template <class T>
 using result = std::expected<T, std::error_code>;
 

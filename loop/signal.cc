@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/signal_hub.h>
 #include <eddy/loop/detail/text.h>
@@ -35,7 +36,7 @@ bool can_be_told(int number) noexcept {
 }  // namespace
 
 signal::signal(event_loop& loop, int number)
-    : ready_node(&run), loop_(&loop), number_(number), place_(*this) {
+    : ready_node(&run), loop_(&loop), number_(number), entry_(*this) {
   if (!can_be_told(number)) {
     detail::throw_error(std::errc::invalid_argument, detail::text({"watching signal ", number}));
   }
@@ -47,16 +48,16 @@ signal::signal(signal&& other) noexcept
       number_(other.number_),
       background_(other.background_),
       node_(other.node_),
-      place_(*this),
+      entry_(*this),
       on_signal_(std::move(other.on_signal_)) {
-  place_.replace(other.place_);
+  entry_.replace(other.entry_);
 }
 
 signal::~signal() { stop(); }
 
 bool signal::active() const noexcept {
-  if (place_.linked()) loop_->check_thread();
-  return place_.linked();
+  if (entry_.linked()) loop_->check_thread();
+  return entry_.linked();
 }
 
 void signal::start(handler<void()> on_signal) {
@@ -69,18 +70,19 @@ void signal::start(handler<void()> on_signal) {
 
 void signal::wait(ready_node& node) {
   loop_->check_thread();
-  if (active()) detail::misuse("signal::wait was called on a signal that is watched already");
-  loop_->engine_->renew();
+  if (active()) detail::misuse("signal::wait was called on a signal that is started already");
+  detail::loop_access(*loop_).engine().renew();
   watch();
   node_ = &node;
   if (detail::signal_hub::of(*loop_).take_back(number_)) loop_->ready(*this);
 }
 
 void signal::watch() {
-  detail::signal_hub::of(*loop_).add(number_, place_);
-  ++loop_->watches_;
-  if (!background_) ++loop_->waits_;
-  loop_->revive();
+  detail::signal_hub::of(*loop_).add(number_, entry_);
+  const detail::loop_access inside(*loop_);
+  inside.add_watch();
+  if (!background_) inside.begin_wait();
+  inside.revive();
 }
 
 void signal::stop() noexcept {
@@ -90,16 +92,17 @@ void signal::stop() noexcept {
   const bool waits = std::exchange(node_, nullptr) != nullptr;
   const bool told = queued();
   withdraw();
-  hub.remove(number_, place_, waits);
+  hub.remove(number_, entry_, waits);
   if (told) hub.unheard(*loop_, number_, waits);
-  --loop_->watches_;
-  if (!background_) --loop_->waits_;
+  const detail::loop_access inside(*loop_);
+  inside.remove_watch();
+  if (!background_) inside.end_wait();
   const auto dropped = on_signal_.take();
 }
 
 void signal::background(bool on) noexcept {
   loop_->check_thread();
-  if (active() && background_ != on) loop_->waits_ += on ? static_cast<std::size_t>(-1) : 1;
+  if (active() && background_ != on) detail::loop_access(*loop_).move_to_background(on);
   background_ = on;
 }
 

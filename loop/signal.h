@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <eddy/loop/detail/link.h>
-#include <eddy/loop/detail/own_handler.h>
+#include <eddy/loop/detail/handler_slot.h>
+#include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/handler.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 
 namespace eddy {
 
@@ -14,71 +14,79 @@ namespace detail {
 class signal_hub;
 }
 
-/// Calls a handler each time a Unix signal has come.
+/// Calls a handler each time a Unix signal arrives.
 ///
-/// Any number of them may watch one signal, on one loop or on several in
-/// several threads: each is told. Signals that come close together are told
-/// once, as the kernel does. Those of one turn come in the order of their
-/// numbers.
+/// Any number of `signal` objects may watch one signal, on one loop or on several loops in
+/// several threads. Each of these objects calls its handler. Signals that arrive close together
+/// cause one call, because the kernel merges them. Different signals that arrive in one turn are
+/// reported in the order of their numbers.
 ///
-/// While a signal is watched, what the program had installed for it is not
-/// called; when the last watcher goes, it is there again. The other way round, what
-/// the program installs while a signal is watched, such as an `ev_signal`, keeps it
-/// from the watchers. Two copies of eddy in one process, in plugins say, are such
-/// programs to each other: the copy that began last has to end first. System calls
-/// that the signal interrupts are restarted. A signal that every thread blocks does
-/// not come.
+/// While a signal is watched, the action that the program had installed for it does not run. The
+/// action is restored when the last watcher stops. If the program installs an action while a
+/// signal is watched, for example by an `ev_signal`, the watchers are not called. Two copies of
+/// eddy in one process, in plugins for example, replace each other's action in this way: the
+/// copy that started last has to stop first. System calls that a watched signal interrupts are
+/// restarted. A signal that every thread blocks does not arrive.
 ///
-/// A program that is started meanwhile has the default action for a watched signal,
-/// also where this program ignored it before: `exec` resets what is caught.
+/// A program that this process executes has the default action for a watched signal, even if
+/// this process ignored the signal before: `exec` resets caught signals.
 ///
-/// Fork: the child keeps its watchers. A signal that came to the parent is not
-/// told there, unless the turn that forks was about to tell it.
+/// Fork: the child process keeps its watchers. A signal that arrived in the parent is reported
+/// in the child only during the turn that forks, if the handler was already queued.
 ///
-/// Lifetime: the loop outlives it while it is started. The handler may destroy
-/// or restart it. It may be moved while it is started.
-/// Cancelling: once `stop` or the destructor has returned, the handler does
-/// not run, though the signal had come.
+/// Lifetime: the loop outlives a started `signal`. The handler may destroy or restart its
+/// `signal`. A started `signal` may be moved.
+/// Cancelling: after `stop` or the destructor the handler does not run, even if a signal has
+/// arrived.
 class signal : private ready_node {
 public:
-  /// Errors: `std::system_error` if `number` is no signal; it can't be caught
-  /// (SIGKILL, SIGSTOP); or it tells of a fault in the code that runs (SIGSEGV,
-  /// SIGBUS, SIGFPE, SIGILL), which can't go on when the loop is told.
+  /// Makes a watcher of the signal `number` that is not started.
+  /// Errors: `std::system_error` if `number` is not a signal, cannot be caught (SIGKILL,
+  /// SIGSTOP), or reports a fault in the running code (SIGSEGV, SIGBUS, SIGFPE, SIGILL). Code
+  /// with such a fault cannot continue until the loop runs the handler.
   signal(event_loop& loop, int number);
   signal(signal&& other) noexcept;
   signal& operator=(signal&&) = delete;
   ~signal();
 
-  /// Calls `on_signal` for each signal that comes from now on; if others watch that
-  /// signal, also for one that the loop has not told them yet. On one that is started
-  /// it changes the handler.
-  /// Errors: `std::bad_alloc`.
+  /// Calls `on_signal` for each signal that arrives from now on. On a started `signal` it
+  /// replaces the handler.
+  ///
+  /// If the loop has another watcher of this signal, the first call may be for a signal that
+  /// arrived before `start` and is not reported yet.
+  /// Errors: `std::bad_alloc`. Aborts with a message if `on_signal` is null.
   void start(handler<void()> on_signal);
 
-  /// The same without a handler, and once: the loop runs `node` when the signal has
-  /// come. The wait is over then, as after `stop` and the destructor; `node` lives until
-  /// it is. If the signal has come, but the wait ends before `node` has run, nothing is
-  /// lost: unless another watcher on this loop is told, another `wait` for that signal on
-  /// this loop is, or else the next one.
-  /// Errors: `std::bad_alloc`; `std::system_error` if the child of a fork finds no
-  /// descriptors for the loop.
+  /// Runs `node` once, when the signal has arrived: a wait without a handler. The wait ends when
+  /// `node` runs, or by `stop` or the destructor.
+  ///
+  /// If the signal has arrived but the wait ends before `node` runs, the signal is not lost.
+  /// Another watcher on this loop reports it, or else another `wait` for this signal on this
+  /// loop, or else the next such `wait`. Aborts with a message if this `signal` is started
+  /// already.
+  /// Errors: `std::bad_alloc`; `std::system_error` if the child of a fork finds no descriptors
+  /// for the loop.
+  /// Lifetime: `node` lives until the wait ends.
   void wait(ready_node& node);
 
-  /// Does nothing to one that is not started.
+  /// Stops watching the signal and destroys the handler. Does nothing if the `signal` is not
+  /// started.
   void stop() noexcept;
 
-  /// Whether the handler, or the node of a wait, will run when the signal comes.
+  /// Returns whether the loop will call the handler, or run the node of `wait`, when the signal
+  /// arrives.
   [[nodiscard]] bool active() const noexcept;
   [[nodiscard]] int number() const noexcept { return number_; }
 
-  /// A signal in the background does not keep its loop running.
+  /// Decides whether the watcher is in the background. A watcher in the background does not keep
+  /// its loop running.
   void background(bool on) noexcept;
 
 private:
   friend class detail::signal_hub;
 
-  struct place : detail::link {
-    explicit place(signal& o) noexcept : owner(&o) {}
+  struct entry : detail::list_node {
+    explicit entry(signal& o) noexcept : owner(&o) {}
     signal* owner;
   };
 
@@ -88,9 +96,9 @@ private:
   event_loop* loop_;
   int number_;
   bool background_ = false;
-  ready_node* node_ = nullptr;  // of a wait
-  place place_;                 // among the loop's watchers of this signal
-  detail::own_handler<> on_signal_;
+  ready_node* node_ = nullptr;  // the node of a `wait`
+  entry entry_;                 // in the list of the loop's watchers of this signal
+  detail::handler_slot<> on_signal_;
 };
 
 }  // namespace eddy

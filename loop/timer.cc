@@ -42,11 +42,10 @@ void timer::start_every(time_span period, handler<void()> on_time, resolution ex
 }
 
 void timer::restart(time_span delay) {
-  // One that is set has its handler; one that is not may be called just now.
+  // A set timer has its handler. A timer that is not set has it only while the handler runs.
   if (!pending()) {
     if (!on_time_.present()) {
-      detail::misuse(
-          "timer::restart was called on a timer that does not run: start gives it a handler");
+      detail::misuse("timer::restart was called on a timer that is not active: call start");
     }
     on_time_.keep();
   }

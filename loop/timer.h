@@ -3,77 +3,87 @@
 
 #include <cstdint>
 
-#include <eddy/loop/detail/own_handler.h>
+#include <eddy/loop/detail/handler_slot.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/timer_node.h>
 
 namespace eddy {
 
-/// Calls a handler once, at a time or after a delay, or again and again.
+/// Calls a handler once, at a time or after a delay, or periodically.
 ///
-/// Starting a running timer moves it; its old handler is dropped. Timers with
-/// equal deadlines run in the order they were started.
+/// Starting an active timer moves its deadline and replaces its handler. Timers with equal
+/// deadlines run in the order in which they were started. No timer runs early.
 ///
-/// A delay that a handler starts counts from the end of that turn of the loop,
-/// one that starts outside of the loop from the call; so does one that is to be
-/// `fine`, and any on a clock that is moved by hand. Whatever made the loop
-/// late, no timer is early, and equal delays of one turn have equal deadlines.
+/// A delay that a handler starts counts from the end of the loop's turn, so equal delays of one
+/// turn have equal deadlines. A delay counts from the call of `start` instead if it is started
+/// outside of the loop's turns, has `resolution::fine`, or is on a `manual_clock`.
 ///
-/// Timers that are due run before descriptors that are ready: where the process was
-/// stopped for a while, also before bytes that came in time.
+/// Due timers run before ready descriptors. So after the process was stopped for a while, a
+/// timeout may run before the handler of bytes that arrived in time.
 ///
-/// Lifetime: the loop outlives the timer. The handler may destroy or restart
-/// it. A timer may be moved while it runs.
-/// Cancelling: once `stop` or the destructor has returned, the handler does
-/// not run, though it was due.
+/// Lifetime: the loop outlives the timer. The handler may destroy or restart the timer. An
+/// active timer may be moved.
+/// Cancelling: after `stop` or the destructor the handler does not run, even if the timer was
+/// due.
 class timer : private timer_node {
 public:
+  /// Makes a timer on `loop` that is not active.
   explicit timer(event_loop& loop) noexcept : timer_node(loop, &fire) {}
   timer(timer&& other) noexcept;
   timer& operator=(timer&&) = delete;
   ~timer() = default;
 
-  /// Calls `on_time` once, after `delay`; a delay of zero or less is over in
-  /// the next turn of the loop.
-  /// Errors: `std::bad_alloc`.
+  /// Calls `on_time` once, after `delay`. A `delay` of zero or less has passed in the loop's
+  /// next turn.
+  /// Errors: `std::bad_alloc`. Aborts with a message if `on_time` is null.
   void start(time_span delay, handler<void()> on_time,
              resolution exactness = resolution::millisecond);
 
-  /// Calls `on_time` once, at `when`.
+  /// Calls `on_time` once, at the time `when`. A time that has passed is due in the loop's next
+  /// turn.
+  /// Errors: `std::bad_alloc`. Aborts with a message if `on_time` is null.
   void start_at(instant when, handler<void()> on_time,
                 resolution exactness = resolution::millisecond);
 
-  /// Calls `on_time` after each `period`, which is more than zero.
+  /// Calls `on_time` after each `period`.
   ///
-  /// The ticks are whole periods from the start: a slow handler shifts none. A
-  /// loop that was late for several ticks calls the handler once, and
-  /// `missed` tells how many more had passed by then.
+  /// The ticks are whole periods from the start, so a slow handler does not shift later ticks.
+  /// If the loop was late for several ticks, it calls the handler once, and `missed` returns the
+  /// number of the other ticks.
+  /// Errors: `std::bad_alloc`. Aborts with a message if `period` is not more than zero, or
+  /// `on_time` is null.
   void start_every(time_span period, handler<void()> on_time,
                    resolution exactness = resolution::millisecond);
 
-  /// Moves a running timer's next deadline to `delay` from now and keeps its
-  /// handler: the idle timeout, at the cost of a few stores.
+  /// Moves the next deadline to `delay` from now, and keeps the handler. For an idle timeout,
+  /// this costs a few stores.
+  ///
+  /// The timer is active, or the call is in its own handler: otherwise `restart` aborts with a
+  /// message. The period of `start_every` stays as it was.
+  /// Errors: `std::bad_alloc`.
   void restart(time_span delay);
 
-  /// Does nothing to a timer that does not run.
+  /// Stops the timer and destroys the handler. Does nothing if the timer is not active.
   void stop() noexcept;
 
-  /// Whether the handler will run.
+  /// Returns whether the loop will call the handler.
   [[nodiscard]] bool active() const noexcept { return checked_pending(); }
-  /// The time of the next call.
+  /// Returns the time of the next call.
   using timer_node::deadline;
-  /// In the handler of `start_every`: the ticks that passed without a call.
+  /// In a handler of `start_every`, returns how many ticks have passed without a call since the
+  /// previous call.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
 
-  /// A timer in the background does not keep its loop running.
+  /// Decides whether the timer is in the background. A timer in the background does not keep its
+  /// loop running.
   using timer_node::background;
 
 private:
   static void fire(ready_node& ready);
   void begin(handler<void()>& on_time, duration period);
 
-  detail::own_handler<> on_time_;
-  duration period_{};  // zero: once
+  detail::handler_slot<> on_time_;
+  duration period_{};  // zero if the timer runs once
   std::uint64_t missed_ = 0;
 };
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy {
@@ -11,7 +11,7 @@ namespace eddy {
 timer_node::timer_node(timer_node&& other) noexcept
     : ready_node((static_cast<void>(other.checked_pending()), static_cast<ready_node&&>(other))),
       loop_(other.loop_) {
-  detail::timer_queue::replace(loop_->timers_, other, *this);
+  detail::timer_queue::replace(detail::loop_access(*loop_).timers(), other, *this);
 }
 
 bool timer_node::checked_pending() const noexcept {
@@ -22,36 +22,37 @@ bool timer_node::checked_pending() const noexcept {
 void timer_node::set(instant deadline, resolution exactness) {
   loop_->check_thread();
   withdraw();
-  loop_->timers_.set(*this, deadline, exactness);
-  loop_->revive();
+  const detail::loop_access inside(*loop_);
+  inside.timers().set(*this, deadline, exactness);
+  inside.revive();
 }
 
 void timer_node::set_after(time_span delay, resolution exactness) {
   event_loop* const here = event_loop::current();
-  if (loop_ != here || exactness == resolution::fine || here->clock_ != nullptr) {
+  if (loop_ != here || exactness == resolution::fine || detail::loop_access(*here).holds_clock()) {
     set(loop_->after(delay), exactness);
     return;
   }
   if (queued()) withdraw();
-  here->timers_.set_unsettled(
+  detail::loop_access(*here).timers().set_unsettled(
       *this, detail::plus(here->now(), std::max<duration>(delay, duration::zero())), exactness);
 }
 
 time_point timer_node::deadline() const noexcept {
   loop_->check_thread();
-  if (index_ != absent && ready_node::queued()) loop_->settle_delays();
+  if (index_ != absent && ready_node::queued()) detail::loop_access(*loop_).settle_delays();
   return deadline_;
 }
 
 void timer_node::clear_pending() noexcept {
   loop_->check_thread();
   withdraw();
-  if (index_ != absent) loop_->timers_.remove(*this);
+  if (index_ != absent) detail::loop_access(*loop_).timers().remove(*this);
 }
 
 void timer_node::background(bool on) noexcept {
   loop_->check_thread();
-  loop_->timers_.background(*this, on);
+  detail::loop_access(*loop_).timers().background(*this, on);
 }
 
 }  // namespace eddy

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include <eddy/loop/clock.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 
 namespace eddy {
 
@@ -13,68 +13,70 @@ namespace detail {
 class timer_queue;
 }
 
-/// How exact a wait has to be.
+/// How exact a timer has to be.
 enum class resolution : std::uint8_t {
-  /// At most a millisecond late, the cheapest: what `epoll_wait` offers.
+  /// At most a millisecond late. This is the cheapest resolution.
   millisecond,
-  /// As exact as the kernel's high-resolution timers; one more system call.
+  /// As exact as the kernel's high-resolution timers, for one more system call.
   fine,
 };
 
-/// A place among a loop's timers, embedded in the object that waits.
+/// A timer without a handler, as a base class of the object that waits. `timer` adds a handler.
 ///
-/// When its time has come, it joins the ready queue; those with equal
-/// deadlines do so in the order they were started. `timer` is this with a
-/// handler.
+/// At its deadline the loop queues the node and then calls its function. Nodes with equal
+/// deadlines run in the order in which they were set.
 ///
-/// Lifetime: as for `ready_node`; the loop outlives it while it is set.
+/// Lifetime: the loop outlives a node that is set. A node may be destroyed at any time, also by
+/// its own function, and then never runs. A set node may be moved.
 class timer_node : public ready_node {
 public:
+  /// Makes a node that is not set, for which `loop` calls `run`.
   explicit timer_node(event_loop& loop, function run) noexcept : ready_node(run), loop_(&loop) {}
   timer_node(timer_node&& other) noexcept;
   timer_node& operator=(timer_node&&) = delete;
   ~timer_node() { clear(); }
 
-  /// Sets the time, or moves it. Moving it later is a store: no search, no
-  /// system call. A deadline that has passed is due in the loop's next turn.
-  ///
-  /// Errors: `std::bad_alloc`, and then it is not set.
+  /// Sets the deadline, or moves it. A deadline that has passed is due in the loop's next turn.
+  /// Moving a deadline later costs a few stores: no search, no system call.
+  /// Errors: `std::bad_alloc`, and then the node is not set.
   void set(instant deadline, resolution exactness = resolution::millisecond);
 
-  /// Sets the time to `delay` from now, or moves it there.
+  /// Sets the deadline to `delay` from now, or moves it there. A negative `delay` counts as
+  /// zero.
   ///
-  /// In a turn of the loop, `now` is its next look at the clock, which comes
-  /// when all handlers have run: one serves all delays of the turn, because it
-  /// costs more than all else here. Outside of the loop, for one that is to be
-  /// `fine`, and on a clock that is moved by hand, it is the call itself.
-  /// Errors: as for `set`.
+  /// In a turn of the loop, the delay counts from the loop's next reading of the clock, after
+  /// all handlers of the turn. One reading serves all delays of the turn, because it costs more
+  /// than the rest of this call. Outside of the loop's turns, for `resolution::fine`, and on a
+  /// `manual_clock`, the delay counts from the call.
+  /// Errors: `std::bad_alloc`, and then the node is not set.
   void set_after(time_span delay, resolution exactness = resolution::millisecond);
 
-  /// After this it does not fire, though it was due already.
+  /// Cancels the deadline. The node does not run then, even if it was due.
   void clear() noexcept {
     if (pending()) clear_pending();
   }
 
-  /// Whether it will fire.
+  /// Returns whether the node is set or queued, so that it will run.
   [[nodiscard]] bool pending() const noexcept { return index_ != absent || ready_node::queued(); }
 
-  /// Whether it is due, and in the ready queue.
+  /// Returns whether the node is due and queued to run.
   [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
 
-  /// The time it was last set to. In the turn that set it to a delay, this makes
-  /// the loop look at the clock.
+  /// Returns the deadline that was set last. In the turn that set a delay, the call makes the
+  /// loop read the clock.
   [[nodiscard]] time_point deadline() const noexcept;
 
-  /// A timer in the background does not keep its loop running.
+  /// Decides whether the node is in the background. A node in the background does not keep its
+  /// loop running.
   void background(bool on) noexcept;
 
-  /// How exactly it was last set.
+  /// Returns the resolution that was set last.
   [[nodiscard]] resolution exactness() const noexcept { return resolution_; }
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 
 protected:
-  /// `pending`, for users: one that is set belongs to the loop's thread.
+  /// Returns `pending`. A pending node first checks the thread, because it belongs to its loop.
   [[nodiscard]] bool checked_pending() const noexcept;
 
 private:
@@ -84,14 +86,14 @@ private:
 
   static constexpr std::uint32_t absent = UINT32_MAX;
 
-  // It lies in the frame of each task that sleeps: think before you add a
-  // member. While it is filed, its link is free for the queue's list of those
-  // that are not settled.
+  // Each task that sleeps has a timer_node in its frame: think before you add a member. While
+  // the queue of timers holds the node, its list_node serves the queue's list of unsettled
+  // nodes.
   event_loop* loop_;
-  time_point deadline_{};          // while it is not settled: the earliest that it can be
-  std::uint32_t order_ = 0;        // of `set`, among all of the loop
+  time_point deadline_{};          // the earliest possible deadline while the node is not settled
+  std::uint32_t order_ = 0;        // the order of `set` among all nodes of the loop
   std::uint32_t filed_order_ = 0;  // the order under which the queue holds it
-  std::uint32_t index_ = absent;   // its place in the queue
+  std::uint32_t index_ = absent;   // the node's position in the queue of timers
   resolution resolution_ = resolution::millisecond;
   bool background_ = false;
 };

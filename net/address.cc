@@ -27,8 +27,8 @@ auto invalid() noexcept {
   return std::unexpected(std::make_error_code(std::errc::invalid_argument));
 }
 
-/// For the C functions that want a zero at the end; what is too long, or has a
-/// zero within, is no address.
+/// A copy of a text that ends with a zero, for C functions. It does not fit if it is too long for
+/// an address, or has a zero within.
 struct zero_ended {
   explicit zero_ended(std::string_view text) noexcept
       : fits(text.size() < chars.size() && text.find('\0') == std::string_view::npos) {
@@ -137,7 +137,7 @@ std::string address::host() const {
   if (scope_ == 0) return text.data();
   std::array<char, IF_NAMESIZE> name;
   std::uint32_t number = 0;
-  // A name of digits would be read as another interface's number.
+  // `parse` would read a name that is a number as the number of another interface.
   if (detail::os().interface_name(scope_, name.data()) == nullptr ||
       read_number(std::string_view(name.data()), number)) {
     return detail::text({text.data(), "%", scope_});
@@ -154,7 +154,7 @@ std::string address::to_string() const {
 }  // namespace eddy
 
 std::size_t std::hash<eddy::address>::operator()(const eddy::address& a) const noexcept {
-  // FNV-1a, over all that `==` compares.
+  // FNV-1a over everything that `==` compares.
   std::uint64_t h = 14695981039346656037U;
   const auto add = [&h](std::uint64_t value) { h = (h ^ value) * 1099511628211U; };
   for (const std::uint8_t b : a.bytes()) add(b);

@@ -11,10 +11,12 @@
 
 namespace eddy {
 
-/// Memory to be read into: anything that is a `std::span<std::byte>` or a
-/// `std::span<char>`, such as an array or a vector of either.
+/// A view of memory that a read fills.
 ///
-/// Lifetime: a view; the memory outlives the operation that was given it.
+/// Every object that converts to `std::span<std::byte>` or `std::span<char>` converts to this: an
+/// array or a vector of `std::byte` or `char`, for example.
+///
+/// Lifetime: the memory must outlive the operation that fills it.
 class mutable_buffer {
 public:
   template <class Bytes>
@@ -35,12 +37,17 @@ private:
   std::span<std::byte> bytes_;
 };
 
-/// Bytes to be written: text, or anything that is a `std::span<const std::byte>`
-/// or a `std::span<const char>`. An array of `char` is text up to its zero.
+/// A view of bytes that a write sends.
 ///
-/// Lifetime: a view; the bytes outlive the operation that was given it.
+/// Every object that converts to `std::string_view`, `std::span<const char>` or `std::span<const
+/// std::byte>` converts to this: a string or a vector of bytes, for example. An array of `char` is
+/// text, and its view ends before its first zero. To send the whole array, wrap it in a
+/// `std::span`.
+///
+/// Lifetime: the bytes must outlive the operation that sends them.
 class const_buffer {
 public:
+  /// An empty view.
   const_buffer() noexcept = default;
 
   template <class Bytes>
@@ -65,8 +72,10 @@ private:
   std::span<const std::byte> bytes_;
 };
 
+// implementation
+
 namespace detail {
-/// Bytes, or a list of buffers, that are destroyed at the end of the expression.
+/// Bytes, or a list of buffers, that are destroyed at the end of the full expression.
 template <class Bytes>
 concept temporary_bytes = !std::is_lvalue_reference_v<Bytes> && std::ranges::range<Bytes> &&
                           !std::ranges::borrowed_range<Bytes>;

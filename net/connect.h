@@ -8,35 +8,60 @@
 #include <eddy/loop/result.h>
 #include <eddy/net/address.h>
 #include <eddy/net/detail/delivery.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_stream.h>
 
 namespace eddy {
 
 class event_loop;
 
-/// Opens a connection to an address. Nothing happens until it is awaited.
+/// Opens a TCP connection to an address. The connect starts when it is awaited.
 ///
 ///     tcp_stream stream = co_await connect(address::loopback_v4(80));
 ///
-/// Errors: what refused it; `std::system_error` names the address. There is no
-/// limit in time but the system's of some minutes: see `timeout`. A connect to a
-/// port of this machine at which nobody listens is refused also where the kernel
-/// would connect the socket to itself.
-/// Cancelling: the attempt is given up, and its socket closed.
+/// The stream belongs to the loop of the awaiting coroutine. The only time limit is the kernel's,
+/// of some minutes; `timeout` sets a shorter one.
+///
+/// Errors: `std::system_error` whose text names the address. Its code is the kernel's error, or
+/// `invalid_argument` for an empty address. At a local port without a listener, the kernel may
+/// connect a socket to itself; this is reported as `connection_refused`.
+/// Cancelling: destroying the awaiting coroutine closes the socket.
 detail::steps_operation<tcp_stream> connect(const address& to);
 
-/// Opens a connection to `host`, a name or a literal address: resolves it, and
-/// tries one address after the other until one accepts.
+/// Opens a TCP connection to `host`, which is a name or an address without a port.
 ///
-/// Errors: that of the resolution, or of the last address; `std::system_error`
-/// names each address and what was wrong with it.
+/// The connect starts when it is awaited. It resolves the name and then tries the addresses one
+/// after the other, in the order of `resolve`, until one accepts. The stream belongs to the loop of
+/// the awaiting coroutine. The only time limit is the kernel's, of some minutes for each address;
+/// `timeout` sets a shorter one.
+///
+/// Errors: `std::system_error` with the error of `resolve`, or of the last address. Its text names
+/// each address that was tried, and its error.
+/// Cancelling: destroying the awaiting coroutine closes the socket, or cancels the `resolve`.
 detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port);
 
-/// The same, calling a handler.
-pending connect(event_loop& loop, const address& to,
-                handler<void(result<tcp_stream>)> on_connected);
-pending connect(event_loop& loop, std::string host, std::uint16_t port,
-                handler<void(result<tcp_stream>)> on_connected);
+/// Opens a TCP connection to an address and calls `on_connected` with the stream or an error.
+///
+/// The stream belongs to `loop`. The only time limit is the kernel's, of some minutes.
+///
+/// Errors: the handler gets the kernel's error; `invalid_argument` for an empty address; or
+/// `not_enough_memory`. The call itself throws `std::bad_alloc`.
+/// Cancelling: stopping or destroying the `pending_operation` closes the socket and destroys the
+/// handler.
+pending_operation connect(event_loop& loop, const address& to,
+                          handler<void(result<tcp_stream>)> on_connected);
+
+/// Opens a TCP connection to `host`, a name or an address without a port, and calls `on_connected`.
+///
+/// The operation resolves the name and then tries the addresses one after the other, in the order
+/// of `resolve`, until one accepts. The stream belongs to `loop`. The only time limit is the
+/// kernel's, of some minutes for each address.
+///
+/// Errors: the handler gets the error of `resolve` or of the last address, or `not_enough_memory`.
+/// The call itself throws `std::bad_alloc`.
+/// Cancelling: stopping or destroying the `pending_operation` closes the socket, or cancels the
+/// `resolve`, and destroys the handler.
+pending_operation connect(event_loop& loop, std::string host, std::uint16_t port,
+                          handler<void(result<tcp_stream>)> on_connected);
 
 }  // namespace eddy

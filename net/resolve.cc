@@ -29,7 +29,7 @@ public:
     switch (static_cast<resolve_error>(value)) {
       case resolve_error::not_found: return "name not found";
       case resolve_error::no_address: return "the name has no address";
-      case resolve_error::try_again: return "no name server answers";
+      case resolve_error::try_again: return "no name server answered";
       case resolve_error::failed: break;
     }
     return "the name server failed";
@@ -55,22 +55,22 @@ std::error_code as_error(int answer, int error) noexcept {
   }
 }
 
-// The system's look-ups run on these. They can hang for as long as no name server answers.
+// The threads that call getaddrinfo. A call hangs for as long as no name server answers.
 constinit detail::process_pool workers({.at_once = 16,
                                         .threads = 64,
                                         .idle = std::chrono::seconds(10)});
 
-/// What `localhost` is though the system's resolver does not know it.
+/// The addresses of `localhost` if getaddrinfo has none.
 std::vector<address> loopback(std::uint16_t port) {
   return {address::loopback_v4(port), address::loopback_v6(port)};
 }
 
-/// On a worker thread.
+/// Runs on a worker thread.
 result<std::vector<address>> look_up(const std::string& host, std::uint16_t port,
                                      detail::system& system) {
-  // AI_ADDRCONFIG spares queries for a family of which this machine has no address. It does not
-  // count loopback, and so would also hide the loopback addresses of that family, or, for glibc,
-  // turn ::1 into 127.0.0.1.
+  // AI_ADDRCONFIG avoids queries for a family of which this machine has no address. It does not
+  // count loopback addresses, so it would also hide those of that family; glibc would turn ::1 into
+  // 127.0.0.1.
   const bool local = detail::is_localhost(host);
   const char* const name = local ? "localhost" : host.c_str();
   addrinfo wanted{};
@@ -80,8 +80,8 @@ result<std::vector<address>> look_up(const std::string& host, std::uint16_t port
   const int answer = system.look_up(name, &wanted, &first);
   if (answer != 0 && local) return loopback(port);
   if (answer != 0) return std::unexpected(as_error(answer, errno));
-  const auto forget = [&system](addrinfo* all) { system.forget(all); };
-  const std::unique_ptr<addrinfo, decltype(forget)> found(first, forget);
+  const auto free = [&system](addrinfo* all) { system.free_addresses(all); };
+  const std::unique_ptr<addrinfo, decltype(free)> found(first, free);
   std::vector<address> all;
   for (const addrinfo* a = first; a != nullptr; a = a->ai_next) {
     const address one = address::from(a->ai_addr, a->ai_addrlen).with_port(port);
@@ -106,7 +106,7 @@ task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string h
                                                                    std::uint16_t port) {
   std::string doing = "resolve " + detail::visible(host);
   if (const auto literal = address::parse(host, port)) co_return std::vector<address>{*literal};
-  // A name with a zero in it would be another one to the resolver.
+  // getaddrinfo would read a name with a zero in it as another, shorter name.
   if (host.find('\0') != std::string::npos) {
     co_return std::unexpected(failure(resolve_error::not_found, std::move(doing)));
   }
@@ -116,7 +116,7 @@ task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string h
   auto looking = as_result(
       detail::run_on(&workers, "the look-up of a name", look, std::move(host), port, &os()));
   auto looked = co_await std::move(looking);
-  // No worker, for want of threads.
+  // There was no thread for the look-up.
   if (!looked) co_return std::unexpected(failure(looked.error(), std::move(doing)));
   result<std::vector<address>>& found = *looked;
   if (!found) co_return std::unexpected(failure(found.error(), std::move(doing)));
@@ -127,8 +127,8 @@ detail::steps_operation<std::vector<address>> resolve(std::string host, std::uin
   return detail::steps_operation(detail::resolve_steps(std::move(host), port));
 }
 
-pending resolve(event_loop& loop, std::string host, std::uint16_t port,
-                handler<void(result<std::vector<address>>)> on_resolved) {
+pending_operation resolve(event_loop& loop, std::string host, std::uint16_t port,
+                          handler<void(result<std::vector<address>>)> on_resolved) {
   detail::expect_handler(on_resolved, "resolve");
   return detail::delivery<std::vector<address>>::start(
       loop, detail::resolve_steps(std::move(host), port), std::move(on_resolved));

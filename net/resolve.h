@@ -11,60 +11,70 @@
 #include <eddy/loop/result.h>
 #include <eddy/net/address.h>
 #include <eddy/net/detail/delivery.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 
 namespace eddy {
 
 class event_loop;
 
-/// What a name's resolution may end with: the answers of getaddrinfo.
+/// The reasons why a name has no result, as `getaddrinfo` reports them.
 enum class resolve_error : std::uint8_t {
-  /// There is no such name.
+  /// The name does not exist.
   not_found = 1,
-  /// The name has no address.
+  /// The name exists, and has no address of a family that this machine uses.
   no_address,
-  /// No name server answered; it may be different later.
+  /// No name server answered. A later attempt may succeed.
   try_again,
-  /// A name server refused or failed for good.
+  /// A name server refused the query or failed, and a later attempt is not expected to succeed.
   failed,
 };
 
+/// The category of error codes that hold a `resolve_error`.
 [[nodiscard]] const std::error_category& resolve_category() noexcept;
 [[nodiscard]] inline std::error_code make_error_code(resolve_error e) noexcept {
   return {static_cast<int>(e), resolve_category()};
 }
 
-/// Finds the addresses of `host`, with `port` in each, in the order in which
-/// they should be tried; at least one. A literal address is itself.
-///
-/// The system's resolver looks names up on worker threads, with all that the
-/// machine is set up for: /etc/hosts, DNS, and so on. Nothing happens until it is
-/// awaited.
+/// Finds the addresses of `host`, each with `port`. The look-up starts when it is awaited.
 ///
 ///     const std::vector<address> all = co_await resolve("example.org", 80);
 ///
-/// `localhost`, `localhost.` and names below them give addresses of loopback on
-/// every machine: those that the system's resolver has for `localhost`, or else
-/// 127.0.0.1 and ::1. Names that are loopback in /etc/hosts give the addresses
-/// that stand there, of both families. A machine that has no IPv6 address is told
-/// no IPv6 addresses of other names, and one without IPv4 no IPv4 addresses.
+/// The result holds at least one address, in the order in which they should be tried. If `host` is
+/// an address without a port, such as `::1`, it is the only result. Otherwise `getaddrinfo` looks
+/// the name up on a worker thread, as the machine is configured: in /etc/hosts, by DNS, and so on.
 ///
-/// These workers do nothing else, so that name servers which don't answer delay
-/// no `run_blocking`. At most 16 look-ups for which somebody waits run at a time;
-/// the others wait in their order. A look-up whose waiter has gone is dropped if
-/// it has not begun, and else no longer counts: others take its place, with up to
-/// 64 threads in all.
+/// - `localhost`, `localhost.` and names below them always have loopback addresses: those that
+///   `getaddrinfo` finds for `localhost`, or else 127.0.0.1 and ::1.
+/// - A name with a loopback address in /etc/hosts has the addresses of that file, IPv4 and IPv6.
+/// - For any other name, IPv6 addresses are left out if the only IPv6 addresses of this machine are
+///   loopback addresses. The same holds for IPv4.
 ///
-/// Errors: `resolve_error`, or the system's.
-/// Cancelling: what a worker has begun goes on to its end, unseen.
+/// These worker threads only resolve names, so silent name servers do not delay `run_blocking`. At
+/// most 16 look-ups run at a time, and others start in the order in which they were requested. A
+/// cancelled look-up that has already started no longer counts, but keeps its thread until
+/// `getaddrinfo` returns. There are at most 64 threads.
+///
+/// Errors: `std::system_error` with a `resolve_error` or an error of the system.
+/// Cancelling: destroying the awaiting coroutine cancels the look-up. If a worker has started it,
+/// the worker finishes it and discards the result.
 detail::steps_operation<std::vector<address>> resolve(std::string host, std::uint16_t port);
 
-/// The same, calling a handler.
-pending resolve(event_loop& loop, std::string host, std::uint16_t port,
-                handler<void(result<std::vector<address>>)> on_resolved);
+/// Finds the addresses of `host`, each with `port`, and calls `on_resolved` with the result.
+///
+/// The result holds at least one address, in the order in which they should be tried. `getaddrinfo`
+/// looks the name up on a worker thread; the awaited `resolve` documents the rules.
+///
+/// Errors: the handler gets a `resolve_error`, an error of the system, or `not_enough_memory`. The
+/// call itself throws `std::bad_alloc`.
+/// Cancelling: stopping or destroying the `pending_operation` cancels the look-up and destroys the
+/// handler. If a worker has started the look-up, the worker finishes it and discards the result.
+pending_operation resolve(event_loop& loop, std::string host, std::uint16_t port,
+                          handler<void(result<std::vector<address>>)> on_resolved);
+
+// implementation
 
 namespace detail {
-/// The steps, for `connect`.
+/// The task of `resolve`, for `connect` too.
 task<reported<std::vector<address>>> resolve_steps(std::string host, std::uint16_t port);
 }  // namespace detail
 

@@ -18,82 +18,113 @@ namespace eddy {
 namespace {
 
 using detail::os;
+using detail::socket_descriptor;
 
-/// Closes a descriptor that nobody owns yet.
-class guard {
-public:
-  explicit guard(int descriptor) noexcept : descriptor_(descriptor) {}
-  guard(const guard&) = delete;
-  guard& operator=(const guard&) = delete;
-  ~guard() {
-    if (descriptor_ >= 0) os().close(descriptor_);
-  }
-  [[nodiscard]] int release() noexcept { return std::exchange(descriptor_, -1); }
-
-private:
-  int descriptor_;
-};
-
-int listening_descriptor(const address& where, const tcp_listener::options& how) {
-  const std::string doing = detail::text({"listen at ", where.to_string()});
+socket_descriptor listening_descriptor(const address& local, const tcp_listener::options& how) {
+  const std::string doing = detail::text({"listen at ", local.to_string()});
   sockaddr_storage name;
-  const socklen_t size = where.to(name);
+  const socklen_t size = local.to(name);
   if (size == 0) detail::throw_error(std::errc::invalid_argument, doing);
-  const int descriptor = os().socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (descriptor < 0) detail::throw_errno(doing);
-  guard g(descriptor);
+  socket_descriptor descriptor(
+      os().socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), doing.c_str());
   const auto set = [&](int level, int option, bool on) {
-    detail::set_option(descriptor, level, option, int{on}, doing.c_str());
+    detail::set_option(descriptor.number(), level, option, int{on}, doing.c_str());
   };
   set(SOL_SOCKET, SO_REUSEADDR, how.reuse_address);
   if (how.reuse_port) set(SOL_SOCKET, SO_REUSEPORT, true);
-  if (where.is_v6()) set(IPPROTO_IPV6, IPV6_V6ONLY, how.ipv6_only);
-  if (os().bind(descriptor, reinterpret_cast<const sockaddr*>(&name), size) < 0 ||
-      os().listen(descriptor, how.backlog) < 0) {
+  if (local.is_v6()) set(IPPROTO_IPV6, IPV6_V6ONLY, how.ipv6_only);
+  if (os().bind(descriptor.number(), reinterpret_cast<const sockaddr*>(&name), size) < 0 ||
+      os().listen(descriptor.number(), how.backlog) < 0) {
     detail::throw_errno(doing);
   }
-  return g.release();
+  return descriptor;
 }
 
-detail::socket_owner own(event_loop& loop, int descriptor) {
-  guard g(descriptor);
-  const address where = detail::local_name(descriptor);
-  return detail::socket_owner(detail::listening_socket::make(loop, g.release(), where));
-}
-
-int taken_over(int descriptor) {
-  if (os().set_non_blocking(descriptor) == 0) return descriptor;
+socket_descriptor taken_over(int number) {
+  socket_descriptor descriptor(number);
+  if (os().set_non_blocking(number) == 0) return descriptor;
   const std::error_code error(errno, std::generic_category());
-  if (descriptor >= 0) os().close(descriptor);
-  detail::throw_error(error, detail::text({"take over descriptor ", descriptor}));
+  detail::throw_error(error, detail::text({"take over descriptor ", number}));
+}
+
+std::unique_ptr<detail::listening_socket> make(event_loop& loop, socket_descriptor descriptor) {
+  const address name = detail::local_name(descriptor.number());
+  return std::make_unique<detail::listening_socket>(loop, std::move(descriptor), name);
 }
 
 }  // namespace
 
-tcp_listener::tcp_listener(event_loop& loop, const address& where, const options& how)
-    : socket_(own(loop, listening_descriptor(where, how))) {}
+tcp_listener::tcp_listener() noexcept = default;
+
+tcp_listener::tcp_listener(event_loop& loop, const address& local, const options& how)
+    : listening_(make(loop, listening_descriptor(local, how))) {}
 
 tcp_listener::tcp_listener(event_loop& loop, int descriptor)
-    : socket_(own(loop, taken_over(descriptor))) {}
+    : listening_(make(loop, taken_over(descriptor))) {}
 
-void tcp_listener::not_open() noexcept {
-  detail::misuse("a tcp_listener was used that is not open: it was closed, or moved from");
+tcp_listener::tcp_listener(tcp_listener&&) noexcept = default;
+
+tcp_listener& tcp_listener::operator=(tcp_listener&& other) noexcept {
+  std::unique_ptr<detail::listening_socket> before = std::move(other.listening_);
+  before.swap(listening_);
+  return *this;
+}
+
+tcp_listener::~tcp_listener() { close(); }
+
+void tcp_listener::close() noexcept {
+  // A handler that is destroyed with the socket may use this listener.
+  const std::unique_ptr<detail::listening_socket> dying = std::move(listening_);
+}
+
+bool tcp_listener::open() const noexcept {
+  if (listening_ != nullptr) listening_->socket().loop().check_thread();
+  return listening_ != nullptr;
+}
+
+const address& tcp_listener::local_address() const noexcept { return checked().socket().name(); }
+
+int tcp_listener::descriptor() const noexcept { return checked().socket().descriptor(); }
+
+event_loop& tcp_listener::loop() const noexcept { return listening().socket().loop(); }
+
+std::size_t tcp_listener::count() noexcept { return detail::listening_socket::count(); }
+
+detail::listening_socket& tcp_listener::listening() const noexcept {
+  if (listening_ == nullptr) {
+    detail::misuse("a tcp_listener was used that is not open: it was closed, or moved from");
+  }
+  return *listening_;
+}
+
+detail::listening_socket& tcp_listener::checked() const noexcept {
+  detail::listening_socket& own = listening();
+  own.socket().loop().check_thread();
+  return own;
+}
+
+detail::operation_awaitable<detail::accept_call> tcp_listener::accept() {
+  detail::listening_socket& own = checked();
+  return {own.socket(), detail::accept_call(own)};
 }
 
 void tcp_listener::accept(handler<void(result<tcp_stream>)> on_accepted) {
   detail::expect_handler(on_accepted, "tcp_listener::accept");
-  detail::called_back<detail::accept_call>::start(socket(), detail::accept_call(),
-                                                  std::move(on_accepted));
+  detail::listening_socket& own = checked();
+  detail::callback_operation<detail::accept_call>::start(own.socket(), detail::accept_call(own),
+                                                         std::move(on_accepted));
 }
 
 std::optional<result<tcp_stream>> tcp_listener::try_accept() {
-  detail::open_socket& s = socket();
-  s.expect_free(readiness::direction::read);
-  detail::accept_call call;
-  const std::optional<int> outcome = call.attempt_without_hold(s);
+  detail::listening_socket& own = checked();
+  own.socket().expect_free(readiness::direction::read, detail::accept_call::busy);
+  detail::accept_call call(own);
+  const std::optional<int> outcome = call.attempt_without_pause(own.socket());
   if (!outcome) return std::nullopt;
   if (*outcome != 0) return std::unexpected(std::error_code(*outcome, std::generic_category()));
   return call.take();
 }
+
+void tcp_listener::stop_accepting() noexcept { checked().stop_accepting(); }
 
 }  // namespace eddy

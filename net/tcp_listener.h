@@ -2,113 +2,134 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
-#include <utility>
 
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/address.h>
 #include <eddy/net/detail/accept_call.h>
-#include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/tcp_stream.h>
 
 namespace eddy {
 
-/// Takes the connections that others make to an address.
+namespace detail {
+class listening_socket;
+}
+
+/// Listens at an address and accepts TCP connections.
 ///
-/// A connection that failed before it was accepted is passed over. After 32 of
-/// them in a row the listener pauses for 50 ms, because some errors, such as that
-/// of a firewall, come again and again.
+/// At most one accept may be pending at a time; a second one aborts the program.
 ///
-/// When the system has no descriptor or no memory free, the listener holds: the
-/// connections stay in the kernel's queue, and accepting goes on as soon as a
-/// stream of this loop is closed, or at most 50 ms after anything else has freed a
-/// descriptor. It also holds when few descriptors are left, so that the program can
-/// still open files, resolve names and start programs: a sixteenth of
-/// RLIMIT_NOFILE, but at least 4 and at most 16. The listener goes by the number of
-/// the next descriptor, and counts descriptors with greater numbers as free. It notices
-/// a changed limit when no connection waits, or after 16 connections. While no stream
-/// is open at all, the listener takes one even then.
+/// Failed connections: a connection that failed before it was accepted is skipped. After 32 failed
+/// connections in a row the listener pauses for 50 ms, because some errors, such as those from a
+/// firewall, repeat.
 ///
-/// Both pauses are timers on the loop's clock. On a `manual_clock` that holds, a
-/// listener in a pause does not keep its loop running. On one that jumps, the clock
-/// jumps by 50 ms again and again until a descriptor is free.
+/// Shortage: if the system has no free descriptor or no memory, the listener pauses. Connections
+/// stay in the kernel's queue. The listener goes on when a stream of this loop is closed, or after
+/// 50 ms. It also pauses when few descriptors are left, so that the program can still open files,
+/// resolve names and start processes. It keeps a sixteenth of RLIMIT_NOFILE free, but at least 4
+/// and at most 16. It compares the lowest free descriptor number with the limit, so it counts all
+/// higher numbers as free. A changed limit takes effect when no connection is queued, or after 16
+/// connections. If no stream is open in the process, the listener accepts one connection even from
+/// that reserve.
 ///
-/// When the program has no memory for a connection, that is an error,
-/// `not_enough_memory`, and the next accept gets the connection.
+/// Both pauses are timers on the loop's clock. With a `manual_clock` that stands still, a pausing
+/// listener does not keep its loop running. With a `manual_clock` that jumps, time jumps by 50 ms
+/// again and again until a descriptor is free.
 ///
-/// Lifetime: the loop outlives it. It may be moved while an accept waits.
-/// Closing or destroying it drops a handler; a coroutine that awaits goes on
-/// with `operation_canceled`.
-/// Cancelling: of an accept that is dropped nothing is lost: the next one gets
-/// the connection.
+/// Errors: `not_enough_memory` if the program has no memory for a connection; the next accept
+/// returns that connection.
+/// Lifetime: the loop must outlive the listener. The listener may be moved while an accept is
+/// pending.
+/// Cancelling: closing or destroying the listener cancels its accept. A handler is destroyed and
+/// never called; an awaiting coroutine is resumed with `operation_canceled`. Destroying an awaiting
+/// coroutine cancels its accept. A cancelled accept loses no connection: the next accept returns
+/// it.
 class tcp_listener {
 public:
   struct options {
-    /// How many connections may wait to be accepted; the system has a limit of
-    /// its own, /proc/sys/net/core/somaxconn.
+    /// The number of connections that may wait to be accepted. The system's limit,
+    /// /proc/sys/net/core/somaxconn, applies too.
     int backlog = 4096;
-    /// Listens though connections of an earlier process linger at the address.
+    /// Listens even if closed connections of an earlier process still occupy the address.
     bool reuse_address = true;
-    /// Shares the address with other listeners that do; the kernel spreads the
+    /// Shares the address with other listeners that set this option. The kernel distributes the
     /// connections among them.
     bool reuse_port = false;
-    /// `[::]` takes IPv4 connections, too, unless this is set.
+    /// Refuses IPv4 connections at the address `[::]`, which accepts them otherwise.
     bool ipv6_only = false;
   };
 
-  /// Not open.
-  tcp_listener() noexcept = default;
+  /// A listener that is not open: only assigning to it, `open`, `close` and destroying it are
+  /// allowed.
+  tcp_listener() noexcept;
 
-  /// Listens at `where`; of port 0 the system makes a free one.
-  /// Errors: `std::system_error` that names the address; `std::bad_alloc`.
-  tcp_listener(event_loop& loop, const address& where) : tcp_listener(loop, where, options()) {}
-  tcp_listener(event_loop& loop, const address& where, const options& how);
+  /// Listens at `local`. Port 0 lets the system choose a free port; see `local_address`.
+  /// Errors: `std::system_error` whose text names the address; `std::bad_alloc`.
+  tcp_listener(event_loop& loop, const address& local) : tcp_listener(loop, local, options()) {}
+  /// Listens at `local` with options. Port 0 lets the system choose a free port.
+  /// Errors: `std::system_error` whose text names the address; `std::bad_alloc`.
+  tcp_listener(event_loop& loop, const address& local, const options& how);
 
-  /// Takes over a socket that listens already, and closes it also if this throws.
+  /// Takes over a socket that listens already. `descriptor` is closed even if this throws.
+  ///
+  /// The descriptor becomes non-blocking and close-on-exec. The socket may be a Unix socket.
+  /// Errors: `std::system_error` if `descriptor` is no socket; `std::bad_alloc`.
   tcp_listener(event_loop& loop, int descriptor);
 
-  tcp_listener(tcp_listener&&) noexcept = default;
-  tcp_listener& operator=(tcp_listener&&) noexcept = default;
-  ~tcp_listener() = default;
+  tcp_listener(tcp_listener&&) noexcept;
+  /// Closes this listener and takes over the other one.
+  tcp_listener& operator=(tcp_listener&&) noexcept;
+  /// Closes the listener.
+  ~tcp_listener();
 
-  /// The next connection, on the listener's loop. One accepts at a time.
-  detail::to_await<detail::accept_call> accept() { return {socket(), detail::accept_call()}; }
+  /// Waits for the next connection, and returns a stream on the listener's loop.
+  ///
+  /// Errors: `std::system_error`. A shortage of descriptors is no error: the listener pauses.
+  /// Cancelling: no connection is lost; the next accept returns it.
+  detail::operation_awaitable<detail::accept_call> accept();
+  /// Waits for the next connection, and calls `on_accepted` with a stream or an error. A shortage
+  /// of descriptors is no error: the listener pauses.
   void accept(handler<void(result<tcp_stream>)> on_accepted);
-  /// Empty if there is none. It does not hold: it takes the last descriptors, too,
-  /// and `too_many_files_open` and the like are told.
+  /// Accepts a connection without waiting; `std::nullopt` means that none is queued.
+  ///
+  /// A `try_accept` never pauses because of a shortage. It also takes the last descriptors, and
+  /// returns errors such as `too_many_files_open`.
   [[nodiscard]] std::optional<result<tcp_stream>> try_accept();
 
-  /// Ends the accept that waits, as `close` does.
-  void stop_accepting() noexcept { socket().stop(readiness::direction::read); }
+  /// Cancels the pending accept, if there is one.
+  ///
+  /// A handler is destroyed and never called; an awaiting coroutine is resumed with
+  /// `operation_canceled`. No connection is lost.
+  void stop_accepting() noexcept;
 
-  /// Connections that were not accepted are reset.
-  void close() noexcept { socket_.close(); }
-  [[nodiscard]] bool open() const noexcept { return socket_.open(); }
+  /// Stops listening and cancels the pending accept. Does nothing if the listener is not open.
+  ///
+  /// The kernel resets connections that were not accepted. A handler is destroyed and never called;
+  /// an awaiting coroutine is resumed with `operation_canceled`.
+  void close() noexcept;
+  /// Whether this listener owns an open socket: it was neither closed nor moved from.
+  [[nodiscard]] bool open() const noexcept;
 
-  /// Where it listens, with the true port.
-  [[nodiscard]] const address& local_address() const noexcept { return socket().name(); }
+  /// The address at which this listens, with the port that the system chose; empty for a Unix
+  /// socket.
+  [[nodiscard]] const address& local_address() const noexcept;
 
-  [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return open_socket().loop(); }
+  /// The descriptor of the socket, which this listener still owns.
+  [[nodiscard]] int descriptor() const noexcept;
+  [[nodiscard]] event_loop& loop() const noexcept;
 
-  /// How many listeners are open in this process, on all loops. Threads: any.
-  [[nodiscard]] static std::size_t count() noexcept { return detail::open_listeners(); }
+  /// The number of listeners that are open in this process, on all loops.
+  /// Threads: any.
+  [[nodiscard]] static std::size_t count() noexcept;
 
 private:
-  [[nodiscard]] detail::open_socket& socket() const noexcept {
-    detail::open_socket& own = open_socket();
-    own.loop().check_thread();
-    return own;
-  }
-  [[nodiscard]] detail::open_socket& open_socket() const noexcept {
-    if (socket_.get() == nullptr) not_open();
-    return *socket_.get();
-  }
-  [[noreturn]] static void not_open() noexcept;
+  [[nodiscard]] detail::listening_socket& listening() const noexcept;
+  [[nodiscard]] detail::listening_socket& checked() const noexcept;
 
-  detail::socket_owner socket_;
+  std::unique_ptr<detail::listening_socket> listening_;  // null if this is not open
 };
 
 }  // namespace eddy

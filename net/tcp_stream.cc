@@ -13,22 +13,23 @@
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/options.h>
+#include <eddy/net/detail/system.h>
 
 namespace eddy {
 
 namespace {
 
-using detail::called_back;
+using detail::callback_operation;
 using detail::set_option;
 
-/// One go at a call, for the forms that never wait.
+/// Attempts a call once, for the forms that never wait.
 template <class Call>
 std::optional<result<typename Call::value>> once(detail::open_socket& socket, Call call) {
   if constexpr (Call::which == readiness::direction::write) {
-    if (socket.ending())
+    if (socket.shutdown_delayed())
       return std::unexpected(std::error_code(Call::after_shutdown, std::generic_category()));
   }
-  socket.expect_free(Call::which);
+  socket.expect_free(Call::which, Call::busy);
   const std::optional<int> outcome = call.attempt(socket);
   if (!outcome) return std::nullopt;
   if (*outcome != 0) return std::unexpected(std::error_code(*outcome, std::generic_category()));
@@ -45,17 +46,18 @@ constexpr const char* keeping_alive = "setting keep-alive";
 }  // namespace
 
 tcp_stream::tcp_stream(event_loop& loop, int descriptor) {
+  detail::socket_descriptor own(descriptor);
   sockaddr_storage name;
   socklen_t size = sizeof name;
   auto* const generic = reinterpret_cast<sockaddr*>(&name);
   if (detail::os().set_non_blocking(descriptor) < 0 ||
       detail::os().peer_name(descriptor, generic, &size) < 0) {
     const std::error_code error(errno, std::generic_category());
-    if (descriptor >= 0) detail::os().close(descriptor);
-    detail::throw_error(error, detail::text({"taking over descriptor ", descriptor}));
+    detail::throw_error(error, detail::text({"take over descriptor ", descriptor}));
   }
-  socket_ = detail::socket_owner(
-      detail::open_socket::make(loop, descriptor, address::from(generic, size)));
+  socket_ = detail::stream_socket(
+      *detail::open_socket::make(loop, descriptor, address::from(generic, size)));
+  static_cast<void>(own.release());  // the open socket's now
 }
 
 void tcp_stream::not_open() noexcept {
@@ -64,7 +66,8 @@ void tcp_stream::not_open() noexcept {
 
 void tcp_stream::read(mutable_buffer into, handler<void(result<std::size_t>)> on_read) {
   detail::expect_handler(on_read, "tcp_stream::read");
-  called_back<detail::read_call>::start(socket(), detail::read_call(into), std::move(on_read));
+  callback_operation<detail::read_call>::start(socket(), detail::read_call(into),
+                                               std::move(on_read));
 }
 
 std::optional<result<std::size_t>> tcp_stream::try_read(mutable_buffer into) {
@@ -74,20 +77,20 @@ std::optional<result<std::size_t>> tcp_stream::try_read(mutable_buffer into) {
 void tcp_stream::wait_readable(handler<void(result<void>)> on_readable) {
   detail::expect_handler(on_readable, "tcp_stream::wait_readable");
   using call = detail::wait_call<readiness::direction::read>;
-  called_back<call>::start(socket(), call(), std::move(on_readable));
+  callback_operation<call>::start(socket(), call(), std::move(on_readable));
 }
 
 void tcp_stream::write(const_buffer bytes, handler<void(result<void>)> on_written) {
   detail::expect_handler(on_written, "tcp_stream::write");
-  called_back<detail::write_call>::start(socket(), detail::write_call(bytes),
-                                         std::move(on_written));
+  callback_operation<detail::write_call>::start(socket(), detail::write_call(bytes),
+                                                std::move(on_written));
 }
 
 void tcp_stream::write(std::span<const const_buffer> buffers,
                        handler<void(result<void>)> on_written) {
   detail::expect_handler(on_written, "tcp_stream::write");
-  called_back<detail::write_call>::start(socket(), detail::write_call(buffers),
-                                         std::move(on_written));
+  callback_operation<detail::write_call>::start(socket(), detail::write_call(buffers),
+                                                std::move(on_written));
 }
 
 std::optional<result<std::size_t>> tcp_stream::try_write(const_buffer bytes) {
@@ -97,7 +100,7 @@ std::optional<result<std::size_t>> tcp_stream::try_write(const_buffer bytes) {
 void tcp_stream::wait_writable(handler<void(result<void>)> on_writable) {
   detail::expect_handler(on_writable, "tcp_stream::wait_writable");
   using call = detail::wait_call<readiness::direction::write>;
-  called_back<call>::start(socket(), call(), std::move(on_writable));
+  callback_operation<call>::start(socket(), call(), std::move(on_writable));
 }
 
 void tcp_stream::shutdown() noexcept { socket().shutdown_writing(); }

@@ -15,170 +15,259 @@
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/stream_calls.h>
+#include <eddy/net/detail/stream_socket.h>
 
 namespace eddy {
 
 namespace detail {
-struct stream_access;
+struct stream_access;  // makes streams, for `accept` and `connect`
 }
 
-/// A connection: bytes in both directions. `connect` and `tcp_listener` make it.
+/// A TCP connection, or another connected stream socket. `connect` and `tcp_listener` make it.
 ///
-/// Each operation has two forms. With a handler, it calls that once, later;
-/// without, it is to be awaited. One may read and one may write at a time.
+/// Each operation has two forms. The form with a handler returns at once, and the loop calls the
+/// handler later. The form without a handler is for `co_await`. Forms whose names begin with `try_`
+/// never wait.
 ///
 ///     const std::size_t n = co_await stream.read(buffer);
 ///     stream.read(buffer, [](result<std::size_t> n) { ... });
 ///
-/// Errors: a handler gets the `std::error_code`, `co_await` throws it as
-/// `std::system_error` that says what was done to whom. No write raises SIGPIPE.
-/// Lifetime: the loop outlives it. It may be moved while an operation waits. A
-/// buffer outlives its operation. Closing or destroying the stream drops a
-/// handler; a coroutine that awaits goes on with `operation_canceled`.
-/// Cancelling: dropping what awaits ends the operation. Of a read nothing is
-/// lost: the next one gets it. Of a write an unknown part has been sent.
+/// At most one read and one write may be pending at a time; a second one aborts the program.
+/// `wait_readable` counts as a read, and `wait_writable` as a write.
 ///
-/// A program that has the kernel report time stamps or the ends of zero-copy
-/// sends reads them from the socket's error queue, in the handler of a
-/// `readiness` of its own on `descriptor()`. While the queue holds something,
-/// the kernel reports the socket as ready without end. A read or a write that
-/// waits therefore drops what is still in the queue after that handler had its
-/// turn, unless that readiness waits to read again by then. Errors of the
-/// connection are told as ever.
+/// Errors: a handler gets a `std::error_code`. `co_await` throws a `std::system_error` whose text
+/// names the operation and the peer. No write raises SIGPIPE. The kernel reports an error of the
+/// connection once: after a write that failed with `connection_reset`, the next read returns 0.
+/// Lifetime: the loop must outlive the stream. A buffer must outlive its operation. The stream may
+/// be moved while operations are pending.
+/// Cancelling: closing or destroying the stream cancels its operations. A handler is destroyed and
+/// never called; an awaiting coroutine is resumed with `operation_canceled`. Destroying an awaiting
+/// coroutine cancels its operation. A cancelled read loses no bytes: the next read returns them. A
+/// cancelled write has sent an unknown part of its bytes.
 ///
-/// The kernel tells an error of the connection once: if a write ends with
-/// `connection_reset`, the next read gives the end.
+/// Error queue: a program that makes the kernel report time stamps or the ends of zero-copy sends
+/// must read them from the socket's error queue, in the handler of its own `readiness` on
+/// `descriptor()`. While that queue holds entries, the kernel always reports the socket as ready. A
+/// pending read or write therefore drops the entries that are left when that handler has returned,
+/// unless the `readiness` waits to read again by then. Errors of the connection are still reported.
 class tcp_stream {
 public:
-  /// Not open.
+  /// A stream that is not open: only assigning to it, `open`, `close` and destroying it are
+  /// allowed.
   tcp_stream() noexcept = default;
 
-  /// Takes over a connected socket, and closes it also if this throws.
-  /// Errors: `std::system_error`; `std::bad_alloc`.
+  /// Takes over a connected socket. `descriptor` is closed even if this throws.
+  ///
+  /// The descriptor becomes non-blocking and close-on-exec. A connected Unix socket works too; its
+  /// `peer_address` is empty.
+  /// Errors: `std::system_error` if `descriptor` is no connected socket; `std::bad_alloc`.
   tcp_stream(event_loop& loop, int descriptor);
 
   tcp_stream(tcp_stream&&) noexcept = default;
+  /// Closes this stream and takes over the other one.
   tcp_stream& operator=(tcp_stream&&) noexcept = default;
+  /// Closes the stream.
   ~tcp_stream() = default;
 
-  /// Reads what is there, at least a byte; 0 is the end of what the other side
-  /// sends. Waits if nothing is there. After a read that did not fill its buffer, the next
-  /// read waits until the loop has looked at the descriptors again, even if bytes have come
-  /// by then: under a `timeout` of no time use `try_read`. An empty buffer stops the
-  /// program, because its 0 bytes would look like the end.
-  detail::to_await<detail::read_call> read(mutable_buffer into) {
+  /// Reads the bytes that are there, up to the size of the buffer, and returns their number.
+  ///
+  /// The number is at most 256 KiB. If no bytes are there, the read waits for some. It returns 0
+  /// when the peer has ended its sending side, and after `shutdown_read`.
+  ///
+  /// After a read that did not fill its buffer, the next read waits until the loop has polled the
+  /// descriptors again, even if bytes have arrived meanwhile. Under a `timeout` of zero, use
+  /// `try_read` instead.
+  ///
+  /// Errors: `std::system_error`. An empty buffer aborts the program, because its result of 0 would
+  /// look like the end of the stream.
+  /// Cancelling: no bytes are lost; the next read returns them.
+  detail::operation_awaitable<detail::read_call> read(mutable_buffer into) {
     return {socket(), detail::read_call(into)};
   }
+  /// Reads the bytes that are there, as the awaited `read` does, and calls `on_read` with their
+  /// number or an error.
   void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);
-  /// Empty if nothing is there.
+  /// Reads the bytes that are there without waiting; `std::nullopt` means that there are none.
+  ///
+  /// The result is the number of bytes, at most 256 KiB, or an error. It is 0 when the peer has
+  /// ended its sending side, and after `shutdown_read`. An empty buffer aborts the program.
   [[nodiscard]] std::optional<result<std::size_t>> try_read(mutable_buffer into);
 
-  /// Waits until there is something to read, or the end, without a buffer that
-  /// would lie idle meanwhile: for a connection that is mostly silent.
-  detail::to_await<detail::wait_call<readiness::direction::read>> wait_readable() {
+  /// Waits until a read would not wait: there are bytes, the end of the stream, or an error.
+  ///
+  /// This needs no buffer while it waits, which saves memory for connections that are mostly
+  /// silent. A read that starts during this wait aborts the program.
+  detail::operation_awaitable<detail::wait_call<readiness::direction::read>> wait_readable() {
     return {socket(), {}};
   }
+  /// Waits until a read would not wait, and then calls `on_readable`. A read that starts during
+  /// this wait aborts the program.
   void wait_readable(handler<void(result<void>)> on_readable);
 
-  /// Writes all of it. A handler or a coroutine of the loop's sends what the kernel has room
-  /// for within the call or the `co_await`, unless it has had its share of the turn. A write
-  /// that begins outside of the loop's turns is sent in the next one.
-  detail::to_await<detail::write_call> write(const_buffer bytes) {
+  /// Writes all the bytes.
+  ///
+  /// In a handler or a coroutine of the loop, the bytes for which the kernel has space are sent
+  /// within the call or the `co_await`, unless the turn has used up its budget. A write that begins
+  /// outside the loop's turns is sent in the next turn.
+  ///
+  /// Errors: `std::system_error`; `broken_pipe` after `shutdown`.
+  /// Lifetime: the bytes must outlive the operation.
+  /// Cancelling: an unknown part of the bytes has been sent, so close the stream.
+  detail::operation_awaitable<detail::write_call> write(const_buffer bytes) {
     return {socket(), detail::write_call(bytes)};
   }
+  /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
+  /// outlive the operation.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
-  /// Refuses bytes that would be destroyed before they are written.
+  /// Does not compile: the handler form would send a temporary's bytes after it is destroyed.
   template <detail::temporary_bytes Bytes, class Handler>
   void write(Bytes&&, Handler&&) {
     static_assert(!detail::temporary_bytes<Bytes>,
                   "a write with a handler outlives these bytes: keep them in a variable");
   }
-  /// Writes what fits into the kernel's buffer; empty if nothing does.
+  /// Writes as many bytes as the kernel has space for, without waiting, and returns their number.
+  ///
+  /// `std::nullopt` means that the kernel has no space. The result is an error if the write failed,
+  /// such as `broken_pipe` after `shutdown`.
   [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes);
 
-  /// Writes all of several buffers, in as few system calls as may be. Both the
-  /// list and the bytes outlive the operation.
-  detail::to_await<detail::write_call> write(std::span<const const_buffer> buffers) {
+  /// Writes all the bytes of several buffers, in few system calls: up to 512 buffers in each.
+  ///
+  /// Errors: `std::system_error`; `broken_pipe` after `shutdown`.
+  /// Lifetime: the list of buffers and the bytes must outlive the operation.
+  /// Cancelling: an unknown part of the bytes has been sent, so close the stream.
+  detail::operation_awaitable<detail::write_call> write(std::span<const const_buffer> buffers) {
     return {socket(), detail::write_call(buffers)};
   }
+  /// Writes all the bytes of several buffers and then calls `on_written`. The list of buffers and
+  /// the bytes must outlive the operation.
   void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
 
-  /// Waits until a write would not wait.
-  detail::to_await<detail::wait_call<readiness::direction::write>> wait_writable() {
+  /// Waits until a write would not wait: the kernel has space, or the write would fail. A write
+  /// that starts during this wait aborts the program.
+  detail::operation_awaitable<detail::wait_call<readiness::direction::write>> wait_writable() {
     return {socket(), {}};
   }
+  /// Waits until a write would not wait, and then calls `on_writable`. A write that starts during
+  /// this wait aborts the program.
   void wait_writable(handler<void(result<void>)> on_writable);
 
-  /// Ends the read, or the write, that waits, as `close` does.
+  /// Cancels the pending read or `wait_readable`, if there is one.
+  ///
+  /// A handler is destroyed and never called; an awaiting coroutine is resumed with
+  /// `operation_canceled`. No bytes are lost.
   void stop_reading() noexcept { socket().stop(readiness::direction::read); }
+  /// Cancels the pending write or `wait_writable`, if there is one.
+  ///
+  /// A handler is destroyed and never called; an awaiting coroutine is resumed with
+  /// `operation_canceled`. An unknown part of a write has been sent.
   void stop_writing() noexcept { socket().stop(readiness::direction::write); }
 
-  /// Ends the sending side: the other side reads the end after all that was
-  /// written. Reading goes on.
+  /// Ends the sending side: the peer reads all bytes that were written, and then the end.
   ///
-  /// A write that waits is finished first, and the end follows it however the
-  /// write ends, also if it fails or is cancelled. A write that starts after
-  /// this call fails at once with `broken_pipe`, though an earlier one waits.
-  /// If the connection has failed, the next operation tells.
+  /// A pending write completes first. The end follows even if that write fails or is cancelled. A
+  /// write that starts after this call fails at once with `broken_pipe`. Reading is not affected.
+  /// If the connection has failed, the next operation reports the error.
   void shutdown() noexcept;
 
-  /// Ends the receiving side, so that a reader can stop cleanly: reads give
-  /// what had come by this call, and from then on the end, whatever the other
-  /// side still sends. A read that waits ends. Writing goes on. Bytes behind urgent data
-  /// (MSG_OOB) that was not read yet count as not come.
+  /// Ends the receiving side, so that a reader can stop cleanly.
+  ///
+  /// Reads return the bytes that arrived before this call, and after them 0, whatever the peer
+  /// still sends. A pending read completes. Writing is not affected, and the peer is not told.
+  /// Bytes that follow unread urgent data (MSG_OOB) are not returned.
   void shutdown_read() noexcept;
 
+  /// Closes the connection and cancels pending operations. Does nothing if the stream is not open.
+  ///
+  /// A handler is destroyed and never called; an awaiting coroutine is resumed with
+  /// `operation_canceled`. `set_linger` documents what happens to bytes that the kernel has not
+  /// sent.
   void close() noexcept { socket_.close(); }
+  /// Whether this stream owns an open socket: it was neither closed nor moved from.
   [[nodiscard]] bool open() const noexcept { return socket_.open(); }
 
+  /// The address of the peer; empty for a Unix socket.
   [[nodiscard]] const address& peer_address() const noexcept { return socket().name(); }
+  /// The address of this end of the connection; empty for a Unix socket.
   /// Errors: `std::system_error`.
   [[nodiscard]] address local_address() const;
 
-  /// What has gone wrong with the connection since the last look; no operation
-  /// has reported it yet, and none will.
+  /// Returns the error that the kernel holds for the connection (SO_ERROR), and clears it.
+  ///
+  /// No operation reports that error afterwards. The code is zero if there is no error.
   [[nodiscard]] std::error_code take_error() noexcept;
 
-  // Options. Errors: `std::system_error`.
+  // Options of the socket.
 
-  /// Sends small pieces at once, instead of waiting for more.
+  /// Turns Nagle's algorithm off or on: with `true`, small writes are sent without waiting for
+  /// more.
+  /// Errors: `std::system_error`.
   void set_no_delay(bool on);
+  /// Whether Nagle's algorithm is off.
+  /// Errors: `std::system_error`.
   [[nodiscard]] bool no_delay() const;
 
-  /// When a silent connection is probed, and given up: after `idle`, then each
-  /// `interval`, `probes` times. Whole seconds, of which the kernel knows 32767.
+  /// When the kernel probes a silent peer, and when it ends the connection.
+  ///
+  /// The kernel sends the first probe after `idle` without traffic, and further probes every
+  /// `interval`. After `probes` probes without an answer, the connection fails. Times over 32,767
+  /// seconds count as 32,767.
   struct keep_alive_times {
     std::chrono::seconds idle{7200};
     std::chrono::seconds interval{75};
     int probes = 9;
   };
+  /// Turns probing of a silent peer on, with these times.
+  /// Errors: `std::system_error`; `invalid_argument` for times or probes below 1, or over 127
+  /// probes.
   void set_keep_alive(const keep_alive_times& times);
+  /// Turns probing of a silent peer on or off. The kernel uses the times that were set last, or
+  /// else its defaults.
+  /// Errors: `std::system_error`.
   void set_keep_alive(bool on);
+  /// Whether the kernel probes a silent peer.
+  /// Errors: `std::system_error`.
   [[nodiscard]] bool keep_alive() const;
 
-  /// The kernel's buffers, in bytes; it uses twice that and tells so.
+  /// Sets the size of the kernel's send buffer in bytes. The kernel doubles `size` and applies its
+  /// own limits.
+  /// Errors: `std::system_error`.
   void set_send_buffer(std::size_t size);
+  /// Sets the size of the kernel's receive buffer in bytes. The kernel doubles `size` and applies
+  /// its own limits.
+  /// Errors: `std::system_error`.
   void set_receive_buffer(std::size_t size);
+  /// The size of the kernel's send buffer in bytes, after doubling.
+  /// Errors: `std::system_error`.
   [[nodiscard]] std::size_t send_buffer() const;
+  /// The size of the kernel's receive buffer in bytes, after doubling.
+  /// Errors: `std::system_error`.
   [[nodiscard]] std::size_t receive_buffer() const;
 
-  /// What closing does with bytes that were not sent yet. Nothing: they are sent
-  /// in the background, unless bytes have come that nobody has read, after `shutdown_read`
-  /// too: then the kernel resets the connection, and bytes that were not sent are lost. A
-  /// server whose clients may still send calls `shutdown`, and reads to the end. A time: it
-  /// may block the thread for so long; zero throws them away and resets the connection.
+  /// Sets what closing does with bytes that were written and that the kernel has not sent yet.
+  ///
+  /// - `std::nullopt`, the default: the kernel sends them in the background. If received bytes were
+  ///   not read, also after `shutdown_read`, the kernel resets the connection instead, and unsent
+  ///   bytes are lost. A server whose clients may still send should call `shutdown`, read until the
+  ///   end, and then close.
+  /// - A positive time: closing blocks the thread until the bytes are sent, at most for that time.
+  /// - Zero: closing discards the bytes and resets the connection.
+  ///
+  /// Errors: `std::system_error`.
   void set_linger(std::optional<std::chrono::seconds> time);
 
+  /// The descriptor of the socket, which this stream still owns.
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
   [[nodiscard]] event_loop& loop() const noexcept { return open_socket().loop(); }
 
-  /// How many streams are open in this process, on all loops. Threads: any.
-  [[nodiscard]] static std::size_t count() noexcept { return detail::open_streams(); }
+  /// The number of streams that are open in this process, on all loops.
+  /// Threads: any.
+  [[nodiscard]] static std::size_t count() noexcept { return detail::stream_socket::count(); }
 
 private:
   friend struct detail::stream_access;
 
-  explicit tcp_stream(detail::socket_owner socket) noexcept : socket_(std::move(socket)) {}
+  explicit tcp_stream(detail::stream_socket socket) noexcept : socket_(std::move(socket)) {}
 
   [[nodiscard]] detail::open_socket& socket() const noexcept {
     detail::open_socket& own = open_socket();
@@ -191,7 +280,7 @@ private:
   }
   [[noreturn]] static void not_open() noexcept;
 
-  detail::socket_owner socket_;
+  detail::stream_socket socket_;
 };
 
 }  // namespace eddy

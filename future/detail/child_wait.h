@@ -8,10 +8,9 @@
 
 namespace eddy::detail {
 
-/// A wait for one task that it owns, of which more is to be known than that it
-/// is awaited.
+/// An awaiter that owns one task and adds something to the await, such as a time limit.
 template <class T>
-class child_wait : public wait {
+class child_wait : public suspension {
 public:
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
@@ -22,9 +21,9 @@ protected:
   explicit child_wait(task<T>&& work) noexcept : child_(&task_access::release(work).promise()) {}
   ~child_wait() { cancel(); }
 
-  /// True if `waiter` has to wait.
+  /// Starts the task. True if `waiter` has to suspend.
   bool begin(frame& waiter) noexcept { return !start(waiter) || waiter.waits_its_turn(); }
-  /// True if the task has ended without waiting.
+  /// Starts the task. True if the task has completed at once.
   bool start(frame& waiter) noexcept {
     waiter.waits_for(*this);
     return child_->start(waiter);
@@ -34,7 +33,7 @@ protected:
     if (child_ != nullptr) frame::destroy(*std::exchange(child_, nullptr));
   }
 
-  /// From the loop, where that may destroy this.
+  /// Cancels the task from the loop, where a destructor in the task may destroy this awaiter.
   void cancel_and_leave() noexcept {
     if (child_ != nullptr) frame::destroy_and_leave(*std::exchange(child_, nullptr));
   }

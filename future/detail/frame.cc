@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <bit>
 #include <source_location>
+#include <string>
+#include <utility>
 
-#include <eddy/future/detail/await_place.h>
-#include <eddy/future/detail/deep_stack.h>
-#include <eddy/future/detail/future_state.h>
-#include <eddy/future/detail/way_of_error.h>
+#include <eddy/future/detail/await_trail.h>
+#include <eddy/future/detail/future_core.h>
+#include <eddy/future/detail/ring_finder.h>
+#include <eddy/loop/description.h>
+#include <eddy/loop/detail/deep_stack.h>
+#include <eddy/loop/detail/location.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/event_loop.h>
@@ -17,17 +21,14 @@ namespace eddy::detail {
 
 namespace {
 
-// Where a description of what waits for what becomes short.
+// The depth of the await tree below which a description is cut short.
 constexpr int deepest = 32;
 
-// How far an awaited coroutine may start on its awaiter's stack. A chain that
-// is deeper goes on from the ready queue, so that none overflows, though the thread
-// has a stack of 64 KiB.
+// How many bytes of its awaiter's stack an awaited coroutine may start on. A deeper chain goes on
+// from the ready queue, so that even a thread with a stack of 64 KiB does not overflow.
 constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{16} * 1024;
 
 }  // namespace
-
-constinit thread_local frames_of_thread frames_here;
 
 bool frame::start_later() noexcept {
   event_loop::current()->ready(*this);
@@ -66,7 +67,7 @@ void frame::do_chores() noexcept {
   if (here.ended != nullptr) std::exchange(here.ended, nullptr)->end_body();
   while (future_core* const dropped = here.dropped) {
     here.dropped = dropped->next_dropped_;
-    // Whoever would go on now belongs to it.
+    // The coroutine that would be resumed now belongs to the dropped task.
     here.current = nullptr;
     dropped->drop_body();
   }
@@ -90,7 +91,7 @@ void frame::tell_end() noexcept {
     frames_here.top.ended = &behind;
     frames_here.top.chores = true;
   } else {
-    pointer_in<ending>(then_)->ended();
+    pointer_in<completion>(then_)->ended();
   }
 }
 
@@ -143,7 +144,7 @@ void frame::ended_without_value(std::source_location where) noexcept {
 }
 
 frame* frame::above() const noexcept {
-  if ((then_ & for_ending) != 0) return pointer_in<ending>(then_)->waiter_;
+  if ((then_ & for_completion) != 0) return pointer_in<completion>(then_)->waiter_;
   if ((then_ & for_future) != 0) return pointer_in<future_core>(then_)->waiter();
   return pointer_in<frame>(then_);
 }
@@ -151,11 +152,10 @@ frame* frame::above() const noexcept {
 frame* frame::child() const noexcept {
   if (failed()) return nullptr;
   if ((waits_for_ & for_child) != 0) return pointer_in<child_owner>(waits_for_)->child_;
-  return waits_for_ == 0 ? nullptr : pointer_in<wait>(waits_for_)->child();
+  return waits_for_ == 0 ? nullptr : pointer_in<suspension>(waits_for_)->child();
 }
 
-/// Adds to `all` what holds for the coroutine that runs, from the inside out, until
-/// `enough` of it.
+/// Fills `all` for the running coroutine, from the inside out, until `enough()`.
 template <class Enough>
 void frame::look_up(ambient& all, Enough enough) noexcept {
   const frame* f = frames_here.top.current;
@@ -165,7 +165,7 @@ void frame::look_up(ambient& all, Enough enough) noexcept {
     if (enough()) return;
     f = f->above();
     if (f != nullptr && f->waits_for_ != 0 && (f->waits_for_ & for_child) == 0) {
-      pointer_in<wait>(f->waits_for_)->add_to(all);
+      pointer_in<suspension>(f->waits_for_)->add_to(all);
       if (enough()) return;
     }
   }
@@ -183,36 +183,17 @@ local_values frame::locals_here() noexcept {
   return all.values();
 }
 
-// Scopes in scopes are cancelled inside each other, a million deep, with nobody to await them. So
-// only the others are listed: each coroutine that is destroyed looks through that list.
-cancellation::cancellation(frame* waiter) noexcept : waiter_(waiter) {
-  if (waiter != nullptr) outer_ = std::exchange(frames_here.cancellations, this);
-}
-
-cancellation::~cancellation() {
-  if (frames_here.cancellations != this) return;
-  frames_here.cancellations = outer_;
-  while (future_core* const dropped = dropped_) {
-    dropped_ = dropped->next_dropped_;
-    dropped->drop_body();
-  }
-}
-
 void frame::end() noexcept {
   for (cancellation* c = frames_here.cancellations; c != nullptr; c = c->outer_) {
     if (c->waiter_ == this) c->waiter_ = nullptr;
   }
-  // A destructor that throws brings the coroutine to its final suspension, with that
-  // error, and whoever waits for it must not be told.
+  // A destructor that throws brings the coroutine to its final suspension, with that error. Its
+  // waiter must not be resumed then.
   then_ |= starting;
   frame* const outer = std::exchange(frames_here.dying, this);
   handle().destroy();
   if (frames_here.dying != this) handle().destroy();
   frames_here.dying = outer;
-}
-
-void stop_at_ring() noexcept {
-  misuse("a task awaited its own future, or the future of a task that awaits it");
 }
 
 void frame::destroy_all(frame& top) noexcept {
@@ -231,9 +212,9 @@ void frame::destroy_and_leave(frame& top) noexcept {
   });
 }
 
-/// Stops the program if `top` is in a ring: the coroutine that is about to destroy it would be
-/// destroyed with it. Then the walk down either comes to `top` again, or it ends where several
-/// are awaited at once; `top` is one of these, and awaited by the last task on that walk.
+/// Stops the program if `top` is in a ring, because the coroutine that is about to destroy `top`
+/// would be destroyed with it. In a ring, the walk down either reaches `top` again, or ends at a
+/// coroutine that awaits several; `top` is one of these, and the last task on the walk awaits it.
 frame& frame::innermost_below(frame& top) noexcept {
   frame* innermost = &top;
   const frame* last_task = nullptr;
@@ -249,12 +230,11 @@ frame& frame::innermost_below(frame& top) noexcept {
   return *innermost;
 }
 
-/// Whether `awaiter` awaits this, directly or by others.
+/// Whether `awaiter` awaits this coroutine, directly or through others.
 ///
-/// A walk for a ring ends where an earlier one began: coroutines below one that is in no ring are
-/// in none either. So the walks of a deep tree that is being destroyed are no longer, in all, than
-/// the tree. A coroutine that runs is below none that is being destroyed: its walk is not cut
-/// short.
+/// A walk ends where an earlier walk began: coroutines below one that is in no ring are in no ring
+/// either. So all walks together, while a deep tree is destroyed, visit each coroutine once. A
+/// running coroutine is below none that is being destroyed, so its walk is never cut short.
 bool frame::is_below(const frame& awaiter) const noexcept {
   ring_finder rings;
   for (const frame* f = this; f != nullptr && !rings.closed_by(f); f = f->above()) {
@@ -275,7 +255,7 @@ void frame::destroy_upwards(frame& innermost_of_all, frame& top) noexcept {
       pointer_in<child_owner>(innermost->waits_for_)->child_ = nullptr;
       dying.end();
     } else {
-      pointer_in<wait>(innermost->waits_for_)->destroy_child();
+      pointer_in<suspension>(innermost->waits_for_)->destroy_child();
     }
   }
   top.end();
@@ -289,67 +269,58 @@ std::source_location frame::users_place() const noexcept {
   for (const frame* f = this; f != nullptr; f = f->above()) {
     if (is_the_users(f->place())) return f->place();
     const bool spawned = (f->then_ & for_future) != 0;
-    // A coroutine that joins a scope did not begin the scope's tasks.
+    // The coroutine that joins a scope is not where the scope's tasks began.
     if (spawned && pointer_in<future_core>(f->then_)->for_scope()) return {};
   }
   return {};
 }
 
-void frame::describe_place(std::string& out) const {
-  const std::source_location where = place();
-  if (where.line() == 0 || !is_the_users(where)) return;
-  add_place(out, where);
-  out += ": ";
-}
-
-void frame::describe(std::string& out, int depth) const {
-  if (depth > deepest) {
-    out += "...\n";
-    return;
-  }
+void frame::describe(description& to) const {
+  if (to.depth() > deepest) return to.add("...");
   const frame* told = this;
-  if (depth == deepest) {
-    std::size_t skipped = 0;
+  std::size_t skipped = 0;
+  if (to.depth() == deepest) {
     ring_finder rings;
     for (; told->child() != nullptr; ++skipped) {
       told = told->child();
-      if (rings.closed_by(told)) {
-        out += "tasks that await each other\n";
-        return;
-      }
+      if (rings.closed_by(told)) return to.add("tasks that await each other");
     }
-    if (skipped != 0) add_text(out, {"... ", skipped, " tasks deeper: "});
   }
-  told->describe_place(out);
+  const std::source_location where = told->place();
+  const bool located = where.line() != 0 && is_the_users(where);
+  if (skipped != 0) {
+    std::string words = text({"... ", skipped, " tasks deeper: "});
+    if (located) {
+      add_place(words, where);
+      words += ": ";
+    }
+    to.set_prefix(std::move(words));
+  } else if (located) {
+    set_location(to, where);
+  }
   if (told->done()) {
-    out += "ended\n";
+    to.add("ended");
   } else if (told->queued()) {
-    out += "ready to run\n";
+    to.add("ready to run");
   } else if (told->waits_for_ == 0) {
-    out += "running\n";
+    to.add("running");
   } else if ((told->waits_for_ & for_child) != 0) {
-    out += "a task\n";
-    describe_below(out, depth, told->child());
+    to.add("a task");
+    describe_below(to, told->child());
   } else {
-    pointer_in<wait>(told->waits_for_)->describe(out, depth);
+    pointer_in<suspension>(told->waits_for_)->describe(to);
   }
 }
 
-void describe_below(std::string& out, int depth, const frame* below) {
-  if (below == nullptr) return;
-  indent(out, depth + 1);
-  below->describe(out, depth + 1);
+void describe_below(description& to, const frame* child) {
+  if (child == nullptr) return;
+  const description::below lower(to);
+  child->describe(to);
 }
 
-void describe_below(std::string& out, int depth, const future_core& below) {
-  indent(out, depth + 1);
-  if (depth < deepest) {
-    below.describe(out, depth + 1);
-  } else {
-    out += "...\n";
-  }
+void describe_below(description& to, const future_core& source) {
+  const description::below lower(to);
+  to.depth() > deepest ? to.add("...") : source.describe_awaited(to);
 }
-
-void indent(std::string& out, int depth) { out.append(static_cast<std::size_t>(depth) * 2, ' '); }
 
 }  // namespace eddy::detail

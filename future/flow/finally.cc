@@ -3,14 +3,14 @@
 
 #include <utility>
 
-#include <eddy/future/detail/way_of_error.h>
+#include <eddy/future/detail/await_trail.h>
 #include <eddy/future/flow/task_local.h>
 
 namespace eddy::detail {
 
 namespace {
 
-/// A task that sees these values, whoever spawns it.
+/// Runs a task under given values, whatever values hold where the task is spawned.
 class [[nodiscard]] under_values {
 public:
   under_values(local_values&& values, task<>&& work) noexcept
@@ -37,7 +37,7 @@ clean_up_on_exit::~clean_up_on_exit() {
     } else if (work_) {
       outer_->spawn(std::move(work_));
     }
-  } catch (...) {  // for want of memory
+  } catch (...) {  // std::bad_alloc
     outer_->loop().raise(std::current_exception());
   }
   if (error_ != nullptr) outer_->loop().raise(std::move(error_));
@@ -46,7 +46,7 @@ clean_up_on_exit::~clean_up_on_exit() {
 void clean_up_on_exit::rethrow(outcome<void> clean_up) {
   if (error_ == nullptr) return get<void>(std::move(clean_up));
   if (!clean_up) outer_->loop().raise(std::move(clean_up.error()));
-  error_is_handed_on(error_);  // by the work, over the clean-up
+  error_is_handed_on(error_);  // from the work, past the clean-up
   frame::error_comes_again(error_);
   std::rethrow_exception(std::exchange(error_, nullptr));
 }

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include <eddy/future/awaitable.h>
-#include <eddy/future/detail/inherited.h>
+#include <eddy/future/detail/task_local_values.h>
 #include <eddy/future/flow/join_settled.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/scope.h>
@@ -17,29 +17,26 @@
 
 namespace eddy {
 
-/// `co_await finally(outer, work, clean_up, limit)` gives what the work gives,
-/// after `clean_up`, which may wait: it runs when the work has ended with a
-/// value or an error, and also when it is dropped.
+/// `co_await finally(outer, work, clean_up, limit)` awaits `work`, then `clean_up`, and gives the
+/// value of `work`. The clean-up also runs if `work` is cancelled.
 ///
 ///     co_await eddy::finally(server, transfer(account), log_out(account), 1s);
 ///
-/// Destructors are the way to clean up wherever that need not wait. This is for
-/// the rest, such as a last message; and since dropping does not wait, it is the
-/// scope `outer` that runs it: a caller that goes, before or meanwhile, does not
-/// cut it off. So it owns what it uses: its caller may be gone. What goes with
-/// the work goes first.
+/// Use `finally` for a clean-up that must suspend, such as sending a last message, and destructors
+/// for all others. The scope `outer` runs the clean-up, so cancelling the caller, which awaits
+/// `finally`, does not cancel the clean-up. The clean-up therefore has to own everything it uses.
+/// `work` is destroyed before the clean-up starts.
 ///
-/// Errors: what the work throws; if it gave a value, what the clean-up throws.
-/// With both, the clean-up's leaves the loop's `run`. If it takes longer than
-/// `limit`, it is cancelled, and that is an error with `timed_out`. If the
-/// caller is gone, an error is the scope's: the scope fails, and cancels its other
-/// children. These may be clean-ups of other callers, so callers that share a scope should
-/// return their errors instead of throwing them.
-/// Cancelling: drops the work and has the scope clean up. A scope that is being
-/// cancelled or has failed can't, and drops the clean-up with the rest: let
-/// `outer` be one that ends later. If the work has not begun, there is nothing
-/// to clean up.
-/// Lifetime: the scope outlives it.
+/// Errors: the error of `work`. If `work` succeeds, the error of the clean-up. If both fail, the
+/// loop's `run` throws the error of the clean-up. A clean-up that takes longer than `limit` is
+/// cancelled and fails with `timed_out`. After the caller is cancelled, an error of the clean-up
+/// makes the scope fail, which cancels the scope's other tasks, among them the clean-ups of other
+/// callers: a clean-up in a shared scope should handle its errors. If the caller is cancelled
+/// during the clean-up and `work` had failed, the loop's `run` throws the error of `work`.
+/// Lifetime: the scope outlives the operation.
+/// Cancelling: cancels `work`, and the scope then runs the clean-up. A scope that has failed or is
+/// being cancelled destroys the clean-up instead, so choose a scope that outlives the caller. If
+/// `work` has not started, the clean-up does not run.
 template <class Work, class CleanUp>
   requires std::is_void_v<detail::owned_result_t<CleanUp>>
 task<detail::owned_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
@@ -49,7 +46,7 @@ task<detail::owned_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& 
 
 namespace detail {
 
-/// What is left to do for work that is dropped.
+/// Starts the clean-up in the scope if the work is cancelled.
 class clean_up_on_exit {
 public:
   clean_up_on_exit(scope* outer, task<>&& work) noexcept
@@ -58,30 +55,30 @@ public:
   clean_up_on_exit& operator=(const clean_up_on_exit&) = delete;
   ~clean_up_on_exit();
 
-  /// The same, with the work's error to be kept.
+  /// Gives up the clean-up, which the caller runs. Keeps the error of the work; null if none.
   [[nodiscard]] task<> take(std::exception_ptr error) noexcept {
     error_ = std::move(error);
     return std::move(work_);
   }
-  /// Throws the error that is to come out, if there is one.
+  /// Throws the error of the work or, if that is null, of the clean-up, if there is one.
   void rethrow(outcome<void> clean_up);
 
 private:
   scope* outer_;
   task<> work_;
-  local_values values_;       // that the work has, and the clean-up has, too
+  local_values values_;       // of the work, for the clean-up
   std::exception_ptr error_;  // the work's
 };
 
 template <class T>
 task<T> finally_in(scope* outer, task<T> work, task<> clean_up) {
   clean_up_on_exit exit(outer, std::move(clean_up));
-  std::tuple<outcome<T>> ends = co_await join_settled(std::move(work));
-  outcome<T>& end = std::get<0>(ends);
-  task<> last = exit.take(end ? nullptr : end.error());
+  std::tuple<outcome<T>> results = co_await join_settled(std::move(work));
+  outcome<T>& result = std::get<0>(results);
+  task<> last = exit.take(result ? nullptr : result.error());
   std::tuple<outcome<void>> clean = co_await join_settled(outer->finish(std::move(last)));
   exit.rethrow(std::move(std::get<0>(clean)));
-  co_return get<T>(std::move(end));
+  co_return get<T>(std::move(result));
 }
 
 }  // namespace detail

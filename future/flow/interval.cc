@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/flow/interval.h>
 
-#include <eddy/future/detail/current_loop.h>
 #include <eddy/future/sleep.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/flagged.h>
 #include <eddy/loop/detail/misuse.h>
 
@@ -19,11 +19,12 @@ interval::interval(time_span period, missed_ticks rule, resolution exactness)
 }
 
 task<time_point> interval::next() {
-  if (waiting_.on) detail::misuse("two coroutines wait for the next tick of one interval");
+  if (waiting_.on)
+    detail::misuse("interval::next was called while another next of this interval is suspended");
   const detail::flagged waits(waiting_.on);
   co_await sleep_until(due_, exactness_);
   const time_point tick = due_;
-  // Not the time of the turn, which may have begun before the tick was due.
+  // The time of the turn would be too early: the turn may have begun before the tick was due.
   const time_point now = detail::current_loop("interval").after(duration::zero());
   if (rule_ == missed_ticks::skip) {
     missed_ = static_cast<std::uint64_t>(detail::between(tick, now) / period_);

@@ -10,17 +10,17 @@
 
 namespace eddy {
 
-/// What an `interval` makes of ticks that were due while nobody waited.
+/// How an `interval` treats ticks that were due while no coroutine awaited it.
 ///
-/// With a period of 1 s, and work that after the tick of 1 s takes until 3.5 s,
-/// the following ticks come at
+/// Example: the period is 1 s, and the work after the tick at 1 s takes until 3.5 s. `next` then
+/// completes at
 ///
-///     skip   3.5, 4, 5     the one of 2 s, late; that of 3 s is left out
-///     burst  3.5, 3.5, 4   those of 2 s and 3 s, late; none is left out
-///     delay  3.5, 4.5, 5.5 a whole period lies between two of them
+///     skip   3.5, 4, 5      the tick of 2 s comes late; the tick of 3 s is skipped
+///     burst  3.5, 3.5, 4    the ticks of 2 s and 3 s come late; no tick is skipped
+///     delay  3.5, 4.5, 5.5  the tick of 2 s comes late; later ticks follow it a period apart
 enum class missed_ticks : std::uint8_t { skip, burst, delay };
 
-/// A clock that ticks, for a coroutine.
+/// Ticks at a fixed period, for a coroutine that repeats something.
 ///
 ///     eddy::interval seconds(1s);
 ///     for (;;) {
@@ -28,26 +28,29 @@ enum class missed_ticks : std::uint8_t { skip, burst, delay };
 ///       show(load());
 ///     }
 ///
-/// The first tick is a period after it was made. With `skip` and `burst` each is
-/// due whole periods after that, however long the work in between takes.
+/// The first tick is due one period after the `interval` was made. With `skip` and `burst`, each
+/// later tick is due a whole number of periods after the first, however long the work takes.
 class interval {
 public:
-  /// On the loop that is running. The period is more than zero.
+  /// Starts the first period now, on the running loop. `exactness` applies to each wait for a tick.
+  /// Aborts if no loop runs, or if `period` is not more than zero.
   explicit interval(time_span period, missed_ticks rule = missed_ticks::skip,
                     resolution exactness = resolution::millisecond);
 
-  /// `co_await i.next()` goes on at the next tick, which may be past; it gives
-  /// the time at which that was due. One at a time waits, and the interval must
-  /// live until then.
-  /// Cancelling: loses no tick.
+  /// `co_await i.next()` completes at the next tick, and gives the time at which that tick was due.
+  ///
+  /// If the tick is already overdue, `next` completes without waiting. Awaiting a second `next` of
+  /// the same interval aborts while the first is suspended.
+  /// Lifetime: the interval outlives the task.
+  /// Cancelling: a cancelled `next` consumes no tick. The following `next` gives the same tick.
   task<time_point> next();
 
-  /// How many ticks were left out after the one that `next` gave last.
+  /// The number of ticks that `skip` skipped after the tick that `next` gave last.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
   [[nodiscard]] duration period() const noexcept { return period_; }
 
 private:
-  /// Whether somebody waits, which a copy does not take over.
+  /// Whether a `next` is suspended. A copy of the interval starts with false.
   struct waiting {
     waiting() noexcept = default;
     waiting(const waiting&) noexcept {}

@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include <eddy/future/detail/branches.h>
+#include <eddy/future/awaitable.h>
+#include <eddy/future/detail/side_by_side.h>
+#include <eddy/future/flow/detail/awaitable_of.h>
 #include <eddy/future/outcome.h>
 
 namespace eddy {
@@ -14,26 +16,35 @@ namespace detail {
 struct join_settled_rule;
 }
 
-/// `co_await join_settled(a(), b())` runs them side by side until all have
-/// ended, and gives how each did: a tuple of `outcome`.
+/// `co_await join_settled(a(), b())` awaits both concurrently until both complete, and gives a
+/// tuple of their `outcome`s.
 ///
 ///     auto [page, picture] = co_await join_settled(get(a), get(b));
 ///     if (page) show(*page);
 ///
-/// They begin in order, each running until it first waits.
+/// `join_settled` takes any number of awaitables. The awaitables start in order, and each runs
+/// until it first suspends.
 ///
-/// Errors: none comes out, and none is lost: each is in its outcome. Those that have come
-/// when it is dropped leave the loop's `run`.
-/// Cancelling: cancels all, the last one first.
+/// Errors: throws none. The error of each awaitable is in its `outcome`. If the `co_await` is
+/// cancelled, the loop's `run` throws the errors of the awaitables that had completed.
+/// Cancelling: cancels the awaitables, the last one first.
 template <class... Awaitables>
-auto join_settled(Awaitables&&... awaitables) {
+detail::awaitable_of<std::tuple<outcome<detail::given_t<Awaitables>>...>> auto join_settled(
+    Awaitables&&... awaitables) {
   return detail::side_by_side<detail::join_settled_rule>(std::forward<Awaitables>(awaitables)...);
 }
 
-/// The same for all elements of a range, which are moved from; the outcomes are
-/// a `std::vector` in the range's order.
+/// `co_await join_settled(std::move(range))` awaits the elements of a range concurrently until all
+/// complete, and gives a `std::vector` of their `outcome`s in the range's order.
+///
+/// The elements are moved from. The elements start in order, and each runs until it first suspends.
+///
+/// Errors: throws none. The error of each element is in its `outcome`. If the `co_await` is
+/// cancelled, the loop's `run` throws the errors of the elements that had completed.
+/// Cancelling: cancels the elements, the last one first.
 template <detail::range_of_awaitables Range>
-auto join_settled(Range&& range) {
+detail::awaitable_of<std::vector<outcome<await_result_t<detail::element_of<Range>>>>> auto
+join_settled(Range&& range) {
   return detail::range_side_by_side<detail::join_settled_rule>(std::forward<Range>(range));
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/flow/race_ok.h>
 
-#include <eddy/future/detail/deep_stack.h>
+#include <eddy/loop/detail/deep_stack.h>
 #include <eddy/loop/detail/error_words.h>
 
 namespace eddy {
@@ -10,7 +10,7 @@ namespace {
 
 using errors = const std::vector<std::exception_ptr>;
 
-// One of them may be an all_failed again, and so on.
+// An error may be another all_failed, and so on, a million deep.
 void destroy(errors* all) noexcept {
   detail::without_overflow([all] { delete all; });
 }

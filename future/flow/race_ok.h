@@ -11,7 +11,8 @@
 #include <vector>
 
 #include <eddy/future/awaitable.h>
-#include <eddy/future/detail/branches.h>
+#include <eddy/future/detail/side_by_side.h>
+#include <eddy/future/flow/detail/awaitable_of.h>
 
 namespace eddy {
 
@@ -19,40 +20,48 @@ namespace detail {
 struct race_ok_rule;
 }
 
-/// What `race_ok` throws when none has succeeded; `what` tells each one's words.
+/// The error of a `race_ok` in which every awaitable failed. `what()` lists all messages.
 class all_failed : public std::runtime_error {
 public:
   explicit all_failed(std::vector<std::exception_ptr> errors);
 
-  /// In the order of those that ran. They live as long as a copy of this does.
+  /// The error of each awaitable, in the order of the arguments or of the range.
+  /// Lifetime: valid as long as any copy of this exception exists.
   [[nodiscard]] std::span<const std::exception_ptr> errors() const noexcept { return *errors_; }
 
 private:
   std::shared_ptr<const std::vector<std::exception_ptr>> errors_;
 };
 
-/// `co_await race_ok(a(), b())` runs them side by side until the first has
-/// succeeded, and gives its value. They all give the same type.
+/// `co_await race_ok(a(), b())` awaits both concurrently, and gives the value of the first that
+/// succeeds.
 ///
-/// They begin in order, each running until it first waits; those after one that
-/// succeeds at once never begin. The others are gone when the `co_await` goes
-/// on, as with `select`.
+/// `race_ok` takes any number of awaitables, all of one result type. The awaitables start in order,
+/// and each runs until it first suspends. If an awaitable succeeds without suspending, the later
+/// ones never start. All others are cancelled and destroyed before the `co_await` completes.
 ///
-/// Errors: `all_failed`, with the error of each, when none has succeeded. When
-/// one has, the errors of those that failed before are dropped: that they may
-/// fail is what this is for.
-/// Cancelling: cancels all, the last one first.
+/// Errors: `all_failed`, with every error, if all fail. If one succeeds, the errors of those that
+/// failed before it are ignored.
+/// Cancelling: cancels the awaitables, the last one first.
 template <class First, class... Others>
   requires(std::is_same_v<detail::owned_result_t<First>, detail::owned_result_t<Others>> && ...)
-auto race_ok(First&& first, Others&&... others) {
+detail::awaitable_of<detail::given_t<First>> auto race_ok(First&& first, Others&&... others) {
   return detail::side_by_side<detail::race_ok_rule>(std::forward<First>(first),
                                                     std::forward<Others>(others)...);
 }
 
-/// The same for all elements of a range, which are moved from. Of none, none has
-/// succeeded.
+/// `co_await race_ok(std::move(range))` awaits the elements of a range concurrently, and gives the
+/// value of the first that succeeds.
+///
+/// The elements are moved from. The elements start in order, and each runs until it first suspends.
+/// If an element succeeds without suspending, the later ones never start. All others are cancelled
+/// and destroyed before the `co_await` completes.
+///
+/// Errors: `all_failed`, with every error, if all fail or the range is empty. If one succeeds, the
+/// errors of those that failed before it are ignored.
+/// Cancelling: cancels the elements, the last one first.
 template <detail::range_of_awaitables Range>
-auto race_ok(Range&& range) {
+detail::awaitable_of<await_result_t<detail::element_of<Range>>> auto race_ok(Range&& range) {
   return detail::range_side_by_side<detail::race_ok_rule>(std::forward<Range>(range));
 }
 

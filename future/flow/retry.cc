@@ -5,9 +5,9 @@
 
 #include <unistd.h>
 
-#include <eddy/future/detail/current_loop.h>
-#include <eddy/future/detail/way_of_error.h>
+#include <eddy/future/detail/await_trail.h>
 #include <eddy/future/timeout.h>
+#include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/error_words.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -29,8 +29,8 @@ namespace detail {
 
 namespace {
 
-/// SplitMix64, of Steele, Lea and Flood's "Fast Splittable Pseudorandom Number
-/// Generators" (2014), as a number below 1.
+/// A number in [0, 1), by SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+/// Generators" (2014).
 double random_fraction(std::uint64_t& state) noexcept {
   std::uint64_t z = (state += 0x9e3779b97f4a7c15U);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
@@ -52,7 +52,7 @@ std::optional<std::error_code> code_of(const std::exception_ptr& error) {
 }
 
 retries::retries(const retry_policy& policy)
-    : policy_(policy), ceiling_(std::max(duration(policy.first_delay), duration::zero())) {
+    : policy_(policy), unlimited_delay_(std::max(duration(policy.first_delay), duration::zero())) {
   if (policy.attempts == 0) misuse("retry was given a policy of no attempts");
   if (!(policy.factor >= 0)) misuse("retry was given a policy with a factor below zero");
   if (policy.limit) deadline_ = current_loop("retry").after(*policy.limit);
@@ -68,8 +68,8 @@ duration retries::delay_after(std::exception_ptr error, bool worth) {
   constexpr std::size_t most_kept = 16;
   if (errors_.size() == most_kept) errors_.erase(errors_.begin());
   errors_.push_back(std::move(error));
-  if (done_ != policy_.forever) ++done_;
-  if (!worth || (done_ >= policy_.attempts && policy_.attempts != policy_.forever)) give_up();
+  if (failures_ != policy_.forever) ++failures_;
+  if (!worth || (failures_ >= policy_.attempts && policy_.attempts != policy_.forever)) give_up();
   const duration delay = next_delay();
   if (policy_.limit && delay >= *time_left()) give_up();
   const auto deadline = current_deadline();
@@ -82,7 +82,7 @@ void retries::give_up() {
     if (const auto code = code_of(errors_.back())) {
       const std::exception_ptr last = errors_.back();
       const auto all = std::make_exception_ptr(retries_failed(*code, std::move(errors_)));
-      error_takes_way(all, last);
+      error_takes_trail(all, last);
       std::rethrow_exception(all);
     }
   }
@@ -90,12 +90,12 @@ void retries::give_up() {
 }
 
 duration retries::next_delay() {
-  using exact = decltype(ceiling_);
+  using exact = decltype(unlimited_delay_);
   const exact longest = std::max(duration(policy_.longest_delay), duration::zero());
-  exact delay = std::min(ceiling_, longest);
-  ceiling_ *= policy_.factor;
+  exact delay = std::min(unlimited_delay_, longest);
+  unlimited_delay_ *= policy_.factor;
   if (policy_.jitter) {
-    if (done_ == 1) seed();
+    if (failures_ == 1) seed();
     delay *= random_fraction(random_);
   }
   return in_nanoseconds(delay);

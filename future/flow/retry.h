@@ -24,33 +24,35 @@
 
 namespace eddy {
 
-/// How often to try, and how long to wait in between.
+/// The number of attempts of a `retry`, and the delays between them.
 ///
-/// The n-th wait is as long as the first times the factor to the power of n - 1,
-/// but no longer than the longest. Jitter makes it a random time between zero
-/// and that, so that those whom one failure has hit do not all come back at the
-/// same moment: "full jitter" in Marc Brooker's "Exponential Backoff And Jitter"
-/// (AWS Architecture Blog, 2015), which found that it gets by with the least work.
+/// After failure n, `retry` waits for delay n = min(longest_delay, first_delay · factorⁿ⁻¹). With
+/// `jitter`, the delay is a random time between zero and that value, so that the clients of a
+/// failed server do not all come back at the same moment. This is "full jitter" in Marc Brooker's
+/// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), who found that it needs the
+/// fewest calls.
 struct retry_policy {
+  /// As `attempts`: no limit on the number of attempts.
   static constexpr unsigned forever = std::numeric_limits<unsigned>::max();
 
-  unsigned attempts = 5;  // with the first one
+  unsigned attempts = 5;  // including the first
   time_span first_delay = std::chrono::milliseconds(100);
   double factor = 2;
   time_span longest_delay = std::chrono::seconds(30);
   bool jitter = true;
-  std::optional<time_span> limit = std::nullopt;     // of all together, from the `co_await` on
-  std::optional<std::uint64_t> seed = std::nullopt;  // of the jitter; without one, a random one
+  std::optional<time_span> limit = std::nullopt;     // for the whole retry
+  std::optional<std::uint64_t> seed = std::nullopt;  // of the jitter; by default a random one
 };
 
-/// What `retry` throws when it gives up after more than one attempt: it has the
-/// last one's code, and `what` tells each one's words.
+/// The error of a `retry` that failed more than once. It has the `code()` of the last error.
+///
+/// `what()` lists the messages of the attempts.
 class retries_failed : public std::system_error {
 public:
   retries_failed(std::error_code last, std::vector<std::exception_ptr> errors);
 
-  /// Each attempt's error, the last one last. Of very many only the last sixteen
-  /// are kept. They live as long as a copy of this does.
+  /// The errors of the attempts, at most the last 16, in the order in which they occurred.
+  /// Lifetime: valid as long as any copy of this exception exists.
   [[nodiscard]] std::span<const std::exception_ptr> errors() const noexcept;
   [[nodiscard]] const char* what() const noexcept override;
 
@@ -64,63 +66,58 @@ private:
 };
 
 namespace detail {
+struct any_system_error;
+}
 
-struct any_system_error {
-  bool operator()(std::error_code) const noexcept { return true; }
-};
-
-template <class Function>
-using result_of_attempt = await_result_t<std::invoke_result_t<Function&>>;
-
-template <class Function, class Predicate>
-task<result_of_attempt<Function>> retry_with(retry_policy policy, Function function,
-                                             Predicate worth);
-
-}  // namespace detail
-
-/// `co_await retry(policy, connect)` calls `connect`, which returns an awaitable,
-/// and gives the value of that. When it fails it waits and tries again, as the
-/// policy says.
+/// `co_await retry(policy, connect)` calls `connect` and awaits the result, until an attempt
+/// succeeds, and gives the value of that attempt.
 ///
-/// `worth` tells which errors are worth another attempt: it is called with the
-/// `std::error_code` of a `std::system_error`, and nothing else is tried again;
-/// or, if it takes one, with the `std::exception_ptr` of whatever it was. By
-/// default each `std::system_error` is.
+/// `function` returns an awaitable. After a failure, `retry` waits as `policy` says and calls
+/// `function` again. A policy with 0 attempts, or a factor that is negative or not a number,
+/// aborts.
 ///
-/// The functions are kept until the end: lambdas that capture are safe here.
+/// `worth` decides whether an error is worth another attempt. If it takes a `std::exception_ptr`,
+/// it decides about every exception. Otherwise it gets the `std::error_code` of each
+/// `std::system_error`, and any other exception ends the retry. By default every
+/// `std::system_error` is worth another attempt. Both functions are moved in, so lambdas that
+/// capture are safe.
 ///
-/// Errors: when there are to be no more attempts, and when the next would not begin
-/// before the time limit and the `current_deadline`, the last one's error: as
-/// `retries_failed`, which is a `std::system_error` and tells all, if there was
-/// more than one and the last is a system_error; otherwise as it is. Its
-/// `await_trace` is that of the last one. An attempt that is under way when the time
-/// is over ends with `timed_out`.
-/// Cancelling: cancels the attempt that is under way.
+/// The retry ends with the last error if there is no attempt left, if `worth` returns false, or if
+/// the next attempt would start after the policy's `limit` or the `current_deadline()`. An attempt
+/// that runs when the `limit` expires is cancelled and fails with `timed_out`.
+///
+/// Errors: `retries_failed`, if there were several errors and the last one is a
+/// `std::system_error`. Otherwise the last error itself. The `await_trace` is that of the last
+/// error.
+/// Cancelling: cancels the attempt or the delay.
 template <class Function, class Predicate = detail::any_system_error>
   requires awaitable<std::invoke_result_t<Function&>> &&
            (std::predicate<Predicate&, std::error_code> ||
             std::predicate<Predicate&, std::exception_ptr>)
-task<detail::result_of_attempt<Function>> retry(retry_policy policy, Function function,
-                                                Predicate worth = {}) {
-  return detail::retry_with(policy, std::move(function), std::move(worth));
-}
+task<await_result_t<std::invoke_result_t<Function&>>> retry(retry_policy policy, Function function,
+                                                            Predicate worth = {});
 
 // implementation
 
 namespace detail {
 
-/// The code of a `std::system_error`.
+struct any_system_error {
+  bool operator()(std::error_code) const noexcept { return true; }
+};
+
+/// The code if the error is a `std::system_error`.
 [[nodiscard, gnu::cold]] std::optional<std::error_code> code_of(const std::exception_ptr& error);
 
-/// The attempts so far.
+/// The attempts so far, and the time and the delays that are left.
 class retries {
 public:
   explicit retries(const retry_policy& policy);
 
-  /// How much time the next attempt has.
+  /// The rest of the policy's limit; empty if there is no limit.
   [[nodiscard]] std::optional<duration> time_left() const;
 
-  /// How long to wait after one that has failed; throws if there is none left.
+  /// Notes a failed attempt, and gives the delay before the next one. Throws the final error if
+  /// there is no next attempt.
   [[nodiscard, gnu::cold]] duration delay_after(std::exception_ptr error, bool worth);
 
 private:
@@ -130,8 +127,8 @@ private:
 
   retry_policy policy_;
   time_point deadline_ = time_point::max();
-  unsigned done_ = 0;
-  std::chrono::duration<double, duration::period> ceiling_;
+  unsigned failures_ = 0;
+  std::chrono::duration<double, duration::period> unlimited_delay_;  // the next, without jitter
   std::uint64_t random_ = 0;
   std::vector<std::exception_ptr> errors_;
 };
@@ -146,9 +143,11 @@ bool is_worth(Predicate& worth, const std::exception_ptr& error) {
   }
 }
 
+// A coroutine in `detail`, which await traces and dumps leave out.
 template <class Function, class Predicate>
-task<result_of_attempt<Function>> retry_with(retry_policy policy, Function function,
-                                             Predicate worth) {
+task<await_result_t<std::invoke_result_t<Function&>>> retry_with(retry_policy policy,
+                                                                 Function function,
+                                                                 Predicate worth) {
   retries state(policy);
   for (;;) {
     std::exception_ptr error;
@@ -165,5 +164,14 @@ task<result_of_attempt<Function>> retry_with(retry_policy policy, Function funct
 }
 
 }  // namespace detail
+
+template <class Function, class Predicate>
+  requires awaitable<std::invoke_result_t<Function&>> &&
+           (std::predicate<Predicate&, std::error_code> ||
+            std::predicate<Predicate&, std::exception_ptr>)
+task<await_result_t<std::invoke_result_t<Function&>>> retry(retry_policy policy, Function function,
+                                                            Predicate worth) {
+  return detail::retry_with(policy, std::move(function), std::move(worth));
+}
 
 }  // namespace eddy

@@ -5,21 +5,10 @@
 #include <optional>
 #include <utility>
 
-#include <eddy/future/detail/current_loop.h>
-#include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/keep_alive.h>
+#include <eddy/loop/detail/current_loop.h>
+#include <eddy/loop/work_guard.h>
 
 namespace eddy {
-
-void detail::stop_state::retain() noexcept {
-  check_thread();
-  ++owners_;
-}
-
-void detail::stop_state::release() noexcept {
-  check_thread();
-  if (--owners_ == 0) delete this;
-}
 
 stop_source::stop_source() : stop_source(detail::current_loop("stop_source")) {}
 
@@ -29,7 +18,7 @@ stop_callback::stop_callback(const stop_token& token, handler<void()> on_stop)
     : ready_node(&run), state_(token.state_) {
   detail::expect_handler(on_stop, "stop_callback");
   handler_.swap(on_stop);
-  state_->wait(place_, *this);
+  state_->add(node_, *this);
 }
 
 void stop_callback::run(ready_node& node) {
@@ -40,8 +29,9 @@ namespace detail {
 
 namespace {
 
-/// A source that a posted function shares. That may run when the coroutine has gone, or
-/// be destroyed by another thread when the loop has: it finds no source then.
+/// A source that the coroutine shares with the function it posts. The function may run after the
+/// coroutine is destroyed, or be destroyed by another thread after the loop: it then finds no
+/// source.
 class shared_source {
 public:
   explicit shared_source(event_loop& loop)
@@ -64,39 +54,16 @@ private:
 task<> wait_until_stopped(std::stop_token token) {
   if (token.stop_requested()) co_return;
   event_loop& loop = *event_loop::current();
-  const keep_alive others_may_request(loop);
+  const work_guard others_may_request(loop);
   const shared_source stop(loop);
   const stop_token stopped = stop.token();
-  // Whoever requests the stop has nothing to do with a lack of memory.
-  reserved_post post(loop.remote(), stop.request());
+  // Reserved here, so that a request to stop never fails for lack of memory.
+  reserved_post post(loop.handle(), stop.request());
   const std::stop_callback on_stop(token, [&post] { post.post(); });
   co_await stopped;
 }
 
 }  // namespace
-
-void stop_state::expect_own_loop() const noexcept {
-  if (event_loop::current() != loop_) {
-    misuse("a stop_token was awaited on another loop than its own");
-  }
-}
-
-void stop_state::request() noexcept {
-  loop_->check_thread();
-  requested_ = true;
-  while (waiters_.linked()) {
-    auto& first = static_cast<waiter&>(*waiters_.next);
-    first.unlink();
-    loop_->ready(*first.node_);
-  }
-}
-
-void stop_state::wait(waiter& place, ready_node& node) noexcept {
-  loop_->check_thread();
-  if (requested_) return loop_->ready(node);
-  place.node_ = &node;
-  waiters_.push_back(place);
-}
 
 }  // namespace detail
 

@@ -8,8 +8,9 @@
 #include <eddy/future/awaitable.h>
 #include <eddy/future/detail/child_wait.h>
 #include <eddy/future/detail/frame.h>
-#include <eddy/future/detail/inherited.h>
+#include <eddy/future/detail/task_local_values.h>
 #include <eddy/future/task.h>
+#include <eddy/loop/description.h>
 
 namespace eddy {
 
@@ -18,22 +19,23 @@ template <class T, class Result>
 class with_operation;
 }
 
-/// A value that holds for a task and for all that it awaits or spawns: a
-/// request's number for the log, without handing it down through every call.
+/// A key to values that a task, and everything it awaits or spawns, can read.
+///
+/// A log, for instance, can name the request to which a line belongs:
 ///
 ///     const eddy::task_local<std::string> request;
 ///
 ///     co_await request.with("GET /", answer(stream));
-///     …
+///     ...
 ///     if (const std::string* r = request.get()) log(*r);
 ///
-/// It is a name; the values are elsewhere, one for each `with`. Usually it is a
-/// constant of a namespace.
+/// A key is usually a constant at namespace scope. Each `with` makes a value for the key.
 ///
-/// A task that is spawned, also into a scope, inherits the values that held
-/// where it was spawned. They live until the last of those tasks has gone.
-/// Lifetime: outlives every `with` of it.
-/// Threads: each has values of its own.
+/// A spawned task, also one in a scope, inherits the values that its spawner could read. A value
+/// is destroyed when its `with` has completed, and every task that inherited the value is destroyed
+/// together with its future.
+/// Lifetime: the key outlives every `with` and every task that inherited its values.
+/// Threads: any thread may use the key. A coroutine reads only values of its own thread.
 template <class T>
 class task_local {
 public:
@@ -41,10 +43,13 @@ public:
   task_local(const task_local&) = delete;
   task_local& operator=(const task_local&) = delete;
 
-  /// `co_await name.with(value, work)` gives what the work gives; under it, this
-  /// value holds, and afterwards again the one that did before.
-  /// Errors: what the work throws; `std::bad_alloc`.
-  /// Cancelling: cancels the work.
+  /// `co_await key.with(value, work)` awaits `work` with `value` set, and gives the result of
+  /// `work`.
+  ///
+  /// Only `work`, and everything it awaits or spawns, reads `value`. A nested `with` of the same
+  /// key hides the outer value.
+  /// Errors: the error of `work`; `std::bad_alloc`.
+  /// Cancelling: cancels `work`.
   template <class Awaitable>
   detail::with_operation<T, detail::owned_result_t<Awaitable>> with(T value,
                                                                     Awaitable&& work) const {
@@ -52,9 +57,12 @@ public:
         *this, std::move(value), detail::as_task(std::forward<Awaitable>(work)));
   }
 
-  /// The value that holds for the coroutine that runs; null if there is none, or
-  /// no coroutine runs. The awaits are followed upwards to find it: it takes as
-  /// long as there are coroutines between here and the nearest `with`.
+  /// The value that the running coroutine can read. Null if there is none, or if no coroutine runs,
+  /// for instance in a handler.
+  ///
+  /// The time is proportional to the number of coroutines between the running one and the nearest
+  /// `with`, plus the number of values set there.
+  /// Lifetime: the value exists at least until the running coroutine ends.
   [[nodiscard]] const T* get() const noexcept;
 };
 
@@ -81,9 +89,9 @@ public:
   }
   Result await_resume() { return this->child_->get(); }
 
-  void describe(std::string& out, int depth) const override {
-    out += "a task with a value of its own\n";
-    describe_below(out, depth, this->child_);
+  void describe(description& to) const override {
+    to.add("a task with a task_local value");
+    describe_below(to, this->child_);
   }
   void add_to(ambient& all) const noexcept override { all.note(values_); }
 

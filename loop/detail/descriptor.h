@@ -12,32 +12,47 @@
 
 namespace eddy::detail {
 
-/// Owns a descriptor.
-class descriptor {
+/// Owns a descriptor and closes it with `Close`, which is `::close` or a seam in front of it.
+template <int (*Close)(int)>
+class owned_descriptor {
 public:
-  /// Takes what a system call returned.
-  /// Errors: `std::system_error` with `errno` if that is negative.
-  descriptor(int number, const char* doing) : number_(number) {
+  /// Owns nothing.
+  owned_descriptor() noexcept = default;
+  /// Owns `number`, or nothing if that is negative.
+  explicit owned_descriptor(int number) noexcept : number_(number) {}
+  /// Takes the result of a system call.
+  /// Errors: `std::system_error` with `errno` and the words `doing` if `number` is negative.
+  owned_descriptor(int number, const char* doing) : number_(number) {
     if (number < 0) throw_errno(doing);
   }
-  descriptor(descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  descriptor& operator=(descriptor&&) = delete;
-  ~descriptor() {
-    if (number_ >= 0) ::close(number_);
+  owned_descriptor(owned_descriptor&& other) noexcept : number_(other.release()) {}
+  owned_descriptor& operator=(owned_descriptor&& other) noexcept {
+    owned_descriptor before(std::move(other));
+    std::swap(number_, before.number_);
+    return *this;
+  }
+  ~owned_descriptor() {
+    if (number_ >= 0) Close(number_);
   }
 
+  /// The descriptor; negative if this owns nothing.
   [[nodiscard]] int number() const noexcept { return number_; }
 
-  /// After fork: takes one that `make` makes, so that nothing is shared with the
-  /// parent. It needs no free number, and keeps its own unless somebody else takes
-  /// that meanwhile.
-  /// Errors: `std::system_error` if `make` fails; then it may be none, and can be
-  /// renewed again.
+  /// Gives the descriptor to the caller, who closes it.
+  [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }
+
+  /// After a fork: replaces the descriptor by a new one from `make`, so that nothing is shared
+  /// with the parent.
+  ///
+  /// The number stays the same, and no second number has to be free, unless another thread takes
+  /// the number meanwhile.
+  /// Errors: `std::system_error` if `make` fails. There may be no descriptor then; `renew` can
+  /// be called again.
   template <class Make>
   void renew(Make make) {
     int fresh = make();
     if (fresh < 0 && errno == EMFILE && number_ >= 0) {
-      ::close(std::exchange(number_, -1));
+      Close(release());
       fresh = make();
     }
     if (fresh < 0) throw_errno("renewing a loop after fork");
@@ -46,11 +61,16 @@ public:
       return;
     }
     ::dup3(fresh, number_, O_CLOEXEC);
-    ::close(fresh);
+    Close(fresh);
   }
 
 private:
-  int number_;
+  int number_ = -1;
+};
+
+/// Owns a descriptor of `loop/`, which has no seam.
+struct descriptor : owned_descriptor<&::close> {
+  using owned_descriptor::owned_descriptor;
 };
 
 }  // namespace eddy::detail

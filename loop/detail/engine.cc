@@ -10,9 +10,9 @@
 #include <sys/timerfd.h>
 
 #include <eddy/loop/detail/flagged.h>
-#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/loop_probe.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/observer.h>
+#include <eddy/loop/detail/post_queue.h>
 #include <eddy/loop/detail/reaped_children.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -21,14 +21,14 @@ namespace eddy::detail {
 
 namespace {
 
-// A kernel that goes on to refuse the loop's own descriptors must not keep it busy.
+// The pause keeps the loop from being busy if the kernel keeps refusing its own descriptors.
 constexpr ev_tstamp pause = 0.1;
 
 int make_timerfd() noexcept {
   return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
-/// Calls `work` where an exception would have to pass the program's ev_run.
+/// Calls `work` inside the program's ev_run, through which no exception can pass.
 template <class Work>
 void without_exceptions(Work work) noexcept {
   constexpr const char* sentence =
@@ -62,9 +62,9 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
     reaped_ = std::make_unique<reaped_children>(ev_);
   }
 
-  // libev tells of a refusal by the kernel only when the next wait ends, which without
-  // these never does.
-  for (const int own : {loop.mailbox_->wake_up(), timer_descriptor_.number()}) {
+  // libev reports a refusal by the kernel only when the next wait ends, and without these
+  // descriptors no wait would end.
+  for (const int own : {loop_access(loop).posts().wake_up(), timer_descriptor_.number()}) {
     if (const int answer = kernel_.probe_shown(own); answer != epoll_set::number_is_anothers) {
       throw_error(std::errc(answer), "watching an event loop's own descriptor");
     }
@@ -73,7 +73,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
   ev_init(&time_, &on_time);
   ev_init(&again_, &on_again);
   wake_.data = time_.data = again_.data = this;
-  start_own(wake_, loop.mailbox_->wake_up());
+  start_own(wake_, loop_access(loop).posts().wake_up());
   start_own(time_, timer_descriptor_.number());
 
   ev_fork_init(&fork_, [](struct ev_loop*, ev_fork* w, int) {
@@ -90,7 +90,7 @@ engine::engine(event_loop& loop, struct ev_loop* adopted)
     static_cast<engine*>(w->data)->after_wait();
   });
   ev_idle_init(&idle_, [](struct ev_loop*, ev_idle*, int) {});
-  // Last of all: after the program's own callbacks, and after eddy's descriptors.
+  // The lowest priority: after the program's own callbacks, and after eddy's descriptors.
   prepare_.data = check_.data = this;
   ev_set_priority(&prepare_, EV_MINPRI);
   ev_set_priority(&check_, EV_MINPRI);
@@ -160,7 +160,7 @@ void engine::check(int descriptor) {
 void engine::on_wake(struct ev_loop*, ev_io* io, int events) noexcept {
   engine& self = *static_cast<engine*>(io->data);
   if ((events & EV_ERROR) != 0) return self.refused_own();
-  self.loop_->mailbox_->woken();
+  self.inside().posts().woken();
 }
 
 void engine::on_time(struct ev_loop*, ev_io* io, int events) noexcept {
@@ -171,7 +171,8 @@ void engine::on_time(struct ev_loop*, ev_io* io, int events) noexcept {
 }
 
 void engine::refused_own() noexcept {
-  // As in `on_event`. It is shown to the kernel again soon, and the program hears of it.
+  // As in `watch_set::on_event`. `again_` shows the descriptor to the kernel again, and the program
+  // gets an error.
   ev_ref(ev_);
   if (!ev_is_active(&again_)) {
     ev_timer_set(&again_, pause, 0.);
@@ -195,15 +196,15 @@ void engine::on_again(struct ev_loop* ev, ev_timer* timer, int) noexcept {
 }
 
 void engine::before_rebuild() noexcept {
-  // libev is about to make its epoll set anew. Until then the set is the old one, which
-  // may be a parent's, too.
+  // libev is about to make a new epoll set. Until then it has the old set, which may be shared
+  // with a parent.
   kernel_.rebuild();
-  if (!shared_) check_for_round();  // else there are callbacks of others before that
+  if (!shared_) check_for_round();  // otherwise callbacks of others run before that
 }
 
 void engine::check_for_round() noexcept {
-  // A descriptor that libev can't add to a new set stops the program.
-  if (kernel_.rebuilding() && watches_.check_all()) loop_->mailbox_->wake();
+  // libev ends the program if it cannot add a descriptor to a new set.
+  if (kernel_.rebuilding() && watches_.check_all()) inside().posts().wake();
   watches_.flush();
 }
 
@@ -211,43 +212,43 @@ void engine::check_for_round() noexcept {
 
 void engine::begin_turn() {
   renew();
-  // epoll would report again the descriptors that came earlier and still wait for
-  // their turn. Other libraries on the loop wait for these, but not for long.
+  // epoll would report the descriptors that still wait in the queue again. So libev is not asked
+  // during a backlog, or rarely if there are other libraries on the loop.
   const bool backlog = note_backlog();
   unlooked_ = backlog ? unlooked_ + 1 : 0;
-  looks_ = !backlog || open_ || (shared_ && unlooked_ % event_loop::turns_without_look == 0);
+  looks_ = !backlog || open_ || (shared_ && unlooked_ % loop_access::turns_without_look == 0);
   if (looks_) watches_.flush();
 }
 
 bool engine::note_backlog() noexcept {
-  const bool backlog = loop_->queues_[event_loop::arrivals].linked();
+  const bool backlog = inside().has_arrivals();
   watches_.keep_unwanted(backlog);
   return backlog;
 }
 
 void engine::poll(bool may_wait) {
   if (!looks_) return;
-  ++loop_->looks_;
-  // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
+  inside().count_look();
+  // If the kernel refused eddy's own descriptors, nothing might end the wait.
   const bool first_look = may_wait && own_unseen_;
   if (first_look) settle();
-  // The events that `settle` has found are told first: they would be found again.
+  // The events that `settle` has found are reported first: libev would find them again.
   const bool found = open_ || (ev_pending_count(ev_) != 0 && has_pending(ev_));
   if (!shared_ && !found) {
     may_wait = arm(may_wait);
-    // Without a watch there is nothing to look for.
+    // Without watches there are no events to find.
     if (!may_wait && watches_.idle() && !observed_) return watches_.applied();
     set_endless(may_wait && !ev_is_active(&again_));
   }
   may_wait_ = may_wait;
   struct collected {
     engine& self;
-    explicit collected(engine& e) noexcept : self(e) { self.loop_->parked_ = self.shared_; }
+    explicit collected(engine& e) noexcept : self(e) { self.inside().park(self.shared_); }
     collected(const collected&) = delete;
     collected& operator=(const collected&) = delete;
     ~collected() {
       self.begin();
-      self.loop_->arrived_.splice_back(self.watches_.arrived());
+      self.inside().hand_over(self.watches_.arrived());
     }
   };
   const collected at_end(*this);
@@ -255,7 +256,7 @@ void engine::poll(bool may_wait) {
   depth_ = ev_depth(ev_) + (found ? 0 : 1);
   if (found) {
     open_ = false;
-    others_ = true;  // perhaps: the next round tells
+    others_ = true;  // perhaps: the next round will show
     return ev_invoke_pending(ev_);
   }
   if (first_look && !ev_.owned()) {
@@ -263,7 +264,7 @@ void engine::poll(bool may_wait) {
     ev_run(ev_, EVRUN_NOWAIT);
     may_wait_ = may_wait = !own_unseen_;
   }
-  if (!may_wait) own_unseen_ = false;  // this round shows them
+  if (!may_wait) own_unseen_ = false;  // this round shows them to the kernel
   const int active = ev_run(ev_, may_wait ? EVRUN_ONCE : EVRUN_NOWAIT);
   others_ = active > int{holds_ref_} + int{ev_is_active(&idle_) != 0};
   applied();
@@ -271,26 +272,26 @@ void engine::poll(bool may_wait) {
 
 /// For `ev_set_loop_release_cb`, which libev calls when the kernel has been shown everything.
 void engine::before_sleep(struct ev_loop* ev) noexcept {
-  // The errors of refused watchers are pending now, and libev would wait all the same.
+  // Errors of refused watchers are pending now, but libev would wait nevertheless.
   event_loop* const loop = event_loop::current();
   if (loop == nullptr) return;
-  const engine& self = *loop->engine_;
+  const engine& self = loop_access(*loop).engine();
   if (self.kernel_.unapplied() && self.may_wait_ && ev_pending_count(ev) != 0)
-    loop->mailbox_->wake();
+    self.inside().posts().wake();
 }
 
-/// For `ev_set_invoke_pending_cb`: what has come stays pending.
+/// For `ev_set_invoke_pending_cb`: events stay pending.
 void engine::call_nobody(struct ev_loop*) noexcept {}
 
 void engine::applied() noexcept {
   if (!(watches_.changed() || kernel_.unapplied()) || !kernel_.has_shown()) return;
   watches_.applied();
   kernel_.applied();
-  if (own_unseen_) kernel_.touch();  // libev's callbacks may have started them
+  if (own_unseen_) kernel_.touch();  // libev's callbacks may have started eddy's own descriptors
 }
 
 void engine::reflect_alive() noexcept {
-  const bool alive = loop_->alive();
+  const bool alive = inside().alive();
   if (alive == holds_ref_) return;
   holds_ref_ = alive;
   if (alive) {
@@ -322,14 +323,14 @@ void engine::before_wait() noexcept {
   reflect_alive();  // so that libev does not wait where nothing is left to wait for
   if (kernel_.forked()) return unpark();
   check_for_round();
-  loop_->settle_delays();
-  const bool work = watches_.arrived().linked() || loop_->has_work() || !loop_->mailbox_->empty();
+  inside().settle_delays();
+  const bool work = watches_.arrived().linked() || inside().has_work() || !inside().posts().empty();
   const bool stopped = in_poll_ && loop_->stopped();
-  // Should the kernel refuse eddy's own descriptors, nothing might end the wait.
+  // If the kernel refused eddy's own descriptors, nothing might end the wait.
   const bool seen = in_poll_ || !std::exchange(own_unseen_, false);
   const bool wait = arm(may_wait_ && !work && !stopped && seen);
-  // Where a callback runs the loop, eddy's work can't be done before that returns,
-  // and must not keep libev from waiting.
+  // If a callback runs the loop, eddy's work has to wait until the callback returns, and must not
+  // keep libev from waiting.
   const bool nested = in_poll_ && ev_depth(ev_) != depth_;
   if (may_wait_ && !wait && !nested) unpark();
   if (ev_.owned()) set_endless(wait && !has_timers(ev_));
@@ -338,39 +339,39 @@ void engine::before_wait() noexcept {
 void engine::after_wait() noexcept {
   if (in_poll_) return;
   applied();
-  ++loop_->looks_;
-  loop_->arrived_.splice_back(watches_.arrived());
+  inside().count_look();
+  inside().hand_over(watches_.arrived());
   begin();
   in_adopted_turn_ = true;
-  without_exceptions([this] { loop_->adopted_turn(); });
+  without_exceptions([this] { inside().run_adopted_turn(); });
   in_adopted_turn_ = false;
   reflect_alive();
-  rest(loop_->mailbox_->sleep());
+  rest(inside().posts().sleep());
 }
 
 void engine::begin() noexcept {
-  loop_->parked_ = false;
+  inside().park(false);
   if (shared_) ev_idle_stop(ev_, &idle_);
 }
 
 void engine::rest(bool nothing_posted) noexcept {
   if (ev_.owned()) return;
-  loop_->parked_ = true;
-  if (loop_->has_work() || !nothing_posted) unpark();
+  inside().park(true);
+  if (inside().has_work() || !nothing_posted) unpark();
 }
 
 void engine::unpark() noexcept {
-  loop_->parked_ = false;
+  inside().park(false);
   ev_idle_start(ev_, &idle_);
 }
 
 bool engine::stop() noexcept {
-  // A callback of a library's runs libev's loop again, within `run`.
+  // Inside `run`, a library's callback runs libev's loop again.
   if (in_poll_ && ev_depth(ev_) > depth_) ev_break(ev_, ev_.owned() ? EVBREAK_ALL : EVBREAK_ONE);
   if (ev_.owned() || ev_depth(ev_) == 0) return false;
-  if (!loop_->in_turn_ || in_adopted_turn_) {
+  if (!inside().in_turn() || in_adopted_turn_) {
     ev_break(ev_, EVBREAK_ONE);
-    loop_->halt_ |= event_loop::ev_run_ended;
+    inside().halt_for_ev_run();
   }
   return true;
 }
@@ -378,20 +379,20 @@ bool engine::stop() noexcept {
 // ---- Time
 
 bool engine::arm(bool may_wait) noexcept {
-  time_point at{};  // zero: not at all
+  time_point at{};  // zero if the timer is not to be set
   if (may_wait) {
     const auto now = std::chrono::steady_clock::now;
-    if (loop_->clock_ != nullptr) {
-      if (loop_->observer_ != nullptr) at = now() + std::chrono::milliseconds(observer::patience);
-    } else if (const auto next = loop_->timers_.next()) {
+    if (inside().holds_clock()) {
+      if (inside().probed()) at = now() + std::chrono::milliseconds(loop_probe::patience);
+    } else if (const auto next = inside().timers().next()) {
       at = *next;
       if (armed_for_ && *armed_for_ <= at) return true;
       may_wait = at > now();
-      // A whole millisecond, so that one wait serves those that are close together.
-      if (!loop_->timers_.fine() && at < time_point::max() - std::chrono::milliseconds(1)) {
+      // Rounded up to a millisecond, so that one wait serves several close deadlines.
+      if (!inside().timers().fine() && at < time_point::max() - std::chrono::milliseconds(1)) {
         at = std::chrono::ceil<std::chrono::milliseconds>(at);
       }
-      // Set by an earlier wait, which was rounded up as well.
+      // An earlier wait set the timer to a deadline that was rounded up as well.
       if (may_wait && armed_for_ && *armed_for_ <= at) return true;
     }
     if (!may_wait) at = {};
@@ -401,8 +402,8 @@ bool engine::arm(bool may_wait) noexcept {
 }
 
 void engine::set_timer(time_point at) noexcept {
-  // steady_clock is CLOCK_MONOTONIC. Setting it ends that the descriptor is
-  // readable, and a time of zero sets it to none.
+  // steady_clock is CLOCK_MONOTONIC. Setting the timer makes its descriptor unreadable. A time of
+  // zero stops the timer.
   due_ = false;
   armed_for_.reset();
   if (at != time_point{}) armed_for_ = at;
@@ -415,10 +416,9 @@ void engine::set_timer(time_point at) noexcept {
 }
 
 void engine::set_endless([[maybe_unused]] bool on) noexcept {
-  // libev has it that no wait is longer than 59.743 seconds, for which the kernel
-  // sets a timer: 440 ns. But it does not wait for less than this interval, and an
-  // interval that is no int in milliseconds becomes the least int there is, which
-  // for the kernel is no limit. That is so on x86; elsewhere nothing is changed.
+  // libev limits each wait to 59.743 seconds, for which the kernel sets a timer at 440 ns. But it
+  // waits no less than this interval. On x86, an interval that does not fit an int of milliseconds
+  // converts to the least int, which the kernel takes for no limit. Elsewhere nothing is changed.
 #if defined(__x86_64__)
   if (!ev_.owned() || endless_ == on) return;
   endless_ = on;
@@ -436,19 +436,19 @@ int engine::descriptor() {
 }
 
 void engine::settle() {
-  // Has libev show the kernel everything, also what others have just started, and
-  // look at what is ready, but call nobody: that is for the next poll.
-  // The kernel's set tells nothing of files: libev has a list of those.
+  // Makes libev show the kernel all watchers, also new ones of others, and look for events, but
+  // call no callback: the next poll does. The kernel's set does not report files: libev has a
+  // list of these.
   if (!ev_.owned() || in_poll_ || open_ || !(shared_ || kernel_.unapplied() || kernel_.files()))
     return;
-  // The kernel would report again the descriptors that came earlier and still wait for
-  // their turn, and those that wait anew by then would be told.
-  if (loop_->queues_[event_loop::arrivals].linked()) return;
+  // The kernel would report the descriptors that still wait in the queue again, and a new wait for
+  // such a descriptor would complete by the old event.
+  if (inside().has_arrivals()) return;
   if (due_) arm(false);
   if (ev_pending_count(ev_) != 0) return kernel_.touch();
-  // From eddy's prepare watcher on libev calls nobody; fork watchers come before. The
-  // prepare watchers of others are called now, once; their check watchers, as all others,
-  // in the next poll. In between is the wait of whoever asks.
+  // After eddy's prepare watcher libev calls no callback; fork watchers come before it. Prepare
+  // callbacks of others run now, once. Their check callbacks, as all other callbacks, run in the
+  // next poll. The caller's wait lies in between.
   open_ = shared_ && has_pairs(ev_);
   if (!shared_) start_prepare();
   {
@@ -473,11 +473,11 @@ std::optional<duration> engine::time_to_next() {
 // ---- Fork
 
 void engine::renew_now() {
-  // Their descriptors are the parent's, too, and nothing may be done to those.
+  // The parent has these descriptors too, and the child must not change them.
   stop_uncounted(ev_, wake_);
   stop_uncounted(ev_, time_);
-  loop_->mailbox_->renew();
-  start_own(wake_, loop_->mailbox_->wake_up());
+  inside().posts().renew();
+  start_own(wake_, inside().posts().wake_up());
   timer_descriptor_.renew(&make_timerfd);
   start_own(time_, timer_descriptor_.number());
   armed_for_.reset();
@@ -485,8 +485,9 @@ void engine::renew_now() {
   ev_loop_fork(ev_);
   kernel_.rebuild();
   kernel_.renewed();
-  if (loop_->files_) loop_->files_->renew(*loop_);
-  if (loop_->signals_) loop_->signals_->renew(*loop_);
+  for (const auto* part : {&inside().files(), &inside().signals()}) {
+    if (*part) (*part)->renew(*loop_);
+  }
 }
 
 }  // namespace eddy::detail

@@ -15,7 +15,8 @@ namespace eddy::detail {
 
 namespace {
 
-/// Whether a descriptor only names a file: epoll says EBADF, and libev ends the program.
+/// Whether a descriptor only names a file (O_PATH). epoll answers EBADF then, and libev ends the
+/// program.
 bool is_path(int descriptor) noexcept {
   const int flags = ::fcntl(descriptor, F_GETFL);
   return flags >= 0 && (flags & O_PATH) != 0;
@@ -43,7 +44,7 @@ int epoll_set::probe(int descriptor, bool shown, bool& pollable) noexcept {
   if (!shown || rebuilding_) {
     struct stat about;
     if (::fstat(descriptor, &about) != 0) return errno;
-    // Only a set of descriptors can be refused, and that has no file type.
+    // Only an epoll set can be refused, and it has no file type.
     const auto type = about.st_mode & S_IFMT;
     pollable = type == 0 || type == S_IFSOCK || type == S_IFIFO;
     files_ = files_ || !pollable;
@@ -54,7 +55,7 @@ int epoll_set::probe(int descriptor, bool shown, bool& pollable) noexcept {
     if (rebuilding_) return 0;
   }
   if (adds(descriptor)) return shown ? number_is_anothers : 0;
-  // EPERM: it is always ready, as files are. libev knows, unless it was something else.
+  // EPERM: always ready, as files are. libev knows, unless the number was another descriptor's.
   if (errno == EPERM) return shown && pollable ? number_is_anothers : 0;
   return errno == EEXIST ? 0 : errno;
 }
@@ -76,8 +77,8 @@ bool epoll_set::adds(int descriptor) noexcept {
 }
 
 void epoll_set::forget(int descriptor) noexcept {
-  // libev leaves it to the close that is usually next, and would otherwise have to
-  // begin anew with a set without that entry.
+  // libev leaves the entry to the close that usually follows. Without a close it would have to
+  // make a new set without the entry.
   if (foreign()) return;
   epoll_event none{};
   ::epoll_ctl(this->descriptor(), EPOLL_CTL_DEL, descriptor, &none);

@@ -7,7 +7,7 @@
 namespace eddy::detail {
 
 std::string words_of(std::string heading, std::span<const std::exception_ptr> errors) {
-  // An error may be made of others, and these of others again.
+  // An error may consist of other errors, and these of others again.
   constexpr std::size_t most = 4096;
   std::string_view before = ": ";
   for (const std::exception_ptr& error : errors) {

@@ -7,8 +7,8 @@
 
 namespace eddy::detail {
 
-/// `heading`, and the words of each error after it; 4,096 bytes at most, and then
-/// what says that there are more.
+/// Returns `heading` and the message of each error, cut off at 4,096 bytes with a mark that
+/// there are more.
 [[nodiscard, gnu::cold]] std::string words_of(std::string heading,
                                               std::span<const std::exception_ptr> errors);
 

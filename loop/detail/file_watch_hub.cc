@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
@@ -60,8 +61,9 @@ int make_inotify() noexcept { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); 
 }  // namespace
 
 file_watch_hub& file_watch_hub::of(event_loop& loop) {
-  if (!loop.files_) loop.files_ = std::make_unique<file_watch_hub>(loop);
-  return static_cast<file_watch_hub&>(*loop.files_);
+  auto& part = loop_access(loop).files();
+  if (!part) part = std::make_unique<file_watch_hub>(loop);
+  return static_cast<file_watch_hub&>(*part);
 }
 
 file_watch_hub::file_watch_hub(event_loop& loop)
@@ -74,35 +76,36 @@ file_watch_hub::file_watch_hub(event_loop& loop)
 }
 
 int file_watch_hub::watch_path(const file_watch& watch) const noexcept {
-  // Added to what other watches of the same file want; nothing is ever taken
-  // from it, because the path may name another file by now.
+  // Added to the events that other watches of the same file want. Events are never removed,
+  // because the path may name another file by now.
   return ::inotify_add_watch(inotify_.number(), watch.path_.c_str(),
                              mask_of(watch.wanted_) | IN_MASK_ADD);
 }
 
 void file_watch_hub::add(file_watch& watch) {
-  // In the child of a fork the inotify may still be the parent's, too.
-  loop_->engine_->renew();
+  // In the child of a fork the inotify descriptor may still be shared with the parent.
+  loop_access(*loop_).engine().renew();
   const int number = watch_path(watch);
   if (number < 0) {
     const int error = errno;
     throw_error(std::errc(error), text({"watching ", visible(watch.path_)}));
   }
   try {
-    detail::link& list = watches_[number];
-    // What has come by now is not for this one.
+    detail::list_node& list = watches_[number];
+    // The events that have arrived by now are not for this watch.
     while (read_some(later_)) {
     }
-    list.push_back(watch.place_);
+    list.push_back(watch.entry_);
   } catch (...) {
     forget(number);
     throw;
   }
   watch.watch_ = number;
   watch.since_ = base_ + read_.size() + later_.size();
-  ++loop_->watches_;
-  if (!watch.background_) ++loop_->waits_;
-  loop_->revive();
+  const loop_access inside(*loop_);
+  inside.add_watch();
+  if (!watch.background_) inside.begin_wait();
+  inside.revive();
   if (later_.empty()) {
     wait();
   } else if (!queued()) {
@@ -114,19 +117,20 @@ void file_watch_hub::add(file_watch& watch) {
 void file_watch_hub::forget(int number) noexcept {
   const auto own = watches_.find(number);
   if (own != watches_.end() && own->second.linked()) return;
-  if (!loop_->engine_->forked()) ::inotify_rm_watch(inotify_.number(), number);
+  if (!loop_access(*loop_).engine().forked()) ::inotify_rm_watch(inotify_.number(), number);
   if (own != watches_.end()) watches_.erase(own);
 }
 
 void file_watch_hub::remove(file_watch& watch) noexcept { leave(watch); }
 
 void file_watch_hub::leave(file_watch& watch) noexcept {
-  --loop_->watches_;
-  if (!watch.background_) --loop_->waits_;
-  watch.place_.unlink();
+  const loop_access inside(*loop_);
+  inside.remove_watch();
+  if (!watch.background_) inside.end_wait();
+  watch.entry_.unlink();
 
   const auto own = watches_.find(watch.watch_);
-  detail::link& left = own->second;
+  detail::list_node& left = own->second;
   if (left.next != &cursor_) {
     if (left.linked()) return;
   } else {
@@ -153,23 +157,23 @@ void file_watch_hub::renew(event_loop& loop) {
   read_.clear();
   later_.clear();
   at_ = 0;
-  // All that can fail comes first, so that the lists are whole whatever happens.
-  places fresh;
+  // The steps that can fail come first, so that a failure leaves the lists intact.
+  groups fresh;
   std::vector<int> numbers;
   for (auto& [number, list] : watches_) {
-    for (detail::link* l = list.next; l != &list; l = l->next) {
+    for (detail::list_node* l = list.next; l != &list; l = l->next) {
       numbers.push_back(
-          std::max(watch_path(*static_cast<file_watch::place*>(l)->owner), lost_number));
+          std::max(watch_path(*static_cast<file_watch::entry*>(l)->owner), lost_number));
       fresh.try_emplace(numbers.back());
     }
   }
   auto number_of = numbers.cbegin();
   for (auto& [number, list] : watches_) {
     while (list.linked()) {
-      file_watch& watch = *static_cast<file_watch::place*>(list.next)->owner;
+      file_watch& watch = *static_cast<file_watch::entry*>(list.next)->owner;
       watch.watch_ = *number_of++;
-      watch.place_.unlink();
-      fresh.find(watch.watch_)->second.push_back(watch.place_);
+      watch.entry_.unlink();
+      fresh.find(watch.watch_)->second.push_back(watch.entry_);
     }
   }
   watches_.swap(fresh);
@@ -208,29 +212,29 @@ file_watch* file_watch_hub::next_to_tell() noexcept {
     std::memcpy(&event, read_.data() + at_, sizeof event);
     const bool for_all = event.wd < 0;
 
-    auto place = watches_.end();
+    auto group = watches_.end();
     if (cursor_.linked()) {
-      place = watches_.find(telling_);
+      group = watches_.find(telling_);
     } else {
-      // For all: those of the next number after the one that was told last.
-      place = for_all ? watches_.upper_bound(telling_) : watches_.find(event.wd);
-      if (place != watches_.end()) {
-        place->second.push_front(cursor_);
-        telling_ = place->first;
+      // For all watches: those of the number after the last one.
+      group = for_all ? watches_.upper_bound(telling_) : watches_.find(event.wd);
+      if (group != watches_.end()) {
+        group->second.push_front(cursor_);
+        telling_ = group->first;
       }
     }
-    if (place == watches_.end() || cursor_.next == &place->second) {
+    if (group == watches_.end() || cursor_.next == &group->second) {
       cursor_.unlink();
-      if (for_all && place != watches_.end()) continue;
+      if (for_all && group != watches_.end()) continue;
       at_ += sizeof event + event.len;
       telling_ = -1;
       continue;
     }
 
-    detail::link& place_of = *cursor_.next;
+    detail::list_node& element = *cursor_.next;
     cursor_.unlink();
-    place_of.next->push_back(cursor_);
-    file_watch& watch = *static_cast<file_watch::place&>(place_of).owner;
+    element.next->push_back(cursor_);
+    file_watch& watch = *static_cast<file_watch::entry&>(element).owner;
     const file_change what = change_of(event.mask);
     if (watch.since_ <= position() && contains(watch.wanted_ | always_told, what)) return &watch;
   }
@@ -242,7 +246,7 @@ void file_watch_hub::run(ready_node& node) { static_cast<file_watch_hub&>(node).
 void file_watch_hub::tell_next() {
   if (at_ == read_.size() && !read_more()) {
     if (const std::error_code refused = readable_.error()) {
-      // Asked again at once, a kernel that goes on to refuse would keep the loop busy.
+      // A kernel that keeps refusing would keep the loop busy without a pause.
       constexpr std::chrono::milliseconds pause{100};
       again_.set_after(pause);
       throw_error(refused, "watching files");

@@ -7,40 +7,40 @@
 #include <vector>
 
 #include <eddy/loop/detail/descriptor.h>
-#include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/file_watch.h>
 #include <eddy/loop/readiness.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 #include <eddy/loop/timer_node.h>
 
 namespace eddy::detail {
 
-/// A loop's one inotify descriptor, and who is told of what it says.
+/// A loop's one inotify descriptor, and the watches that get its events.
 ///
-/// Each run of its node calls one handler for one change, and it queues itself
-/// again while there is more: so that a handler may destroy any watch, or
-/// throw, and many changes keep nothing else out.
+/// Each run of its node calls one handler for one change, and the node queues itself again while
+/// there are more. So a handler may destroy any watch or throw, and many changes do not delay
+/// other work.
 class file_watch_hub final : public optional_part, private ready_node {
 public:
-  /// The one of `loop`, which is made if there is none yet.
+  /// Returns the hub of `loop`, and makes it at the first call.
   /// Errors: `std::system_error`, `std::bad_alloc`.
   [[nodiscard]] static file_watch_hub& of(event_loop& loop);
 
   /// Errors: `std::system_error`.
   explicit file_watch_hub(event_loop& loop);
 
-  /// Errors: `std::system_error`, and then it is not added.
+  /// Errors: `std::system_error`, `std::bad_alloc`. `watch` is not added then.
   void add(file_watch& watch);
   void remove(file_watch& watch) noexcept;
 
-  /// Watches everything anew.
+  /// Watches all paths again, with a new inotify descriptor.
   void renew(event_loop& loop) override;
 
 private:
-  using places = std::map<int, detail::link>;  // the watches of each of inotify's numbers
+  using groups = std::map<int, detail::list_node>;  // the watches of each number of inotify's
 
-  // Not inotify's, whose numbers start at one: watches that `renew` didn't find again.
+  // The number of watches whose path `renew` did not find. inotify's own numbers start at one.
   static constexpr int lost_number = 0;
 
   /// Waits again after the kernel has refused to watch inotify's descriptor.
@@ -54,13 +54,13 @@ private:
 
   static void run(ready_node& node);
   void tell_next();
-  /// Goes on with what there is next. False if there is no more.
+  /// Continues with the next events. False if there are none.
   /// Errors: `std::bad_alloc`.
   bool read_more();
-  /// Adds some of what inotify has. False if it has no more.
+  /// Adds some of inotify's events to `to`. False if there are none.
   /// Errors: `std::bad_alloc`.
   bool read_some(std::vector<char>& to);
-  /// Of a number that no watch has any more.
+  /// Removes a number that no watch has any more.
   void forget(int number) noexcept;
   [[nodiscard]] std::uint64_t position() const noexcept { return base_ + at_; }
   [[nodiscard]] file_watch* next_to_tell() noexcept;
@@ -72,16 +72,16 @@ private:
   descriptor inotify_;
   readiness readable_;
   retry again_;
-  places watches_;
+  groups watches_;
 
-  // What was read and not told yet: from the change at `at_`, of which the
-  // watches behind `cursor_` were not told.
+  // The events that were read and not reported yet, from the event at `at_`. Of its watches,
+  // those behind `cursor_` did not get this event yet.
   std::vector<char> read_;
-  std::vector<char> later_;  // read after these
+  std::vector<char> later_;  // events read after `read_`
   std::size_t at_ = 0;
-  std::uint64_t base_ = 0;  // how many bytes were read before these
-  detail::link cursor_;
-  int telling_ = -1;  // the number whose watches are told, or were the last to be
+  std::uint64_t base_ = 0;  // the number of bytes read before `read_`
+  detail::list_node cursor_;
+  int telling_ = -1;  // the number whose watches get the event now, or got it last
 };
 
 }  // namespace eddy::detail

@@ -3,6 +3,6 @@
 
 #if __cplusplus <= 202002L
 #error "eddy needs C++23: compile with -std=c++23"
-// No such file: compilers stop here, and not after the pages of errors that would follow.
+// There is no such file, so compilers stop here, without the pages of errors that would follow.
 #include <eddy/needs/c++23>
 #endif

@@ -27,16 +27,16 @@ void nothing(struct ev_loop*, Watcher*, int) {}
 
 constinit std::mutex guard;
 
-/// Those of event loops, own or adopted. Never destroyed: a loop may outlive main.
+/// The libev loops of all event loops, own or adopted. Never destroyed: a loop may outlive main.
 std::vector<struct ev_loop*>& loops_in_use() {
   static auto& all = *new std::vector<struct ev_loop*>;
   return all;
 }
 
-// Longer than any delay, and what libev can still count with.
+// Longer than any delay, and still exact enough for libev's arithmetic.
 constexpr double endless = 1e15;
 
-/// Where a timer of that delay would be in libev's heap.
+/// Returns the index that a timer of that delay would have in libev's heap.
 int index_of_timer(struct ev_loop* ev, double delay) noexcept {
   ev_timer probe;
   ev_timer_init(&probe, &nothing<ev_timer>, delay, 0.);
@@ -57,19 +57,18 @@ int index_of_periodic(struct ev_loop* ev, double delay) noexcept {
 
 using index_function = int (*)(struct ev_loop*, double) noexcept;
 
-/// The index of a heap's root: that of a timer before all others.
+/// Returns the index of a heap's root: a timer before all others has it.
 int root_index(struct ev_loop* ev) noexcept {
   static const int index = index_of_timer(ev, -endless);
   return index;
 }
 
-/// One after all others is at the root only if it is alone.
+/// Whether the heap has any timer: a timer after all others is at the root only if it is alone.
 bool has_any(struct ev_loop* ev, index_function index_of) noexcept {
   return index_of(ev, endless) != root_index(ev);
 }
 
-/// The longest delay, to a tenth of a millisecond, with which a timer would be
-/// the first.
+/// Returns the longest delay with which a timer would be the first, to a tenth of a millisecond.
 double first_delay(struct ev_loop* ev, index_function index_of) noexcept {
   const int root = root_index(ev);
   if (index_of(ev, 0.) != root) return 0.;
@@ -84,7 +83,7 @@ double first_delay(struct ev_loop* ev, index_function index_of) noexcept {
   return after;
 }
 
-/// A probe that was started and stopped.
+/// Starts and stops a probe. Returns the probe as it was while it was started.
 ev_io probe_io(struct ev_loop* ev, int descriptor, int events) noexcept {
   ev_io probe;
   ev_init(&probe, &nothing<ev_io>);
@@ -122,7 +121,7 @@ bool has_idle(struct ev_loop* ev) noexcept {
 }  // namespace
 
 libev_loop::libev_loop(struct ev_loop* adopted) : ev_(adopted), owned_(adopted == nullptr) {
-  // No other thread holds the lock when a child begins.
+  // The fork takes the lock, so that no other thread holds it in the child.
   [[maybe_unused]] static const int registered =
       ::pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); }, [] { guard.unlock(); });
   if (!owned_ && ev_backend(adopted) != EVBACKEND_EPOLL) {
@@ -152,7 +151,7 @@ libev_loop::~libev_loop() {
 }
 
 int backend_descriptor(struct ev_loop* ev) noexcept {
-  // A loop that another one embeds is watched by its epoll descriptor.
+  // A loop watches an embedded loop by the epoll descriptor of that loop.
   ev_embed probe;
   ev_embed_init(&probe, &nothing<ev_embed>, ev);
   ev_embed_start(ev, &probe);
@@ -162,7 +161,7 @@ int backend_descriptor(struct ev_loop* ev) noexcept {
 }
 
 ev_io* first_watcher(struct ev_loop* ev, int descriptor) noexcept {
-  // A new one is put before the others.
+  // libev puts a new watcher before the others.
   return reinterpret_cast<ev_io*>(probe_io(ev, descriptor, 0).next);
 }
 
@@ -185,7 +184,7 @@ void start_uncounted(struct ev_loop* ev, ev_io& io) noexcept {
 }
 
 bool stop_uncounted(struct ev_loop* ev, ev_io& io) noexcept {
-  // One that the kernel has refused was stopped by libev, but its error is still to come.
+  // libev has stopped a watcher that the kernel refused, but its error may still be pending.
   if (!ev_is_active(&io) && !ev_is_pending(&io)) return false;
   ev_ref(ev);
   ev_io_stop(ev, &io);
@@ -193,19 +192,19 @@ bool stop_uncounted(struct ev_loop* ev, ev_io& io) noexcept {
 }
 
 bool grow_tables(struct ev_loop* ev, std::size_t size) {
-  // Bytes an entry, of all tables together, and twice that while one is copied.
+  // Bytes per entry of all tables together, and twice that while a table is copied.
   constexpr std::size_t entry = 64;
-  // libev takes so many from epoll in a round; some may be fed by others.
+  // libev takes so many events from epoll in a round; others may feed more.
   const std::size_t pending = std::clamp<std::size_t>(size, 4, 128);
   const auto events = std::make_unique<ev_prepare[]>(pending);
   ::operator delete(::operator new(2 * size * entry));
 
-  // The first of them makes the table of descriptors as long as all need it.
+  // The first probe makes the table of descriptors long enough for all.
   for (std::size_t number = size; number != 0; --number) {
     static_cast<void>(first_watcher(ev, static_cast<int>(number - 1)));
   }
 
-  static_cast<void>(has_pairs(ev));  // which has a table of its own
+  static_cast<void>(has_pairs(ev));  // grows the tables of prepare and check watchers
   if (ev_pending_count(ev) != 0) return false;
   for (const int priority : {0, EV_MINPRI}) {
     const std::span<ev_prepare> some(events.get(), priority == 0 ? pending : 4);
@@ -216,7 +215,7 @@ bool grow_tables(struct ev_loop* ev, std::size_t size) {
     }
     for (ev_prepare& event : some) ev_clear_pending(ev, &event);
   }
-  ev_invoke_pending(ev);  // of events that were cleared: it calls nobody
+  ev_invoke_pending(ev);  // the events were cleared, so this calls no callback
   return true;
 }
 
@@ -227,7 +226,7 @@ void grow_heaps(struct ev_loop* ev) {
 }
 
 void forgot_entry(struct ev_loop* ev, int descriptor) noexcept {
-  // As a watcher does that is started for the first time after its ev_io_set.
+  // A watcher does this when it is first started after its ev_io_set.
   probe_io(ev, descriptor, EV__IOFDSET);
 }
 
@@ -244,7 +243,7 @@ std::optional<duration> time_to_next(struct ev_loop* ev) noexcept {
     delay = std::min(delay, first_delay(ev, &index_of_periodic));
   }
   if (delay >= endless) return std::nullopt;
-  // Longer waits are not worth more: it will be asked again.
+  // A longer wait gains nothing: the caller asks again.
   constexpr double most = 1e6;
   return std::chrono::ceil<duration>(std::chrono::duration<double>(std::min(delay, most)));
 }

@@ -6,17 +6,17 @@
 #include <new>
 #include <utility>
 
-#include <eddy/loop/event_loop.h>
+#include <eddy/loop/detail/loop_access.h>
 
 namespace eddy::detail {
 
 namespace {
 
-constexpr std::chrono::milliseconds patience{10};  // twenty turns
+constexpr std::chrono::milliseconds patience{10};  // twenty turns of half a millisecond
 constexpr std::chrono::milliseconds late_patience{80};
 constexpr std::uint16_t most_turns = 8;
 
-/// Whether a count that wraps has come to `goal`.
+/// Whether a count that wraps around has reached `goal`.
 bool reached(std::uint16_t count, std::uint16_t goal) noexcept {
   return static_cast<std::int16_t>(static_cast<std::uint16_t>(count - goal)) >= 0;
 }
@@ -25,26 +25,25 @@ bool reached(std::uint16_t count, std::uint16_t goal) noexcept {
 
 bool limit_node::gives_way() noexcept {
   if (std::exchange(released_, false)) return false;
-  event_loop& on = loop();
-  on.limits_.add(*this, on.read_clock(), on.clock_ != nullptr, on.looks_, on.watches_);
+  loop_access(loop()).give_way(*this);
   return true;
 }
 
-void limit_node::run_instead(ready_node& node) noexcept { loop().come_first(node); }
+void limit_node::run_instead(ready_node& node) noexcept { loop_access(loop()).come_first(node); }
 
 std::size_t due_limits::count() const noexcept {
   std::size_t n = 0;
-  for (const link* l = waiting_.next; l != &waiting_; l = l->next) ++n;
+  for (const list_node* l = waiting_.next; l != &waiting_; l = l->next) ++n;
   return n;
 }
 
 void due_limits::add(limit_node& limit, time_point now, bool held_clock, std::uint16_t looks,
                      std::size_t watches) noexcept {
-  constexpr std::size_t first_look = 64;  // descriptors; a full look doubles that of the next
+  constexpr std::size_t first_look = 64;  // descriptors; a full look doubles it for the next
   limit.turn_ = turns_;
   limit.late_ = between(limit.deadline(), now) > patience;
   limit.last_ = plus(now, limit.late_ ? late_patience : patience);
-  // The descriptors of eddy's own may take room of others.
+  // One look more, because eddy's own descriptors may take the space of others.
   const auto more = limit.late_ ? std::bit_width(watches / first_look) : 0U;
   limit.looks_ = static_cast<std::uint16_t>(looks + 1U + more);
   waiting_.push_back(limit);
@@ -52,7 +51,7 @@ void due_limits::add(limit_node& limit, time_point now, bool held_clock, std::ui
 }
 
 void due_limits::begin_turn(time_point now, bool held_clock, std::uint16_t looks,
-                            link& due) noexcept {
+                            list_node& due) noexcept {
   if (!std::exchange(drained_, false)) ++turns_;
   while (any()) {
     limit_node& limit = first();
@@ -68,7 +67,7 @@ void due_limits::begin_turn(time_point now, bool held_clock, std::uint16_t looks
   }
 }
 
-bool due_limits::release_first(std::uint16_t looks, link& due) noexcept {
+bool due_limits::release_first(std::uint16_t looks, list_node& due) noexcept {
   drained_ = true;
   if (first().late_ || looks == last_release_ || !reached(looks, first().looks_)) return false;
   last_release_ = looks;
@@ -76,7 +75,7 @@ bool due_limits::release_first(std::uint16_t looks, link& due) noexcept {
   return true;
 }
 
-void due_limits::release(limit_node& limit, link& due) noexcept {
+void due_limits::release(limit_node& limit, list_node& due) noexcept {
   limit.released_ = true;
   limit.unlink();
   due.push_back(limit);

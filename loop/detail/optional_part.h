@@ -7,8 +7,8 @@ class event_loop;
 
 namespace eddy::detail {
 
-/// A part of a loop that only some programs use. It is made at its first use,
-/// and only what makes it names its class: the others don't link it.
+/// A part of a loop that only some programs use. It is made at its first use, and only the code
+/// that makes it names its class. Programs without that code do not link the part.
 class optional_part {
 public:
   optional_part() = default;
@@ -16,13 +16,13 @@ public:
   optional_part& operator=(const optional_part&) = delete;
   virtual ~optional_part() = default;
 
-  /// Whether `gather` would queue something.
+  /// Whether `gather` would queue a node.
   [[nodiscard]] virtual bool pending() const noexcept { return false; }
 
-  /// Queues what has come.
+  /// Queues the nodes whose events have arrived.
   virtual void gather(event_loop&) noexcept {}
 
-  /// After fork, when the loop's own descriptors are this process's.
+  /// Called after a fork, when the loop's own descriptors belong to this process alone.
   /// Errors: `std::system_error`.
   virtual void renew(event_loop&) = 0;
 };

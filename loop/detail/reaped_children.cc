@@ -35,7 +35,7 @@ void reaped_children::take(::pid_t pid, std::list<end>& to) noexcept {
 }
 
 void reaped_children::give_back(std::list<end>& from) noexcept {
-  // The number may be that of a later process, whose end goes before.
+  // The pid may belong to a later process by now; the end of that process is kept.
   std::erase_if(from, [&](const end& one) {
     return std::ranges::find(ends_, one.pid, &end::pid) != ends_.end();
   });
@@ -45,7 +45,7 @@ void reaped_children::give_back(std::list<end>& from) noexcept {
 void reaped_children::note(::pid_t pid, int status) noexcept {
   if (!WIFEXITED(status) && !WIFSIGNALED(status)) return;
   try {
-    std::list<end> earlier;  // the number may be another process's by now
+    std::list<end> earlier;  // the end of an earlier process with this pid
     take(pid, earlier);
     ends_.push_back({pid, status, ::getpid()});
   } catch (const std::bad_alloc&) {

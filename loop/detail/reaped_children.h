@@ -11,17 +11,18 @@
 
 namespace eddy::detail {
 
-/// The children that libev has reaped on its default loop, which reaps every
-/// child of the process: a `child` that finds its process gone asks here.
+/// The children that libev has reaped. libev's default loop reaps every child of the process, so
+/// a `child_process` that finds its process gone asks here.
 class reaped_children {
 public:
-  /// What `waitpid` gave for a process.
+  /// The result of `waitpid` for a process.
   struct end {
     ::pid_t pid;
     int status;
-    ::pid_t parent;  // who asked
+    ::pid_t parent;  // the process that called waitpid
 
-    /// In the child of a fork, that of a sibling is not: it is an error there.
+    /// Whether the process was a child of this process. In the child of a fork it was a sibling,
+    /// which is an error there.
     [[nodiscard]] bool is_own() const noexcept;
   };
 
@@ -31,20 +32,20 @@ public:
   reaped_children& operator=(const reaped_children&) = delete;
   ~reaped_children();
 
-  /// Moves the end of a process to `to`, if it is known and `is_own`. One that nobody is told of
-  /// is to be given back.
+  /// Moves the end of a process to `to`, if the end is known and `is_own`. An end that is not
+  /// reported must be given back.
   void take(::pid_t pid, std::list<end>& to) noexcept;
   void give_back(std::list<end>& from) noexcept;
 
 private:
-  // Most of them belong to somebody else, who has been told by libev.
+  // Most of these ends belong to other code, whose `ev_child` libev has called.
   static constexpr std::size_t most = 1024;
 
   void note(::pid_t pid, int status) noexcept;
 
   struct ev_loop* ev_;
   ev_child any_;
-  std::list<end> ends_;  // the latest last
+  std::list<end> ends_;  // in order of reaping
 };
 
 }  // namespace eddy::detail

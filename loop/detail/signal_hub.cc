@@ -11,7 +11,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <eddy/loop/detail/mailbox.h>
+#include <eddy/loop/detail/loop_access.h>
+#include <eddy/loop/detail/post_queue.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/signal.h>
 
@@ -23,10 +24,10 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::atomic<int>::is_always_lock_free);
 static_assert(std::atomic<signal_slot*>::is_always_lock_free);
 
-// The slots of all loops, also of those that are gone: a list that only grows.
+// The slots of all loops, also of destroyed loops: a list that only grows.
 constinit std::atomic<signal_slot*> slots{nullptr};
 
-// Guards what the handler does not see.
+// Guards the data that the signal handler does not use.
 constinit std::mutex guard;
 constinit std::array<unsigned, signal_hub::largest> loops_that_want{};
 constinit std::array<struct sigaction, signal_hub::largest> before{};
@@ -38,8 +39,8 @@ extern "C" void eddy_on_signal(int number) {
   const int saved_errno = errno;
   const std::uint64_t mine = bit(number);
   for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
-    // Counted in before looking: `~signal_hub` first unwants, then waits until
-    // nobody looks, and only then the eventfd is closed.
+    // Counted before reading the slot: `~signal_hub` first clears `wanted`, then waits until no
+    // handler reads the slot, and only then closes the eventfd.
     s->users.fetch_add(1);
     if ((s->wanted.load() & mine) != 0 && s->pending.fetch_or(mine) == 0) {
       const std::uint64_t one = 1;
@@ -52,8 +53,8 @@ extern "C" void eddy_on_signal(int number) {
   errno = saved_errno;
 }
 
-// No signal comes while a fork is under way: the child could not tell it from
-// one that had come to the parent.
+// All signals are blocked during a fork: the child could not tell a signal to itself from a signal
+// to the parent.
 sigset_t mask_before_fork;
 
 void before_fork() noexcept {
@@ -71,8 +72,8 @@ void after_fork() noexcept {
   ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
-// In the child: what came to the parent was not for it, the handlers of other
-// threads are not there, and the eventfds are the parent's.
+// In the child: signals to the parent were not for the child, the signal handlers of other threads
+// do not run here, and the eventfds are the parent's.
 void begin_child() noexcept {
   for (signal_slot* s = slots.load(); s != nullptr; s = s->next) {
     s->users.store(0);
@@ -109,7 +110,7 @@ void want(int number) noexcept {
 
 void unwant(int number) noexcept {
   if (--loops_that_want[index(number)] != 0) return;
-  // What somebody else has installed meanwhile stays.
+  // An action that other code has installed meanwhile stays.
   struct sigaction now{};
   ::sigaction(number, nullptr, &now);
   if (now.sa_handler == &eddy_on_signal) ::sigaction(number, &before[index(number)], nullptr);
@@ -118,19 +119,20 @@ void unwant(int number) noexcept {
 }  // namespace
 
 signal_hub& signal_hub::of(event_loop& loop) {
-  if (!loop.signals_) loop.signals_ = std::make_unique<signal_hub>(loop.mailbox_->wake_up());
-  return static_cast<signal_hub&>(*loop.signals_);
+  const loop_access inside(loop);
+  if (!inside.signals()) inside.signals() = std::make_unique<signal_hub>(inside.posts().wake_up());
+  return static_cast<signal_hub&>(*inside.signals());
 }
 
 signal_hub::signal_hub(int wake) : slot_(take_slot()) { slot_->wake.store(wake); }
 
 void signal_hub::renew(event_loop& loop) {
-  slot_->wake.store(loop.mailbox_->wake_up());
-  // Signals that came to the parent were not for this process.
+  slot_->wake.store(loop_access(loop).posts().wake_up());
+  // Signals to the parent were not for this process.
   given_back_ = missed_ = kept_ = 0;
-  for (link& watchers : watchers_) {
-    for (link* l = watchers.next; l != &watchers; l = l->next) {
-      static_cast<signal::place*>(l)->owner->withdraw();
+  for (list_node& watchers : watchers_) {
+    for (list_node* l = watchers.next; l != &watchers; l = l->next) {
+      static_cast<signal::entry*>(l)->owner->withdraw();
     }
   }
 }
@@ -147,19 +149,19 @@ signal_hub::~signal_hub() {
   slot_->taken = false;
 }
 
-void signal_hub::add(int number, link& place) noexcept {
-  link& watchers = watchers_[index(number)];
+void signal_hub::add(int number, list_node& watcher) noexcept {
+  list_node& watchers = watchers_[index(number)];
   const bool first = !watchers.linked();
-  watchers.push_back(place);
+  watchers.push_back(watcher);
   if (!first) return;
   const std::scoped_lock lock(guard);
   slot_->wanted.fetch_or(bit(number));
   want(number);
 }
 
-void signal_hub::remove(int number, link& place, bool waits) noexcept {
+void signal_hub::remove(int number, list_node& watcher, bool waits) noexcept {
   const auto missed = [&] { return slot_->pending.load() & bit(number); };
-  place.unlink();
+  watcher.unlink();
   if (watchers_[index(number)].linked()) {
     if (waits) missed_ |= missed();
     return;
@@ -180,10 +182,10 @@ void signal_hub::unheard(event_loop& loop, int number, bool given_back) noexcept
   --told;
   if (told != 0 || (given_back_ & bit(number)) == 0) return;
   given_back_ &= ~bit(number);
-  // Those that began to wait since.
-  link& watchers = watchers_[index(number)];
-  for (link* l = watchers.next; l != &watchers; l = l->next) {
-    signal& other = *static_cast<signal::place*>(l)->owner;
+  // The watchers that began to wait since.
+  list_node& watchers = watchers_[index(number)];
+  for (list_node* l = watchers.next; l != &watchers; l = l->next) {
+    signal& other = *static_cast<signal::entry*>(l)->owner;
     if (other.node_ == nullptr || other.queued()) continue;
     loop.ready(other);
     ++told;
@@ -203,14 +205,14 @@ void signal_hub::gather(event_loop& loop) noexcept {
   std::uint64_t come = slot_->pending.exchange(0);
   given_back_ &= ~come;
   missed_ &= ~come;
-  kept_ &= ~come;  // signals that come close together are told once
+  kept_ &= ~come;  // signals that arrive close together are reported once
   while (come != 0) {
     const auto which = static_cast<std::size_t>(std::countr_zero(come));
-    link& watchers = watchers_[which];
+    list_node& watchers = watchers_[which];
     told_[which] = 0;
-    for (link* l = watchers.next; l != &watchers; l = l->next) {
-      signal& owner = *static_cast<signal::place*>(l)->owner;
-      if (!owner.queued()) loop.arrive(owner);
+    for (list_node* l = watchers.next; l != &watchers; l = l->next) {
+      signal& owner = *static_cast<signal::entry*>(l)->owner;
+      if (!owner.queued()) loop_access(loop).arrive(owner);
       ++told_[which];
     }
     come &= come - 1;

@@ -21,7 +21,7 @@ constexpr std::uint64_t bits(std::initializer_list<int> numbers) noexcept {
 
 constexpr std::uint64_t faults = bits({SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT});
 
-// SIGPIPE and SIGXFSZ are not among them: they come to the thread that writes.
+// Without SIGPIPE and SIGXFSZ, which the kernel sends to the thread that writes.
 constexpr std::uint64_t asynchronous =
     bits({SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGCHLD, SIGCONT,
           SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGWINCH, SIGIO, SIGPWR});

@@ -5,23 +5,22 @@
 
 namespace eddy::detail {
 
-/// The signals that a thread blocks.
+/// The set of signals that a thread blocks.
 class signal_mask {
 public:
-  /// The mask of this thread.
+  /// Returns the mask of this thread.
   [[nodiscard]] static signal_mask current() noexcept;
 
-  /// The mask of a worker without a job. It blocks the signals that are sent to the
-  /// process, for which the kernel chooses one of its threads. It does not block a
-  /// signal that tells a thread of its own fault, nor SIGPROF, by which profilers see
-  /// all threads.
+  /// Returns the mask of a worker without a job. It blocks the signals that are sent to the
+  /// process, for which the kernel chooses one of its threads. It does not block signals that
+  /// report a fault of the thread itself, nor SIGPROF, by which profilers see all threads.
   [[nodiscard]] static signal_mask of_idle_worker() noexcept;
 
-  /// The same without those that tell of a fault: a handler that reports crashes
-  /// must not be kept from that.
+  /// Returns this mask without the signals that report a fault, so that a handler that reports
+  /// crashes can run.
   [[nodiscard]] signal_mask without_faults() const noexcept;
 
-  /// Has this thread block these, and no others.
+  /// Makes this thread block the signals of this mask, and no others.
   void install() const noexcept;
 
   friend bool operator==(signal_mask, signal_mask) noexcept = default;
@@ -29,7 +28,7 @@ public:
 private:
   explicit signal_mask(std::uint64_t bits) noexcept : bits_(bits) {}
 
-  std::uint64_t bits_;  // that of signal 1 is the lowest
+  std::uint64_t bits_;  // signal 1 is the lowest bit
 };
 
 }  // namespace eddy::detail

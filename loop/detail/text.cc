@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/text.h>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -19,24 +18,17 @@ void add_text(std::string& to, std::initializer_list<piece> pieces) {
   }
 }
 
-void add_indented(std::string& to, std::string_view lines, std::size_t spaces) {
-  const std::size_t first = std::min(lines.find_first_not_of(' '), lines.size());
-  while (!lines.empty()) {
-    const std::size_t end = std::min(lines.find('\n'), lines.size());
-    std::string_view line = lines.substr(0, end);
-    lines.remove_prefix(std::min(end + 1, lines.size()));
-    line.remove_prefix(std::min({line.find_first_not_of(' '), line.size(), first}));
-    to.append(spaces, ' ').append(line) += '\n';
-  }
-}
-
 std::string visible(std::string_view name) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string made;
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      made += c;
+  const auto at = [name](std::size_t i) -> unsigned {
+    return i < name.size() ? static_cast<unsigned char>(name[i]) : 0U;
+  };
+  const auto is_c1 = [at](std::size_t i) { return at(i) == 0xc2 && at(i + 1) - 0x80 < 0x20; };
+  for (std::size_t i = 0; i != name.size(); ++i) {
+    const unsigned byte = at(i);
+    if (byte >= 0x20 && byte != 0x7f && !is_c1(i) && (i == 0 || !is_c1(i - 1))) {
+      made += name[i];
     } else {
       made.append("\\x").append(1, digits[byte >> 4U]).append(1, digits[byte & 0xfU]);
     }

@@ -22,21 +22,18 @@ private:
   friend void add_text(std::string&, std::initializer_list<piece>);
 
   std::string_view words_;
-  long long number_ = 0;  // if there are no words
+  long long number_ = 0;  // used if there are no words
 };
 
-/// Makes a text of its pieces. Out of line, as `std::string`'s operators are
-/// not: what is said of errors, and in descriptions, should be small, not fast.
+/// Makes a text of its pieces. Unlike `std::string`'s operators this is not inline: messages and
+/// descriptions should be small, not fast.
 [[nodiscard, gnu::cold]] std::string text(std::initializer_list<piece> pieces);
 
-/// Adds to a text.
+/// Adds pieces to a text.
 [[gnu::cold]] void add_text(std::string& to, std::initializer_list<piece> pieces);
 
-/// A name from outside, fit for a message: control bytes, which would end it or break its
-/// line, become `\xNN`.
+/// Returns a name from outside in a form fit for a message: the bytes of control characters, which
+/// would end or break the line or command the terminal, become `\xNN`.
 [[nodiscard, gnu::cold]] std::string visible(std::string_view name);
-
-/// Adds lines, moved so that the first of them is indented by `spaces`.
-[[gnu::cold]] void add_indented(std::string& to, std::string_view lines, std::size_t spaces);
 
 }  // namespace eddy::detail

@@ -7,15 +7,15 @@
 
 namespace eddy::detail {
 
-/// Throws the `std::system_error` of an error and what was being done. Out of
-/// line: each of that class's constructors would add a kilobyte to a program.
+/// Throws a `std::system_error` of an error and the activity that failed. Not inline: each
+/// constructor of that class would add a kilobyte to a program.
 [[noreturn, gnu::cold]] void throw_error(std::error_code error, std::string_view doing);
 [[noreturn, gnu::cold]] void throw_error(std::errc error, std::string_view doing);
 
-/// The same of `errno`.
+/// Throws a `std::system_error` of `errno` and the activity that failed.
 [[noreturn, gnu::cold]] void throw_errno(std::string_view doing);
 
-/// What `throw_error` throws.
+/// Returns the exception that `throw_error` throws.
 [[nodiscard, gnu::cold]] std::exception_ptr as_exception(std::error_code error,
                                                          std::string_view doing) noexcept;
 

@@ -7,13 +7,13 @@
 #include <optional>
 #include <vector>
 
-#include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/timer_node.h>
 
 namespace eddy::detail {
 
-/// Memory for the heap, so placed that the four children of an entry share a
-/// cache line: the first entry lies at the end of one.
+/// Allocates the heap so that the four children of an entry share a cache line: the first entry
+/// lies at the end of a line.
 template <class Entry>
 struct line_allocator {
   using value_type = Entry;
@@ -30,30 +30,32 @@ struct line_allocator {
   friend bool operator==(line_allocator, line_allocator) noexcept { return true; }
 };
 
-/// Timers by deadline, and by order of starting among equals.
+/// Timers by deadline, and by order of starting among equal deadlines.
 ///
-/// A heap of four children a node, in one array. A timer that moves to a later
-/// time keeps its place, and is filed anew when that place comes to the top:
-/// the idle timeout that is pushed back with each message costs a few stores.
+/// The queue is a heap with four children per entry, in one array. A timer that moves to a later
+/// deadline keeps its position, and is filed again when that position reaches the top. So an
+/// idle timeout that each message moves later costs a few stores.
 ///
-/// A timer may be set before its time is known, for which one look at the clock
-/// is to serve many: it is filed under the earliest that it can be.
+/// A timer may be set before its deadline is known, when one reading of the clock serves many
+/// timers. It is then filed under the earliest possible deadline, and is unsettled until
+/// `settle`.
 class timer_queue {
 public:
-  /// The orders of starting are counted from `first_order`.
+  /// Counts the orders of starting from `first_order`.
   explicit timer_queue(std::uint32_t first_order = 0) noexcept : orders_(first_order) {}
 
-  /// Files `node` under the deadline, or moves it. Errors: `std::bad_alloc`.
+  /// Files `node` under `deadline`, or moves it there. Errors: `std::bad_alloc`.
   void set(timer_node& node, time_point deadline, resolution exactness);
 
-  /// The same, of a deadline to which `settle` will add something.
+  /// Files `node` under `earliest`, or moves it there. `settle` will add a time to this
+  /// deadline.
   /// Errors: `std::bad_alloc`.
   void set_unsettled(timer_node& node, time_point earliest, resolution exactness) {
-    if (!keeps_place(node, earliest, exactness)) set(node, earliest, exactness);
+    if (!keeps_position(node, earliest, exactness)) set(node, earliest, exactness);
     if (!node.linked()) unsettled_.push_back(node);
   }
 
-  /// Adds `passed` to the deadlines that were not settled.
+  /// Adds `passed` to the deadlines of the unsettled timers.
   void settle(duration passed) noexcept {
     if (unsettled()) settle_all(passed);
   }
@@ -61,27 +63,27 @@ public:
 
   void remove(timer_node& node) noexcept;
 
-  /// `to` takes the place of `from`, which the queue forgets.
+  /// Puts `to` at the position of `from`, and removes `from`.
   static void replace(timer_queue& queue, timer_node& from, timer_node& to) noexcept;
 
   void background(timer_node& node, bool on) noexcept;
 
-  /// Takes out the first timer that is due at `now`; null if none is.
+  /// Removes and returns the first timer that is due at `now`; null if none is due.
   [[nodiscard]] timer_node* take_due(time_point now) noexcept;
 
-  /// A time before which nothing is due: at times earlier than the first
-  /// deadline, never later. Empty if no timer is set.
+  /// Returns a time before which no timer is due. It may be earlier than the first deadline,
+  /// never later. Empty if no timer is set.
   [[nodiscard]] std::optional<time_point> next() const noexcept;
 
-  /// The first timer, exactly; null if none is set.
+  /// Returns the timer with the first deadline; null if none is set.
   [[nodiscard]] const timer_node* first() noexcept;
 
-  /// Whether any timer asked for more than milliseconds.
+  /// Whether any timer has `resolution::fine`.
   [[nodiscard]] bool fine() const noexcept { return fine_ != 0; }
 
   [[nodiscard]] std::size_t size() const noexcept { return heap_.size(); }
 
-  /// How many of them keep the loop running.
+  /// Returns the number of timers that keep the loop running.
   [[nodiscard]] std::size_t foreground() const noexcept { return foreground_; }
 
 private:
@@ -92,11 +94,12 @@ private:
     timer_node* node;
   };
 
-  /// Whether it is filed under its own deadline and order.
+  /// Whether the node is filed under its own deadline and order.
   static bool exact(const timer_node& node) noexcept { return node.filed_order_ == node.order_; }
-  /// Moves `node`, if it is filed and moves to a later time. Its place, which
-  /// would be a cache miss where there are many, is not looked at.
-  bool keeps_place(timer_node& node, time_point deadline, resolution exactness) noexcept {
+  /// Moves a filed `node` to a later deadline without moving it in the heap. The heap's entry is
+  /// not read, because in a large heap that is a cache miss. False if the node cannot keep its
+  /// position.
+  bool keeps_position(timer_node& node, time_point deadline, resolution exactness) noexcept {
     if (node.index_ == timer_node::absent || deadline < node.deadline_ ||
         node.resolution_ != exactness || orders_ == last_order) {
       return false;
@@ -114,7 +117,8 @@ private:
     heap_[index] = e;
     e.node->index_ = static_cast<std::uint32_t>(index);
   }
-  /// That one of two which is before the other, without a branch on what is random.
+  /// Returns that of two indexes whose entry is before the other, without a branch that depends
+  /// on random data.
   [[nodiscard]] std::size_t earlier(std::size_t a, std::size_t b) const noexcept {
     return a + (b - a) * static_cast<std::size_t>(before(heap_[b], heap_[a]));
   }
@@ -126,7 +130,7 @@ private:
   void count(const timer_node& node, bool in) noexcept;
 
   std::vector<entry, line_allocator<entry>> heap_;
-  link unsettled_;
+  list_node unsettled_;
   std::uint32_t orders_;
   std::size_t foreground_ = 0;
   std::size_t fine_ = 0;

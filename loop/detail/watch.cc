@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
@@ -12,11 +13,12 @@ namespace eddy::detail {
 watch::watch(watch_set& all, int number) {
   io.data = &all;
   io.fd = number;
-  all.attach(*this, loop().watches_);
-  ++loop().watches_;
+  const loop_access on(loop());
+  all.attach(*this, on.watches());
+  on.add_watch();
 }
 
-watch::watch(event_loop& loop, int number) : watch(loop.engine_->watches(), number) {}
+watch::watch(event_loop& loop, int number) : watch(loop_access(loop).engine().watches(), number) {}
 
 event_loop& watch::loop() const noexcept { return io.data->loop(); }
 
@@ -26,7 +28,7 @@ void watch::end() noexcept {
   for (const auto which : directions) forget(which);
   io.data->detach(*this);
   io.fd = -1;
-  --loop().watches_;
+  loop_access(loop()).remove_watch();
 }
 
 void watch::wait(direction which, ready_node& node) noexcept {
@@ -39,14 +41,15 @@ void watch::wait(direction which, ready_node& node) noexcept {
   }
   waiter(which) = &node;
   if (!background) {
-    ++on.waits_;
-    on.revive();
+    loop_access(on).begin_wait();
+    loop_access(on).revive();
   }
   io.data->want(*this, which);
 }
 
 void watch::forget(direction which) noexcept {
-  if (std::exchange(waiter(which), nullptr) != nullptr && !background) --loop().waits_;
+  if (std::exchange(waiter(which), nullptr) != nullptr && !background)
+    loop_access(loop()).end_wait();
 }
 
 bool watch::others_wait() const noexcept { return io.data->others_wait(*this); }
@@ -55,7 +58,7 @@ void watch::set_background(bool on) noexcept {
   if (background == on) return;
   background = on;
   for (const ready_node* node : waiters) {
-    if (node != nullptr) loop().waits_ += on ? static_cast<std::size_t>(-1) : 1;
+    if (node != nullptr) loop_access(loop()).move_to_background(on);
   }
 }
 
@@ -63,11 +66,11 @@ void watch::forgive_refusal() noexcept {
   if (error == ENOMEM || error == ENOSPC) error = 0;
 }
 
-bool watch::arrive(direction which, link& list) noexcept {
+bool watch::arrive(direction which, list_node& list) noexcept {
   ready_node* const node = waiter(which);
   if (node == nullptr) return false;
   forget(which);
-  event_loop::put_first(list, *node);
+  loop_access::put_first(list, *node);
   return true;
 }
 

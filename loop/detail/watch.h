@@ -6,39 +6,40 @@
 #include <cstdint>
 #include <system_error>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/readiness.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 
 namespace eddy::detail {
 
 class watch_set;
 
-/// libev's `ev_io`, whose header no installed one includes: watch_set.cc asserts
-/// that the two are laid out alike.
+/// libev's `ev_io`, without its header, which no installed header includes. watch_set.cc asserts
+/// that both have the same layout.
 struct io_watcher {
   int active = 0;
   int pending = 0;
   int priority = 0;
   watch_set* data = nullptr;
   void (*callback)() = nullptr;
-  io_watcher* next = nullptr;  // on the same descriptor
+  io_watcher* next = nullptr;  // the next watcher of the same descriptor
   int fd;
   int events = 0;
 };
 
-/// Watches one descriptor: at most one node waits to read, and one to write.
+/// Watches one descriptor. At most one node waits to read, and one to write.
 ///
-/// libev goes on watching when a wait has ended, because the next wait usually
-/// follows. Only an event that nobody waits for stops that.
+/// libev goes on watching when a wait has completed, because the next wait usually follows. Only
+/// an event without a waiter stops that.
 ///
-/// A process has one for each of its many thousands of sockets: think before
-/// you add a member.
+/// A process has a watch for each of its many thousands of sockets: think before you add a
+/// member.
 struct watch : recycled {
   using direction = readiness::direction;
   static constexpr std::array directions{direction::read, direction::write};
 
-  /// libev is not told yet. If the kernel refuses, the first wait is told.
+  /// Makes a watch that libev does not have yet. If the kernel refuses the descriptor, the first
+  /// wait reports that.
   /// Errors: `std::bad_alloc`.
   watch(watch_set& all, int number);
   watch(event_loop& loop, int number);
@@ -46,15 +47,17 @@ struct watch : recycled {
   watch& operator=(const watch&) = delete;
   ~watch() { end(); }
 
-  /// The waits end without a call, and `descriptor` is negative from now on.
+  /// Ends the waits without running their nodes. `descriptor` is negative from now on.
   void end() noexcept;
 
-  /// Queues `node` when `which` is ready, or at once if the watch has failed. One that
-  /// the kernel has refused for want of memory or room is shown to it again.
+  /// Queues `node` when the descriptor is ready in the direction `which`, or at once if the
+  /// watch has failed. A watch that the kernel has refused for want of memory or space is shown
+  /// to the kernel again.
   void wait(direction which, ready_node& node) noexcept;
-  /// Ends the wait without a call.
+  /// Ends the wait without running its node.
   void forget(direction which) noexcept;
-  /// Whether a wait keeps the loop running.
+  /// Decides whether the waits are in the background. A wait in the background does not keep the
+  /// loop running.
   void set_background(bool on) noexcept;
 
   [[nodiscard]] ready_node*& waiter(direction which) noexcept {
@@ -67,7 +70,8 @@ struct watch : recycled {
   [[nodiscard]] std::error_code failure() const noexcept {
     return {error, std::generic_category()};
   }
-  /// The same, for who goes on to try again: a refusal is told once.
+  /// Returns the failure, for a caller that tries again. A refusal by the kernel is reported
+  /// once.
   [[nodiscard]] std::error_code take_failure() noexcept {
     const std::error_code told = failure();
     forgive_refusal();
@@ -78,16 +82,16 @@ struct watch : recycled {
   std::array<ready_node*, 2> waiters{};
   std::uint16_t error = 0;
   bool background = false;
-  bool shown : 1 = false;     // the kernel was told of what it wants
-  bool entered : 1 = false;   // and may have an entry for it
-  bool checked : 1 = false;   // and may be in the kernel's set before this is known
-  bool pollable : 1 = false;  // it was a socket or a pipe, say, and no file
-  std::uint32_t changed = 0;  // the place, from one on, among the changed ones
+  bool shown : 1 = false;     // the kernel was told what this watch wants
+  bool entered : 1 = false;   // the kernel may have an entry for the descriptor
+  bool checked : 1 = false;   // the change was checked, and may reach the kernel before eddy knows
+  bool pollable : 1 = false;  // epoll watches it: a socket or a pipe, for example, not a file
+  std::uint32_t changed = 0;  // the position among the changed watches, from one on
 
 private:
   friend class watch_set;
-  /// Ends the wait, and puts its node before the others of `list`. False if nobody waits.
-  bool arrive(direction which, link& list) noexcept;
+  /// Completes the wait, and puts its node first in `list`. False if no node waits.
+  bool arrive(direction which, list_node& list) noexcept;
   void fail(int why) noexcept;
   void forgive_refusal() noexcept;
 };

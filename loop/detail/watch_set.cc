@@ -28,7 +28,7 @@ constexpr auto writing = watch::direction::write;
 
 }  // namespace
 
-/// The first of eddy's own from there on.
+/// Returns the first of eddy's own watches, from `io` on.
 watch* watch_set::own_from(ev_io* io) noexcept {
   while (io != nullptr && io->cb != &on_event) io = reinterpret_cast<ev_io*>(io->next);
   return reinterpret_cast<watch*>(io);
@@ -44,17 +44,17 @@ void watch_set::for_each_on(int descriptor, Function function) noexcept {
 }
 
 void watch_set::attach(watch& w, std::size_t all) {
-  // libev's tables are as long as the descriptors, or as the watches, are many.
+  // libev's tables have an entry per descriptor number, or per watch.
   const std::size_t size = std::max(static_cast<std::size_t>(w.io.fd), all) + 1;
-  if (size > room_) {
+  if (size > capacity_) {
     const std::size_t more = std::bit_ceil(size + 16);
-    if (grow_tables(ev_, more)) room_ = more;
+    if (grow_tables(ev_, more)) capacity_ = more;
   }
   w.io.callback = reinterpret_cast<void (*)()>(&on_event);
 }
 
 void watch_set::detach(watch& w) noexcept {
-  // Whether libev has changes of the number to apply, or applied some.
+  // Whether libev has or had changes of this number to apply.
   const bool touched = w.entered || w.changed != 0 || w.io.active != 0 || w.io.pending != 0;
   const bool may_be_entered = w.entered || w.checked;
   if (w.changed != 0) {
@@ -89,7 +89,7 @@ int watch_set::check(int descriptor) noexcept {
     shown = shown || w.shown;
     pollable = pollable || (w.shown && w.pollable);
   });
-  // libev closes its own descriptors before it makes its set anew.
+  // libev closes its own descriptors before it makes a new set.
   const bool closes = kernel_.rebuilding() && descriptor >= 0 && descriptor <= highest_ &&
                       watches_itself(ev_, descriptor);
   const int answer = closes ? EBADF : kernel_.probe(descriptor, shown, pollable);
@@ -119,7 +119,7 @@ void watch_set::stop(watch& w) noexcept {
 
 void watch_set::change(watch& w, int events) noexcept {
   stop(w);
-  // libev may know the number from an earlier descriptor.
+  // libev may know the number as that of an earlier descriptor.
   w.io.events = w.shown ? events : events | EV__IOFDSET;
   if (events == 0) {
     w.shown = false;
@@ -173,7 +173,7 @@ void watch_set::changes_applied() noexcept {
 }
 
 void watch_set::check_now(const watch& w) noexcept {
-  // Other watches of the number may be left when one was stopped.
+  // Other watches of the number may be left when a watch was stopped.
   if (w.io.active == 0 && own_from(first_watcher(ev_, w.io.fd)) == nullptr) return;
   check(w.io.fd);
 }
@@ -189,18 +189,18 @@ void watch_set::on_event(struct ev_loop* ev, ev_io* io, int events) noexcept {
   watch& w = *reinterpret_cast<watch*>(io);
   watch_set& self = *w.io.data;
   if ((events & EV_ERROR) != 0) {
-    // The kernel has refused, and libev has stopped the watcher: memory or epoll's
-    // limit is short.
+    // The kernel has refused the watcher, for want of memory or by epoll's limit, and libev has
+    // stopped it.
     ev_ref(ev);
     --self.active_;
     const int answer = self.kernel_.probe_shown(w.io.fd);
     self.fail(w, answer == 0 || answer == epoll_set::number_is_anothers ? ENOMEM : answer);
     return;
   }
-  // The program may have fed it to libev.
+  // The program may have fed this event to libev itself.
   if (w.changed == 0 || (w.checked && self.kernel_.has_shown())) w.shown = w.entered = true;
   int unwanted = 0;
-  // libev calls back in the opposite order, and so each goes before the others.
+  // libev calls back in the opposite order, so each node goes before the others.
   if ((events & EV_WRITE) != 0 && !w.arrive(writing, self.arrived_)) unwanted |= EV_WRITE;
   if ((events & EV_READ) != 0 && !w.arrive(reading, self.arrived_)) unwanted |= EV_READ;
   if (unwanted != 0 && !self.keeps_unwanted_) self.change(w, w.io.events & ~unwanted);

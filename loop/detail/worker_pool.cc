@@ -17,7 +17,7 @@ namespace {
 
 constinit worker_pool::clock steady;
 
-/// Gives this thread another mask for a scope.
+/// Sets the signal mask of this thread for a scope.
 class masked {
 public:
   explicit masked(signal_mask mask) noexcept { mask.install(); }
@@ -58,7 +58,7 @@ void worker_pool::put(std::shared_ptr<job> work) {
   try {
     find_thread();
   } catch (...) {
-    if (threads_ != 0) return;  // one of them will come to it
+    if (threads_ != 0) return;  // one of the threads will take the job
     take_out(added);
     throw;
   }
@@ -73,7 +73,7 @@ bool worker_pool::give_up(job& work) noexcept {
       --wanted_;
       try {
         find_thread();
-      } catch (...) {  // NOLINT(bugprone-empty-catch): a thread that comes back takes the job
+      } catch (...) {  // NOLINT(bugprone-empty-catch): an idle thread takes the job later
       }
       return false;
     default: return false;
@@ -90,7 +90,7 @@ std::size_t worker_pool::idle() const noexcept {
   return idle_;
 }
 
-/// Sees to it that what may begin finds a thread.
+/// Finds a thread for the first job, if the job may begin.
 void worker_pool::find_thread() {
   if (!may_begin()) return;
   if (std::min(queued_, most_.at_once - wanted_) > idle_ && threads_ < most_.threads) {
@@ -101,7 +101,7 @@ void worker_pool::find_thread() {
 }
 
 void worker_pool::start_thread() {
-  // It begins with the mask of the thread that makes it.
+  // A new thread begins with the mask of the thread that makes it.
   const masked here(signal_mask::of_idle_worker());
   try {
     std::thread([this] { work(); }).detach();
@@ -169,7 +169,7 @@ worker_pool& process_pool::get() {
     }
   }
   auto fresh = std::make_unique<worker_pool>(most_);
-  if (!pool_.compare_exchange_strong(pool, fresh.get())) return *pool;  // another thread made one
+  if (!pool_.compare_exchange_strong(pool, fresh.get())) return *pool;  // another thread made it
   return *fresh.release();
 }
 

@@ -9,18 +9,17 @@
 #include <mutex>
 
 #include <eddy/loop/clock.h>
-#include <eddy/loop/detail/link.h>
+#include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/detail/signal_mask.h>
 
 namespace eddy::detail {
 
-/// Threads that run jobs which block. They start when there is work and end when
-/// there was none for a while.
+/// Threads that run jobs which block. Threads start when there is work, and end after some time
+/// without work.
 ///
-/// A job that nobody waits for any more is given up: before it has begun it is
-/// taken out, and from then on its thread no longer counts. So jobs that hang
-/// keep others out only until their waiters have gone, or until there are as
-/// many threads as there may be.
+/// A job without a waiter is given up. If it has not begun, it is taken out of the queue;
+/// otherwise its thread no longer counts against `at_once`. So jobs that hang keep other jobs
+/// from running only as long as they have waiters, or when the limit of `threads` is reached.
 ///
 /// A job runs with a signal mask of its own. Between jobs a thread blocks
 /// `signal_mask::of_idle_worker`.
@@ -29,20 +28,20 @@ namespace eddy::detail {
 class worker_pool {
 public:
   struct limits {
-    std::size_t at_once;  // jobs that run, and that somebody waits for
-    std::size_t threads;  // in all
-    duration idle;        // how long a thread waits for a job before it ends
+    std::size_t at_once;  // running jobs that have a waiter
+    std::size_t threads;  // threads in all
+    duration idle;        // the time that a thread waits for a job before it ends
   };
 
-  /// A piece of work. The pool holds it until it has run or was given up.
-  class job : private link {
+  /// A piece of work. The pool holds a job until it has run or was given up.
+  class job : private list_node {
   public:
     job(const job&) = delete;
     job& operator=(const job&) = delete;
     virtual ~job() = default;
 
   protected:
-    /// It runs with `mask`.
+    /// Makes a job that runs with `mask`.
     explicit job(signal_mask mask) noexcept : mask_(mask) {}
 
   private:
@@ -53,10 +52,10 @@ public:
 
     signal_mask mask_;
     phase phase_ = phase::outside;
-    std::shared_ptr<job> held_;  // by the pool: itself
+    std::shared_ptr<job> held_;  // the pool's share of this job
   };
 
-  /// The time that idle threads look at. A test has one that it moves.
+  /// The clock of idle threads. A test moves its own.
   class clock {
   public:
     constexpr clock() noexcept = default;
@@ -65,7 +64,7 @@ public:
     constexpr virtual ~clock() = default;
 
     [[nodiscard]] virtual time_point now();
-    /// Waits for `arrived` until then, or less.
+    /// Waits for `arrived` until `then`, or less long.
     virtual void wait_until(std::condition_variable& arrived, std::unique_lock<std::mutex>& lock,
                             time_point then);
   };
@@ -74,17 +73,17 @@ public:
   worker_pool(limits most, clock& time) noexcept : most_(most), clock_(time) {}
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
-  /// Waits for its threads. Jobs that have not begun are dropped.
+  /// Waits for the threads to end. Jobs that have not begun are destroyed.
   ~worker_pool();
 
-  /// Has a thread run `work`.
+  /// Queues `work` for a thread.
   /// Errors: `std::system_error` if there is no thread and none can be started.
   void put(std::shared_ptr<job> work);
 
-  /// Nobody waits for `work` any more. True if it will not run.
+  /// Notes that `work` has no waiter any more. True if it will not run.
   bool give_up(job& work) noexcept;
 
-  /// How many threads there are, and how many of them have no job.
+  /// Returns the number of threads. `idle` returns how many of them have no job.
   [[nodiscard]] std::size_t threads() const noexcept;
   [[nodiscard]] std::size_t idle() const noexcept;
 
@@ -103,18 +102,19 @@ private:
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::condition_variable gone_;
-  link jobs_;
+  list_node jobs_;
   std::size_t queued_ = 0;
-  std::size_t wanted_ = 0;  // that run and were not given up
-  std::size_t idle_ = 0;    // threads without a job, also those that just begin
+  std::size_t wanted_ = 0;  // running jobs that were not given up
+  std::size_t idle_ = 0;    // threads without a job, including new threads
   std::size_t threads_ = 0;
   bool ending_ = false;
 };
 
-/// A pool of which the process has one. It is made at its first use and never
-/// destroyed, because a thread may be at work when the process ends. The child of
-/// a fork has none of the threads, and gets a pool of its own; the old one is left
-/// as it was, for its lock may be held.
+/// A pool that exists once per process.
+///
+/// The pool is made at its first use and never destroyed, because a thread may be at work when
+/// the process ends. The child of a fork has none of the threads and gets a pool of its own. The
+/// parent's pool is left as it was there, because its lock may be held.
 class process_pool {
 public:
   constexpr explicit process_pool(worker_pool::limits most) noexcept : most_(most) {}
@@ -124,7 +124,7 @@ public:
   /// Errors: `std::bad_alloc`.
   [[nodiscard]] worker_pool& get();
 
-  /// Whether `pool` is this process's: not that of a parent.
+  /// Whether `pool` belongs to this process, and not to a parent.
   [[nodiscard]] bool owns(const worker_pool& pool) const noexcept {
     return pool_.load(std::memory_order_acquire) == &pool;
   }

@@ -8,6 +8,7 @@
 
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/stream_access.h>
+#include <eddy/net/detail/stream_socket.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
@@ -18,13 +19,13 @@ bool system_is_short(int error) noexcept {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-/// Whether accept reports what has happened to one connection, which is gone.
+/// Whether accept reports the failure of one connection, and can go on with the next.
 bool only_that_connection(int error) noexcept {
   switch (error) {
     case EINTR:
     case ECONNABORTED:
     case EPROTO:
-    case EPERM:  // a firewall's word
+    case EPERM:  // from a firewall
     case ENETDOWN:
     case ENETUNREACH:
     case ENOPROTOOPT:
@@ -38,10 +39,9 @@ bool only_that_connection(int error) noexcept {
 
 }  // namespace
 
-std::optional<int> accept_call::attempt_without_hold(open_socket& socket) {
-  auto& listener = static_cast<listening_socket&>(socket);
-  listening_socket::connection& next = listener.accepted();
-  if (next.descriptor < 0) {
+std::optional<int> accept_call::attempt_without_pause(open_socket& socket) {
+  listening_socket::connection& next = listener_->accepted();
+  if (next.descriptor.number() < 0) {
     sockaddr_storage storage;
     socklen_t size = sizeof storage;
     auto* const peer = reinterpret_cast<sockaddr*>(&storage);
@@ -51,39 +51,43 @@ std::optional<int> accept_call::attempt_without_hold(open_socket& socket) {
       const int error = errno;
       socket.set_exhausted(which, true);
       if (error == EAGAIN) {
-        listener.none_waits();
+        listener_->queue_empty();
         return std::nullopt;
       }
-      // After a connection that failed, the loop tells whether there is another.
+      // After a failed connection, the next attempt waits until the loop reports another one.
       if (!only_that_connection(error)) return error;
-      listener.connection_failed();
+      listener_->connection_failed();
       return std::nullopt;
     }
     socket.set_exhausted(which, false);
-    listener.connection_came(descriptor);
-    next = {descriptor, address::from(peer, size)};
+    listener_->connection_accepted(descriptor);
+    next = {socket_descriptor(descriptor), address::from(peer, size)};
   } else {
-    listener.renumber_accepted();
+    listener_->renumber_accepted();
   }
   try {
     accepted_ = stream_access::make(
-        socket_owner(open_socket::adopt(socket.loop(), next.descriptor, next.peer)));
+        stream_socket(*open_socket::make(socket.loop(), next.descriptor.number(), next.peer)));
   } catch (const std::bad_alloc&) {
     return ENOMEM;
   }
-  next.descriptor = -1;
+  static_cast<void>(next.descriptor.release());  // the stream's now
   return 0;
 }
 
 std::optional<int> accept_call::attempt(open_socket& socket) {
-  auto& listener = static_cast<listening_socket&>(socket);
-  if (listener.accepted().descriptor < 0 && !listener.may_accept() && listener.hold()) {
-    return std::nullopt;
-  }
-  const std::optional<int> outcome = attempt_without_hold(socket);
-  const bool kernels = listener.accepted().descriptor < 0;
-  if (outcome && kernels && system_is_short(*outcome) && listener.hold()) return std::nullopt;
+  const auto kept = [this] { return listener_->accepted().descriptor.number() >= 0; };
+  if (!kept() && !listener_->may_accept() && listener_->pause()) return std::nullopt;
+  const std::optional<int> outcome = attempt_without_pause(socket);
+  // With a kept connection, the program is short of memory and not the kernel: that is an error.
+  if (outcome && !kept() && system_is_short(*outcome) && listener_->pause()) return std::nullopt;
   return outcome;
 }
+
+void accept_call::wait(open_socket& socket, operation& op) noexcept {
+  if (!listener_->paused()) socket.wait(which, op);
+}
+
+void accept_call::cancelled() noexcept { listener_->end_pause(); }
 
 }  // namespace eddy::detail

@@ -9,23 +9,34 @@
 
 namespace eddy::detail {
 
-/// Takes a connection from a listening socket: a `socket_call`.
+class listening_socket;
+
+/// Accepts a connection: a `pausing_call`, because its listener can pause.
+///
+/// Lifetime: the listener's end closes the socket, and then none of these functions is called.
 class accept_call {
 public:
   using value = tcp_stream;
   static constexpr auto which = readiness::direction::read;
   static constexpr const char* name = "accept at";
+  static constexpr const char* busy = "an accept is already pending on this tcp_listener";
   static constexpr bool tries = true;
 
-  accept_call() noexcept = default;
+  explicit accept_call(listening_socket& listener) noexcept : listener_(&listener) {}
 
-  /// Has the socket hold if the system is short of something.
+  /// Starts a pause if the system is short of descriptors or memory.
   std::optional<int> attempt(open_socket& socket);
-  /// Gives the error then.
-  std::optional<int> attempt_without_hold(open_socket& socket);
+  /// Reports such a shortage as an error instead.
+  std::optional<int> attempt_without_pause(open_socket& socket);
   [[nodiscard]] value take() noexcept { return std::move(accepted_); }
 
+  /// Has the loop attempt `op` when the socket is ready, or when the pause ends.
+  void wait(open_socket& socket, operation& op) noexcept;
+  /// Ends the pause of an accept that was cancelled.
+  void cancelled() noexcept;
+
 private:
+  listening_socket* listener_;
   tcp_stream accepted_;
 };
 

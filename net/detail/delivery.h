@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// The two styles of an operation that takes several steps. The steps are a
-// task, which tells an error without throwing it.
+// An operation of several steps, such as `connect`, awaited or with a handler. The steps are a task
+// that returns its error and does not throw it.
 
 #include <coroutine>
 #include <expected>
@@ -16,16 +16,16 @@
 #include <eddy/future/outcome.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/handler.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 #include <eddy/loop/result.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 
 namespace eddy::detail {
 
-/// Why it failed, for the program and for people.
+/// An error, and the words for its message: "connect to 127.0.0.1:80".
 struct failure {
   failure(std::error_code e, std::string d) noexcept : error(e), doing(std::move(d)) {}
 
@@ -33,16 +33,18 @@ struct failure {
   std::string doing;
 };
 
+/// The result of the steps.
 template <class T>
 using reported = std::expected<T, failure>;
 
+/// Drops the words, which a handler does not get.
 template <class T>
 result<T> without_words(reported<T>&& r) {
   if (!r) return std::unexpected(r.error().error);
   return std::move(*r);
 }
 
-/// The await style.
+/// The awaiter of the steps.
 template <class T>
 class steps_wait {
 public:
@@ -70,6 +72,7 @@ private:
 template <class T>
 inline constexpr bool is_own_awaiter<steps_wait<T>> = true;
 
+/// Steps that are not started yet: the result of `connect(to)`, for `co_await`.
 template <class T>
 class [[nodiscard("this does nothing without co_await")]] steps_operation {
 public:
@@ -80,8 +83,7 @@ private:
   task<reported<T>> steps_;
 };
 
-/// The callback style: it has the task run and then calls the handler. What
-/// `pending` holds.
+/// Steps that run, and the handler that gets their result. A `pending_operation` owns it.
 class delivery_base : public ready_node, public recycled {
 public:
   delivery_base(const delivery_base&) = delete;
@@ -93,22 +95,23 @@ public:
 protected:
   delivery_base(event_loop& loop, function run) noexcept : ready_node(run), loop_(loop) {}
 
-  pending make_pending() noexcept { return pending(*this); }
-  void leave_pending() noexcept { holder_->release(); }
+  pending_operation make_pending() noexcept { return pending_operation(*this); }
+  void leave_owner() noexcept { static_cast<void>(owner_->release()); }
 
 private:
-  friend class eddy::pending;
+  friend class eddy::pending_operation;
 
   event_loop& loop_;
-  pending* holder_ = nullptr;
+  pending_operation* owner_ = nullptr;
 };
 
 template <class T>
 class delivery final : public delivery_base {
 public:
+  /// Starts the steps. The loop calls `on_done` when they have completed.
   /// Errors: `std::bad_alloc`.
-  static pending start(event_loop& loop, task<reported<T>> steps,
-                       handler<void(result<T>)> on_done) {
+  static pending_operation start(event_loop& loop, task<reported<T>> steps,
+                                 handler<void(result<T>)> on_done) {
     auto result = spawn(loop, std::move(steps));
     return (new delivery(loop, std::move(result), std::move(on_done)))->make_pending();
   }
@@ -123,12 +126,12 @@ private:
     auto* const self = static_cast<delivery*>(static_cast<delivery_base*>(&node));
     auto on_done = std::move(self->on_done_);
     outcome<reported<T>> o = std::move(self->steps_).take();
-    self->leave_pending();
+    self->leave_owner();
     delete self;
-    on_done(as_told(std::move(o)));
+    on_done(to_result(std::move(o)));
   }
 
-  static result<T> as_told(outcome<reported<T>>&& o) {
+  static result<T> to_result(outcome<reported<T>>&& o) {
     try {
       return without_words(get<reported<T>>(std::move(o)));
     } catch (const std::bad_alloc&) {

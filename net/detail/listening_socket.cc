@@ -7,110 +7,109 @@
 #include <new>
 #include <utility>
 
-#include <eddy/net/detail/loop_sockets.h>
-#include <eddy/net/detail/operation.h>
-#include <eddy/net/detail/system.h>
+#include <eddy/net/detail/stream_socket.h>
 
 namespace eddy::detail {
 
-listening_socket::listening_socket(event_loop& loop, loop_sockets& shared, int descriptor,
-                                   const address& name)
-    : open_socket(loop, descriptor, name, true),
-      shared_(shared),
-      timer_(*this, loop),
-      place_(*this) {}
-
-open_socket* listening_socket::make(event_loop& loop, int descriptor, const address& name) {
-  try {
-    return new listening_socket(loop, loop_sockets::of(loop), descriptor, name);
-  } catch (...) {
-    os().close(descriptor);
-    throw;
-  }
-}
-
 namespace {
 
-// How many streams were open when a connection took the last descriptor before the
-// reserve. With fewer of them there is no need to ask. It is the process's, like the
-// descriptors.
+// One count for the process, because a loop may change threads between making and closing a
+// listener.
+constinit std::atomic<std::size_t> listeners{0};
+
+// The number of streams that were open when a connection took the last descriptor above the
+// reserve. With fewer streams, `may_accept` needs no system call. It is one number for the process,
+// as the limit of descriptors is.
 constinit std::atomic<std::size_t> streams_at_reserve{SIZE_MAX};
 
 }  // namespace
 
-void listening_socket::connection_came(int descriptor) noexcept {
+listening_socket::listening_socket(event_loop& loop, socket_descriptor descriptor,
+                                   const address& name)
+    : shared_(loop_sockets::of(loop)),
+      socket_(open_socket::make(loop, descriptor.number(), name)),
+      timer_(*this, loop) {
+  static_cast<void>(descriptor.release());  // the open socket's now
+  listeners.fetch_add(1, std::memory_order_relaxed);
+}
+
+listening_socket::~listening_socket() {
+  socket_->loop().check_thread();
+  end_pause();
+  accepted_.descriptor = socket_descriptor();
+  listeners.fetch_sub(1, std::memory_order_relaxed);
+  socket_->close();
+  socket_->release();
+}
+
+std::size_t listening_socket::count() noexcept { return listeners.load(std::memory_order_relaxed); }
+
+void listening_socket::stop_accepting() noexcept {
+  end_pause();
+  socket_->stop(readiness::direction::read);
+}
+
+void listening_socket::connection_accepted(int descriptor) noexcept {
   failures_ = 0;
-  if (known_for_ == 0) {
+  if (until_limit_check_ == 0) {
     limit_ = os().descriptor_limit();
-    known_for_ = most_unasked;
+    until_limit_check_ = connections_per_limit_check;
   }
-  --known_for_;
+  --until_limit_check_;
   if (static_cast<std::size_t>(descriptor) + 1 + reserve(limit_) >= limit_) note_shortage();
 }
 
 void listening_socket::note_shortage() noexcept {
-  const std::size_t open = open_streams();
+  const std::size_t open = stream_socket::count();
   if (open < streams_at_reserve.load()) streams_at_reserve.store(open);
 }
 
 bool listening_socket::may_accept() const noexcept {
-  const std::size_t open = open_streams();
+  const std::size_t open = stream_socket::count();
   if (open == 0 || open < streams_at_reserve.load()) return true;
   const std::size_t limit = os().descriptor_limit();
-  const int next = os().next_descriptor(descriptor());
-  if (next < 0 || static_cast<std::size_t>(next) + reserve(limit) >= limit) return false;
+  const int lowest = os().next_descriptor(socket_->descriptor());
+  if (lowest < 0 || static_cast<std::size_t>(lowest) + reserve(limit) >= limit) return false;
   streams_at_reserve.store(open + 1);
   return true;
+}
+
+bool listening_socket::start_timer() noexcept {
+  try {
+    timer_.set(socket_->loop().after(longest_pause));
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 void listening_socket::connection_failed() noexcept {
   if (++failures_ < most_failures) return;
   failures_ = 0;
-  try {
-    timer_.set(loop().after(pause));
-  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): then it goes on
-  }
+  static_cast<void>(start_timer());  // without memory, it goes on at once
 }
 
-bool listening_socket::hold() noexcept {
+bool listening_socket::pause() noexcept {
   note_shortage();
-  try {
-    timer_.set(loop().after(pause));
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-  if (!place_.linked()) shared_.holding().push_back(place_);
+  if (!start_timer()) return false;
+  if (!linked()) shared_.descriptor_waiters().push_back(*this);
   return true;
 }
 
-void listening_socket::end_hold() noexcept {
+void listening_socket::end_pause() noexcept {
   timer_.clear();
-  place_.unlink();
+  unlink();
 }
 
 void listening_socket::renumber_accepted() noexcept {
-  const int number = os().duplicate(accepted_.descriptor);
-  if (number < 0) return;
-  os().close(std::max(number, accepted_.descriptor));
-  accepted_.descriptor = std::min(number, accepted_.descriptor);
-}
-
-void listening_socket::refuse_accepted() noexcept {
-  if (accepted_.descriptor >= 0) os().close(std::exchange(accepted_.descriptor, -1));
+  socket_descriptor copy(os().duplicate(accepted_.descriptor.number()));
+  if (copy.number() < 0 || copy.number() > accepted_.descriptor.number()) return;
+  accepted_.descriptor = std::move(copy);
 }
 
 void listening_socket::try_again() noexcept {
-  end_hold();
-  if (operation* const accept = current(direction::read); accept != nullptr && accept->active()) {
-    loop().ready(accept->node());
-  }
-}
-
-void listening_socket::go_on(const event_loop& loop) noexcept {
-  loop_sockets* const shared = loop_sockets::find(loop);
-  if (shared == nullptr) return;
-  link& all = shared->holding();
-  while (all.linked()) static_cast<place&>(*all.next).socket.try_again();
+  end_pause();
+  socket_->run_again(readiness::direction::read);
 }
 
 }  // namespace eddy::detail

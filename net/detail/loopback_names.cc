@@ -15,12 +15,12 @@ namespace {
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-/// As names are compared, which is without regard to case.
+/// Compares host names, which ignore case.
 bool same_name(std::string_view a, std::string_view b) noexcept {
   return std::ranges::equal(a, b, {}, &lower, &lower);
 }
 
-/// Takes the first word from the beginning of `line`; empty if there is none.
+/// Removes the first word from `line` and returns it; empty if there is none.
 std::string_view take_word(std::string_view& line) noexcept {
   constexpr std::string_view blank = " \t\r\n\v\f";
   line.remove_prefix(std::min(line.find_first_not_of(blank), line.size()));
@@ -42,8 +42,8 @@ bool is_localhost(std::string_view name) noexcept {
 
 bool gives_loopback(std::string_view line, std::string_view name) {
   line = line.substr(0, line.find('#'));
-  const auto where = address::parse(take_word(line), 0);
-  if (!where || !where->is_loopback()) return false;
+  const auto parsed = address::parse(take_word(line), 0);
+  if (!parsed || !parsed->is_loopback()) return false;
   for (;;) {
     const std::string_view word = take_word(line);
     if (word.empty()) return false;
@@ -60,10 +60,10 @@ bool file_gives_loopback(const char* path, std::string_view name) {
     line_buffer& operator=(const line_buffer&) = delete;
     ~line_buffer() { std::free(text); }
     char* text = nullptr;
-    std::size_t room = 0;
+    std::size_t capacity = 0;
   };
   line_buffer line;
-  for (ssize_t size = 0; (size = ::getline(&line.text, &line.room, file.get())) >= 0;) {
+  for (ssize_t size = 0; (size = ::getline(&line.text, &line.capacity, file.get())) >= 0;) {
     if (gives_loopback(std::string_view(line.text, static_cast<std::size_t>(size)), name)) {
       return true;
     }

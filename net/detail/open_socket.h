@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include <eddy/loop/detail/watch.h>
 #include <eddy/loop/event_loop.h>
@@ -16,33 +15,32 @@ namespace eddy::detail {
 
 class operation;
 
-/// An open socket: its descriptor, its readiness, and who reads and who writes.
+/// An open socket: its descriptor, its readiness, and one operation in each direction.
 ///
-/// It is owned by a stream or a listener, and held by the operations on it,
-/// which find it closed when that one has gone. A stream's takes 120 bytes, and a
-/// thread has many thousands: think before you add a member.
-class open_socket {
+/// Its owner (a `stream_socket` or a `listening_socket`) and the operations on it share it by a
+/// reference count. An operation that outlives the owner finds the socket closed.
+///
+/// A socket takes 120 bytes, and a process may have many thousands: think before you add a member.
+class open_socket final {
 public:
   using direction = readiness::direction;
 
-  /// Owns `descriptor` from here on, also if this throws.
+  /// Makes a socket with one reference, which the caller has. It owns `descriptor`; if this throws,
+  /// the caller still owns that.
   /// Errors: `std::bad_alloc`.
-  [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& peer);
-  /// The same, but if this throws, `descriptor` is still the caller's.
-  [[nodiscard]] static open_socket* adopt(event_loop& loop, int descriptor, const address& peer) {
-    return new open_socket(loop, descriptor, peer, false);
-  }
+  [[nodiscard]] static open_socket* make(event_loop& loop, int descriptor, const address& name);
 
   open_socket(const open_socket&) = delete;
   open_socket& operator=(const open_socket&) = delete;
 
-  void retain() noexcept { ++holders_; }
+  void retain() noexcept { ++references_; }
   void release() noexcept {
-    if (holders_ == 1) return destroy();
-    --holders_;
+    if (references_ == 1) return destroy();
+    --references_;
   }
 
-  /// Ends its operations: handlers are dropped, awaiting coroutines go on.
+  /// Closes the descriptor and cancels both operations: destroys handlers, and resumes awaiting
+  /// coroutines with ECANCELED.
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return watch_.descriptor() < 0; }
 
@@ -50,163 +48,126 @@ public:
   [[nodiscard]] event_loop& loop() const noexcept { return watch_.loop(); }
   [[nodiscard]] std::error_code take_watch_error() noexcept { return watch_.take_failure(); }
 
-  /// The other end's address; a listener's own.
+  /// The peer's address; of a listener, its own address.
   [[nodiscard]] const address& name() const noexcept { return name_; }
-  [[nodiscard]] bool listens() const noexcept { return listens_; }
+  /// "127.0.0.1:80 (descriptor 7)".
+  [[nodiscard, gnu::cold]] std::string description() const;
 
-  /// Whether the last call said that the next one would find nothing: one that
-  /// moved fewer bytes than it could, or failed with EAGAIN. What is ready is
-  /// then the loop's to tell, and a try would be a wasted system call. (The
-  /// kernel is asked for levels, not edges, so this can't miss anything.)
+  // Operations. At most one is current in each direction.
+
+  /// Aborts the program with `busy` if an operation is pending in this direction.
+  void expect_free(direction which, const char* busy) const noexcept;
+
+  /// Makes `op` the current operation. The socket owns a callback operation from now on.
+  void begin(direction which, operation& op, bool tries) noexcept;
+  /// Begins `op` and has the loop attempt it: as soon as possible, or when the socket is ready. The
+  /// latter holds if `op` only waits (`tries` is false), or if the socket is exhausted.
+  void start(direction which, operation& op, bool tries) noexcept;
+  /// Has the loop attempt `op` again: in its turn, or if the socket is exhausted, when it is ready.
+  void wait(direction which, operation& op) noexcept;
+  /// Has the loop attempt the pending operation, if there is one, without waiting for readiness.
+  void run_again(direction which) noexcept;
+  /// Notes that `op` has its result.
+  void complete(direction which, operation& op) noexcept;
+  /// Cancels `op`, whose waiter is being destroyed.
+  void cancel(direction which, operation& op) noexcept;
+  /// Cancels the pending operation as `close` does.
+  void stop(direction which) noexcept;
+
+  /// The callback operation of this direction, pending or completed, or null. A new one may reuse
+  /// its memory.
+  [[nodiscard]] operation* kept(direction which) const noexcept;
+
+  /// Whether the last call emptied or filled the socket: it moved fewer bytes than it could, or
+  /// failed with EAGAIN. The next operation then waits for readiness, because an attempt would be a
+  /// wasted system call. This misses nothing, because the kernel reports levels and not edges.
   [[nodiscard]] bool exhausted(direction which) const noexcept {
     return which == direction::read ? read_exhausted_ : write_exhausted_;
   }
   void set_exhausted(direction which, bool on) noexcept {
     if (which == direction::read) {
       read_exhausted_ = on;
-      read_told_ = false;
+      read_reported_ = false;
     } else {
       write_exhausted_ = on;
-      write_told_ = false;
+      write_reported_ = false;
     }
   }
 
-  // The kernel reports a socket as ready, in both directions and again and again, while there is
-  // something in its error queue, such as a time stamp or the end of a zero-copy send. An operation
-  // that is woken by that finds nothing, and none of its calls ends the report.
+  /// Whether the call that is being made has moved bytes.
+  [[nodiscard]] bool moved() const noexcept { return moved_; }
+  void set_moved(bool on) noexcept { moved_ = on; }
 
-  /// Somebody is told that it is ready, and will try.
-  void set_told(direction which) noexcept {
+  // Half-close.
+
+  /// Ends the sending side: now, or when the pending write has completed.
+  void shutdown_writing() noexcept;
+  /// Whether a pending write delays the end of the sending side. No other write may start.
+  [[nodiscard]] bool shutdown_delayed() const noexcept { return shutdown_delayed_; }
+
+  /// Ends the receiving side: reads return the bytes that are there now, and then the end. A
+  /// pending read is attempted again.
+  void shutdown_reading() noexcept;
+  [[nodiscard]] bool reading_ended() const noexcept { return reading_ended_; }
+  /// The number of bytes that may still be read after `shutdown_reading`.
+  [[nodiscard]] std::uint32_t& unread() noexcept { return unread_; }
+
+  // The error queue. While it holds something, such as a time stamp or the end of a zero-copy send,
+  // the kernel reports the socket as ready in both directions, again and again. The operations that
+  // this wakes find nothing, and none of their calls ends the reports.
+
+  /// Notes that a waiter is told that the socket is ready. The waiter will make a call.
+  void set_reported(direction which) noexcept {
     set_exhausted(which, false);
     if (which == direction::read) {
-      read_told_ = true;
+      read_reported_ = true;
     } else {
-      write_told_ = true;
+      write_reported_ = true;
     }
   }
-  /// A call has found nothing. After somebody was told, the error queue is suspected.
+  /// Notes that a call found nothing. If the socket was reported as ready before, the error queue
+  /// is suspected to be the reason.
   void found_nothing(direction which) noexcept {
-    if (which == direction::read ? read_told_ : write_told_) suspected_ = true;
+    if (which == direction::read ? read_reported_ : write_reported_) suspected_ = true;
     set_exhausted(which, true);
   }
   [[nodiscard]] bool suspected() const noexcept { return suspected_; }
 
-  /// Whether the call that is being made has moved anything.
-  [[nodiscard]] bool moved() const noexcept { return moved_; }
-  void set_moved(bool on) noexcept { moved_ = on; }
+  /// Handles a report of readiness for which `op` found nothing. The loop attempts `op` again after
+  /// all descriptors of this turn, so that the program can read the error queue first. If `op` then
+  /// finds nothing, this empties the error queue, unless the program waits for more of its entries.
+  void spurious_wakeup(direction which, operation& op) noexcept;
 
-  /// The loop has said that it is ready, and `op` has found nothing. It tries again behind all that
-  /// have come in this turn, so that the program can read the error queue first. If it finds
-  /// nothing then either, what is left in the error queue is dropped, unless the program waits for
-  /// more of it.
-  void woken_in_vain(direction which, operation& op) noexcept;
+private:
+  open_socket(event_loop& loop, int descriptor, const address& name);
+  ~open_socket() = default;
 
-  /// Stops the program if somebody reads, or writes, already.
-  void expect_free(direction which) const noexcept;
-
-  /// Makes `op` the one in this direction. One of a callback is owned from here on.
-  void begin(direction which, operation& op, bool tries) noexcept;
-  /// The same, and has the loop run it: at once if it `tries` and the last call left
-  /// something, or when the socket is ready.
-  void start(direction which, operation& op, bool tries) noexcept;
-  /// It waits again, or only lets others run if the last call left something.
-  void wait(direction which, operation& op) noexcept;
-  /// It has its result.
-  void finish(direction which, operation& op) noexcept;
-  /// It is not wanted any more.
-  void abandon(direction which, operation& op) noexcept;
-  /// Ends the one in this direction as `close` does.
-  void stop(direction which) noexcept;
-
-  /// Ends the sending side: at once, or when the write that waits is over.
-  void shutdown_writing() noexcept;
-  /// Whether the sending side ends with the write that waits. No other may start.
-  [[nodiscard]] bool ending() const noexcept { return ending_; }
-
-  /// Ends the receiving side: what has come by now may be read, and then there is the end. Whoever
-  /// reads goes on.
-  void shutdown_reading() noexcept;
-  [[nodiscard]] bool reading_ended() const noexcept { return reading_ended_; }
-  /// How many more bytes may be read from one whose receiving side has ended.
-  [[nodiscard]] std::uint32_t& unread() noexcept { return unread_; }
-
-  /// The callback operation that is in this direction, or was: to use again.
-  [[nodiscard]] operation* kept(direction which) const noexcept;
-
-  /// "127.0.0.1:80 (descriptor 7)".
-  [[nodiscard, gnu::cold]] std::string description() const;
-
-protected:
-  open_socket(event_loop& loop, int descriptor, const address& name, bool listens);
-  ~open_socket();
-
+  void destroy() noexcept { delete this; }
   [[nodiscard]] operation* current(direction which) const noexcept {
     return current_[static_cast<std::size_t>(which)];
   }
-
-private:
-  void destroy() noexcept;
-  [[nodiscard]] bool on_hold() const noexcept;
-  [[nodiscard]] operation*& place(direction which) noexcept {
+  [[nodiscard]] operation*& current(direction which) noexcept {
     return current_[static_cast<std::size_t>(which)];
   }
-  /// Takes the one in this direction out. A coroutine's goes on, without a
-  /// result; a callback's is given to the caller.
-  [[nodiscard]] operation* cancel(direction which) noexcept;
-  void end_hold() noexcept;
-  void end_writing() noexcept;
+  /// Takes out the current operation. Has the loop resume an awaiting coroutine with ECANCELED;
+  /// returns a callback operation, which the caller destroys.
+  [[nodiscard]] operation* take_out(direction which) noexcept;
+  void end_sending() noexcept;
 
   watch watch_;
   [[no_unique_address]] address name_;  // the flags lie in its padding
-  bool listens_ : 1;
   bool read_exhausted_ : 1 = false;
   bool write_exhausted_ : 1 = false;
-  bool ending_ : 1 = false;
+  bool shutdown_delayed_ : 1 = false;
   bool reading_ended_ : 1 = false;
-  bool read_told_ : 1 = false;
-  bool write_told_ : 1 = false;
+  bool read_reported_ : 1 = false;
+  bool write_reported_ : 1 = false;
   bool suspected_ : 1 = false;
-  std::uint32_t holders_ : 31 = 1;
+  std::uint32_t references_ : 31 = 1;
   bool moved_ : 1 = false;
   std::uint32_t unread_ = 0;
-  // An awaiting coroutine's, or a callback's, which is owned and kept.
+  // The operation of an awaiting coroutine, or a callback operation, which this owns and keeps.
   std::array<operation*, 2> current_{};
 };
-
-/// Holds an open socket, for whoever owns it.
-class socket_owner {
-public:
-  socket_owner() noexcept = default;
-  explicit socket_owner(open_socket* s) noexcept : socket_(s) {}
-  socket_owner(socket_owner&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
-  socket_owner& operator=(socket_owner&& other) noexcept {
-    socket_owner(std::move(other)).swap(*this);
-    return *this;
-  }
-  ~socket_owner() { close(); }
-
-  void close() noexcept {
-    open_socket* const dying = std::exchange(socket_, nullptr);
-    if (dying == nullptr) return;
-    dying->close();
-    dying->release();
-  }
-
-  [[nodiscard]] open_socket* get() const noexcept { return socket_; }
-  [[nodiscard]] bool open() const noexcept {
-    if (socket_ != nullptr) socket_->loop().check_thread();
-    return socket_ != nullptr;
-  }
-
-private:
-  void swap(socket_owner& other) noexcept { std::swap(socket_, other.socket_); }
-
-  open_socket* socket_ = nullptr;
-};
-
-/// How many streams are open in this process. Threads: any.
-[[nodiscard]] std::size_t open_streams() noexcept;
-/// The same for listeners.
-[[nodiscard]] std::size_t open_listeners() noexcept;
 
 }  // namespace eddy::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/operation.h>
 
+#include <eddy/loop/description.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -14,8 +15,8 @@ void expect_loop(const open_socket& socket) noexcept {
   misuse("a socket was awaited on another loop than its own");
 }
 
-void operation::add_words(std::string& out, const char* name) const {
-  add_text(out, {name, " ", socket_->description(), "\n"});
+void operation::describe_as(description& to, const char* name) const {
+  to.add(text({name, " ", socket_->description()}));
 }
 
 void operation::fail(const char* name) const {

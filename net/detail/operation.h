@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What the two styles share: one operation on an open socket.
+// One operation on an open socket, awaited or with a handler.
 
 #include <cerrno>
 #include <concepts>
@@ -12,47 +12,61 @@
 #include <utility>
 
 #include <eddy/future/detail/frame.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/recycler.h>
 #include <eddy/loop/handler.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/detail/open_socket.h>
 
 namespace eddy::detail {
 
-/// What an operation does: the system call and its arguments. `attempt` makes
-/// the call; it gives the error, or zero, and then `take` the value; or nothing
-/// if it has to wait, or is to let others run first because it has had its share.
+/// A system call and its arguments, for an operation to attempt.
+///
+/// `attempt` makes the system call. It returns the `errno`, or zero for success, and `take` then
+/// returns the value. It returns `std::nullopt` if the operation has to wait for readiness, or has
+/// used up its share of the turn.
 template <class Call>
 concept socket_call = std::move_constructible<Call> && requires(Call& call, open_socket& socket) {
   typename Call::value;
   { Call::which } -> std::convertible_to<open_socket::direction>;
   { Call::name } -> std::convertible_to<const char*>;  // "read from"
-  { Call::tries } -> std::convertible_to<bool>;        // before it waits
+  { Call::busy } -> std::convertible_to<const char*>;  // "a read is already pending on this …"
+  { Call::tries } -> std::convertible_to<bool>;        // whether it is attempted before it waits
   { call.attempt(socket) } -> std::same_as<std::optional<int>>;
   { call.take() } -> std::same_as<typename Call::value>;
 };
 
-/// Stops the program if another loop than the socket's runs.
+/// A call that decides itself how its operation waits, because it can pause. `wait` is called
+/// whenever the operation has to be attempted again, and `cancelled` when a pending operation is
+/// destroyed with its coroutine.
+template <class Call>
+concept pausing_call =
+    socket_call<Call> && requires(Call& call, open_socket& socket, operation& op) {
+      call.wait(socket, op);
+      call.cancelled();
+    };
+
+/// Aborts the program unless the running loop is the socket's.
 void expect_loop(const open_socket& socket) noexcept;
 
-/// Has the loop call `on_done` with `error`, or without one if that is zero. The socket owns the
-/// handler, as it does one that waits, but it takes no place from the write that waits.
+/// Has the loop call `on_done` with `error`, or with success if `error` is zero. Closing the
+/// socket, or stopping its writes, destroys the handler. The pending write is not touched.
 /// Errors: `std::bad_alloc`.
 void refuse(open_socket& socket, int error, handler<void(result<void>)> on_done);
 
-/// One operation on a socket. The loop runs it: it makes its system call, and
-/// either waits again or delivers the result there and then. So nothing is
-/// taken from the kernel that is not delivered.
+/// One operation on a socket.
+///
+/// The loop runs it: it makes its system call, and then either waits again or delivers the result
+/// at once. Therefore nothing is taken from the kernel and not delivered.
 class operation {
 public:
   operation(const operation&) = delete;
   operation& operator=(const operation&) = delete;
 
-  /// What the loop runs for it: its own, or the frame of the coroutine that waits.
+  /// The node that the loop runs: of the callback operation, or the awaiting coroutine's frame.
   [[nodiscard]] ready_node& node() const noexcept { return *node_; }
-  [[nodiscard]] bool owned() const noexcept { return owned_; }
+  /// Whether this is the pending operation of its direction.
   [[nodiscard]] bool active() const noexcept { return active_; }
 
 protected:
@@ -60,7 +74,7 @@ protected:
       : node_(node), socket_(&socket), owned_(owned) {}
   ~operation() = default;
 
-  /// Makes the call. True if that gave a result, which may be an error.
+  /// Makes the call. Returns true if there is a result, which may be an error.
   template <socket_call Call>
   bool attempt(Call& call) {
     if (settled_) return true;
@@ -77,34 +91,49 @@ protected:
     return outcome.has_value();
   }
 
-  /// What the loop calls. True if there is a result to deliver, and then this
-  /// is no longer the socket's.
+  /// Begins the operation and has the loop attempt it.
   template <socket_call Call>
-  bool go_on(Call& call) {
-    // If so, the loop has said that the socket is ready.
-    const bool woken = !Call::tries || socket_->exhausted(Call::which);
+  void start(Call& call) noexcept {
+    if constexpr (pausing_call<Call>) {
+      socket_->begin(Call::which, *this, Call::tries);
+      call.wait(*socket_, *this);
+    } else {
+      socket_->start(Call::which, *this, Call::tries);
+    }
+  }
+
+  /// Attempts the call, on behalf of the loop. Returns true if there is a result to deliver;
+  /// otherwise the operation waits again.
+  template <socket_call Call>
+  bool attempt_or_wait(Call& call) {
+    // An operation on an exhausted socket runs only when the socket was reported as ready.
+    const bool reported = !Call::tries || socket_->exhausted(Call::which);
     socket_->set_moved(false);
-    if (!attempt(call)) {
+    if (attempt(call)) {
+      socket_->complete(Call::which, *this);
+      return true;
+    }
+    if constexpr (pausing_call<Call>) {
+      call.wait(*socket_, *this);
+    } else {
       const bool nothing = !Call::tries || socket_->exhausted(Call::which);
-      if (woken && nothing && !socket_->moved()) [[unlikely]] {
-        socket_->woken_in_vain(Call::which, *this);
+      if (reported && nothing && !socket_->moved()) [[unlikely]] {
+        socket_->spurious_wakeup(Call::which, *this);
       } else {
         socket_->wait(Call::which, *this);
       }
-      return false;
     }
-    socket_->finish(Call::which, *this);
-    return true;
+    return false;
   }
 
-  /// It ends with `error` and makes no call; zero is a success.
+  /// Sets the result without a call; zero is success.
   void settle(int error) noexcept {
     error_ = error;
     settled_ = true;
   }
   [[nodiscard]] bool settled() const noexcept { return settled_; }
 
-  [[gnu::cold]] void add_words(std::string& out, const char* name) const;
+  [[gnu::cold]] void describe_as(description& to, const char* name) const;
   [[noreturn, gnu::cold]] void fail(const char* name) const;
 
   template <socket_call Call>
@@ -124,24 +153,27 @@ protected:
 private:
   friend class open_socket;
 
-  bool owned_ : 1;                 // by the socket: a callback's
-  bool active_ : 1 = false;        // the socket's one in its direction
-  bool settled_ : 1 = false;       // it has its result, but was not told
-  bool tries_ : 1 = false;         // it moves bytes, and does not only wait
-  bool looked_again_ : 1 = false;  // after it was woken in vain
+  bool owned_ : 1;            // by the socket: a callback operation
+  bool active_ : 1 = false;   // the pending operation of its direction
+  bool settled_ : 1 = false;  // has its result, which is not delivered yet
+  bool tries_ : 1 = false;    // its call moves bytes, and does not only wait
+  bool retried_ : 1 = false;  // after a spurious wake-up
 };
 
-/// The await style: lies in the frame of the coroutine that waits.
+/// The awaiter of an operation: it lies in the frame of the awaiting coroutine.
 template <socket_call Call>
-class [[nodiscard]] awaited final : public wait, private operation {
+class [[nodiscard]] awaited final : public suspension, private operation {
 public:
   using value = typename Call::value;
 
-  /// Takes over one hold of `socket`.
+  /// Takes over one reference to `socket`.
   awaited(open_socket& socket, Call&& call) noexcept
       : operation(nullptr, socket, false), call_(std::move(call)) {}
   ~awaited() {
-    if (active()) socket_->abandon(Call::which, *this);
+    if (active()) {
+      socket_->cancel(Call::which, *this);
+      if constexpr (pausing_call<Call>) call_.cancelled();
+    }
     socket_->release();
   }
 
@@ -149,12 +181,12 @@ public:
     if (socket_->closed()) return attempt(call_);
     expect_loop(*socket_);
     if constexpr (Call::which == open_socket::direction::write) {
-      if (socket_->ending()) [[unlikely]] {
+      if (socket_->shutdown_delayed()) [[unlikely]] {
         settle(Call::after_shutdown);
         return frame::may_go_on();
       }
     }
-    socket_->expect_free(Call::which);
+    socket_->expect_free(Call::which, Call::busy);
     if (!Call::tries || socket_->exhausted(Call::which) || !frame::may_go_on()) return false;
     return attempt(call_);
   }
@@ -167,7 +199,7 @@ public:
     if (settled()) [[unlikely]] {
       socket_->loop().ready(waiter);
     } else {
-      socket_->start(Call::which, *this, Call::tries);
+      start(call_);
     }
   }
 
@@ -178,30 +210,32 @@ public:
     return call_.take();
   }
 
-  void describe(std::string& out, int) const override { add_words(out, Call::name); }
+  void describe(description& to) const override { describe_as(to, Call::name); }
 
 private:
   static void run(ready_node& node) {
     auto& waiter = static_cast<frame&>(node);
     auto& self = static_cast<awaited&>(waiter.waiting_for());
-    if (self.go_on(self.call_)) frame::resume_after(waiter);
+    if (self.attempt_or_wait(self.call_)) frame::resume_after(waiter);
   }
 
   [[no_unique_address]] Call call_;
 };
 
-/// What a stream's member gives to be awaited. It is apart from `awaited`
-/// because g++ 12 keeps two in the frame of an awaiter that can be moved.
+/// An operation that is not started yet: the result of `stream.read(buffer)`, for `co_await`.
+///
+/// It is not the awaiter itself, because g++ 12 keeps a movable awaiter twice in the frame.
 template <socket_call Call>
-class [[nodiscard("this does nothing without co_await or a handler")]] to_await {
+class [[nodiscard("this does nothing without co_await or a handler")]] operation_awaitable {
 public:
-  to_await(open_socket& socket, Call call) noexcept : socket_(&socket), call_(std::move(call)) {
+  operation_awaitable(open_socket& socket, Call call) noexcept
+      : socket_(&socket), call_(std::move(call)) {
     socket.retain();
   }
-  to_await(to_await&& other) noexcept
+  operation_awaitable(operation_awaitable&& other) noexcept
       : socket_(std::exchange(other.socket_, nullptr)), call_(std::move(other.call_)) {}
-  to_await& operator=(to_await&&) = delete;
-  ~to_await() {
+  operation_awaitable& operator=(operation_awaitable&&) = delete;
+  ~operation_awaitable() {
     if (socket_ != nullptr) socket_->release();
   }
 
@@ -215,51 +249,56 @@ private:
   [[no_unique_address]] Call call_;
 };
 
-/// The callback style, in the one place that a socket has for it.
-class called_back_base : public operation, public ready_node, public recycled {
+/// An operation with a handler. Its socket owns it, and keeps it for the next operation.
+class callback_operation_base : public operation, public ready_node, public recycled {
 public:
-  called_back_base(function run, open_socket& socket) noexcept
-      : operation(this, socket, true), ready_node(run), run_(run) {}
-  called_back_base(const called_back_base&) = delete;
-  called_back_base& operator=(const called_back_base&) = delete;
-  virtual ~called_back_base() = default;
+  callback_operation_base(function run, const char& kind, open_socket& socket) noexcept
+      : operation(this, socket, true), ready_node(run), kind_(&kind) {}
+  callback_operation_base(const callback_operation_base&) = delete;
+  callback_operation_base& operator=(const callback_operation_base&) = delete;
+  virtual ~callback_operation_base() = default;
 
-  [[nodiscard]] bool runs(function run) const noexcept { return run_ == run; }
+  /// Whether this was made with `kind`. A function's address would not tell, because linkers may
+  /// give equal functions one address (`--icf=all`).
+  [[nodiscard]] bool is(const char& kind) const noexcept { return kind_ == &kind; }
 
 private:
-  function run_;
+  const char* kind_;
 };
 
 template <socket_call Call>
-class called_back final : public called_back_base {
+class callback_operation final : public callback_operation_base {
 public:
   using value = typename Call::value;
 
-  /// Has `socket` do `call` and then call `on_done`.
+  /// Starts `call` on `socket`. The loop calls `on_done` when it completes.
   /// Errors: `std::bad_alloc`.
   static void start(open_socket& socket, Call call, handler<void(result<value>)> on_done) {
     if constexpr (Call::which == open_socket::direction::write) {
-      if (socket.ending()) [[unlikely]]
+      if (socket.shutdown_delayed()) [[unlikely]]
         return refuse(socket, Call::after_shutdown, std::move(on_done));
     }
-    socket.expect_free(Call::which);
-    auto* self = static_cast<called_back_base*>(socket.kept(Call::which));
-    if (self == nullptr || !self->runs(&run)) self = new called_back(socket);
-    auto& place = static_cast<called_back&>(*self);
-    place.call_.emplace(std::move(call));
-    place.on_done_ = std::move(on_done);
+    socket.expect_free(Call::which, Call::busy);
+    auto* self = static_cast<callback_operation_base*>(socket.kept(Call::which));
+    if (self == nullptr || !self->is(kind)) self = new callback_operation(socket);
+    auto& op = static_cast<callback_operation&>(*self);
+    op.call_.emplace(std::move(call));
+    op.on_done_ = std::move(on_done);
     if constexpr (Call::which == open_socket::direction::write && Call::tries) {
-      place.write_at_once();
+      op.write_at_once();
     } else {
-      socket.start(Call::which, place, Call::tries);
+      op.operation::start(*op.call_);
     }
   }
 
 private:
-  explicit called_back(open_socket& socket) noexcept : called_back_base(&run, socket) {}
+  explicit callback_operation(open_socket& socket) noexcept
+      : callback_operation_base(&run, kind, socket) {}
 
-  /// As an awaited write does: what is ready to run need not go before the bytes, only
-  /// before the handler.
+  static constexpr char kind = 0;  // its address tells this class from those of other calls
+
+  /// Writes within the call, as an awaited write does. Only the handler, and not the bytes, has to
+  /// come after the nodes that are ready already.
   void write_at_once() {
     open_socket& socket = *socket_;
     socket.begin(Call::which, *this, Call::tries);
@@ -272,9 +311,9 @@ private:
   }
 
   static void run(ready_node& node) {
-    auto& self = static_cast<called_back&>(node);
-    if (!self.go_on(*self.call_)) return;
-    // From here on the handler may do anything, also to this.
+    auto& self = static_cast<callback_operation&>(node);
+    if (!self.attempt_or_wait(*self.call_)) return;
+    // The handler may destroy this operation.
     auto on_done = std::exchange(self.on_done_, nullptr);
     result<value> r = self.take(*self.call_);
     self.call_.reset();

@@ -11,11 +11,15 @@
 
 namespace eddy::detail {
 
+/// Sets an option of a socket. `doing` begins the error's text.
+/// Errors: `std::system_error`.
 template <class Value>
 void set_option(int descriptor, int level, int name, const Value& value, const char* doing) {
   if (os().set_option(descriptor, level, name, &value, sizeof value) < 0) throw_errno(doing);
 }
 
+/// Returns an option of a socket. `doing` begins the error's text.
+/// Errors: `std::system_error`.
 [[nodiscard]] inline int get_option(int descriptor, int level, int name, const char* doing) {
   int value = 0;
   socklen_t size = sizeof value;
@@ -23,7 +27,8 @@ void set_option(int descriptor, int level, int name, const Value& value, const c
   return value;
 }
 
-/// The address that a socket is bound to.
+/// The address to which a socket is bound.
+/// Errors: `std::system_error`.
 [[nodiscard]] inline address local_name(int descriptor) {
   sockaddr_storage name;
   socklen_t size = sizeof name;
@@ -32,7 +37,8 @@ void set_option(int descriptor, int level, int name, const Value& value, const c
   return address::from(generic, size);
 }
 
-/// The address that a socket is connected to.
+/// The address to which a socket is connected.
+/// Errors: `std::system_error`.
 [[nodiscard]] inline address peer_name(int descriptor) {
   sockaddr_storage name;
   socklen_t size = sizeof name;

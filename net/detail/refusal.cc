@@ -15,7 +15,7 @@ refusal::refusal(open_socket& socket, int error, handler<void(result<void>)>&& o
       socket_(socket),
       error_(error),
       on_done_(std::move(on_done)),
-      place_(*this) {}
+      entry_(*this) {}
 
 void refusal::run(ready_node& node) {
   std::unique_ptr<refusal> self(static_cast<refusal*>(&node));
@@ -31,24 +31,24 @@ refusals_of::refusals_of(const open_socket* socket) noexcept {
   if (socket == nullptr) return;
   loop_sockets* const shared = loop_sockets::find(socket->loop());
   if (shared == nullptr) return;
-  link& all = shared->refusals();
-  for (link* l = all.next; l != &all;) {
-    refusal& r = static_cast<refusal::place&>(*std::exchange(l, l->next)).of;
+  list_node& all = shared->refusals();
+  for (list_node* l = all.next; l != &all;) {
+    refusal& r = static_cast<refusal::list_entry&>(*std::exchange(l, l->next)).owner;
     if (&r.socket_ != socket) continue;
     r.withdraw();
-    r.place_.unlink();
-    taken_.push_back(r.place_);
+    r.entry_.unlink();
+    taken_.push_back(r.entry_);
   }
 }
 
 refusals_of::~refusals_of() {
-  while (taken_.linked()) delete &static_cast<refusal::place&>(*taken_.next).of;
+  while (taken_.linked()) delete &static_cast<refusal::list_entry&>(*taken_.next).owner;
 }
 
 void refuse(open_socket& socket, int error, handler<void(result<void>)> on_done) {
-  link& all = loop_sockets::of(socket.loop()).refusals();
+  list_node& all = loop_sockets::of(socket.loop()).refusals();
   auto& r = *new refusal(socket, error, std::move(on_done));
-  all.push_back(r.place_);
+  all.push_back(r.entry_);
   socket.loop().ready(r);
 }
 

@@ -18,12 +18,12 @@ namespace {
 constexpr auto reading = readiness::direction::read;
 constexpr auto writing = readiness::direction::write;
 
-// How many buffers one system call takes, and how many bytes: a reader that keeps up
-// can hold a single call for as long as there is something to write.
+// The limits of one system call. Without the limit of bytes, a peer that reads as fast as this side
+// writes could keep one call in the kernel for as long as there are bytes to send.
 constexpr std::size_t most_buffers = 512;
 constexpr std::size_t most_bytes = std::size_t{256} * 1024;
 
-/// The call again if a signal interrupted it.
+/// Repeats the call while signals interrupt it.
 template <class Call>
 auto uninterrupted(Call call) {
   for (;;) {
@@ -34,8 +34,8 @@ auto uninterrupted(Call call) {
 
 bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
-/// After a write of `wanted` bytes that gave `written`.
-std::optional<int> judge(open_socket& socket, ssize_t written, std::size_t wanted) noexcept {
+/// Notes the result of a system call that wrote `written` of `wanted` bytes, or failed.
+std::optional<int> note_written(open_socket& socket, ssize_t written, std::size_t wanted) noexcept {
   if (written < 0) {
     if (!would_block()) return errno;
     socket.found_nothing(writing);
@@ -50,7 +50,9 @@ std::optional<int> judge(open_socket& socket, ssize_t written, std::size_t wante
 }  // namespace
 
 read_call::read_call(mutable_buffer into) noexcept : data_(into.data()), size_(into.size()) {
-  if (size_ == 0) misuse("a read into an empty buffer: its 0 bytes would look like the end");
+  if (size_ == 0) {
+    misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
+  }
 }
 
 std::optional<int> read_call::attempt(open_socket& socket) {
@@ -63,7 +65,7 @@ std::optional<int> read_call::attempt(open_socket& socket) {
     socket.found_nothing(reading);
     return std::nullopt;
   }
-  // At the end there is nothing to wait for.
+  // At the end of the stream, the next read need not wait.
   const auto count = static_cast<std::size_t>(n);
   socket.set_exhausted(reading, n != 0 && count < size_);
   socket.loop().charge(count);
@@ -71,7 +73,7 @@ std::optional<int> read_call::attempt(open_socket& socket) {
   return 0;
 }
 
-/// Reads no more than had come by the end of reading; the kernel would give later bytes, too.
+/// Reads no byte that arrived after `shutdown_read`; the kernel would return such bytes, too.
 std::optional<int> read_call::attempt_rest(open_socket& socket) {
   const std::size_t wanted = std::min(size_, std::size_t{socket.unread()});
   ssize_t n = 0;
@@ -93,7 +95,7 @@ std::optional<int> write_some_call::attempt(open_socket& socket) {
   if (size_ == 0) return 0;
   const ssize_t n =
       uninterrupted([&] { return os().send(socket.descriptor(), data_, size_, MSG_NOSIGNAL); });
-  const auto error = judge(socket, n, size_);
+  const auto error = note_written(socket, n, size_);
   if (n < 0) return error;
   size_ = static_cast<std::size_t>(n);
   return 0;
@@ -108,7 +110,7 @@ std::optional<int> write_call::attempt_one(open_socket& socket) {
     const std::size_t wanted = std::min(left_, most_bytes);
     const ssize_t n =
         uninterrupted([&] { return os().send(socket.descriptor(), first_, wanted, MSG_NOSIGNAL); });
-    const auto error = judge(socket, n, wanted);
+    const auto error = note_written(socket, n, wanted);
     if (n < 0) return error;
     first_ = static_cast<const std::byte*>(first_) + n;
     left_ -= static_cast<std::size_t>(n);
@@ -135,7 +137,7 @@ std::optional<int> write_call::attempt_several(open_socket& socket) {
     }
     ssize_t n = 0;
     if (wanted == 0) {
-      // Empty ones, of which there may be millions.
+      // All of them are empty, and there may be millions more.
       first_ = buffers + count;
       left_ -= count;
     } else {
@@ -144,11 +146,11 @@ std::optional<int> write_call::attempt_several(open_socket& socket) {
       message.msg_iovlen = count;
       n = uninterrupted(
           [&] { return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL); });
-      const auto error = judge(socket, n, wanted);
+      const auto error = note_written(socket, n, wanted);
       if (n < 0) return error;
       skip(static_cast<std::size_t>(n));
     }
-    socket.loop().charge(count * 64);  // to look at a buffer costs about as many bytes
+    socket.loop().charge(count * 64);  // a buffer costs about as much as 64 bytes
     if (left_ != 0 && (socket.exhausted(writing) || !socket.loop().may_go_on())) {
       return std::nullopt;
     }
@@ -156,7 +158,7 @@ std::optional<int> write_call::attempt_several(open_socket& socket) {
   return 0;
 }
 
-/// Goes past what was written, and past the empty buffers right after it.
+/// Advances past the written bytes, and past the empty buffers that follow them.
 void write_call::skip(std::size_t written) noexcept {
   const auto* buffer = static_cast<const const_buffer*>(first_);
   for (std::size_t passed = 0; left_ != 0 && passed <= most_buffers; ++passed) {

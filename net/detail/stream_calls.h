@@ -13,15 +13,16 @@
 
 namespace eddy::detail {
 
-// The calls on a stream: each is a `socket_call`. `after_shutdown` is the `errno`, or zero, with
-// which a call that writes ends if it starts after a shutdown.
+// The calls on a stream: each is a `socket_call`. A call in the direction `write` that starts after
+// `shutdown` completes with `after_shutdown`, which is an `errno` or zero.
 
-/// Reads what is there.
+/// Reads the bytes that are there.
 class read_call {
 public:
   using value = std::size_t;
   static constexpr auto which = readiness::direction::read;
   static constexpr const char* name = "read from";
+  static constexpr const char* busy = "a read is already pending on this tcp_stream";
   static constexpr bool tries = true;
 
   explicit read_call(mutable_buffer into) noexcept;
@@ -32,15 +33,16 @@ private:
   std::optional<int> attempt_rest(open_socket& socket);
 
   std::byte* data_;
-  std::size_t size_;  // of the buffer; then of what was read
+  std::size_t size_;  // of the buffer, and then the number of bytes read
 };
 
-/// Writes all of one buffer or of several.
+/// Writes all bytes of one buffer or of several.
 class write_call {
 public:
   using value = void;
   static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "write to";
+  static constexpr const char* busy = "a write is already pending on this tcp_stream";
   static constexpr bool tries = true;
   static constexpr int after_shutdown = EPIPE;
 
@@ -59,12 +61,12 @@ private:
 
   static constexpr std::size_t one_buffer = SIZE_MAX;
 
-  const void* first_;  // of the bytes that are left, or of the buffers
-  std::size_t left_;   // how many bytes, or buffers
-  std::size_t begun_;  // what was written of the first of several buffers
+  const void* first_;  // the first byte, or the first buffer, that is left
+  std::size_t left_;   // the number of bytes, or of buffers
+  std::size_t begun_;  // bytes written of the first of several buffers, or `one_buffer`
 };
 
-/// Waits until a read, or a write, would not wait.
+/// Waits until a read or a write would not wait.
 template <readiness::direction Which>
 class wait_call {
 public:
@@ -72,25 +74,29 @@ public:
   static constexpr auto which = Which;
   static constexpr const char* name =
       Which == readiness::direction::read ? "wait to read from" : "wait to write to";
+  static constexpr const char* busy = Which == readiness::direction::read
+                                          ? "a read is already pending on this tcp_stream"
+                                          : "a write is already pending on this tcp_stream";
   static constexpr bool tries = false;
-  static constexpr int after_shutdown = 0;  // a write would not wait, but fail
+  static constexpr int after_shutdown = 0;  // a write fails without waiting
 
   std::optional<int> attempt(open_socket& socket) noexcept {
     const bool ended = which == readiness::direction::read && socket.reading_ended();
     if (socket.suspected() && !ended) [[unlikely]]
       return std::nullopt;
-    socket.set_told(which);
+    socket.set_reported(which);
     return 0;
   }
   void take() const noexcept {}
 };
 
-/// Waits for the end of a connect that is under way.
+/// Waits until a pending connect has completed.
 class connect_call {
 public:
   using value = void;
   static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "connect to";
+  static constexpr const char* busy = "a connect is already pending on this socket";
   static constexpr bool tries = false;
   static constexpr int after_shutdown = 0;
 
@@ -98,11 +104,12 @@ public:
   void take() const noexcept {}
 };
 
-/// Writes what fits.
+/// Writes as many bytes as the kernel has space for.
 class write_some_call {
 public:
   using value = std::size_t;
   static constexpr auto which = readiness::direction::write;
+  static constexpr const char* busy = "a write is already pending on this tcp_stream";
   static constexpr int after_shutdown = EPIPE;
 
   explicit write_some_call(const_buffer all) noexcept : data_(all.data()), size_(all.size()) {}
@@ -111,7 +118,7 @@ public:
 
 private:
   const std::byte* data_;
-  std::size_t size_;  // of the buffer; then of what was written
+  std::size_t size_;  // of the buffer, and then the number of bytes written
 };
 
 }  // namespace eddy::detail

@@ -92,7 +92,7 @@ int system::duplicate(int descriptor) { return ::fcntl(descriptor, F_DUPFD_CLOEX
 
 int system::next_descriptor(int descriptor) {
   const int number = duplicate(descriptor);
-  if (number >= 0) ::close(number);
+  if (number >= 0) close(number);
   return number;
 }
 
@@ -106,6 +106,6 @@ int system::look_up(const char* host, const addrinfo* hints, addrinfo** found) {
   return ::getaddrinfo(host, nullptr, hints, found);
 }
 
-void system::forget(addrinfo* found) { ::freeaddrinfo(found); }
+void system::free_addresses(addrinfo* found) { ::freeaddrinfo(found); }
 
 }  // namespace eddy::detail

@@ -6,16 +6,17 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <eddy/loop/detail/descriptor.h>
+
 struct addrinfo;
 
 namespace eddy::detail {
 
-/// The one seam to the operating system: every system call that `net/` makes
-/// goes through here. A test puts a `system` in its place that fails the k-th
-/// call, and a simulated network can stand in for the kernel.
+/// The seam to the operating system: every system call of `net/` goes through it.
 ///
-/// Each member is the call of that name: -1 and `errno`. The base class is the
-/// kernel itself.
+/// A test installs a derived class that fails the k-th call, and a simulated network can stand in
+/// for the kernel. Each member is the system call of that name, which returns -1 and sets `errno`
+/// if it fails. The base class calls the kernel.
 class system {
 public:
   constexpr system() noexcept = default;
@@ -33,7 +34,7 @@ public:
   virtual ssize_t send_message(int descriptor, const msghdr* message, int flags);
   virtual ssize_t receive_message(int descriptor, msghdr* message, int flags);
   virtual int shutdown(int descriptor, int how);
-  /// How many bytes there are to read: FIONREAD.
+  /// Stores the number of bytes that can be read: FIONREAD.
   virtual int unread(int descriptor, int* bytes);
   virtual int close(int descriptor);
   virtual int get_option(int descriptor, int level, int name, void* value, socklen_t* size);
@@ -43,31 +44,35 @@ public:
   /// Sets O_NONBLOCK and FD_CLOEXEC.
   virtual int set_non_blocking(int descriptor);
 
-  /// How many descriptors the process may have: RLIMIT_NOFILE.
+  /// The number of descriptors that the process may have: RLIMIT_NOFILE.
   virtual std::size_t descriptor_limit();
-  /// A copy with the least number that is free, and FD_CLOEXEC.
+  /// Makes a copy with the lowest free number and FD_CLOEXEC.
   virtual int duplicate(int descriptor);
-  /// The number that the next descriptor would get, the least that is free; negative if none is.
-  /// It is asked by a copy of `descriptor`.
+  /// The lowest free descriptor number; negative if there is none. To find it, this makes a copy of
+  /// `descriptor` and closes the copy.
   virtual int next_descriptor(int descriptor);
 
   virtual unsigned interface_index(const char* name);
   virtual char* interface_name(unsigned index, char* name);
 
-  /// Whether /etc/hosts gives `host` an address of loopback.
-  /// Threads: this one and `look_up` are called on a worker thread.
+  /// Whether /etc/hosts has a loopback address for `host`.
+  /// Threads: worker threads call `is_loopback_name`, `look_up` and `free_addresses`.
   virtual bool is_loopback_name(const char* host);
   virtual int look_up(const char* host, const addrinfo* hints, addrinfo** found);
-  virtual void forget(addrinfo* found);
+  virtual void free_addresses(addrinfo* found);
 };
 
 extern system kernel;
 extern constinit thread_local system* installed [[gnu::tls_model("initial-exec")]];
 
-/// What this thread's calls go to: the kernel, unless a `scoped_system` is set.
+/// The system that this thread calls: the kernel, unless a `scoped_system` replaces it.
 [[nodiscard]] inline system& os() noexcept { return *installed; }
 
-/// Puts a system in the kernel's place on this thread, for a scope.
+inline int close_through_seam(int descriptor) { return os().close(descriptor); }
+/// Owns a descriptor of `net/`, and closes it through the seam.
+using socket_descriptor = owned_descriptor<&close_through_seam>;
+
+/// Replaces the kernel on this thread while it exists.
 class [[nodiscard]] scoped_system {
 public:
   explicit scoped_system(system& replacement) noexcept;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Two actors play ball: each is a task with a mailbox, shares nothing, and does
-// something only when a message comes. callback.cc is the same with handlers.
+// Two actors play ball. An actor is a task with a mailbox: actors share no data, and an
+// actor acts only when it receives a message. callback.cc does the same with handlers.
 //
 //   ./samples/run actors await
 
@@ -22,7 +22,7 @@ struct ball {
   bool game_over = false;
 };
 
-/// What an actor reads from and others write to.
+/// A queue of messages: other actors send, and its owner receives.
 class mailbox {
 public:
   void send(ball message) {

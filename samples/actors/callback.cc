@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Two actors play ball: each is an object with a mailbox, shares nothing, and
-// does something only when a message comes. await.cc is the same with tasks.
+// Two actors play ball. An actor is an object with a mailbox: actors share no data, and an
+// actor acts only when it receives a message. await.cc does the same with tasks.
 //
 //   ./samples/run actors callback
 
@@ -18,7 +18,7 @@ struct ball {
   bool game_over = false;
 };
 
-/// What others write to; it gives each message to its actor, one a turn.
+/// A queue of messages: other actors send, and the loop gives each message to the owner.
 class mailbox {
 public:
   mailbox(eddy::event_loop& loop, eddy::handler<void(ball)> on_message)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads all pages of a site, some at once, each again when it fails, and all
-// of them within one time limit: four words of eddy, one in the other. The site
-// is served by the program itself. callback.cc does the same with handlers.
+// Downloads all pages of a site, some of them concurrently, retries failed downloads, and
+// limits the time of the whole crawl. Nested calls of eddy do all of this: timeout,
+// for_each_concurrent and retry. The program serves the site itself. callback.cc does the
+// same with handlers.
 //
 //   ./samples/run crawl await
 
@@ -26,7 +27,7 @@
 
 namespace {
 
-/// Counts a request while it is under way.
+/// Counts a running request.
 class request {
 public:
   explicit request(progress& p) : progress_(p) { p.asking(); }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads all pages of a site, some at once, each again when it fails, and all
-// of them within one time limit. Each of these is a class, or a member that
-// somebody has to remember. The site is served by the program itself. await.cc
-// does the same with coroutines.
+// Downloads all pages of a site, some of them concurrently, retries failed downloads, and
+// limits the time of the whole crawl. With handlers, each of these needs a class or members
+// of its own. The program serves the site itself. await.cc does the same with coroutines.
 //
 //   ./samples/run crawl callback
 
@@ -23,14 +22,14 @@
 #include <eddy/loop/result.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/connect.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_stream.h>
 
 #include "site.h"
 
 namespace {
 
-/// One attempt.
+/// One attempt to download a page.
 class fetch {
 public:
   fetch(eddy::event_loop& loop, progress& all, const url& from, eddy::handler<void(arrival)> on_end)
@@ -65,7 +64,7 @@ private:
 
   void fail(std::error_code error) { end(std::unexpected(error.message())); }
 
-  /// Last of all: the handler destroys this.
+  /// Calls the handler, which destroys this object. Call end() last.
   void end(arrival what) { std::exchange(on_end_, nullptr)(std::move(what)); }
 
   progress& all_;
@@ -73,11 +72,11 @@ private:
   eddy::handler<void(arrival)> on_end_;
   answer incoming_;
   std::array<char, 16384> buffer_;
-  eddy::pending connecting_;
+  eddy::pending_operation connecting_;
   eddy::tcp_stream stream_;
 };
 
-/// One page after the other, each again when it fails.
+/// Downloads one page after the other and retries each failed download.
 class worker {
 public:
   using next_page = eddy::handler<std::optional<url>()>;
@@ -142,7 +141,7 @@ public:
 private:
   std::optional<url> next() {
     if (begun_ < urls_.size()) return urls_.at(begun_++);
-    // A worker that finds no more is the last one if the others are idle, too.
+    // No page is left. If all workers are idle now, the crawl is complete.
     if (++idle_ == progress::at_once) loop_.defer([this] { end(); });
     return std::nullopt;
   }

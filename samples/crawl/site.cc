@@ -105,6 +105,6 @@ void progress::print_end() const {
               bytes_, requests_, most_);
   for (const fate& f : fates_) {
     if (f.given_up) std::printf("%s: given up\n", f.from.path.c_str());
-    if (!f.given_up && !f.arrived) std::printf("%s: not in time\n", f.from.path.c_str());
+    if (!f.given_up && !f.arrived) std::printf("%s: not within the limit\n", f.from.path.c_str());
   }
 }

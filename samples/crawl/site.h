@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The site that is crawled, served on loopback, and what both styles print.
+// The site that both styles crawl, served on loopback, and their common output.
 #pragma once
 
 #include <array>
@@ -16,15 +16,15 @@
 
 #include "../two_sites/page.h"
 
-/// Serves /1 to /24. /7, /14 and /21 come at the third attempt, /13 never does,
-/// and to ask for /24 is to wait for ever.
+/// Serves /1 to /24. The first two requests for /7, /14 and /21 fail, each request for /13
+/// fails, and a request for /24 is never answered.
 ///
-/// Lifetime: the loop outlives it. Destroying it ends all connections.
+/// Lifetime: the loop must outlive the site. Destroying the site closes all connections.
 class site {
 public:
   static constexpr std::size_t pages = 24;
 
-  /// Errors: `std::system_error` if loopback gives no port.
+  /// Errors: `std::system_error` if no loopback port is available.
   explicit site(eddy::event_loop& loop);
 
   [[nodiscard]] std::vector<url> urls() const;
@@ -38,7 +38,8 @@ private:
   eddy::scope connections_;
 };
 
-/// How the crawl goes: a line while it does, if somebody looks, and at the end.
+/// The progress of the crawl. Prints a changing line if standard error is a terminal, and a
+/// report at the end.
 class progress {
 public:
   static constexpr std::size_t at_once = 6;

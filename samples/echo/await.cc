@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A TCP server that sends back what it gets: a coroutine a connection, which
-// reads from top to bottom. callback.cc is the same with handlers.
+// A TCP server that sends back all bytes that it receives. One coroutine serves one
+// connection, and its code reads from top to bottom. callback.cc does the same with handlers.
 //
 //   ./samples/run echo await --listen 127.0.0.1:7000
 //   nc 127.0.0.1 7000
@@ -23,7 +23,7 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-#include "daemon.h"
+#include "../daemon/daemon.h"
 #include "send_back.h"
 
 namespace {
@@ -39,7 +39,7 @@ public:
 
   [[nodiscard]] const eddy::address& address() const { return listener_.local_address(); }
 
-  /// Accepts no more; the connections end when they have sent what has come.
+  /// Stops accepting. Each connection closes after it has sent back the bytes received.
   void stop() {
     accepting_.cancel();
     listener_.close();
@@ -56,18 +56,18 @@ private:
         connections_.spawn(echo(std::move(stream)));
         continue;
       } catch (const std::exception& e) {
-        print_error("echo: a connection could not be taken: %s", e.what());
+        print_error("echo: cannot accept a connection: %s", e.what());
       }
       try {
         co_await eddy::sleep(accept_pause);
       } catch (const std::bad_alloc& e) {
-        print_error("echo: there is no pause: %s", e.what());
+        print_error("echo: cannot pause before the next accept: %s", e.what());
       }
     }
   }
 
-  /// Until the client has sent everything, or has gone without a word. An error of
-  /// one connection, such as a lack of memory, ends no other.
+  /// Serves one connection until the client closes or resets it. An error of one connection,
+  /// such as a lack of memory, closes no other connection.
   eddy::task<> echo(eddy::tcp_stream stream) {
     try {
       const eddy::stop_callback on_stop(stop_.token(), [&stream] { stream.shutdown_read(); });
@@ -82,12 +82,12 @@ private:
         if (!sent) co_return;
       }
     } catch (const std::exception& e) {
-      print_error("echo: a connection has failed: %s", e.what());
+      print_error("echo: a connection failed: %s", e.what());
     }
   }
 
   eddy::tcp_listener listener_;
-  std::array<char, 16384> buffer_;  // of all connections
+  std::array<char, 16384> buffer_;  // shared by all connections
   std::size_t buffered_ = 0;
   eddy::stop_source stop_;
   eddy::scope connections_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A TCP server that sends back what it gets: an object a connection, whose
-// handlers call one another in turn. await.cc is the same with coroutines.
+// A TCP server that sends back all bytes that it receives. One object serves one connection,
+// and each of its handlers starts the next operation. await.cc does the same with coroutines.
 //
 //   ./samples/run echo callback --listen 127.0.0.1:7000
 //   nc 127.0.0.1 7000
@@ -21,7 +21,7 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-#include "daemon.h"
+#include "../daemon/daemon.h"
 #include "send_back.h"
 
 namespace {
@@ -34,7 +34,7 @@ public:
 
   [[nodiscard]] const eddy::address& address() const { return listener_.local_address(); }
 
-  /// Accepts no more; the connections end when they have sent what has come.
+  /// Stops accepting. Each connection closes after it has sent back the bytes received.
   void stop() {
     pause_.stop();
     listener_.close();
@@ -47,7 +47,7 @@ private:
   struct connection {
     explicit connection(eddy::tcp_stream s) : stream(std::move(s)) {}
     eddy::tcp_stream stream;
-    std::vector<char> rest;  // of what has come, while the kernel takes no more
+    std::vector<char> rest;  // bytes received that the kernel has not taken yet
   };
   using place = std::list<connection>::iterator;
 
@@ -58,7 +58,7 @@ private:
         echo(connections_.emplace(connections_.end(), std::move(*stream)));
         accept_all();
       } catch (const std::exception& e) {
-        print_error("echo: a connection could not be taken: %s", e.what());
+        print_error("echo: cannot accept a connection: %s", e.what());
         accept_later();
       }
     });
@@ -68,12 +68,12 @@ private:
     try {
       pause_.start(accept_pause, [this] { accept_all(); });
     } catch (const std::bad_alloc& e) {
-      print_error("echo: there is no pause: %s", e.what());
+      print_error("echo: cannot pause before the next accept: %s", e.what());
       accept_all();
     }
   }
 
-  /// Until the client has sent everything, or has gone without a word.
+  /// Serves one connection until the client closes or resets it.
   void echo(place here) {
     attempt(here, [&] {
       here->stream.wait_readable(
@@ -109,19 +109,19 @@ private:
     buffered_ += here->rest.size();
   }
 
-  /// An error of one connection, such as a lack of memory, ends no other.
+  /// An error of one connection, such as a lack of memory, closes no other connection.
   void attempt(place here, auto step) {
     try {
       step();
     } catch (const std::exception& e) {
-      print_error("echo: a connection has failed: %s", e.what());
+      print_error("echo: a connection failed: %s", e.what());
       connections_.erase(here);
     }
   }
 
   eddy::tcp_listener listener_;
   eddy::timer pause_;
-  std::array<char, 16384> buffer_;  // of all connections
+  std::array<char, 16384> buffer_;  // shared by all connections
   std::size_t buffered_ = 0;
   std::list<connection> connections_;
 };

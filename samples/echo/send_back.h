@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Both styles of the echo server send bytes back by this.
+// Sends bytes back, in both styles of the echo server.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 #include <eddy/net/tcp_stream.h>
 
-/// Reads what has come into `shared` and sends it back at once, so that all
-/// connections share one buffer. Returns the bytes that the kernel did not take, or
-/// nothing when the connection is over.
+/// Reads the available bytes into `shared` and sends them back at once, so that all
+/// connections can share one buffer. Returns the bytes that the kernel did not take, or
+/// nullopt when the connection has ended.
 std::optional<std::vector<char>> send_back(eddy::tcp_stream& stream, std::span<char> shared);

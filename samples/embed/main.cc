@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A program on plain libev, with a loop and a watcher of its own, lets eddy
-// adopt that loop and gains a coroutine. ev_run stays the program's own call.
+// A libev program with a watcher of its own lets eddy adopt its loop, and then runs a
+// coroutine on the loop. The program still calls ev_run itself.
 //
 //   ./samples/run embed
 
@@ -19,14 +19,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The program as it always was: a timer that ticks three times.
+/// The libev part of the program: a timer that ticks three times.
 void on_tick(struct ev_loop* loop, ev_timer* timer, int) {
   static int ticks = 0;
   std::printf("libev: tick %d\n", ++ticks);
   if (ticks == 3) ev_timer_stop(loop, timer);
 }
 
-/// What it gains.
+/// The eddy part of the program.
 eddy::task<> coroutine() {
   for (int i = 1; i <= 3; ++i) {
     co_await eddy::sleep(20ms);
@@ -39,7 +39,7 @@ eddy::task<> coroutine() {
 int main() {
   struct ev_loop* const running = ev_loop_new(EVBACKEND_EPOLL);
   if (running == nullptr) {
-    std::fputs("embed: no epoll loop can be made\n", stderr);
+    std::fputs("embed: cannot make an epoll loop\n", stderr);
     return 1;
   }
   ev_timer tick;

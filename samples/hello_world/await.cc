@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Prints "hello, world!" from a coroutine, and shows when: a task does nothing
-// until something runs it. callback.cc does the same with a handler.
+// Prints "hello, world!" from a coroutine, and shows that a task does nothing until a loop
+// runs it. callback.cc does the same with a handler.
 //
 //   ./samples/run hello_world await
 

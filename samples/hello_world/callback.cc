@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Prints "hello, world!" from a handler, and shows when: what is deferred does
-// nothing until the loop runs. await.cc does the same with a coroutine.
+// Prints "hello, world!" from a handler, and shows that a deferred handler does nothing until
+// the loop runs. await.cc does the same with a coroutine.
 //
 //   ./samples/run hello_world callback
 

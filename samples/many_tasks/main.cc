@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A million tasks that wait, on one thread, beside as many threads that wait as
-// the machine allows (but no more than are asked for): how long they take to
-// start, and how much memory each takes.
+// Starts a million suspended tasks on one thread, and then as many blocked threads as the
+// machine allows, up to THREADS. Prints how long they take to start, and how much memory
+// each needs.
 //
-//   ./samples/run many_tasks [TASKS [THREADS]]      1000000 and 20000 if not given
+//   ./samples/run many_tasks [TASKS [THREADS]]      the defaults are 1000000 and 20000
 
 #include <atomic>
 #include <chrono>
@@ -29,8 +29,8 @@ using clock_type = std::chrono::steady_clock;
 
 namespace {
 
-/// The memory that the process has in use, kernel's page tables and stacks not
-/// counted: the resident pages of /proc/self/statm.
+/// The resident memory of the process (/proc/self/statm), without the kernel's page tables
+/// and stacks.
 std::size_t resident_bytes() {
   std::size_t total = 0;
   std::size_t resident = 0;
@@ -70,7 +70,7 @@ void many_threads(std::size_t wanted) {
   std::counting_semaphore<> hour_is_over(0);
   std::vector<std::thread> threads;
   threads.reserve(wanted);
-  std::string why = "all that were asked for";
+  std::string why = "all that were requested";
   try {
     while (threads.size() < wanted) {
       threads.emplace_back([&hour_is_over] { hour_is_over.acquire(); });

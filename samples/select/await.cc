@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Asks several mirrors for a song: takes the first answer, gives up after a
-// time, and passes over a mirror that is down. Whatever is no longer wanted is
-// called off by being dropped. callback.cc does the same with handlers.
+// Asks several mirrors for a song: takes the first answer, limits the time, and skips a
+// mirror that is down. Destroying the questions that lost cancels them. callback.cc does the
+// same with handlers.
 //
 //   ./samples/run select await
 
@@ -31,14 +31,14 @@ constexpr mirror north{"north", 60ms, true};
 constexpr mirror south{"south", 30ms, true};
 constexpr mirror west{"west", 10ms, false};
 
-/// Says so if it goes before it was answered.
+/// A question to a mirror. Its destructor prints a line if it was not answered.
 class question {
 public:
   explicit question(const char* to) : to_(to) { std::printf("  asking %s\n", to_); }
   question(const question&) = delete;
   question& operator=(const question&) = delete;
   ~question() {
-    if (to_ != nullptr) std::printf("  calling off %s\n", to_);
+    if (to_ != nullptr) std::printf("  cancelling %s\n", to_);
   }
   void answered() { to_ = nullptr; }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Asks several mirrors for a song: takes the first answer, gives up after a
-// time, and passes over a mirror that is down. Whatever is no longer wanted has
-// to be called off by whoever knows that. await.cc does the same with
-// coroutines.
+// Asks several mirrors for a song: takes the first answer, limits the time, and skips a
+// mirror that is down. Each winner's handler has to cancel the other questions. await.cc
+// does the same with coroutines.
 //
 //   ./samples/run select callback
 
@@ -44,10 +43,10 @@ public:
     answer_.start(m.delay, [this] { answer(); });
   }
 
-  void call_off() {
+  void cancel() {
     if (!answer_.active()) return;
     answer_.stop();
-    std::printf("  calling off %s\n", to_.name);
+    std::printf("  cancelling %s\n", to_.name);
   }
 
 private:
@@ -68,7 +67,7 @@ void first_answer(eddy::event_loop& loop) {
   question first(loop);
   question second(loop);
   const auto won = [](std::size_t index, question& other, const std::string& song) {
-    other.call_off();
+    other.cancel();
     std::printf("  the winner is number %zu\n", index);
     sing(song);
   };
@@ -85,7 +84,7 @@ void answer_in_time(eddy::event_loop& loop) {
     sing(*song);
   });
   limit.start(5ms, [&] {
-    only.call_off();
+    only.cancel();
     std::puts("  it takes too long");
   });
   loop.run();
@@ -97,7 +96,7 @@ void first_success(eddy::event_loop& loop) {
   question third(loop);
   const auto ended = [&](const eddy::result<std::string>& song) {
     if (!song) return;
-    for (question* other : {&first, &second, &third}) other->call_off();
+    for (question* other : {&first, &second, &third}) other->cancel();
     sing(*song);
   };
   first.ask(west, ended);

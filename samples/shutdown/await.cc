@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A server's orderly end. It sends back what it gets, after a tenth of a second
-// a byte. Told to end, it accepts no more, closes the connections that ask for
-// nothing, gives the requests under way two seconds, and cancels the rest; told
-// again, it does that at once. callback.cc is the same with handlers.
+// Shuts down a server cleanly. The server sends bytes back after a tenth of a second per
+// byte. On SIGTERM or SIGINT it stops accepting, closes idle connections, gives running
+// requests two seconds, and cancels the others. A second signal cancels them at once.
+// callback.cc does the same with handlers.
 //
 //   ./samples/run shutdown await --listen 127.0.0.1:7000
 //   nc 127.0.0.1 7000
@@ -27,7 +27,7 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-#include "../echo/daemon.h"
+#include "../daemon/daemon.h"
 
 using namespace std::chrono_literals;
 
@@ -38,7 +38,7 @@ struct tally {
   std::size_t answered = 0;
 };
 
-/// A request that is under way as long as this lives.
+/// Counts a running request for as long as this object exists.
 class request {
 public:
   explicit request(tally& t) : tally_(t) { ++tally_.under_way; }
@@ -50,8 +50,9 @@ private:
   tally& tally_;
 };
 
-/// One request after the other, until the client is gone or stop is requested. An
-/// error of one connection, such as a lack of memory, ends no other.
+/// Serves requests one after the other until the client closes the connection or a stop is
+/// requested. An error of one connection, such as a lack of memory, closes no other
+/// connection.
 eddy::task<> converse(eddy::tcp_stream stream, eddy::stop_token stop, tally& requests) {
   try {
     std::array<char, 64> buffer;
@@ -68,7 +69,7 @@ eddy::task<> converse(eddy::tcp_stream stream, eddy::stop_token stop, tally& req
       ++requests.answered;
     }
   } catch (const std::exception& e) {
-    print_error("shutdown: a connection has failed: %s", e.what());
+    print_error("shutdown: a connection failed: %s", e.what());
   }
 }
 
@@ -80,18 +81,18 @@ eddy::task<> accept_all(eddy::tcp_listener& listener, eddy::scope& connections,
       connections.spawn(converse(std::move(stream), stop, requests));
       continue;
     } catch (const std::exception& e) {
-      print_error("shutdown: a connection could not be taken: %s", e.what());
+      print_error("shutdown: cannot accept a connection: %s", e.what());
     }
     try {
       co_await eddy::sleep(accept_pause);
     } catch (const std::bad_alloc& e) {
-      print_error("shutdown: there is no pause: %s", e.what());
+      print_error("shutdown: cannot pause before the next accept: %s", e.what());
     }
   }
 }
 
-/// What SIGTERM and SIGINT tell: to end, and when one comes again, at once. As
-/// long as this lives, neither ends the program by itself.
+/// Turns the first SIGTERM or SIGINT into a request to end, and the second into a request to
+/// end at once. While this object exists, neither signal kills the program.
 struct orders {
   explicit orders(eddy::event_loop& loop)
       : end(loop), end_at_once(loop), signals{{{loop, SIGTERM}, {loop, SIGINT}}} {
@@ -99,7 +100,7 @@ struct orders {
       s.start([this] { (end.stop_requested() ? end_at_once : end).request_stop(); });
     }
   }
-  orders(const orders&) = delete;  // the handlers know where it is
+  orders(const orders&) = delete;  // the handlers hold its address
   orders& operator=(const orders&) = delete;
 
   eddy::stop_source end;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A server's orderly end. It sends back what it gets, after a tenth of a second
-// a byte. Told to end, it accepts no more, closes the connections that ask for
-// nothing, gives the requests under way two seconds, and cancels the rest; told
-// again, it does that at once. await.cc is the same with coroutines.
+// Shuts down a server cleanly. The server sends bytes back after a tenth of a second per
+// byte. On SIGTERM or SIGINT it stops accepting, closes idle connections, gives running
+// requests two seconds, and cancels the others. A second signal cancels them at once.
+// await.cc does the same with coroutines.
 //
 //   ./samples/run shutdown callback --listen 127.0.0.1:7000
 //   nc 127.0.0.1 7000
@@ -24,7 +24,7 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-#include "../echo/daemon.h"
+#include "../daemon/daemon.h"
 
 using namespace std::chrono_literals;
 
@@ -65,7 +65,7 @@ private:
         read(connections_.emplace(connections_.end(), loop_, std::move(*stream)));
         accept_all();
       } catch (const std::exception& e) {
-        print_error("shutdown: a connection could not be taken: %s", e.what());
+        print_error("shutdown: cannot accept a connection: %s", e.what());
         accept_later();
       }
     });
@@ -75,12 +75,13 @@ private:
     try {
       pause_.start(accept_pause, [this] { accept_all(); });
     } catch (const std::bad_alloc& e) {
-      print_error("shutdown: there is no pause: %s", e.what());
+      print_error("shutdown: cannot pause before the next accept: %s", e.what());
       accept_all();
     }
   }
 
-  /// One request after the other, until the client is gone or the server stops.
+  /// Serves requests one after the other until the client closes the connection or the server
+  /// stops.
   void read(place here) {
     attempt(here, [&] {
       here->stream.read(here->buffer, [this, here](eddy::result<std::size_t> size) {
@@ -109,12 +110,12 @@ private:
     });
   }
 
-  /// An error of one connection, such as a lack of memory, ends no other.
+  /// An error of one connection, such as a lack of memory, closes no other connection.
   void attempt(place here, auto step) {
     try {
       step();
     } catch (const std::exception& e) {
-      print_error("shutdown: a connection has failed: %s", e.what());
+      print_error("shutdown: a connection failed: %s", e.what());
       end(here);
     }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Learns a song, sings it and dances: first blocking on each step, then with
-// the dance beside the song. Singing has to wait for the learning; dancing has
-// not, and the printed order shows it. callback.cc does the same with handlers.
+// Learns a song, sings it and dances: first it blocks on each step, then it dances while it
+// learns the song. Singing must wait for the learning and dancing need not, as the printed
+// order shows. callback.cc does the same with handlers.
 //
 //   ./samples/run song_and_dance await
 

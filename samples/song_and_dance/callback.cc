@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Learns a song, sings it and dances: first running the loop for each step,
-// then once for all, with the dance beside the song. await.cc does the same
-// with coroutines.
+// Learns a song, sings it and dances: first it runs the loop for each step, then once for all
+// steps, and dances while it learns the song. await.cc does the same with coroutines.
 //
 //   ./samples/run song_and_dance callback
 

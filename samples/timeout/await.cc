@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Learns a song in steps that take their time, within a limit: once it is long
-// enough, and once it is not, and then the error says where the time went. The
-// limit holds for every step, and none of them mentions it. callback.cc does the
-// same with handlers.
+// Learns a song in several steps within a time limit. The first limit is long enough. The
+// second is too short, and the error names the step that was running. One limit covers all
+// steps, and no step mentions it. callback.cc does the same with handlers.
 //
 //   ./samples/run timeout await
 
@@ -20,14 +19,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Says so if it goes before it has ended.
+/// A step of learning. Its destructor prints a line if the step was cancelled.
 class step {
 public:
   explicit step(const char* name) : name_(name) { std::printf("  %s\n", name); }
   step(const step&) = delete;
   step& operator=(const step&) = delete;
   ~step() {
-    if (name_ != nullptr) std::printf("  no longer %s\n", name_);
+    if (name_ != nullptr) std::printf("  cancelled: %s\n", name_);
   }
   void ended() { name_ = nullptr; }
 
@@ -54,7 +53,7 @@ eddy::task<std::string> learn_song(std::chrono::milliseconds time) {
   co_return words;
 }
 
-/// The function of the last line of what was waited for.
+/// The function in the last line of `tree`, the innermost of the cancelled awaits.
 std::string innermost(const std::string& tree) {
   const std::size_t end = tree.rfind(" at ");
   const std::size_t begin = tree.rfind("::", end);
@@ -66,17 +65,17 @@ eddy::task<> sing_within(std::chrono::milliseconds limit, std::chrono::milliseco
     const std::string words = co_await eddy::timeout(limit, learn_song(time));
     std::printf("  singing %s\n", words.c_str());
   } catch (const eddy::timed_out& e) {
-    std::printf("  too late: it was in %s\n", innermost(e.waited_for()).c_str());
-    std::fprintf(stderr, "%s\n", e.what());  // all of the way, and the lines
+    std::printf("  too late: the time ran out in %s\n", innermost(e.waited_for()).c_str());
+    std::fprintf(stderr, "%s\n", e.what());  // names all awaits, with their locations
   }
 }
 
 }  // namespace
 
 int main() {
-  std::puts("with time enough:");
+  std::puts("with enough time:");
   eddy::block_on(sing_within(5s, 10ms));
 
-  std::puts("without:");
+  std::puts("with too little time:");
   eddy::block_on(sing_within(50ms, 5s));
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Learns a song in steps that take their time, within a limit: once it is long
-// enough, and once it is not, and then it says where the time went. Each step
-// has to say where it is, and how it is called off. await.cc does the same with
-// coroutines.
+// Learns a song in several steps within a time limit. The first limit is long enough. The
+// second is too short, and the program names the step that was running. Each step has to
+// record its name and to be cancellable. await.cc does the same with coroutines.
 //
 //   ./samples/run timeout callback
 
@@ -29,10 +28,10 @@ public:
     look_for_words();
   }
 
-  /// Gives the step that was under way.
-  const char* call_off() {
+  /// Cancels the running step and returns its name.
+  const char* cancel() {
     step_.stop();
-    std::printf("  no longer %s\n", doing_);
+    std::printf("  cancelled: %s\n", doing_);
     return where_;
   }
 
@@ -67,8 +66,8 @@ void sing_within(eddy::event_loop& loop, std::chrono::milliseconds limit,
   song s(loop, time);
   eddy::timer end(loop);
   end.start(limit, [&] {
-    const char* const where = s.call_off();
-    std::printf("  too late: it was in %s\n", where);
+    const char* const where = s.cancel();
+    std::printf("  too late: the time ran out in %s\n", where);
   });
   s.learn([&](const std::string& words) {
     end.stop();
@@ -82,9 +81,9 @@ void sing_within(eddy::event_loop& loop, std::chrono::milliseconds limit,
 int main() {
   eddy::event_loop loop;
 
-  std::puts("with time enough:");
+  std::puts("with enough time:");
   sing_within(loop, 5s, 10ms);
 
-  std::puts("without:");
+  std::puts("with too little time:");
   sing_within(loop, 50ms, 5s);
 }

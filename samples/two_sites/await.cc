@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads two pages at once with coroutines: each download reads from top to
-// bottom, and `join` runs the two side by side on one thread. The same program
-// with callbacks, futures and threads lies beside this one.
+// Downloads two pages at once with coroutines: the code of each download reads from top to
+// bottom, and `join` runs both concurrently on one thread. The files beside this one do the
+// same with callbacks, futures and threads.
 //
 //   ./samples/run two_sites await http://127.0.0.1:8000/a http://127.0.0.1:8000/b
 

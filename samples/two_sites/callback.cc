@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads two pages at once with callbacks: each step is a handler that
-// begins the next one. The same program with coroutines, futures and threads
-// lies beside this one.
+// Downloads two pages at once with callbacks: each step is a handler that starts the next
+// step. The files beside this one do the same with coroutines, futures and threads.
 //
 //   ./samples/run two_sites callback http://127.0.0.1:8000/a http://127.0.0.1:8000/b
 
@@ -17,7 +16,7 @@
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/connect.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_stream.h>
 
 #include "page.h"
@@ -72,7 +71,7 @@ private:
   answer incoming_;
   std::array<char, 16384> buffer_;
   eddy::timer limit_;
-  eddy::pending connecting_;
+  eddy::pending_operation connecting_;
   eddy::tcp_stream stream_;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads two pages at once with futures: each step is what `then` does with
-// the value of the step before. The same program with coroutines, callbacks and
-// threads lies beside this one.
+// Downloads two pages at once with futures: `then` passes the value of each step to the
+// function of the next step. The files beside this one do the same with coroutines,
+// callbacks and threads.
 //
 //   ./samples/run two_sites future http://127.0.0.1:8000/a http://127.0.0.1:8000/b
 
@@ -27,7 +27,7 @@
 
 namespace {
 
-/// What the steps of one download share.
+/// The state that the steps of one download share.
 struct transfer {
   eddy::tcp_stream stream;
   std::string request;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads two pages at once, in four ways: with threads, callbacks, futures
-// and await; and shows of each how the downloads overlap, on how many threads,
-// in how long, with how much memory and how many context switches.
+// Downloads two pages at once in four styles: threads, callbacks, futures and await. Shows
+// for each style how the downloads overlap, and how many threads, how much time, how much
+// memory and how many context switches they needed.
 //
 //   ./samples/run                    two pages that this program serves itself
 //   ./samples/run two_sites URL URL  any two http:// pages
 //
-// Each way is a program of its own beside this one, two_sites_await and so on.
-// Each must bring the same bytes as the others, which is checked.
+// Each style is a program of its own, such as two_sites_await. This program checks that all
+// styles download the same bytes.
 
 #include <algorithm>
 #include <array>
@@ -31,7 +31,7 @@
 #include <eddy/future/adapt.h>
 #include <eddy/future/block_on.h>
 #include <eddy/future/task.h>
-#include <eddy/loop/child.h>
+#include <eddy/loop/child_process.h>
 
 #include "page.h"
 #include "page_server.h"
@@ -44,7 +44,7 @@ struct fate {
   long long started = 0;  // microseconds
   long long ended = 0;
   int threads = 0;
-  int status = -1;  // of HTTP; negative: the body is what went wrong
+  int status = -1;  // the HTTP status, or negative: the body is an error message
   std::string body;
 };
 
@@ -102,7 +102,7 @@ bool read_fate(std::FILE* from, fate& f) {
 
 eddy::task<eddy::exit_status> end_of(::pid_t pid) {
   const auto wait = [pid](eddy::completer<eddy::exit_status> done) {
-    eddy::child process(*eddy::event_loop::current(), pid);
+    eddy::child_process process(*eddy::event_loop::current(), pid);
     process.start([done](eddy::result<eddy::exit_status> how) { done(how); });
     return process;
   };
@@ -151,8 +151,8 @@ void draw(const char* style, const run& r, const std::vector<std::string>& urls)
               r.switches);
 }
 
-/// The four ways, one after the other; false if a page did not arrive or was
-/// not the same in all.
+/// Runs the four styles one after the other. False if a page did not arrive or differed
+/// between styles.
 eddy::task<bool> four_styles(std::string folder, std::vector<std::string> arguments) {
   std::vector<run> runs;
   for (const char* style : styles) {
@@ -167,7 +167,7 @@ eddy::task<bool> four_styles(std::string folder, std::vector<std::string> argume
     for (const run& r : runs) {
       good = good && r.pages.at(i).status >= 0;
       if (r.pages.at(i).body == runs[0].pages.at(i).body) continue;
-      std::printf("\n%s did not bring the same in all four\n", arguments.at(i).c_str());
+      std::printf("\n%s differed between the four styles\n", arguments.at(i).c_str());
       good = false;
       break;
     }

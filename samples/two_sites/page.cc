@@ -95,8 +95,8 @@ std::optional<std::string> answer::read_head(std::string_view head) {
     if (same_letters(line.substr(0, colon), "content-length")) {
       if (!parse(value, length_.emplace())) return "malformed answer: no number as Content-Length";
     } else if (same_letters(line.substr(0, colon), "transfer-encoding")) {
-      // RFC 9112, 6.1: not to a client that asked in HTTP/1.0.
-      return "malformed answer: a transfer coding that was not asked for";
+      // RFC 9112, 6.1: a server must not send this to an HTTP/1.0 client.
+      return "malformed answer: a transfer coding in reply to HTTP/1.0";
     }
   }
   return std::nullopt;

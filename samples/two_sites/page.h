@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What the four ways to download two pages share: addresses, requests,
-// answers, the two downloads' times, and what is printed of them. Nothing here
-// waits for anything.
+// The code that the four styles share: addresses, requests, answers, the times of the two
+// downloads, and the report. Nothing here waits.
 #pragma once
 
 #include <array>
@@ -27,39 +26,39 @@ struct page {
   std::string body;
 };
 
-/// A page, or a sentence that says what went wrong.
+/// A page, or an error message.
 using arrival = std::expected<page, std::string>;
 
-/// The bytes that ask for a page. In HTTP/1.0, so that the answer ends where the
-/// connection does, or after its Content-Length (RFC 1945).
+/// The HTTP/1.0 request for a page. With HTTP/1.0, the answer ends with the connection or
+/// after its Content-Length (RFC 1945).
 std::string request_for(const url& from);
 
-/// Puts an answer together from the bytes that come in.
+/// Assembles an answer from the bytes received.
 class answer {
 public:
   static constexpr std::size_t largest = std::size_t{64} << 20;
 
-  /// Takes more of the answer, and gives the page when it is complete.
+  /// Adds bytes, and returns the page when the answer is complete.
   std::optional<arrival> add(std::string_view bytes);
-  /// The connection has ended.
+  /// Returns the page at the end of the connection, or an error if the answer is incomplete.
   arrival end() const;
 
 private:
   std::optional<std::string> read_head(std::string_view head);
 
   std::string text_;
-  std::size_t body_at_ = 0;  // zero: the head is not complete
+  std::size_t body_at_ = 0;  // zero while the head is incomplete
   int status_ = 0;
   std::optional<std::size_t> length_;
 };
 
-/// The two downloads of one run of the program: which pages, within what time,
-/// and how it went. One thread a page may use it.
+/// The two downloads of one run of the program: their pages, their time limit and their
+/// results. Threads: each download may be used on a thread of its own.
 class downloads {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// From the command line; prints what is wrong with it and ends the program.
+  /// Reads the command line. Prints any mistake in it and exits.
   downloads(int argc, char** argv);
 
   [[nodiscard]] const url& from(int which) const { return pages_.at(index(which)).from; }
@@ -68,7 +67,7 @@ public:
   void started(int which);
   void ended(int which, arrival what);
 
-  /// Prints both pages' fates; the program's exit status.
+  /// Prints the result of both downloads and returns the program's exit status.
   [[nodiscard]] int report() const;
 
 private:
@@ -76,13 +75,13 @@ private:
     url from;
     clock::time_point started;
     clock::time_point ended;
-    int threads = 0;  // of the program, when it ended
+    int threads = 0;  // the program's threads when the download ended
     arrival what = std::unexpected("it was never started");
   };
   static std::size_t index(int which) { return static_cast<std::size_t>(which); }
 
   std::array<download, 2> pages_;
   std::chrono::seconds limit_{10};
-  bool for_picture_ = false;  // what main.cc reads, instead of sentences
+  bool for_picture_ = false;  // prints numbers for main.cc instead of sentences
   clock::time_point begin_ = clock::now();
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The two pages that the main job downloads, served on loopback.
+// Serves two pages on loopback, for the sample to download.
 #pragma once
 
 #include <array>
@@ -14,12 +14,12 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-/// Serves /tea and /coffee, each after a delay of its own and in pieces.
+/// Serves /tea and /coffee, each in pieces and after a delay of its own.
 ///
-/// Lifetime: the loop outlives it. Destroying it ends all connections.
+/// Lifetime: the loop must outlive the server. Destroying the server closes all connections.
 class page_server {
 public:
-  /// Errors: `std::system_error` if loopback gives no port.
+  /// Errors: `std::system_error` if no loopback port is available.
   explicit page_server(eddy::event_loop& loop);
 
   [[nodiscard]] std::string url(int which) const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Downloads two pages at once with a thread for each, on plain blocking system
-// calls and without eddy: what the other three are compared with.
+// Downloads two pages at once with one thread per page and blocking system calls, without
+// eddy, for comparison with the other three styles.
 //
 //   ./samples/run two_sites threads http://127.0.0.1:8000/a http://127.0.0.1:8000/b
 
@@ -45,7 +45,7 @@ std::string sentence(const std::string& what, int error) {
   return what + ": " + std::generic_category().message(error);
 }
 
-/// Blocks until the socket is ready for `events`; false if the time is over.
+/// Blocks until the socket is ready for `events`. False if the time limit expired first.
 bool ready(int descriptor, short events, deadline until) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - deadline::clock::now());
@@ -55,7 +55,7 @@ bool ready(int descriptor, short events, deadline until) {
   }
 }
 
-/// Sends the request and reads the answer on a socket that is connected.
+/// Sends the request and reads the answer on a connected socket.
 arrival exchange(int s, const std::string& request, deadline until) {
   for (std::string_view rest = request; !rest.empty();) {
     if (!ready(s, POLLOUT, until)) return std::unexpected("not done within the limit");
@@ -119,6 +119,6 @@ int main(int argc, char** argv) try {
   }
   return all.report();
 } catch (const std::system_error& e) {
-  std::fprintf(stderr, "two_sites: no thread can be started: %s\n", e.what());
+  std::fprintf(stderr, "two_sites: cannot start a thread: %s\n", e.what());
   return 1;
 }

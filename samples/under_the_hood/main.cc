@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// How a task is executed, in the steps of the book's second chapter: a timer
-// that is awaited by hand, the waker that says that there is something to do,
-// an executor that does it; and then the loop that eddy has for all three.
+// Shows how a task is executed, in four steps: a timer that a coroutine awaits, a waker that
+// reports that the coroutine can resume, an executor that resumes it, and eddy's loop, which
+// replaces all three.
 //
 //   ./samples/run under_the_hood
 
@@ -22,8 +22,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Step 3, the executor: a queue of coroutines that have something to do. While
-/// it is empty, it lets the event loop wait for the outside world.
+/// Step 3, the executor: a queue of coroutines that can resume. While the queue is empty, the
+/// executor runs the event loop, which waits for timers and descriptors.
 struct executor {
   explicit executor(eddy::event_loop& l) : loop(l) {}
 
@@ -42,8 +42,8 @@ struct executor {
   int unfinished = 0;
 };
 
-/// Step 2, the waker: what an event calls when the coroutine can go on. It runs
-/// nothing itself; it only puts the coroutine into the executor's queue.
+/// Step 2, the waker: an event calls the waker when the coroutine can resume. The waker only
+/// puts the coroutine into the executor's queue.
 struct waker {
   void wake() const {
     std::puts("  waker: the coroutine can go on");
@@ -53,7 +53,7 @@ struct waker {
   std::coroutine_handle<> waiting;
 };
 
-/// A coroutine type with nothing but what the executor needs.
+/// A minimal coroutine type for this executor.
 struct job {
   struct promise_type {
     explicit promise_type(executor& e, std::chrono::milliseconds) : owner(e) {}
@@ -70,8 +70,8 @@ struct job {
   };
 };
 
-/// Step 1, a timer that can be awaited: not ready at first; when it is asked to
-/// wait, it keeps a waker for the timer to call.
+/// Step 1, an awaitable timer: it is never ready at first, and when the coroutine suspends, it
+/// starts a timer that calls the waker.
 struct timer_wait {
   timer_wait(executor& e, std::chrono::milliseconds d) : delay(d), timer(e.loop), call{&e, {}} {}
 
@@ -95,8 +95,8 @@ job by_hand(executor& e, std::chrono::milliseconds delay) {
   std::puts("  done!");
 }
 
-/// Step 4: eddy's task is the job, its loop the executor, its ready queue the
-/// waker's queue, and `sleep` the timer.
+/// Step 4, eddy: a task is the job, the loop is the executor with its ready queue, and `sleep`
+/// is the timer.
 eddy::task<> with_eddy(std::chrono::milliseconds delay) {
   std::puts("  howdy!");
   co_await eddy::sleep(delay);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// To be preloaded: counts the calls of malloc and its kin, in the first eight
-// bytes of the file $COUNT_MALLOC, where another process can read it.
+// A library to preload. Counts the calls of malloc, calloc and the like in the first eight
+// bytes of the file $COUNT_MALLOC, where another process can read the count.
 
 #include <atomic>
 #include <cerrno>
@@ -22,7 +22,7 @@ void* __libc_memalign(std::size_t, std::size_t);
 
 namespace {
 
-std::atomic<std::uint64_t> before;  // until the file is there
+std::atomic<std::uint64_t> before;  // calls before the file is mapped
 std::atomic<std::uint64_t>* calls = &before;
 
 void count() noexcept { calls->fetch_add(1, std::memory_order_relaxed); }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// The echo servers of all subjects share this: `echo PORT [BUFFER [VARIANT]]`. They
-// listen on 127.0.0.1, say `ready PORT`, and send back all they receive until they are
-// killed.
+// The code that the echo servers of all subjects share: `echo PORT [BUFFER [VARIANT]]`. The
+// servers listen on 127.0.0.1, print `ready PORT`, and send back all bytes that they receive
+// until they are killed.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,12 +16,12 @@
 
 namespace bench {
 
-/// The variant `idle` closes a connection that has been silent for so long.
+/// The variant `idle` closes a connection that has been silent for this time.
 inline constexpr int idle_seconds = 60;
 
 struct echo_arguments {
-  std::uint16_t port;         // 0: any
-  std::size_t buffer = 4096;  // the most that one read takes
+  std::uint16_t port;         // 0: the system chooses
+  std::size_t buffer = 4096;  // the limit of one read
   std::string_view variant;   // empty: none
 };
 
@@ -65,8 +65,8 @@ inline void tell_ready(unsigned port) {
   std::fflush(stdout);
 }
 
-/// For the subjects without sockets of their own: a socket that listens, and has
-/// told so.
+/// Listens, prints `ready PORT`, and returns the socket. For subjects without sockets of their
+/// own.
 inline int listen_at(std::uint16_t port) {
   const listener l = listen_on(port);
   tell_ready(l.port);

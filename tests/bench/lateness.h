@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// The `lateness` programs of eddy and of epoll share this. `lateness FLOOD SIZE
-// MILLISECONDS` runs a timer of 1 ms beside a flood. It prints how late the timer was,
-// in microseconds, and how much work the flood did in a second:
+// The code that the `lateness` programs of eddy and of epoll share. `lateness FLOOD SIZE
+// MILLISECONDS` runs a timer of 1 ms beside a flood. The program prints how late the timer
+// was, in microseconds, and how much work the flood did in a second:
 //
 //   writers median 61.2 worst 412.0 work 3187.4 MB/s
 
@@ -34,8 +34,8 @@ namespace bench {
 inline constexpr std::chrono::milliseconds period{1};
 inline constexpr std::size_t piece_size = std::size_t{32} * 1024;  // of a bulk writer
 
-// The loop and the thread at the other end of the flood have a processor each: on one,
-// the scheduler would make the timer late.
+// The loop and the thread at the other end of the flood run on different processors. On one
+// processor, the scheduler would make the timer late.
 inline constexpr unsigned loop_cpu = 0;
 inline constexpr unsigned other_cpu = 1;
 
@@ -56,12 +56,12 @@ std::thread start_other(Function function) {
 
 using flood = void (*)(const numbers&);
 
-/// The floods of one subject: each has all of them.
+/// The floods of one subject. Each subject implements all of them.
 struct floods {
   flood nothing, writers, tasks, timers, reads, posts, awaits, pieces;
 };
 
-/// `main` of both programs.
+/// The `main` of both programs.
 inline int lateness_main(int count, char** words, const floods& of) {
   keep_on(loop_cpu, ::pthread_self());
   const std::map<std::string_view, workload> known = {
@@ -72,10 +72,10 @@ inline int lateness_main(int count, char** words, const floods& of) {
   return main(count, words, known);
 }
 
-/// How late each tick of a timer was.
+/// Records how late each tick of a timer was.
 ///
-/// A late call stands for all ticks that came due before it: a loop that is held up for
-/// 20 ms is late for 20 ticks, not for one.
+/// A late call counts for all ticks that were due before it: a loop that is blocked for 20 ms
+/// is late for 20 ticks, not for one.
 class lateness {
 public:
   explicit lateness(std::uint64_t ticks) : ticks_(ticks) { late_.reserve(ticks); }
@@ -85,10 +85,10 @@ public:
     due_ = first;
     begin_ = first - period;
   }
-  /// When the next tick is due.
+  /// The time at which the next tick is due.
   [[nodiscard]] clock::time_point due() const { return due_; }
 
-  /// Notes that the timer's handler is called now. True if all ticks have come.
+  /// Records a call of the timer's handler. True after the last tick.
   bool call() {
     const auto now = clock::now();
     for (; due_ <= now && late_.size() < ticks_; due_ += period) late_.push_back(now - due_);
@@ -97,10 +97,10 @@ public:
     return true;
   }
 
-  /// From the start to the last call.
+  /// The time from the start to the last call.
   [[nodiscard]] double seconds() const { return nanoseconds(end_ - begin_) / 1e9; }
 
-  /// `work` is the amount in a second.
+  /// `work` is the amount of work per second.
   void tell(const char* name, double work, const char* unit) {
     std::ranges::sort(late_);
     std::printf("%s median %.1f worst %.1f work %.4f %s\n", name,
@@ -116,8 +116,8 @@ private:
   std::vector<clock::duration> late_;
 };
 
-/// A TCP connection within this process: the loop's end, non-blocking, and the other
-/// thread's, blocking.
+/// A TCP connection within this process: a non-blocking end for the loop, and a blocking end
+/// for the other thread.
 struct connected {
   explicit connected(const listener& at) : far(connect_to(at.port)) {
     pollfd ready{.fd = at.socket, .events = POLLIN, .revents = 0};
@@ -130,9 +130,9 @@ struct connected {
   int near;
 };
 
-/// Connections to a thread that reads all that comes, and keeps up.
+/// Connections to a thread that reads all bytes as fast as they come.
 ///
-/// Lifetime: close the sockets before this is destroyed; the thread ends then.
+/// Lifetime: close the sockets before destroying this object, which waits for the thread.
 class readers {
 public:
   explicit readers(std::uint64_t count) {
@@ -155,7 +155,7 @@ public:
     ::close(set_);
   }
 
-  /// The ends that are to be written to, non-blocking.
+  /// The non-blocking ends to write to.
   [[nodiscard]] const std::vector<int>& sockets() const { return near_; }
   [[nodiscard]] std::uint64_t received() const { return received_.load(std::memory_order_relaxed); }
 
@@ -167,7 +167,7 @@ private:
       const int count = ::epoll_wait(set_, events.data(), events.size(), -1);
       for (int i = 0; i < count; ++i) {
         const int s = events[static_cast<std::size_t>(i)].data.fd;
-        // With this flag the kernel drops the bytes and copies none.
+        // With MSG_TRUNC, the kernel drops the bytes without copying them.
         const ssize_t n = ::recv(s, nullptr, most, MSG_TRUNC);
         if (n > 0) {
           received_.fetch_add(static_cast<std::uint64_t>(n), std::memory_order_relaxed);
@@ -187,7 +187,7 @@ private:
 
 /// A connection to a thread that never stops sending.
 ///
-/// Lifetime: as for `readers`.
+/// Lifetime: close the socket before destroying this object, which waits for the thread.
 class sender {
 public:
   sender() {
@@ -209,7 +209,7 @@ public:
     ::close(far_);
   }
 
-  /// The end that is to be read from, non-blocking.
+  /// The non-blocking end to read from.
   [[nodiscard]] int socket() const { return near_; }
 
 private:
@@ -218,13 +218,13 @@ private:
   std::thread thread_;
 };
 
-/// Keeps a posting thread at most `most` functions ahead of the loop, so that memory
-/// stays bounded: the thread pauses there until half of them have run.
+/// Keeps a posting thread at most `most` functions ahead of the loop, so that memory stays
+/// bounded. At that bound, the thread pauses until half of the functions have run.
 class pace {
 public:
   explicit pace(std::uint64_t most) : most_(most), limit_(most) {}
 
-  /// The thread calls this before each post. False if it is to end.
+  /// The thread calls this before each post. False if the thread must end.
   bool next() {
     if (posted_ == limit_) {
       while (!over_ && posted_ - ran() > most_ / 2) std::this_thread::yield();
@@ -247,12 +247,12 @@ private:
   alignas(64) std::atomic<std::uint64_t> ran_ = 0;
 };
 
-/// The times of many timers that are all due at once, again and again.
+/// The deadlines of many timers that are repeatedly due at the same time.
 class bursts {
 public:
   bursts(std::uint64_t timers, clock::time_point first) : timers_(timers), due_(first) {}
 
-  /// Each timer calls this when it fires. Gives the time at which it is due again.
+  /// Each timer calls this when it fires. Returns the timer's next deadline.
   clock::time_point fired() {
     const auto next = due_ + gap;
     if (++fired_ % timers_ == 0) {
@@ -262,7 +262,7 @@ public:
     return next;
   }
 
-  /// How many fire in a second, from the time that they are due until the last has fired.
+  /// The number of timers that fire per second, counted from the deadline to the last timer.
   [[nodiscard]] double rate() const {
     return static_cast<double>(fired_ / timers_ * timers_) / nanoseconds(busy_) * 1e9;
   }

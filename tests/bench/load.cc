@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The load on an echo server, with epoll alone:
+// Loads an echo server, with epoll alone:
 //
 //   load PORT CONNECTIONS SIZE MESSAGES [SERVER]
 //   load PORT CONNECTIONS churn COUNT [SERVER]
 //   load PORT CONNECTIONS idle
 //
-// The first keeps a message of SIZE bytes under way on each connection, until a
-// tenth of MESSAGES as a warm-up, and then MESSAGES, have come back as they were
-// sent. Of these it tells the time, and, if SERVER is its process, that one's
-// processor time, both in nanoseconds a message:
+// The first form keeps one message of SIZE bytes in flight on each connection. After a tenth
+// of MESSAGES as a warm-up, it measures until MESSAGES have come back unchanged, and prints
+// the time and the processor time of the process SERVER, in nanoseconds per message:
 //
 //   wall 5012.3 cpu 3310.4
 //
-// The second makes a connection, has one message of 64 bytes sent back, and closes it.
-// It does that COUNT times, CONNECTIONS at a time, and tells the times a connection.
+// The second form makes COUNT connections, CONNECTIONS at a time. Each sends one message of
+// 64 bytes, receives it back, and closes. Prints the same times per connection.
 //
-// The third says `ready` when the server has accepted them all, and stays.
+// The third form prints `ready` when the server has accepted all connections, and keeps them.
 
 #include <array>
 #include <cerrno>
@@ -55,7 +54,7 @@ public:
     }
   }
 
-  /// Each connection's first message means that the server has accepted it.
+  /// Exchanges one message on each connection, so that the server has accepted all of them.
   void echo(std::uint64_t messages) {
     std::uint64_t sent = 0;
     for (const int s : sockets_) {
@@ -145,8 +144,8 @@ private:
   std::vector<int> sockets_;
 };
 
-/// Does `work` for a tenth of `count` as a warm-up, then for all of it, and tells the
-/// time of one.
+/// Calls `work` with a tenth of `count` as a warm-up, then with `count`, and prints the times
+/// of one operation.
 template <class Work>
 void time_each(std::uint64_t count, std::uint64_t least, const char* server, Work work) {
   work(count / 10 + least);

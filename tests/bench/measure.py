@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How tests/bench/run measures. What measures a program returns a figure, or None if the program has
+"""The measurements of tests/bench/run. A measurement returns a figure, or None if the program has
 no such workload."""
 import json
 import os
@@ -29,7 +29,7 @@ def output(command, **how):
 
 
 class server:
-    """An echo server that runs, for a scope."""
+    """A context manager that runs an echo server."""
 
     def __init__(self, program, prefix=(), environment=None, variant=None):
         words = ['0', '4096', variant] if variant else ['0']
@@ -63,7 +63,7 @@ def resident(pid):
 
 
 def echo_cpu(connections, messages, variant=None, of=''):
-    """Programs whose name begins with `of` run as that variant, the others plainly."""
+    """Runs programs whose name begins with `of` as the variant, and the others without it."""
     def measure(program):
         with server(program, variant=variant if program.startswith(of) else None) as s:
             return s.load(connections, messages)
@@ -78,7 +78,7 @@ def churn_cpu(connections, count):
 
 
 def per_message(connections, messages, count):
-    """By two runs, so that what is done once does not count."""
+    """Takes the difference of two runs, so that work done once per run does not count."""
     def measure(program):
         few, many = (count(program, connections, n) for n in (messages, 3 * messages))
         return (many - few) / (2.2 * messages)
@@ -101,7 +101,7 @@ def system_calls(program, connections, messages):
 
 
 def counted(run):
-    """How often `run(environment)` calls malloc, and what it gives."""
+    """Returns how often `run(environment)` calls malloc, and the value of `run`."""
     with tempfile.NamedTemporaryFile() as f:
         f.write(bytes(8))
         f.flush()
@@ -117,7 +117,7 @@ def message_mallocs(program, connections, messages):
 
 
 def micro(*words):
-    """On one processor, but for `post`: there, two threads work at the same time."""
+    """Runs on one processor, except `post`, in which two threads work at the same time."""
     def measure(program):
         done = subprocess.run([BIN / program, *map(str, words)], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True,
@@ -130,7 +130,7 @@ def micro(*words):
 
 
 def lateness(flood, size, milliseconds):
-    """Gives the median and the worst, in microseconds; the work in a second; and the unit of that."""
+    """Returns the median and the worst in microseconds, the work per second, and its unit."""
     def measure(program):
         words = output([BIN / program, flood, str(size), str(milliseconds)]).split()
         return float(words[2]), float(words[4]), float(words[6]), words[7]
@@ -138,7 +138,7 @@ def lateness(flood, size, milliseconds):
 
 
 def micro_mallocs(number, workload, *words):
-    """By two runs; the last word is how many, each of which is `number` operations."""
+    """Takes the difference of two runs. The last word counts rounds of `number` operations."""
     def measure(program):
         found = []
         for n in (words[-1], 2 * words[-1]):
@@ -206,7 +206,7 @@ def stripped_size(program):
 
 
 def collected(run):
-    """The instructions of what `run` starts with the words that it is given before its own."""
+    """The instructions of the program that `run(prefix)` starts behind `prefix`."""
     with tempfile.NamedTemporaryFile('r') as told:
         run(['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null',
              f'--log-file={told.name}'])
@@ -227,7 +227,7 @@ def micro_instructions(workload, *words):
 
 
 def interleaved(programs, measure, rounds):
-    """What is measured of each in each round, of those that have it."""
+    """The figures of each round, for each program that has the workload."""
     found = {name: [] for name in programs}
     for _ in range(rounds):
         for name in list(found):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What tests/bench/run tells: the lines of its table, and its picture."""
+"""The output of tests/bench/run: the lines of its table, and its picture."""
 import os
 import statistics
 import subprocess
@@ -37,9 +37,9 @@ def table_line(r, found):
     us = []
     for name, values in ours.items():
         text = (name.removeprefix('eddy').strip() + ' ' + tell(values)).strip()
-        if r.unit == 'ns' and peers:
-            best = peers[by_value[0]]
-            text += f'; {spread([v / b for v, b in zip(values, best)])} × {by_value[0]}'
+        peer = r.beside.get(name) if r.beside else by_value[0] if r.unit == 'ns' and peers else None
+        if peer in peers:
+            text += f'; {spread([v / p for v, p in zip(values, peers[peer])])} × {peer}'
         us.append(text)
     best_of_ours = min((statistics.median(values) for values in ours.values()), default=0)
     ahead = [name for name in by_value if statistics.median(peers[name]) < best_of_ours and

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// TCP on the loopback interface, for the programs that have no sockets of their own.
+// TCP on the loopback interface, for subjects without sockets of their own.
 
 #include <cerrno>
 #include <cstdint>
@@ -56,19 +56,19 @@ inline void set_no_delay(int s) {
   ::setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-/// The next connection, non-blocking. Negative if there is none.
+/// Accepts the next connection, non-blocking. Negative if there is none.
 inline int accept_from(int listener) {
   const int s = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (s >= 0) set_no_delay(s);
   return s;
 }
 
-/// Connects a blocking socket to 127.0.0.1, from the address `host`.
+/// Connects a blocking socket to 127.0.0.1 from the local address `host`.
 inline int connect_to(std::uint16_t port, std::uint32_t host = INADDR_LOOPBACK) {
   const int one = 1;
   const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (s < 0) fail("socket");
-  // Has connect choose the port, and not bind: only connect reuses one in TIME_WAIT.
+  // Lets connect choose the port instead of bind: only connect reuses a port in TIME_WAIT.
   ::setsockopt(s, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
   const sockaddr_in from = loopback(0, host);
   if (::bind(s, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0) fail("bind");

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What the workloads of all subjects share: their arguments, their clock, and
-// how they tell what they measured.
+// The code that the workloads of all subjects share: arguments, a clock, and output.
 
 #include <chrono>
 #include <cstdint>
@@ -58,7 +57,7 @@ struct workload {
   std::function<void(const numbers&)> run;
 };
 
-/// `micro WORKLOAD ARGS`: 64 for what it does not know.
+/// The `main` of `micro WORKLOAD ARGS`. Exits with 64 for an unknown workload.
 inline int main(int count, char** words, const std::map<std::string_view, workload>& known) {
   const auto found = count > 1 ? known.find(words[1]) : known.end();
   if (found == known.end() || static_cast<std::size_t>(count) != found->second.arguments + 2) {
@@ -79,8 +78,8 @@ inline int main(int count, char** words, const std::map<std::string_view, worklo
   return 0;
 }
 
-/// Does a tenth of `count` as a warm-up, then all of it, and tells the time of
-/// one. `work` does so many.
+/// Calls `work` with a tenth of `count` as a warm-up, then with `count`, and prints the time of
+/// one operation. `work(n)` performs n operations.
 template <class Work>
 void time_each(const char* name, std::uint64_t count, Work work) {
   work(count / 10 + 1);

@@ -7,10 +7,10 @@
 
 With -p the tool checks each listed source file that awaits, and the project's headers. FILEs,
 which may be folders, restrict the check. Without -p the flags are `-std=c++23` and those of
-`pkg-config --cflags eddy`, unless FLAGS are given. Of a FILE that ends in .md the tool checks
-the C++ blocks, each of which must compile by itself.
+`pkg-config --cflags eddy`, unless FLAGS are given. In a FILE that ends in .md the tool
+checks the C++ blocks, each of which must compile by itself.
 
-g++ 14 and clang 19 compile all of these forms rightly. The rule for g++ 12: make each co_await
+g++ 14 and clang 19 compile all of these forms correctly. The rule for g++ 12: make each co_await
 a statement of its own, and name the objects that it needs first.
 
 clang-query-19 reads the syntax; it is in Debian's package clang-tools-19. The environment
@@ -33,14 +33,14 @@ import sys
 import tempfile
 
 FORMS = {
-    "condition": "in a coroutine that declares nothing, name the value of a co_await that is a "
-                 "condition (g++ 12 lays the frame out wrongly)",
+    "condition": "name the value of a co_await before using it as a condition: g++ 12 lays out "
+                 "the frame wrongly in a coroutine that declares no variable",
     "branch": "write an if: the co_await in this branch runs whatever the condition says",
-    "choice": "write an if, or name the object that ?: chooses: it is destroyed twice",
+    "choice": "write an if, or name the object that ?: chooses: the object is destroyed twice",
     "temporary": "name the value of this condition: a temporary in it does not compile before a "
                  "co_await",
-    "capture": "name the lambda first: what it captures by value is destroyed twice",
-    "aggregate": "name the aggregate first, or give it a constructor: it is destroyed twice",
+    "capture": "name the lambda first: its captures by value are destroyed twice",
+    "aggregate": "name the aggregate first, or give it a constructor: its members are destroyed twice",
     "member": "name the value of the co_await first: the members of this aggregate or array are "
               "destroyed twice",
     "list": "name the object that this braced list makes: a std::initializer_list does not compile "
@@ -50,19 +50,19 @@ FORMS = {
     "throw": "name the value of the co_await first: the thrown object is destroyed twice",
 }
 
-UNKNOWN = "this expression: whether the destructor of {} does something is not known"
+UNKNOWN = "this expression: it is unknown whether the destructor of {} does something"
 
 AWAITS = ("CoawaitExpr", "CoyieldExpr", "DependentCoawaitExpr")
 WRAPPERS = ("ExprWithCleanups", "ParenExpr", "ImplicitCastExpr", "CXXFunctionalCastExpr",
             "CXXStaticCastExpr", "CStyleCastExpr", "MaterializeTemporaryExpr", "ConstantExpr")
 BRACES = ("InitListExpr", "CXXParenListInitExpr")
-# Nodes whose later children repeat the first one, or are the compiler's own.
+# Nodes of which only the first child is written in the source.
 FIRST_CHILD_ONLY = (*AWAITS, "CoroutineBodyStmt", "CoreturnStmt")
 LEAVES = ("OpaqueValueExpr", "CXXMethodDecl", "CXXConstructorDecl", "CXXDestructorDecl",
           "CXXConversionDecl", "FunctionTemplateDecl")
 
-# Every coroutine of the program. A template is printed as it is written, as "template", and as
-# it is instantiated, as "code".
+# Matches every coroutine of the program: the instantiated ones as "code", and the templates as
+# they are written as "template".
 QUERY = """set output detailed-ast
 set bind-root false
 let coroutine functionDecl(isDefinition(), unless(isExpansionInSystemHeader()), \
@@ -100,7 +100,7 @@ class Node:
         return not self.kind.endswith(("Stmt", "Decl", "NULL>>>", "Attr", "Comment"))
 
     def inside(self, awaited=True):
-        """This node and those of its expression; a lambda's body is code of its own."""
+        """This node and the nodes of its expression, without the bodies of lambdas."""
         yield self
         if not awaited and self.kind in AWAITS:
             return
@@ -127,7 +127,7 @@ PLACE = re.compile(r"(?:col:(\d+)|line:(\d+):(\d+)|(.+):(\d+):(\d+))$")
 
 
 def destroyed(text):
-    """Whether a type's destructor does something, for each type of a variable or temporary."""
+    """Maps each type of a variable or temporary to whether its destructor does something."""
     types = {}
     for kind, type_, alias, rest in re.findall(
             r"(CXXBindTemporaryExpr|VarDecl) 0x[^'\n]*'([^'\n]*)'(?::'([^'\n]*)')?(.*)", text):
@@ -171,7 +171,7 @@ def trees(text):
             parent = stack[-1]
             if parent.kind == "CoreturnStmt" and parent.children[0:1] and (
                     parent.children[0].kind == "InitListExpr"):
-                parent.children.clear()  # braces have a type only where they are converted
+                parent.children.clear()  # braces have a type only after a conversion
             if parent.kind in FIRST_CHILD_ONLY and parent.children:
                 leaf = depth
                 continue
@@ -185,7 +185,7 @@ def trees(text):
 
 
 class Coroutine:
-    """The forms in one coroutine, as pairs of a place and a form's name."""
+    """The forms in one coroutine, as pairs of a location and a form's name."""
 
     def __init__(self, function, template, types):
         self.found, self.undecided = set(), set()
@@ -195,7 +195,7 @@ class Coroutine:
         self.visit(body, function.place)
 
     def declares(self, node):
-        """Whether the coroutine declares something: then g++ 12 has the frame right."""
+        """Whether the coroutine declares something. g++ 12 then lays the frame out correctly."""
         if node.kind == "LambdaExpr":
             return True
         if node.kind.endswith("Decl") and " implicit " not in node.text:
@@ -237,7 +237,7 @@ class Coroutine:
 
         bare = expression.bare()
         made = bare.kind in (*BRACES, "LambdaExpr")
-        if bare.kind in BRACES and len(bare.children) == 1:  # of the same type: no aggregate
+        if bare.kind in BRACES and len(bare.children) == 1:  # a copy
             made = bare.children[0].bare().type != bare.type.removeprefix("const ")
         if owner.kind == "VarDecl" and made and bare.awaits():
             if owner.text.endswith(" destroyed"):
@@ -252,17 +252,17 @@ class Coroutine:
         self.walk(expression, None, owner, right)
 
     def owning(self, node):
-        """Whether the node's type has a destructor that does something; None if unknown."""
+        """Whether the destructor of the node's type does something, or None if unknown."""
         return False if node.scalar or node.type == "void" else self.types.get(node.type)
 
     def walk(self, node, parent, owner, right):
-        """`right`: whether a co_await in a branch would be compiled rightly here."""
+        """`right`: whether g++ 12 compiles a co_await in a branch correctly here."""
         place, self.place = self.place, node.place or self.place
         self.judge(node, parent, owner, right)
         right = right and self.passes(node, owner)
         for child in node.children:
             if node.kind == "CXXDefaultArgExpr" and child.expression:
-                here, self.place = self.place, place  # the place of the call
+                here, self.place = self.place, place  # the location of the call
                 self.walk_default(child, node, owner)
                 self.place = here
             elif child.expression or node.kind == "StmtExpr":
@@ -271,13 +271,13 @@ class Coroutine:
 
     @staticmethod
     def passes(node, owner):
-        """Whether a branch that would be right in the node's place is right below it, too."""
-        if node.kind.endswith("CastExpr"):  # in other places than an initialiser it must do nothing
+        """Whether a branch below the node is right, if a branch instead of the node would be."""
+        if node.kind.endswith("CastExpr"):  # outside an initialiser, the cast must do nothing
             return owner.kind == "VarDecl" or node.text.endswith(
                 ("<LValueToRValue>", "<NoOp>", "<ToVoid>"))
         if node.kind in ("UnaryOperator", "BinaryOperator"):
-            # Arithmetic is right by luck: g++ 12 has `int n = 1 + (c ? co_await f() : 5)` right,
-            # but not with an `==`, nor with a call for the 1, nor in an assignment.
+            # g++ 12 compiles `int n = 1 + (c ? co_await f() : 5)` correctly, but only by luck: not
+            # with `==` instead of `+`, with a call instead of 1, or in an assignment.
             return re.search(r"'(?:!|=|&&|\|\|)'( |$)", node.text) is not None
         return node.kind in (*WRAPPERS, *BRACES, "ConditionalOperator", "BinaryConditionalOperator",
                              "CXXNewExpr", "LambdaExpr")
@@ -327,7 +327,7 @@ class Coroutine:
                 self.cannot_decide(node, "an object in braces")
 
     def judge_captures(self, closure):
-        """In a template clang does not say whether a lambda has a destructor."""
+        """Reports a lambda with owning captures. In a template, clang may not know them."""
         record, body = closure.children[0], closure.children[-1]
         fields = [node for node in record.children if node.kind == "FieldDecl"]
         owning = [self.owning(field) for field in fields if not field.type.endswith("&")]
@@ -391,14 +391,14 @@ def read(program, directory, path, flags):
     return found, undecided, decided
 
 
-# The flags of a g++ command that change what the source means. clang may not know the others.
+# The flags of a g++ command that change the meaning of the source. clang may not know others.
 WITH_VALUE = ("-I", "-D", "-U", "-isystem", "-iquote", "-idirafter", "-include", "-imacros")
 ALONE = re.compile(r"--?std=.*|--sysroot=.*|-nostdinc.*|-m(?:32|64)|-pthread|-fopenmp|"
                    r"-fno-exceptions|-fno-rtti|-f(?:un)?signed-char")
 
 
 def kept(arguments):
-    """Those flags of a command."""
+    """The flags of a command that change the meaning of the source."""
     flags, rest = [], iter(arguments)
     for argument in rest:
         if ALONE.fullmatch(argument) or argument.startswith(WITH_VALUE):
@@ -413,7 +413,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 
 
 def project_headers(path, directory, flags, seen):
-    """Adds the file and its headers to `seen`, but for those of system directories."""
+    """Adds the file and its headers, except system headers, to `seen`."""
     path = os.path.realpath(path)
     if path in seen:
         return
@@ -429,8 +429,8 @@ def project_headers(path, directory, flags, seen):
 
 
 def listed(build, files):
-    """The commands of the files to read: those that await, and, for each header that awaits,
-    one that includes it."""
+    """The commands of the files to read: the files that await, and one including file for each
+    header that awaits."""
     path = pathlib.Path(build) / "compile_commands.json"
     wanted = {os.path.realpath(file) for file in files}
     commands, others, known, matched, covered = [], [], set(), set(), set()
@@ -463,7 +463,7 @@ def listed(build, files):
 
 
 def blocks(path, folder):
-    """The C++ blocks of a Markdown file, as files of their own whose lines are the page's."""
+    """The C++ blocks of a Markdown file, as files with the page's line numbers."""
     text = pathlib.Path(path).read_text(encoding="utf-8")
     for match in re.finditer(r"^```(?:cpp|c\+\+|cc)\n(.*?)^```", text, re.S | re.M):
         line = text.count("\n", 0, match.start(1)) + 1
@@ -474,7 +474,7 @@ def blocks(path, folder):
 
 
 def named(files, flags, folder):
-    """The commands of files that are given by name."""
+    """The commands of the files named on the command line."""
     if not flags:
         asked = shutil.which("pkg-config") and subprocess.run(
             ["pkg-config", "--cflags", "eddy"], capture_output=True, text=True, check=False)
@@ -529,7 +529,7 @@ def main(arguments):
                 found |= some[0]
                 undecided |= some[1]
                 decided |= some[2]
-    # A template's open expressions are decided if the template was read as code, too.
+    # An expression undecided in a template is decided if the template was instantiated.
     undecided = {(at, what) for at, what, template in undecided
                  if template not in decided or what.startswith("this")}
     return report(found, undecided, len(commands) - unread, broken + unread)

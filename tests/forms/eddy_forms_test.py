@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""eddy-forms finds each wrong form, and no right one.
+"""Tests that eddy-forms finds each wrong form and no right form.
 
     tests/forms/eddy_forms_test.py EDDY_FORMS FORMS_WRONG_CC FLAGS...
 """
@@ -23,7 +23,7 @@ def run(*arguments, **variables):
 
 
 def findings(output):
-    """Line: the forms found there."""
+    """Maps each line to the forms found in it."""
     found = {}
     for line, form in re.findall(r":(\d+):\d+: (cannot decide|\w+)", output):
         found.setdefault(int(line), set()).add(form)
@@ -35,7 +35,7 @@ if status == 77:
     print(output, end="")
     sys.exit(77)
 
-# 1. Each marked line, and no other.
+# 1. eddy-forms finds each marked line and no other.
 text = pathlib.Path(wrong).read_text(encoding="utf-8")
 expected = {}
 for number, row in enumerate(text.split("\n"), 1):
@@ -58,20 +58,20 @@ with tempfile.TemporaryDirectory() as folder:
     bad = "eddy::task<int> f() { if (co_await yes()) co_return 1; co_return 0; }\n"
     good = "eddy::task<int> f() { const bool b = co_await yes(); co_return b; }\n"
 
-    # 2. A file without forms: nothing but the summary.
+    # 2. For a file without forms, it prints only the summary.
     status, output = run(file("good.cc", head + good), "--", *flags)
     assert status == 0 and output.startswith("files read: 1, ") and ": 0," in output, output
 
-    # 3. A file that clang cannot read is not called right.
+    # 3. For a file that clang cannot read, it says that it cannot decide.
     status, output = run(file("broken.cc", head + "int x = ;\n"), "--", *flags)
     assert status == 2 and "broken.cc: cannot decide: clang cannot read it" in output, output
 
-    # 4. A page's blocks, with the page's lines.
+    # 4. Findings in a page's C++ blocks have the page's line numbers.
     page = file("page.md", f"# Page\n\n```cpp\n{head}{bad}```\n\n```sh\nif (co_await)\n```\n")
     status, output = run(page, "--", *flags)
     assert status == 1 and findings(output) == {6: {"condition"}}, output
 
-    # 5. A build: the sources that await, and a header that only another source includes.
+    # 5. With -p it reads the sources that await, and a header that only another source includes.
     file("form.h", "#pragma once\n" + head + "inline " + bad)
     sources = [file("await.cc", head + good), file("plain.cc", '#include "form.h"\nint x;\n'),
                file("broken_but_plain.cc", "int x = ;\n")]
@@ -86,7 +86,7 @@ with tempfile.TemporaryDirectory() as folder:
     status, output = run("-p", folder, wrong)
     assert status == 2 and "does not list it" in output, output
 
-    # 6. Without clang-query the tool says so.
+    # 6. Without clang-query it names the missing package.
     status, output = run(wrong, CLANG_QUERY="no-such-program")
     assert status == 77 and "clang-tools-19" in output, output
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The forms of co_await that g++ 12 compiles rightly and that users may
-// write. Some would be right by luck in fresh memory: run it with
-// MALLOC_PERTURB_ set. forms_wrong.cc has the forms that g++ 12 compiles wrongly.
+// The forms of co_await that g++ 12 compiles correctly and that users may write. Fresh memory
+// may hide an error, so run this test with MALLOC_PERTURB_ set. forms_wrong.cc has the forms
+// that g++ 12 compiles wrongly.
 #include <functional>
 #include <memory>
 #include <optional>
@@ -32,7 +32,7 @@
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
-#include <eddy/loop/child.h>
+#include <eddy/loop/child_process.h>
 #include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
@@ -42,9 +42,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A4, A5: g++ 12 destroys the members of an aggregate twice that is made in a
-// co_await. What a user can name in one, and every awaiter, is none, or has
-// nothing to destroy.
+// g++ 12 destroys the members of an aggregate twice if the aggregate is made in a co_await.
+// Therefore eddy's public types and awaiters are no aggregates, or have trivial destructors.
 template <class T>
 constexpr bool safe = !std::is_aggregate_v<T> || std::is_trivially_destructible_v<T>;
 
@@ -121,7 +120,7 @@ eddy::task<int> throws(bool waits) {
   throw std::runtime_error(longer(1));
 }
 
-// ---- with no named local in the body
+// ---- coroutines without a named local
 
 eddy::task<> statement() { co_await text(1, true); }
 
@@ -144,7 +143,7 @@ eddy::task<int> named_loop() {
 
 }  // namespace
 
-ASYNC_TEST("awaiting as a statement, into a name, and in a return") {
+ASYNC_TEST("a co_await may be a statement, an initialiser or the operand of co_return") {
   co_await statement();
   const std::string s = co_await returned();
   CHECK(s == longer(1));
@@ -156,7 +155,7 @@ ASYNC_TEST("awaiting as a statement, into a name, and in a return") {
   CHECK(five == 5);
 }
 
-ASYNC_TEST("awaiting into a structured binding, an optional, and a range") {
+ASYNC_TEST("a co_await may initialise a structured binding, an optional or a range") {
   for (const bool waits : {false, true}) {
     auto [s, n] = co_await both(4, waits);
     CHECK(s == longer(4));
@@ -174,7 +173,7 @@ ASYNC_TEST("awaiting into a structured binding, an optional, and a range") {
   }
 }
 
-ASYNC_TEST("several awaits in one expression") {
+ASYNC_TEST("an expression may hold several co_awaits") {
   for (const bool waits : {false, true}) {
     const int sum = co_await number(1, waits) + 10 * co_await number(2, !waits);
     CHECK(sum == 21);
@@ -183,7 +182,7 @@ ASYNC_TEST("several awaits in one expression") {
   }
 }
 
-ASYNC_TEST("awaiting with default arguments and with what moves only") {
+ASYNC_TEST("an awaited call may have default and move-only arguments") {
   auto box = std::make_unique<int>(3);
   const auto size = co_await length(longer(1), std::move(box));
   CHECK(size == 205);
@@ -191,7 +190,7 @@ ASYNC_TEST("awaiting with default arguments and with what moves only") {
   CHECK(same == 205);
 }
 
-ASYNC_TEST("awaiting in a try block, more than once") {
+ASYNC_TEST("a try block may hold several co_awaits") {
   int caught = 0;
   for (const bool waits : {false, true, false}) {
     try {
@@ -204,7 +203,7 @@ ASYNC_TEST("awaiting in a try block, more than once") {
   CHECK(caught == 3);
 }
 
-ASYNC_TEST("awaiting under a condition, written as an if") {
+ASYNC_TEST("an if statement may choose between co_awaits") {
   for (const bool waits : {false, true}) {
     std::string s = longer(0);
     if (waits) s = co_await text(1, waits);
@@ -212,7 +211,7 @@ ASYNC_TEST("awaiting under a condition, written as an if") {
   }
 }
 
-ASYNC_TEST("a lambda that owns something, named first or called outside the co_await") {
+ASYNC_TEST("a lambda that owns something may be named, or called outside the co_await") {
   auto job = [s = longer(1)] { return s.size(); };
   const auto size = co_await eddy::run_blocking(std::move(job));
   CHECK(size == 101);
@@ -235,7 +234,7 @@ ASYNC_TEST("a lambda that owns something, named first or called outside the co_a
   CHECK(sum == 202);
 }
 
-ASYNC_TEST("lambdas that are coroutines, with parameters only, and captures of references") {
+ASYNC_TEST("a lambda coroutine may have parameters and captures by reference") {
   const auto twice = [](std::string s) -> eddy::task<std::string> {
     co_await eddy::yield();
     co_return s + s;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The forms of co_await that g++ 12 compiles wrongly, beside similar ones that it compiles rightly.
+// The forms of co_await that g++ 12 compiles wrongly, beside similar forms that it compiles right.
 // No build compiles this file. eddy_forms_test.py runs eddy-forms on it and expects a finding in
 // each line that ends in `// found: FORM` or `// undecided`, and in no other line. All forms were
 // measured with g++ 12.2 at -O0 and -O2, each in a program of its own.
@@ -287,7 +287,7 @@ eddy::task<> throw_named() {
   throw std::runtime_error(why);
 }
 
-// ---- templates: read as they are instantiated
+// ---- templates, which eddy-forms reads as they are instantiated
 
 template <class T>
 eddy::task<> with_strings(T value) {
@@ -312,7 +312,7 @@ eddy::task<bool> structure_shows(T value) {
 
 auto instantiated = std::pair(with_strings(text(1)), with_ints(1));
 
-// ---- not code
+// ---- co_await in comments and strings
 
 // if (co_await f())
 [[maybe_unused]] const char* const quoted = "if (co_await f())";

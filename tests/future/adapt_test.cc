@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/adapt.h> promises.
+// Tests of <eddy/future/adapt.h>.
 #include <eddy/future/adapt.h>
 
 #include <any>
@@ -73,7 +73,7 @@ eddy::task<int> value_of(c_api* api, journal* note) {
 }  // namespace
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a callback ends the wait; the coroutine goes on later, from the loop") {
+                  "a callback completes the wait, and the loop resumes the coroutine later") {
   journal note;
   c_api api;
   auto f = eddy::spawn(loop, value_of(&api, &note));
@@ -88,12 +88,13 @@ TEST_CASE_FIXTURE(async_fixture,
   f = {};
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the loop's dump says what is waited for, if that is told") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "the loop's dump shows the words of describe, or else \"a callback\"") {
   struct query {
     auto operator()(eddy::completer<> /*done*/) const {
       return [] {};
     }
-    void describe(std::string& out) const { out += "a query's answer\n"; }
+    std::string describe() const { return "a query's answer"; }
   };
   struct program {
     static eddy::task<> named() { co_await eddy::adapt(query()); }
@@ -109,18 +110,18 @@ TEST_CASE_FIXTURE(async_fixture, "the loop's dump says what is waited for, if th
   CHECK_MESSAGE(tree.contains("a callback\n"), tree);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a wait that is dropped is cancelled, once") {
+TEST_CASE_FIXTURE(async_fixture, "a destroyed wait calls its cancel function once") {
   journal note;
   c_api api;
   auto f = eddy::spawn(loop, value_of(&api, &note));
   loop.run_ready();
 
-  SUBCASE("before it is over") {
+  SUBCASE("before it is complete") {
     f = {};
     CHECK(note == "cancelled");
     CHECK(!api.on_done);
   }
-  SUBCASE("but not when it is over") {
+  SUBCASE("but not after it is complete") {
     api.end(5);
     f = {};
     CHECK(note == "");
@@ -128,7 +129,7 @@ TEST_CASE_FIXTURE(async_fixture, "a wait that is dropped is cancelled, once") {
   loop.run();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an API that calls back when it is cancelled may do so") {
+TEST_CASE_FIXTURE(async_fixture, "the cancel function may call the completer") {
   struct program {
     static eddy::task<> wait(std::function<void()>* end, journal* note) {
       const auto start = [=](eddy::completer<int> done) {
@@ -148,7 +149,8 @@ TEST_CASE_FIXTURE(async_fixture, "an API that calls back when it is cancelled ma
   CHECK(note == "");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what was taken for a wait that is dropped is given back") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a message taken for a wait that is then destroyed is given back") {
   struct source {
     std::deque<int> messages{1, 2};
     std::optional<eddy::completer<int>> waiter;
@@ -182,7 +184,7 @@ TEST_CASE_FIXTURE(async_fixture, "what was taken for a wait that is dropped is g
     loop.run();
     CHECK(got == 0);
   }
-  SUBCASE("and not if it is delivered") {
+  SUBCASE("but not a message that was delivered") {
     loop.run();
     CHECK(got == 1);
     f = {};
@@ -192,7 +194,7 @@ TEST_CASE_FIXTURE(async_fixture, "what was taken for a wait that is dropped is g
 
 namespace {
 
-/// Messages, each for the one who has waited the longest.
+/// Gives each message to the waiter that has waited the longest.
 struct channel {
   std::deque<int> messages;
   std::deque<eddy::completer<int>> waiters;
@@ -225,39 +227,40 @@ eddy::task<> receive_from(channel* from) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "what is given back by waits dropped together is in its order") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "messages given back by waits destroyed together keep their order") {
   channel from;
   eddy::future<> f;
-  SUBCASE("by select") {
+  SUBCASE("in a select") {
     f = eddy::spawn(loop, [&]() -> eddy::task<> {
       co_await eddy::select(receive_from(&from), receive_from(&from));
     });
   }
-  SUBCASE("by race_ok") {
+  SUBCASE("in a race_ok") {
     f = eddy::spawn(loop, [&]() -> eddy::task<> {
       co_await eddy::race_ok(receive_from(&from), receive_from(&from));
     });
   }
-  SUBCASE("by join") {
+  SUBCASE("in a join") {
     f = eddy::spawn(loop, [&]() -> eddy::task<> {
       co_await eddy::join(receive_from(&from), receive_from(&from));
     });
   }
-  SUBCASE("by join_settled of a range") {
+  SUBCASE("in a join_settled of a range") {
     f = eddy::spawn(loop, [&]() -> eddy::task<> {
       std::vector<eddy::task<>> all;
       for (int i = 0; i < 2; ++i) all.push_back(receive_from(&from));
       static_cast<void>(co_await eddy::join_settled(std::move(all)));
     });
   }
-  SUBCASE("by a scope") {
+  SUBCASE("in a scope") {
     f = eddy::spawn(loop, [&]() -> eddy::task<> {
       eddy::scope two;
       for (int i = 0; i < 2; ++i) two.spawn(receive_from(&from));
       co_await two.finish(eddy::sleep(1h));
     });
   }
-  SUBCASE("by for_each_concurrent, where one has ended") {
+  SUBCASE("in a for_each_concurrent of which one call has completed") {
     f = eddy::spawn(loop, [&]() -> eddy::task<> {
       const auto work = [&](int i) { return i == 0 ? wait_a_turn() : receive_from(&from); };
       std::vector<int> all(3);
@@ -275,7 +278,9 @@ TEST_CASE_FIXTURE(async_fixture, "what is given back by waits dropped together i
   CHECK(from.messages == std::deque{1, 2, 3});
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a wait without a value is given back, and an error leaves run") {
+TEST_CASE_FIXTURE(
+    async_fixture,
+    "a destroyed wait gives back a completion without a value; its error leaves run") {
   struct permit {
     int* free;
     std::optional<eddy::completer<>>* waiter;
@@ -307,7 +312,7 @@ TEST_CASE_FIXTURE(async_fixture, "a wait without a value is given back, and an e
   }
 }
 
-ASYNC_TEST("an object may cancel by its destructor, and lives as long as the wait") {
+ASYNC_TEST("the object that start returns lives as long as the wait; its destructor may cancel") {
   int alive = 0;
   const auto start = [&](eddy::completer<> done) {
     struct both {
@@ -330,7 +335,7 @@ ASYNC_TEST("an object may cancel by its destructor, and lives as long as the wai
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("what completes within start needs no turn of the loop, a bounded number of times") {
+ASYNC_TEST("waits that complete within start do not suspend, up to a bounded number in a row") {
   int others = 0;
   auto counts = [&]() -> eddy::task<> {
     for (;;) {
@@ -367,9 +372,9 @@ ASYNC_TEST("what completes within start needs no turn of the loop, a bounded num
   CHECK(others > 1'000'000 / 130);
 }
 
-ASYNC_TEST("an error comes out of the co_await") {
+ASYNC_TEST("the co_await throws an error of the completer or of start") {
   std::string what;
-  SUBCASE("of the world") {
+  SUBCASE("given to completer::fail") {
     try {
       co_await eddy::adapt([](eddy::completer<> done) {
         done.fail(std::make_error_code(std::errc::connection_reset), "reading");
@@ -380,7 +385,7 @@ ASYNC_TEST("an error comes out of the co_await") {
     }
     CHECK(what == "reading: Connection reset by peer");
   }
-  SUBCASE("in a result") {
+  SUBCASE("given to the completer in a result") {
     try {
       co_await eddy::adapt<int>([](eddy::completer<int> done) {
         done(eddy::result<int>(std::unexpected(std::make_error_code(std::errc::timed_out))));
@@ -403,7 +408,7 @@ ASYNC_TEST("an error comes out of the co_await") {
   }
 }
 
-ASYNC_TEST("a start that is moved in is kept until the wait is over") {
+ASYNC_TEST("an rvalue start is kept until the wait is complete") {
   int alive = 0;
   auto start = [held = counted(alive), &on = loop](eddy::completer<> done) {
     on.defer([done] { done(); });
@@ -416,8 +421,8 @@ ASYNC_TEST("a start that is moved in is kept until the wait is over") {
   CHECK(alive == 2);
 }
 
-TEST_CASE("what completes an adapted wait twice stops the program") {
-  dies_saying("what adapt waits for was completed twice", [] {
+TEST_CASE("misuse of adapt or of a completer aborts") {
+  dies_saying("a completer was called twice", [] {
     eddy::event_loop loop;
     struct program {
       static eddy::task<> wait() {
@@ -448,7 +453,7 @@ TEST_CASE("what completes an adapted wait twice stops the program") {
   });
 }
 
-// An error is no value, though a bool can be made of it.
+// A completer<bool> refuses an error as its value, though errors convert to bool.
 static_assert(std::is_invocable_v<eddy::completer<bool>, bool>);
 static_assert(!std::is_invocable_v<eddy::completer<bool>, std::error_code>);
 static_assert(!std::is_invocable_v<eddy::completer<bool>, std::exception_ptr>);

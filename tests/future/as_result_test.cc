@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/as_result.h> promises.
+// Tests of <eddy/future/as_result.h>.
 #include <eddy/future/as_result.h>
 
 #include <coroutine>
@@ -54,7 +54,7 @@ ASYNC_TEST("as_result gives the value") {
   CHECK(slept.has_value());
 }
 
-ASYNC_TEST("as_result gives the world's error with no throw") {
+ASYNC_TEST("as_result gives a std::system_error as a value, without a throw") {
   for (const eddy::duration d : {0s, 1s}) {
     const eddy::result<void> r = co_await eddy::as_result(resets(d));
     CHECK(r.error() == std::errc::connection_reset);
@@ -64,15 +64,15 @@ ASYNC_TEST("as_result gives the world's error with no throw") {
   CHECK(r.error() == std::errc::connection_reset);
 }
 
-ASYNC_TEST("a time limit that is over is told without a look at what was waited for") {
+ASYNC_TEST("as_result of an expired timeout does not describe the work") {
   struct never {
     int* looks;
     std::function<void()> operator()(eddy::completer<>) const {
       return [] {};
     }
-    void describe(std::string& out) const {
+    std::string describe() const {
       ++*looks;
-      out += "never\n";
+      return "never";
     }
   };
   int looks = 0;
@@ -82,7 +82,7 @@ ASYNC_TEST("a time limit that is over is told without a look at what was waited 
   CHECK(looks == 0);
 }
 
-ASYNC_TEST("any other exception still comes out") {
+ASYNC_TEST("as_result rethrows any other exception") {
   std::string what;
   try {
     const eddy::result<int> r = co_await eddy::as_result(throws());
@@ -93,7 +93,8 @@ ASYNC_TEST("any other exception still comes out") {
   CHECK(what == "a mistake");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what is awaited as a result is dropped and told like any other") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "work awaited with as_result is dumped and cancelled like any other") {
   struct program {
     static eddy::task<> wait() {
       const eddy::result<int> r = co_await eddy::as_result(works(1h));
@@ -110,7 +111,7 @@ TEST_CASE_FIXTURE(async_fixture, "what is awaited as a result is dropped and tol
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("an awaiter that fails when it is asked whether it is ready gives its error, too") {
+ASYNC_TEST("as_result gives an error that await_ready throws") {
   struct tried_at_once {
     static bool await_ready() {
       throw std::system_error(std::make_error_code(std::errc::io_error));
@@ -122,7 +123,7 @@ ASYNC_TEST("an awaiter that fails when it is asked whether it is ready gives its
   CHECK(tried.error() == std::errc::io_error);
 }
 
-ASYNC_TEST("what can't even begin gives its error, too") {
+ASYNC_TEST("as_result gives the error of an operation that can't start") {
   const eddy::result<void> readable = co_await eddy::as_result(eddy::until_readable(999));
   CHECK(readable.error() == std::errc::bad_file_descriptor);
   const eddy::result<void> writable = co_await eddy::as_result(eddy::until_writable(-1));
@@ -148,7 +149,7 @@ ASYNC_TEST("what can't even begin gives its error, too") {
   CHECK(what == "a mistake");
 }
 
-ASYNC_TEST("a hundred thousand that can't begin grow no stack") {
+ASYNC_TEST("a hundred thousand operations that can't start grow no stack") {
   int failed = 0;
   for (int i = 0; i < 100'000; ++i) {
     const eddy::result<void> r = co_await eddy::as_result(eddy::until_readable(-1));

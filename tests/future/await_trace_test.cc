@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/await_trace.h> promises.
+// Tests of <eddy/future/await_trace.h>.
 #include <eddy/future/await_trace.h>
 
 #include <algorithm>
@@ -28,6 +28,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/with_scope.h>
 #include <eddy/future/yield.h>
 
 #include "support/async_test.h"
@@ -45,8 +46,8 @@ lines lines_of(const std::exception_ptr& error = std::current_exception()) {
   return all;
 }
 
-/// The way of the error with which `work` ends.
-lines way_out_of(eddy::task<> work) {
+/// The lines of the await trace of the error that `work` throws.
+lines trace_out_of(eddy::task<> work) {
   try {
     eddy::block_on(std::move(work));
   } catch (const std::runtime_error&) {
@@ -86,7 +87,7 @@ eddy::task<int> outer(eddy::task<int> below) {
   co_return n;
 }
 
-/// The program's handler, which it set before eddy set its own.
+/// The program's terminate handler, set before eddy sets its own.
 const std::terminate_handler handler_before = std::set_terminate([] {
   std::fputs("the program's own words\n", stderr);
   handler_before();
@@ -94,45 +95,45 @@ const std::terminate_handler handler_before = std::set_terminate([] {
 
 }  // namespace
 
-ASYNC_TEST("the way of an error is each co_await that it came out of, the innermost first") {
-  lines way;
+ASYNC_TEST("an await trace lists each co_await the error passed, the innermost first") {
+  lines trace;
   unsigned here = 0;
   try {
     here = next_line();
     co_await outer(fail_after_yield());
   } catch (const std::runtime_error&) {
-    way = lines_of();
+    trace = lines_of();
     const std::string text = eddy::await_trace_text();
     INFO(text);
     CHECK(text.contains("fail_after_yield at await_trace_test.cc:"));
     CHECK(std::ranges::count(text, '\n') == 4);
   }
-  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  CHECK(trace == lines{at_yield, at_fail, at_middle, here});
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a coroutine that fails before its first co_await has none in the way") {
-  lines way;
+ASYNC_TEST("a coroutine that fails before its first co_await adds no line of its own") {
+  lines trace;
   unsigned here = 0;
   try {
     here = next_line();
     co_await outer(fail_at_once());
   } catch (const std::runtime_error&) {
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way == lines{at_fail, at_middle, here});
+  CHECK(trace == lines{at_fail, at_middle, here});
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error goes through join, timeout, spawned tasks and futures with its way") {
-  lines way;
+ASYNC_TEST("an error keeps its await trace through join, timeout and spawned tasks") {
+  lines trace;
   unsigned here = 0;
   SUBCASE("join") {
     try {
       here = next_line();
       co_await eddy::join(outer(fail_after_yield()), eddy::sleep(1h));
     } catch (const std::runtime_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
   }
   SUBCASE("timeout") {
@@ -140,7 +141,7 @@ ASYNC_TEST("an error goes through join, timeout, spawned tasks and futures with 
       here = next_line();
       co_await eddy::timeout(1h, outer(fail_after_yield()));
     } catch (const std::runtime_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
   }
   SUBCASE("a spawned task that is awaited") {
@@ -149,27 +150,27 @@ ASYNC_TEST("an error goes through join, timeout, spawned tasks and futures with 
       here = next_line();
       co_await std::move(work);
     } catch (const std::runtime_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
   }
-  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  CHECK(trace == lines{at_yield, at_fail, at_middle, here});
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error that waits in a future goes on with its way when it is taken") {
+ASYNC_TEST("an error stored in a future keeps its await trace") {
   auto work = eddy::spawn(outer(fail_after_yield()));
   co_await eddy::sleep(1s);
   CHECK(work.ready());
-  lines way;
+  lines trace;
   unsigned here = 0;
   auto chain = std::move(work).then([](int n) { return n; });
   try {
     here = next_line();
     co_await std::move(chain);
   } catch (const std::runtime_error&) {
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  CHECK(trace == lines{at_yield, at_fail, at_middle, here});
   lines after;
   try {
     co_await fail_at_once();
@@ -180,21 +181,21 @@ ASYNC_TEST("an error that waits in a future goes on with its way when it is take
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error that is kept while others are awaited goes on with its way") {
-  lines way;
+ASYNC_TEST("an error kept while finally awaits its clean-up keeps its await trace") {
+  lines trace;
   unsigned here = 0;
   eddy::scope s;
   try {
     here = next_line();
     co_await eddy::finally(s, outer(fail_after_yield()), eddy::sleep(1s), 1h);
   } catch (const std::runtime_error&) {
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way == lines{at_yield, at_fail, at_middle, here});
+  CHECK(trace == lines{at_yield, at_fail, at_middle, here});
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("of all attempts of a retry the last one's way is told") {
+ASYNC_TEST("the await trace of a failed retry is that of the last attempt") {
   struct program {
     static eddy::task<> refuse() {
       at_yield = next_line();
@@ -202,7 +203,7 @@ ASYNC_TEST("of all attempts of a retry the last one's way is told") {
       throw std::system_error(std::make_error_code(std::errc::connection_refused));
     }
   };
-  lines way;
+  lines trace;
   unsigned here = 0;
   const eddy::retry_policy thrice{.attempts = 3};
   try {
@@ -210,29 +211,29 @@ ASYNC_TEST("of all attempts of a retry the last one's way is told") {
     co_await eddy::retry(thrice, &program::refuse);
   } catch (const eddy::retries_failed& e) {
     CHECK(e.errors().size() == 3);
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way == lines{at_yield, here});
+  CHECK(trace == lines{at_yield, here});
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error that several await comes to each by its own way") {
+ASYNC_TEST("each waiter of a shared gets the error with a full await trace") {
   const eddy::shared<int> work(outer(fail_after_yield()));
   for (int i = 0; i < 2; ++i) {
-    lines way;
+    lines trace;
     unsigned here = 0;
     try {
       here = next_line();
       co_await work;
     } catch (const std::runtime_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
-    CHECK(way == lines{at_yield, at_fail, at_middle, here});
+    CHECK(trace == lines{at_yield, at_fail, at_middle, here});
   }
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error that is caught and thrown as another one keeps no line twice") {
+ASYNC_TEST("an error that replaces a caught one has no line twice") {
   struct program {
     static eddy::task<> translate() {
       try {
@@ -242,34 +243,34 @@ ASYNC_TEST("an error that is caught and thrown as another one keeps no line twic
       }
     }
   };
-  lines way;
+  lines trace;
   unsigned here = 0;
   try {
     here = next_line();
     co_await program::translate();
   } catch (const std::logic_error&) {
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way.back() == here);
-  CHECK(way.size() == 2);
+  CHECK(trace.back() == here);
+  CHECK(trace.size() == 2);
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("of a new error nothing is told that was another's") {
+ASYNC_TEST("a new error has no lines of an earlier one") {
   for (int i = 0; i < 20; ++i) {
-    lines way;
+    lines trace;
     try {
       co_await outer(fail_after_yield());
     } catch (const std::runtime_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
-    CHECK(way.size() == 4);
+    CHECK(trace.size() == 4);
     try {
       co_await fail_at_once();
     } catch (const std::runtime_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
-    CHECK(way.size() == 1);
+    CHECK(trace.size() == 1);
   }
   static_cast<void>(loop);
 }
@@ -288,7 +289,7 @@ struct box<std::pair<int, long>> {
 
 }  // namespace
 
-ASYNC_TEST("a coroutine is told by its name, with its class's arguments, without its type") {
+ASYNC_TEST("an await trace names the function with its class's arguments, without its type") {
   std::string text;
   try {
     co_await box<std::pair<int, long>>::fail();
@@ -302,45 +303,45 @@ ASYNC_TEST("a coroutine is told by its name, with its class's arguments, without
   static_cast<void>(loop);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error that leaves block_on still has its way") {
-  lines way;
+TEST_CASE_FIXTURE(async_fixture, "an error that leaves block_on keeps its await trace") {
+  lines trace;
   try {
     eddy::block_on(loop, outer(fail_after_yield()));
   } catch (const std::runtime_error&) {
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way == lines{at_yield, at_fail, at_middle});
+  CHECK(trace == lines{at_yield, at_fail, at_middle});
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "an error that nobody looked at comes to on_exception with its way") {
-  lines way;
-  loop.on_exception([&](const std::exception_ptr& error) { way = lines_of(error); });
+                  "an error that nobody took reaches on_exception with its await trace") {
+  lines trace;
+  loop.on_exception([&](const std::exception_ptr& error) { trace = lines_of(error); });
   {
     auto work = eddy::spawn(loop, outer(fail_after_yield()));
     loop.run();
   }
   loop.run();
-  CHECK(way == lines{at_yield, at_fail, at_middle});
+  CHECK(trace == lines{at_yield, at_fail, at_middle});
 }
 
-TEST_CASE_FIXTURE(tidy, "an error that has left no coroutine has no way") {
+TEST_CASE_FIXTURE(tidy, "an error that has left no coroutine has an empty await trace") {
   CHECK(eddy::await_trace(nullptr).empty());
   CHECK(eddy::await_trace(std::make_exception_ptr(1)).empty());
   CHECK(eddy::await_trace_text() == "");
 }
 
-TEST_CASE("a long way is told to its 32nd place") {
+TEST_CASE("an await trace holds at most 32 lines, the innermost") {
   struct program {
     static eddy::task<> fall(int depth) {
       if (depth == 0) throw std::runtime_error("no luck");
       co_await fall(depth - 1);
     }
   };
-  CHECK(way_out_of(program::fall(1000)).size() == 32);
+  CHECK(trace_out_of(program::fall(1000)).size() == 32);
 }
 
-TEST_CASE("coroutines of eddy's own take no place among the 32") {
+TEST_CASE("eddy's own coroutines do not count among the 32 lines") {
   struct program {
     static eddy::task<> fall(int depth) {
       if (depth == 0) throw std::runtime_error("no luck");
@@ -348,10 +349,10 @@ TEST_CASE("coroutines of eddy's own take no place among the 32") {
       co_await eddy::with_scope(body, depth - 1);
     }
   };
-  CHECK(way_out_of(program::fall(25)).size() == 25);
+  CHECK(trace_out_of(program::fall(25)).size() == 25);
 }
 
-ASYNC_TEST("an error that a promise is given has no way of an earlier one in the same place") {
+ASYNC_TEST("an error given to a promise has no lines of an earlier error at its address") {
   const auto ask = []() -> eddy::task<> {
     eddy::promise<> p;
     auto f = p.get_future();
@@ -359,19 +360,19 @@ ASYNC_TEST("an error that a promise is given has no way of an earlier one in the
     co_await std::move(f);
   };
   for (int i = 0; i < 10; ++i) {
-    lines way;
+    lines trace;
     try {
       co_await ask();
     } catch (const std::system_error&) {
-      way = lines_of();
+      trace = lines_of();
     }
-    CHECK(way.size() == 2);
+    CHECK(trace.size() == 2);
     co_await eddy::yield();
   }
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error that a coroutine catches and gives to a promise keeps its way") {
+ASYNC_TEST("an error that a coroutine catches and gives to a promise keeps its await trace") {
   eddy::promise<> p;
   auto f = p.get_future();
   try {
@@ -379,24 +380,24 @@ ASYNC_TEST("an error that a coroutine catches and gives to a promise keeps its w
   } catch (...) {
     p.set_error(std::current_exception());
   }
-  lines way;
+  lines trace;
   try {
     co_await std::move(f);
   } catch (const std::runtime_error&) {
-    way = lines_of();
+    trace = lines_of();
   }
-  CHECK(way.size() == 2);
+  CHECK(trace.size() == 2);
   static_cast<void>(loop);
 }
 
-TEST_CASE("a program that an error ends prints its way") {
+TEST_CASE("a program that an uncaught error ends prints the await trace") {
   const auto ends = [] { std::thread([] { eddy::block_on(outer(fail_after_yield())); }).join(); };
-  dies_saying("eddy: an error that nobody caught came by\n  ", ends);
+  dies_saying("eddy: await trace of an error that nobody caught:\n  ", ends);
   dies_saying("fail_after_yield at await_trace_test.cc:", ends);
   dies_saying("the program's own words", ends);
 }
 
-TEST_CASE("the child of a fork tells its ways though another thread told some at that moment") {
+TEST_CASE("a forked child can trace errors though another thread was tracing one at the fork") {
   std::atomic<bool> over = false;
   const auto fail = [] {
     try {

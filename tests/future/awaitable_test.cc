@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/awaitable.h> promises: also of what is not eddy's.
+// Tests of <eddy/future/awaitable.h>, with awaiters that are not eddy's ("foreign").
 #include <eddy/future/awaitable.h>
 
 #include <coroutine>
@@ -39,7 +39,7 @@ static_assert(std::is_same_v<eddy::await_result_t<eddy::task<int&>>, int&>);
 
 namespace {
 
-/// An event as people write it for any coroutine.
+/// An event as programs write it, without eddy, for any coroutine.
 class event {
 public:
   void set() {
@@ -61,7 +61,7 @@ eddy::task<int> wait(event* e, journal* note) {
   co_return n;
 }
 
-/// A coroutine type of somebody else's, with symmetric transfer.
+/// A coroutine type that is not eddy's, with symmetric transfer.
 class lazy {
 public:
   struct promise_type {
@@ -123,7 +123,8 @@ struct fails {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "an awaiter of any making resumes a task from wherever it likes") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a foreign awaiter may resume a task from anywhere on the loop's thread") {
   journal note;
   event e;
   auto f = eddy::spawn(loop, wait(&e, &note));
@@ -153,13 +154,13 @@ TEST_CASE_FIXTURE(async_fixture, "an awaiter of any making resumes a task from w
   CHECK(eddy::block_on(loop, std::move(f)) == 5);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task in an awaiter of any making may be dropped") {
+TEST_CASE_FIXTURE(async_fixture, "a task suspended in a foreign awaiter can be destroyed") {
   journal note;
   event e;
   auto f = eddy::spawn(loop, wait(&e, &note));
   loop.run();
-  SUBCASE("while it waits") { f = {}; }
-  SUBCASE("when it was resumed and has not gone on") {
+  SUBCASE("before the awaiter resumes it") { f = {}; }
+  SUBCASE("after the awaiter resumed it, before it runs") {
     e.set();
     f = {};
   }
@@ -167,7 +168,7 @@ TEST_CASE_FIXTURE(async_fixture, "a task in an awaiter of any making may be drop
   CHECK(note == "waits");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that was resumed by a handler may drop itself") {
+TEST_CASE_FIXTURE(async_fixture, "a task that a handler resumed may destroy itself") {
   journal note;
   event e;
   eddy::future<> self;
@@ -187,7 +188,7 @@ TEST_CASE_FIXTURE(async_fixture, "a task that was resumed by a handler may drop 
   CHECK(note == "still here");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that has dropped itself begins no other wait") {
+TEST_CASE_FIXTURE(async_fixture, "a task that destroyed itself starts no other wait") {
   struct notes {
     journal* note;
     bool await_ready() {
@@ -212,7 +213,7 @@ TEST_CASE_FIXTURE(async_fixture, "a task that has dropped itself begins no other
   CHECK(note == "still here");
 }
 
-ASYNC_TEST("all three kinds of await_suspend are right") {
+ASYNC_TEST("await_suspend may return void, bool or a coroutine handle") {
   const int three = co_await add(1, 2);
   CHECK(three == 3);
   co_await not_after_all();
@@ -228,7 +229,7 @@ ASYNC_TEST("all three kinds of await_suspend are right") {
   CHECK(loop.dump().contains("running"));
 }
 
-ASYNC_TEST("what is not eddy's may be joined, spawned, and awaited as a result") {
+ASYNC_TEST("a foreign awaitable can be joined, spawned, and awaited with as_result") {
   auto [a, b] = co_await eddy::join(add(1, 2), add(3, 4));
   CHECK(a + b == 10);
   auto f = eddy::spawn(add(1, 2));
@@ -238,7 +239,7 @@ ASYNC_TEST("what is not eddy's may be joined, spawned, and awaited as a result")
   CHECK(*r == 11);
 }
 
-ASYNC_TEST("a million awaits of what is not eddy's grow no stack, and let others run") {
+ASYNC_TEST("a million awaits of foreign awaitables grow no stack and let other tasks run") {
   int turns = 0;
   auto counts = [](int* n) -> eddy::task<> {
     for (;;) {
@@ -261,7 +262,7 @@ ASYNC_TEST("a million awaits of what is not eddy's grow no stack, and let others
   CHECK(turns > 1'000'000 / 130);
 }
 
-TEST_CASE("an awaiter that resumes twice stops the program") {
+TEST_CASE("a foreign awaiter that resumes twice aborts") {
   struct twice {
     bool await_ready() { return false; }
     void await_suspend(std::coroutine_handle<> h) {
@@ -278,7 +279,7 @@ TEST_CASE("an awaiter that resumes twice stops the program") {
 }
 
 TEST_SUITE("threads") {
-  TEST_CASE("an awaiter that resumes on another thread stops the program") {
+  TEST_CASE("a foreign awaiter that resumes on another thread aborts") {
     struct elsewhere {
       bool await_ready() { return false; }
       void await_suspend(std::coroutine_handle<> h) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/block_on.h> promises.
+// Tests of <eddy/future/block_on.h>.
 #include <eddy/future/block_on.h>
 
 #include <chrono>
@@ -52,7 +52,7 @@ eddy::task<> parent(eddy::future<> f) {
 }  // namespace
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "block_on runs the loop until the work has ended, and gives its value") {
+                  "block_on runs the loop until the work completes, and returns its value") {
   CHECK(eddy::block_on(loop, after(1h, 7)) == 7);
 
   int n = 0;
@@ -65,11 +65,11 @@ TEST_CASE_FIXTURE(async_fixture,
   eddy::block_on(loop, eddy::spawn(loop, after(1s, 1)).then([](int) {}));
 }
 
-TEST_CASE_FIXTURE(tidy, "block_on makes a loop where none is named") {
+TEST_CASE_FIXTURE(tidy, "block_on without a loop makes a loop") {
   CHECK(eddy::block_on(after(0ms, 7)) == 7);
 }
 
-TEST_CASE_FIXTURE(tidy, "an error that the work leaves at its end comes out of a loop of its own") {
+TEST_CASE_FIXTURE(tidy, "block_on without a loop throws errors that nobody took") {
   struct program {
     static eddy::task<> fail() {
       throw std::runtime_error("nobody's");
@@ -98,7 +98,7 @@ TEST_CASE_FIXTURE(tidy, "an error that the work leaves at its end comes out of a
                        eddy::several_errors);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "other tasks run meanwhile, and stay") {
+TEST_CASE_FIXTURE(async_fixture, "other tasks run during block_on and stay on the loop after it") {
   journal note;
   struct program {
     static eddy::task<> tick(journal* to) {
@@ -115,7 +115,7 @@ TEST_CASE_FIXTURE(async_fixture, "other tasks run meanwhile, and stay") {
   CHECK(note == "tick tick tick");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what the work throws, block_on throws") {
+TEST_CASE_FIXTURE(async_fixture, "block_on throws the error of its work") {
   auto fails = []() -> eddy::task<> {
     co_await eddy::sleep(1s);
     throw std::runtime_error("no luck");
@@ -124,7 +124,7 @@ TEST_CASE_FIXTURE(async_fixture, "what the work throws, block_on throws") {
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "what nothing can end is told, with the tree of what waits and where") {
+                  "a deadlock error holds the tree of suspended tasks with their locations") {
   int alive = 0;
   const unsigned line_of_promise = std::source_location::current().line() + 1;
   eddy::promise<> never(loop);
@@ -140,7 +140,7 @@ TEST_CASE_FIXTURE(async_fixture,
     CHECK(alive == 0);
   }
   INFO(what);
-  CHECK(what.contains("block_on waits for what nothing on the loop can end:\n"));
+  CHECK(what.contains("nothing on the loop can complete what block_on waits for:\n"));
   CHECK(what.contains("2 tasks:\n"));
   CHECK(what.contains("parent" + at(line_of_child) + "a task\n"));
   CHECK(what.contains("wait_for_ever" + at(line_of_await) +
@@ -150,7 +150,7 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(nor.wanted());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a loop that is stopped ends block_on, and the work") {
+TEST_CASE_FIXTURE(async_fixture, "stopping the loop ends block_on and cancels its work") {
   int alive = 0;
   auto hold = [](counted) -> eddy::task<> { co_await eddy::sleep(1h); };
   loop.defer([this] { loop.stop(); });
@@ -165,7 +165,8 @@ TEST_CASE_FIXTURE(async_fixture, "a loop that is stopped ends block_on, and the 
   CHECK_FALSE(loop.run_ready());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what leaves a handler leaves block_on, and the work is gone") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "an exception from a handler leaves block_on, and the work is cancelled") {
   int alive = 0;
   auto hold = [](counted) -> eddy::task<> { co_await eddy::sleep(1h); };
   loop.defer([] { throw std::logic_error("from a handler"); });
@@ -174,7 +175,7 @@ TEST_CASE_FIXTURE(async_fixture, "what leaves a handler leaves block_on, and the
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what is deferred when the work ends stays on the loop") {
+TEST_CASE_FIXTURE(async_fixture, "a handler deferred as the work completes stays on the loop") {
   journal note;
   auto work = [](eddy::event_loop* on, journal* to) -> eddy::task<> {
     on->defer([to] { (*to)("later"); });
@@ -186,7 +187,7 @@ TEST_CASE_FIXTURE(async_fixture, "what is deferred when the work ends stays on t
   CHECK(note == "later");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "another loop may be run within a task, in a handler's time") {
+TEST_CASE_FIXTURE(async_fixture, "a task may run another loop with block_on") {
   journal note;
   struct program {
     static eddy::task<int> inner(journal* to) {
@@ -214,7 +215,7 @@ TEST_CASE_FIXTURE(async_fixture, "another loop may be run within a task, in a ha
   CHECK(note == "inner 5 6 outer");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task may be dropped by a loop that runs within it") {
+TEST_CASE_FIXTURE(async_fixture, "a loop that runs within a task may destroy the task") {
   journal note;
   struct program {
     static eddy::task<> kill(eddy::future<>* victim) {
@@ -235,8 +236,8 @@ TEST_CASE_FIXTURE(async_fixture, "a task may be dropped by a loop that runs with
   CHECK(note == "still here");
 }
 
-TEST_CASE("block_on within a loop that runs stops the program") {
-  dies_saying("block_on was called while a loop runs on this thread", [] {
+TEST_CASE("block_on or run on a loop that runs already aborts") {
+  dies_saying("block_on was called inside a handler or a coroutine", [] {
     eddy::event_loop loop;
     loop.defer([] { eddy::block_on(eddy::yield()); });
     loop.run();
@@ -248,7 +249,7 @@ TEST_CASE("block_on within a loop that runs stops the program") {
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "an error that the work leaves comes out, however block_on ends") {
+TEST_CASE_FIXTURE(tidy, "block_on also throws the errors that nobody took, however it ends") {
   struct program {
     static eddy::task<> fails() {
       co_await eddy::yield();
@@ -290,7 +291,7 @@ TEST_CASE_FIXTURE(tidy, "an error that the work leaves comes out, however block_
   }
   const std::string hung = words_of(program::hangs());
   CHECK(hung.contains("disk full"));
-  CHECK(hung.contains("block_on waits for what nothing on the loop can end"));
+  CHECK(hung.contains("nothing on the loop can complete what block_on waits for"));
   const std::string interrupted = words_of(program::is_interrupted());
   CHECK(interrupted.contains("disk full"));
   CHECK(interrupted.contains("too bad"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// However deep work is nested, the stack holds: when it is made, when it is dropped and
-// when it ends.
+// Deeply nested work never overflows the stack: not when it is built, cancelled or
+// destroyed, and not when it completes or fails.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -18,7 +18,6 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
-#include <eddy/future/detail/deep_stack.h>
 #include <eddy/future/flow/concurrent.h>
 #include <eddy/future/flow/finally.h>
 #include <eddy/future/flow/join_settled.h>
@@ -34,6 +33,8 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/with_scope.h>
+#include <eddy/loop/detail/deep_stack.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
@@ -49,7 +50,7 @@ namespace {
 task<> nothing() { co_return; }
 task<> wait_for(eddy::future<> end) { co_await std::move(end); }
 
-// Each puts one level around the work that it is given.
+// Each function puts one level around `inner`.
 
 task<> around_task(task<> inner) { co_await std::move(inner); }
 task<> around_join(task<> inner) { co_await eddy::join(std::move(inner)); }
@@ -120,35 +121,36 @@ constexpr std::pair<const char*, level> levels[] = {
     {"finally", &around_finally},
 };
 
-/// How a nest comes to its end.
-enum class way { never_started, dropped, ended, failed };
-constexpr way ways[] = {way::never_started, way::dropped, way::ended, way::failed};
+/// How a nest ends.
+enum class ending { never_started, cancelled, completed, failed };
+constexpr ending endings[] = {ending::never_started, ending::cancelled, ending::completed,
+                              ending::failed};
 
-/// Builds a nest, and ends it so. True if its end is what it has to be.
-bool goes(level around, int depth, way how) {
+/// Builds a nest and ends it as `how` says. True if its result is the expected one.
+bool goes(level around, int depth, ending how) {
   eddy::event_loop loop;
   eddy::promise<> end(loop);
   task<> work = wait_for(end.get_future());
   for (int i = 0; i < depth; ++i) work = around(std::move(work));
-  if (how == way::never_started) return true;
+  if (how == ending::never_started) return true;
   eddy::future<> result = eddy::spawn(loop, std::move(work));
   while (loop.run_ready()) {
   }
   if (result.ready()) return false;
-  if (how == way::dropped) return true;
-  if (how == way::ended) end.set_value();
-  if (how == way::failed) end.set_error(std::make_exception_ptr(std::logic_error("so")));
+  if (how == ending::cancelled) return true;
+  if (how == ending::completed) end.set_value();
+  if (how == ending::failed) end.set_error(std::make_exception_ptr(std::logic_error("so")));
   while (loop.run_ready()) {
   }
   if (!result.ready()) return false;
   const eddy::outcome<void> how_it_ended = std::move(result).take();
-  return how_it_ended.has_value() == (how == way::ended || around == &around_join_settled);
+  return how_it_ended.has_value() == (how == ending::completed || around == &around_join_settled);
 }
 
-// Sanitizers need some of it for themselves.
+// Sanitizers need more stack.
 constexpr std::size_t small = SANITIZED != 0 ? 512 * 1024 : 64 * 1024;
 
-/// Whether `work` is true on a thread whose stack has so many bytes.
+/// Whether `work` returns true on a thread whose stack has `bytes`.
 template <class Work>
 bool on_a_stack_of(std::size_t bytes, Work work) {
   struct call {
@@ -175,43 +177,43 @@ bool on_a_stack_of(std::size_t bytes, Work work) {
 
 }  // namespace
 
-TEST_CASE("work that is nested 10,000 deep is dropped, ends and fails on a small stack") {
+TEST_CASE("work nested 10,000 deep is cancelled, completes and fails on a small stack") {
   const std::size_t frames = eddy::frame_count();
   for (const auto& [what, around] : levels) {
     INFO(std::string(what));
-    for (const way how : ways) {
+    for (const ending how : endings) {
       CHECK(on_a_stack_of(small, [&] { return goes(around, 10'000, how); }));
     }
   }
   CHECK(eddy::frame_count() == frames);
 }
 
-TEST_CASE("work that is nested a million deep is dropped, ends and fails") {
-  if (SANITIZED != 0) return;  // a million of their frames do not fit into memory
+TEST_CASE("work nested a million deep is cancelled, completes and fails") {
+  if (SANITIZED != 0) return;  // a million frames of a sanitized build do not fit into memory
   for (const level around : {&around_task, &around_join}) {
-    for (const way how : ways) CHECK(goes(around, 1'000'000, how));
+    for (const ending how : endings) CHECK(goes(around, 1'000'000, how));
   }
 }
 
-TEST_CASE("destroying a deep nest looks for rings once, not anew at each level") {
-  // Where each level walks all the way up, that takes minutes.
-  for (const way how : ways) CHECK(goes(&around_spawn_in_select, 100'000, how));
+TEST_CASE("destroying a deep nest searches it for rings once, not at each level") {
+  // If each level were to search all levels above it, this would take minutes.
+  for (const ending how : endings) CHECK(goes(&around_spawn_in_select, 100'000, how));
 }
 
-TEST_CASE("dropping scopes in scopes looks at each level once, not at all levels around it") {
-  // Where each level looks at all levels around it, that takes minutes.
-  for (const way how : ways) CHECK(goes(&around_scope, 100'000, how));
+TEST_CASE("destroying nested scopes visits each level once") {
+  // If each level were to visit all levels around it, this would take minutes.
+  for (const ending how : endings) CHECK(goes(&around_scope, 100'000, how));
 }
 
-TEST_CASE("a chain of a million then is dropped, ends and fails on a small stack") {
-  for (const way how : {way::dropped, way::ended, way::failed}) {
+TEST_CASE("a chain of a million then is cancelled, completes and fails on a small stack") {
+  for (const ending how : {ending::cancelled, ending::completed, ending::failed}) {
     CHECK(on_a_stack_of(small, [how] {
       eddy::event_loop loop;
       eddy::promise<int> p(loop);
       eddy::future<int> f = p.get_future();
       for (int i = 0; i < 1'000'000; ++i) f = std::move(f).then([](int n) { return n + 1; });
-      if (how == way::dropped) return true;
-      if (how == way::ended) {
+      if (how == ending::cancelled) return true;
+      if (how == ending::completed) {
         p.set_value(0);
       } else {
         p.set_error(std::make_exception_ptr(std::logic_error("so")));
@@ -220,12 +222,12 @@ TEST_CASE("a chain of a million then is dropped, ends and fails on a small stack
       }
       if (!f.ready()) return false;
       const eddy::outcome<int> end = std::move(f).take();
-      return how == way::ended ? end == 1'000'000 : !end.has_value();
+      return how == ending::completed ? end == 1'000'000 : !end.has_value();
     }));
   }
 }
 
-TEST_CASE("functions given to then that own one another's futures are dropped on a small stack") {
+TEST_CASE("then functions that own one another's futures are destroyed on a small stack") {
   CHECK(on_a_stack_of(small, [] {
     eddy::event_loop loop;
     std::vector<eddy::promise<int>> unset;
@@ -239,14 +241,14 @@ TEST_CASE("functions given to then that own one another's futures are dropped on
   }));
 }
 
-TEST_CASE("the stacks that a deep nest was destroyed on are given back") {
-  if (SANITIZED != 0) return;  // their memory comes and goes
+TEST_CASE("the extra stacks for destroying a deep nest are freed") {
+  if (SANITIZED != 0) return;  // their own memory use varies
   const auto pages = [] {
     std::size_t n = 0;
     std::ifstream("/proc/self/statm") >> n;
     return n;
   };
-  const auto destroy = [] { CHECK(goes(&around_task, 100'000, way::never_started)); };
+  const auto destroy = [] { CHECK(goes(&around_task, 100'000, ending::never_started)); };
   destroy();
   const std::size_t before = pages();
   for (int i = 0; i < 10; ++i) destroy();
@@ -254,10 +256,10 @@ TEST_CASE("the stacks that a deep nest was destroyed on are given back") {
   CHECK(pages() < before + 2048);
 }
 
-TEST_CASE("a nest is destroyed on the stack there is if there is no memory for another one") {
-  if (SANITIZED != 0) return;  // they need memory to destroy
+TEST_CASE("a nest is destroyed on the current stack if there is no memory for another") {
+  if (SANITIZED != 0) return;  // sanitizers need memory to destroy
   CHECK(holds_in_child([] {
-    // The system gives no more than there is, but for what was asked for before.
+    // With this limit, the process can use only the memory that it has already.
     return on_a_stack_of(std::size_t{64} * 1024 * 1024, [] {
       task<> work = nothing();
       for (int i = 0; i < 10'000; ++i) work = around_task(std::move(work));
@@ -275,7 +277,7 @@ namespace {
 
 task<> with_end(at_end) { co_return; }
 
-/// Calls `work` with so many bytes more of the stack in use.
+/// Calls `work` with `bytes` more of the stack in use.
 template <class Work>
 [[gnu::noinline]] void far_down(std::size_t bytes, Work work) {
   char used[1024];
@@ -287,7 +289,7 @@ template <class Work>
 
 }  // namespace
 
-TEST_CASE("the deeper a nest is, the larger are the stacks it is destroyed on") {
+TEST_CASE("a deeper nest is destroyed on larger stacks") {
   std::size_t size = 0;
   task<> work = with_end(at_end([&] { size = eddy::detail::destroying_here.size; }));
   for (int i = 0; i < 300'000; ++i) work = around_task(std::move(work));
@@ -295,7 +297,7 @@ TEST_CASE("the deeper a nest is, the larger are the stacks it is destroyed on") 
   CHECK(size > std::size_t{8} * 1024 * 1024);
 }
 
-TEST_CASE("a destructor may use much of the stack, however deep its task is nested") {
+TEST_CASE("a destructor may use 900 KiB of stack, however deep its task is nested") {
   struct needs_much {
     needs_much() noexcept = default;
     needs_much(const needs_much&) = delete;
@@ -325,10 +327,10 @@ TEST_CASE("a destructor may use much of the stack, however deep its task is nest
   }
 }
 
-TEST_CASE("a task that is dropped far down the stack is destroyed on that stack") {
+TEST_CASE("a single task destroyed far down the stack is destroyed on that stack") {
   std::size_t size = 1;
   const auto drop = [&] {
-    const auto dropped = with_end(at_end([&] { size = eddy::detail::destroying_here.size; }));
+    const auto destroyed = with_end(at_end([&] { size = eddy::detail::destroying_here.size; }));
   };
   drop();
   CHECK(size == 0);
@@ -337,8 +339,8 @@ TEST_CASE("a task that is dropped far down the stack is destroyed on that stack"
   CHECK(size == 0);
 }
 
-TEST_CASE("a function given to then that returns futures again and again takes little memory") {
-  // Each round gives way to the next: what is left of a million of them is one.
+TEST_CASE("a then function that returns a million futures in turn keeps memory bounded") {
+  // Each round's future replaces the one before, so that a million rounds keep one.
   eddy::event_loop loop;
   int left = 1'000'000;
   std::size_t most = 0;

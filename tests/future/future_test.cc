@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/future.h> promises.
+// Tests of <eddy/future/future.h>.
 #include <eddy/future/future.h>
 
 #include <any>
@@ -28,7 +28,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 
 #include "support/async_test.h"
 #include "support/brittle.h"
@@ -59,7 +59,7 @@ eddy::task<> note_value(eddy::future<int> f, journal* note) {
   (*note)(n);
 }
 
-/// The words of the error of `f`; empty if there is none.
+/// The message of the error of `f`, or an empty string without an error.
 template <class T>
 eddy::task<std::string> words_of_error(eddy::future<T> f) {
   try {
@@ -72,7 +72,7 @@ eddy::task<std::string> words_of_error(eddy::future<T> f) {
 
 }  // namespace
 
-ASYNC_TEST("a future that is ready goes on at once") {
+ASYNC_TEST("awaiting a ready future does not suspend") {
   auto f = eddy::spawn(after(1ms, 7));
   co_await eddy::sleep(2ms);
   CHECK(f.ready());
@@ -86,7 +86,7 @@ ASYNC_TEST("a future that is ready goes on at once") {
   CHECK(other_ran);
 }
 
-ASYNC_TEST("a ready future may be taken without waiting") {
+ASYNC_TEST("take gives the result of a ready future without a wait") {
   auto f = eddy::spawn(after(0ms, 7));
   CHECK_FALSE(f.ready());
   co_await eddy::sleep(1ms);
@@ -95,7 +95,7 @@ ASYNC_TEST("a ready future may be taken without waiting") {
   CHECK_FALSE(f);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "those who wait go on in the order of what they wait for") {
+TEST_CASE_FIXTURE(async_fixture, "waiters resume in the order in which their promises were set") {
   journal note;
   std::vector<eddy::promise<int>> promises;
   std::vector<eddy::future<>> waiters;
@@ -110,7 +110,7 @@ TEST_CASE_FIXTURE(async_fixture, "those who wait go on in the order of what they
   waiters.clear();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees leaves run") {
+TEST_CASE_FIXTURE(async_fixture, "an error that nobody took leaves run") {
   {
     auto f = eddy::spawn(loop, fails(1ms));
     loop.run();
@@ -119,7 +119,7 @@ TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees leaves run") {
   CHECK_THROWS_AS(loop.run(), std::runtime_error);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees goes to on_exception") {
+TEST_CASE_FIXTURE(async_fixture, "an error that nobody took goes to on_exception") {
   std::string seen;
   loop.on_exception([&](std::exception_ptr e) {
     try {
@@ -128,7 +128,7 @@ TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees goes to on_exception
       seen = known.what();
     }
   });
-  SUBCASE("of a task") {
+  SUBCASE("the error of a task") {
     {
       auto f = eddy::spawn(loop, fails(1ms));
       loop.run();
@@ -136,7 +136,7 @@ TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees goes to on_exception
     loop.run();
     CHECK(seen == "no luck");
   }
-  SUBCASE("of a chain") {
+  SUBCASE("the error of a chain") {
     {
       auto f = eddy::spawn(loop, fails(1ms)).then([](int n) { return n + 1; });
       loop.run();
@@ -144,14 +144,14 @@ TEST_CASE_FIXTURE(async_fixture, "an error that nobody sees goes to on_exception
     loop.run();
     CHECK(seen == "no luck");
   }
-  SUBCASE("but one that was awaited is seen") {
+  SUBCASE("but not an error that an await took") {
     CHECK_THROWS_AS(eddy::block_on(loop, eddy::spawn(loop, fails(1ms))), std::runtime_error);
     loop.run();
     CHECK(seen.empty());
   }
 }
 
-ASYNC_TEST("then gives the value to a function, and its result to the next") {
+ASYNC_TEST("then calls its function with the value and completes with the function's result") {
   auto f = eddy::spawn(after(1ms, 20))
                .then([](int n) { return n + 1; })
                .then([](int n) { return std::make_unique<int>(2 * n); })
@@ -160,7 +160,7 @@ ASYNC_TEST("then gives the value to a function, and its result to the next") {
   CHECK(text == "42");
 }
 
-ASYNC_TEST("then flattens what its function starts") {
+ASYNC_TEST("then awaits an awaitable that its function returns") {
   SUBCASE("a task") {
     auto f = eddy::spawn(after(1ms, 1)).then([](int n) { return after(1ms, n + 1); });
     static_assert(std::is_same_v<decltype(f), eddy::future<int>>);
@@ -182,7 +182,7 @@ ASYNC_TEST("then flattens what its function starts") {
   }
 }
 
-ASYNC_TEST("what a function given to then captured lives as long as what it started") {
+ASYNC_TEST("a then function's captures live until the task it returned completes") {
   int alive = 0;
   {
     auto slow = [held = counted(alive), &alive](int n) -> eddy::task<int> {
@@ -196,7 +196,7 @@ ASYNC_TEST("what a function given to then captured lives as long as what it star
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("an error passes by a function that takes a value") {
+ASYNC_TEST("a then function that takes a value is skipped on an error") {
   bool called = false;
   auto f = eddy::spawn(fails(1ms)).then([&](int) { called = true; }).then([&] { called = true; });
   const std::string what = co_await words_of_error(std::move(f));
@@ -204,7 +204,7 @@ ASYNC_TEST("an error passes by a function that takes a value") {
   CHECK_FALSE(called);
 }
 
-ASYNC_TEST("a function that takes an outcome is called in every case") {
+ASYNC_TEST("a then function that takes an outcome is called with a value and with an error") {
   const auto rescue = [](eddy::outcome<int> o) { return o ? *o : -1; };
   auto good = eddy::spawn(after(1ms, 1)).then(rescue);
   auto bad = eddy::spawn(fails(1ms)).then(rescue);
@@ -214,7 +214,7 @@ ASYNC_TEST("a function that takes an outcome is called in every case") {
   CHECK(none == -1);
 }
 
-ASYNC_TEST("a function whose parameter can be made of anything is given the value") {
+ASYNC_TEST("a then function with a std::any parameter gets the value and is skipped on an error") {
   const auto is_number = [](const std::any& v) { return std::any_cast<int>(&v) != nullptr; };
   auto good = eddy::spawn(after(1ms, 1)).then(is_number);
   const bool number = co_await std::move(good);
@@ -233,7 +233,7 @@ struct text_of {
   std::string words = "seven";
 };
 
-// Each can be given an outcome<int> as well as an int.
+// Each class can be called with an outcome<int> as well as with an int.
 struct any_once {
   bool operator()(std::any v) && { return std::any_cast<int>(&v) != nullptr; }
 };
@@ -246,7 +246,7 @@ struct outcome_once {
 
 }  // namespace
 
-ASYNC_TEST("then finds what a function declares, however it is qualified") {
+ASYNC_TEST("then finds a function's declared parameter, however the function is qualified") {
   auto once = eddy::spawn(after(1ms, 1)).then(any_once());
   const bool value_once = co_await std::move(once);
   CHECK(value_once);
@@ -260,7 +260,7 @@ ASYNC_TEST("then finds what a function declares, however it is qualified") {
   const bool had_value = co_await std::move(told);
   CHECK_FALSE(had_value);
 
-  // An error does not call a member function.
+  // A member function is skipped on an error.
   const auto text_later = [](bool fail) -> eddy::task<text_of> {
     co_await eddy::yield();
     if (fail) throw std::runtime_error("no luck");
@@ -274,20 +274,20 @@ ASYNC_TEST("then finds what a function declares, however it is qualified") {
   CHECK(what == "no luck");
 }
 
-ASYNC_TEST("a function given to then may return a reference") {
+ASYNC_TEST("a then function may return a reference") {
   int one = 1;
   auto referring = eddy::spawn(after(1ms, 1)).then([&one](int) -> int& { return one; });
   int& same = co_await std::move(referring);
   CHECK(&same == &one);
 }
 
-ASYNC_TEST("what a function given to then throws is the new future's") {
+ASYNC_TEST("an error that a then function throws is the new future's") {
   auto f = eddy::spawn(after(1ms, 1)).then([](int) -> int { throw std::logic_error("mine"); });
   const std::string what = co_await words_of_error(std::move(f));
   CHECK(what == "mine");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "then never calls inside the call that made it") {
+TEST_CASE_FIXTURE(async_fixture, "then never calls its function inside the call of then") {
   journal note;
   eddy::promise<> p(loop);
   p.set_value();
@@ -298,7 +298,7 @@ TEST_CASE_FIXTURE(async_fixture, "then never calls inside the call that made it"
   CHECK(f.ready());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping the last of a chain cancels all behind it") {
+TEST_CASE_FIXTURE(async_fixture, "destroying the last future of a chain cancels the whole chain") {
   int alive = 0;
   struct program {
     static eddy::task<int> hold(counted) {
@@ -311,15 +311,15 @@ TEST_CASE_FIXTURE(async_fixture, "dropping the last of a chain cancels all behin
                .then([held = counted(alive)](int n) { return n; });
   CHECK(alive == 3);
 
-  SUBCASE("before it began") {}
-  SUBCASE("while it waits") { loop.run_ready(); }
+  SUBCASE("before the chain starts") {}
+  SUBCASE("while the chain is suspended") { loop.run_ready(); }
   f = {};
   CHECK(alive == 0);
   CHECK(loop.count().tasks == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future of its result") {
-  // Frees what the recycler would keep, so that a use of it is seen.
+TEST_CASE_FIXTURE(async_fixture, "a then function may destroy the future of its own result") {
+  // Frees what the block_pool would keep, so that a use of it is seen.
   using eddy::detail::failing_allocations;
   const failing_allocations none(SIZE_MAX, failing_allocations::times::once);
   journal note;
@@ -331,7 +331,7 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
       note("dropped");
     });
   }
-  SUBCASE("and return a task, which is not begun") {
+  SUBCASE("and return a task, which is not started") {
     last = eddy::spawn(loop, after(1ms, 1))
                .then([&](int) {
                  last = {};
@@ -340,7 +340,7 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
                })
                .then([&](int) { note("never"); });
   }
-  SUBCASE("and throw, which leaves run") {
+  SUBCASE("and throw; the error leaves run") {
     last = eddy::spawn(loop, after(1ms, 1)).then([&](int) {
       last = {};
       note("dropped");
@@ -352,8 +352,8 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may drop the future o
   CHECK(note == "dropped");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the move of a value may drop the future that it is for") {
-  // Frees what the recycler would keep, so that a use of it is seen.
+TEST_CASE_FIXTURE(async_fixture, "moving a value may destroy the future that the value is for") {
+  // Frees what the block_pool would keep, so that a use of it is seen.
   using eddy::detail::failing_allocations;
   const failing_allocations none(SIZE_MAX, failing_allocations::times::once);
   static int alive;
@@ -389,7 +389,7 @@ TEST_CASE_FIXTURE(async_fixture, "the move of a value may drop the future that i
       CHECK(alive == 0);
     }
   }
-  // The value is moved to take it out of the future that a `then` awaits.
+  // This `then` moves the value out of the future that it awaits.
   for (int moves = 1; moves < 10; ++moves) {
     moves_left = moves;
     work = eddy::spawn(loop, program::make()).then([](const value&) {});
@@ -399,7 +399,7 @@ TEST_CASE_FIXTURE(async_fixture, "the move of a value may drop the future that i
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a future that another one is moved over is dropped at once") {
+TEST_CASE_FIXTURE(async_fixture, "assigning to a future cancels its previous work at once") {
   bool cancelled = false;
   eddy::promise<int> first(loop);
   eddy::promise<int> second(loop);
@@ -413,7 +413,7 @@ TEST_CASE_FIXTURE(async_fixture, "a future that another one is moved over is dro
   CHECK(eddy::block_on(loop, std::move(f)) == 1);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a function given to then may look at the loop") {
+TEST_CASE_FIXTURE(async_fixture, "a then function may dump the loop") {
   std::string tree;
   struct program {
     static eddy::task<> wait(eddy::future<> f) { co_await std::move(f); }
@@ -424,7 +424,7 @@ TEST_CASE_FIXTURE(async_fixture, "a function given to then may look at the loop"
   CHECK(tree.contains(": then\n"));
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a value whose move throws gives that error") {
+TEST_CASE_FIXTURE(async_fixture, "an error that moving a value throws is the future's error") {
   for (int strength = 0; strength < 6; ++strength) {
     eddy::promise<brittle> p(loop);
     auto f = p.get_future().then([](brittle) {});
@@ -438,7 +438,7 @@ TEST_CASE_FIXTURE(async_fixture, "a value whose move throws gives that error") {
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a million futures that are ready grow no stack, and let others run") {
+                  "a million awaits of ready futures grow no stack and let other tasks run") {
   struct program {
     static eddy::task<bool> loop_over(eddy::event_loop* on, int n) {
       const void* first = nullptr;
@@ -468,7 +468,7 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(turns < million / 10);
 }
 
-ASYNC_TEST("detached work goes on by itself") {
+ASYNC_TEST("detached work runs to its end") {
   journal note;
   auto work = [&note](eddy::duration delay) -> eddy::task<> {
     co_await eddy::sleep(delay);
@@ -486,20 +486,20 @@ ASYNC_TEST("detached work goes on by itself") {
   CHECK(note == "done done then");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "its error leaves run") {
+TEST_CASE_FIXTURE(async_fixture, "the error of detached work leaves run") {
   auto f = eddy::spawn(loop, fails(1ms));
-  SUBCASE("when it comes") { std::move(f).detach(); }
-  SUBCASE("of a chain, too") {
+  SUBCASE("detached before the error") { std::move(f).detach(); }
+  SUBCASE("a detached chain") {
     std::move(f).then([](int n) { return n; }).detach();
   }
-  SUBCASE("or had come") {
+  SUBCASE("detached after the error") {
     loop.run();
     std::move(f).detach();
   }
   CHECK_THROWS_WITH_AS(loop.run(), "no luck", std::runtime_error);
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that is destroyed drops what is detached") {
+TEST_CASE_FIXTURE(tidy, "destroying a loop cancels the detached work on it") {
   int alive = 0;
   struct program {
     static eddy::task<> hold(counted) { co_await eddy::sleep(1h); }
@@ -522,11 +522,11 @@ TEST_CASE_FIXTURE(tidy, "a loop that is destroyed drops what is detached") {
   CHECK(eddy::frame_count() == 0);
 }
 
-TEST_CASE("a future that is used wrongly stops the program") {
+TEST_CASE("misuse of a future aborts") {
   struct program {
     static eddy::task<> await(eddy::future<int>* f) { co_await std::move(*f); }
   };
-  dies_saying("a future was awaited twice", [] {
+  dies_saying("a future was awaited or detached twice", [] {
     eddy::event_loop loop;
     eddy::promise<int> p(loop);
     p.set_value(1);
@@ -579,14 +579,14 @@ TEST_CASE("a future that is used wrongly stops the program") {
     two = eddy::spawn(loop, ring::await(&one));
     loop.run();
   });
-  dies_saying("future::take was called before the value was there", [] {
+  dies_saying("future::take was called on a future that is not ready", [] {
     eddy::event_loop loop;
     eddy::promise<int> p(loop);
     static_cast<void>(p.get_future().take());
   });
-  dies_saying("future::then was called on a future that is taken",
+  dies_saying("future::then was called on a future that was moved from or awaited",
               [] { static_cast<void>(eddy::future<int>().then([](int) {})); });
-  dies_saying("returned a future that is taken", [] {
+  dies_saying("returned a future that was moved from or awaited", [] {
     eddy::event_loop loop;
     auto f = eddy::spawn(loop, after(0ms, 1)).then([](int) { return eddy::future<int>(); });
     loop.run();
@@ -595,7 +595,7 @@ TEST_CASE("a future that is used wrongly stops the program") {
 
 namespace {
 
-/// Tasks that await each other over so many coroutines that the await does not find it.
+/// A ring of tasks that await each other, too long for the check in `co_await` to find.
 class far_ring {
 public:
   static constexpr int length = 200;
@@ -612,7 +612,7 @@ public:
     eddy::scope s;
     s.spawn(deep(0));
     s.spawn(std::move(other));
-    co_await eddy::sleep(1ms);  // the task awaits this one before this one joins
+    co_await eddy::sleep(1ms);  // `own` is awaited before this coroutine joins
     co_await s.join();
   }
 
@@ -637,7 +637,7 @@ eddy::task<> look_later(bool* looked) {
 
 }  // namespace
 
-TEST_CASE("cancelling a part of a long ring of tasks stops the program") {
+TEST_CASE("cancelling part of a long ring of tasks aborts") {
   dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
     eddy::event_loop loop;
     far_ring ring;
@@ -652,7 +652,7 @@ TEST_CASE("cancelling a part of a long ring of tasks stops the program") {
   });
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that has cancelled others may be cancelled itself") {
+TEST_CASE_FIXTURE(async_fixture, "a task that has cancelled other tasks can be cancelled itself") {
   const auto nap = []() -> eddy::task<> { co_await eddy::sleep(1h); };
   const auto cancels = [&]() -> eddy::task<> {
     for (int i = 0; i < 2; ++i) co_await eddy::select(eddy::spawn(nap()), eddy::sleep(1ms));
@@ -666,10 +666,10 @@ TEST_CASE_FIXTURE(async_fixture, "a task that has cancelled others may be cancel
   CHECK(all.ready());
 }
 
-TEST_CASE("a dump and current_deadline come to an end in a ring of tasks") {
+TEST_CASE("dump and current_deadline return in a ring of tasks") {
   const auto looks = [](eddy::task<> (far_ring::*work)(eddy::task<>)) {
     return holds_in_child([work] {
-      auto& loop = *new eddy::event_loop;  // which could not be destroyed
+      auto& loop = *new eddy::event_loop;  // leaked: destroying a ring aborts
       auto& ring = *new far_ring;
       bool looked = false;
       ring.own = eddy::spawn(loop, (ring.*work)(look_later(&looked)));
@@ -683,7 +683,7 @@ TEST_CASE("a dump and current_deadline come to an end in a ring of tasks") {
 }
 
 TEST_SUITE("threads") {
-  TEST_CASE("a future that is awaited on another thread stops the program") {
+  TEST_CASE("awaiting a future on another thread's loop aborts") {
     dies_saying("a future was awaited on another loop than its own", [] {
       eddy::event_loop loop;
       eddy::promise<int> p(loop);

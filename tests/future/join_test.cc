@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/join.h> promises.
+// Tests of <eddy/future/join.h>.
 #include <eddy/future/join.h>
 
 #include <exception>
@@ -51,7 +51,7 @@ eddy::task<> say(journal* note, int n) {
 
 }  // namespace
 
-ASYNC_TEST("a join runs all side by side and gives their values") {
+ASYNC_TEST("a join runs its branches concurrently and gives their values") {
   const auto before = clock.now();
   auto [a, b, c] = co_await eddy::join(after(3s, 1), after(1s, 2), at_once(3));
   CHECK(a == 1);
@@ -60,13 +60,13 @@ ASYNC_TEST("a join runs all side by side and gives their values") {
   CHECK(clock.now() - before == 3s);
 }
 
-ASYNC_TEST("those that are joined begin in their order, each until it first waits") {
+ASYNC_TEST("the branches of a join start in order, each running to its first suspension") {
   journal note;
   co_await eddy::join(say(&note, 1), say(&note, 2), say(&note, 3));
   CHECK(note == "1 2 3 1 2 3");
 }
 
-ASYNC_TEST("a join takes any awaitable, and keeps each value's kind") {
+ASYNC_TEST("a join takes any awaitable and keeps each value's type") {
   int n = 0;
   eddy::promise<int&> p;
   auto f = p.get_future();
@@ -80,7 +80,7 @@ ASYNC_TEST("a join takes any awaitable, and keeps each value's kind") {
   CHECK(*std::get<1>(values) == 4);
 }
 
-ASYNC_TEST("a join of nothing but void gives void") {
+ASYNC_TEST("a join of void branches gives void") {
   static_assert(
       std::is_void_v<eddy::await_result_t<decltype(eddy::join(eddy::sleep(1s), eddy::sleep(2s)))>>);
   const auto before = clock.now();
@@ -109,19 +109,19 @@ ASYNC_TEST("a join of a range gives a vector in the range's order") {
     const auto values = co_await eddy::join(std::move(futures));
     CHECK(values == std::vector{0, 1, 2});
   }
-  SUBCASE("of none") {
+  SUBCASE("of no elements") {
     const auto values = co_await eddy::join(std::vector<eddy::task<int>>());
     CHECK(values.empty());
     co_await eddy::join(std::vector<eddy::task<>>());
   }
 }
 
-ASYNC_TEST("the first error comes out when it occurs, and the others are gone by then") {
+ASYNC_TEST("a join throws its first error at once, after its other branches are destroyed") {
   int alive = 0;
   std::string what;
   const auto before = clock.now();
 
-  SUBCASE("of few") {
+  SUBCASE("of arguments") {
     try {
       co_await eddy::join(hold(counted(alive), 1h), fails(1s, "first"), fails(2s, "second"));
     } catch (const std::runtime_error& e) {
@@ -143,7 +143,7 @@ ASYNC_TEST("the first error comes out when it occurs, and the others are gone by
     CHECK(what == "first");
     CHECK(clock.now() - before == 1s);
   }
-  SUBCASE("before the rest has begun") {
+  SUBCASE("before a later branch starts") {
     journal note;
     try {
       co_await eddy::join(hold(counted(alive), 1h), fails(0s, "at once"), say(&note, 1));
@@ -158,7 +158,7 @@ ASYNC_TEST("the first error comes out when it occurs, and the others are gone by
   CHECK(loop.count().timers == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error that another one had come to by then does not vanish") {
+TEST_CASE_FIXTURE(async_fixture, "a second error of a join in the same turn goes to on_exception") {
   std::string lost;
   loop.on_exception([&](std::exception_ptr e) { lost = words_of(e); });
   struct program {
@@ -183,7 +183,7 @@ TEST_CASE_FIXTURE(async_fixture, "an error that another one had come to by then 
   CHECK(lost == "second");
 }
 
-ASYNC_TEST("what a branch took by value ends with the branch, not with the join") {
+ASYNC_TEST("a branch's arguments are destroyed with the branch, before the join completes") {
   int alive = 0;
   auto looks = [](const int* count, eddy::duration when) -> eddy::task<int> {
     co_await eddy::sleep(when);
@@ -199,7 +199,7 @@ ASYNC_TEST("what a branch took by value ends with the branch, not with the join"
   CHECK(after == 0);
 }
 
-ASYNC_TEST("joins nest") {
+ASYNC_TEST("joins can be nested") {
   auto pair = [](int n) -> eddy::task<int> {
     auto [a, b] = co_await eddy::join(after(1ms, n), after(2ms, n + 1));
     co_return a + b;
@@ -217,7 +217,7 @@ ASYNC_TEST("joins nest") {
   CHECK(what == "inner");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a join may be looked at while it is dropped") {
+TEST_CASE_FIXTURE(async_fixture, "the loop can be dumped while a join or a future is destroyed") {
   struct looker {
     explicit looker(eddy::event_loop* l) noexcept : on(l) {}
     looker(looker&& other) noexcept : on(std::exchange(other.on, nullptr)) {}
@@ -246,22 +246,22 @@ TEST_CASE_FIXTURE(async_fixture, "a join may be looked at while it is dropped") 
     }
   };
   eddy::future<> f;
-  SUBCASE("of few") { f = eddy::spawn(loop, program::few(&loop)); }
-  SUBCASE("of a range") { f = eddy::spawn(loop, program::range(&loop)); }
-  SUBCASE("as may a future") { f = eddy::spawn(loop, program::future(&loop)); }
-  SUBCASE("and a chain") { f = eddy::spawn(loop, program::then(&loop)); }
+  SUBCASE("a join of arguments") { f = eddy::spawn(loop, program::few(&loop)); }
+  SUBCASE("a join of a range") { f = eddy::spawn(loop, program::range(&loop)); }
+  SUBCASE("a future") { f = eddy::spawn(loop, program::future(&loop)); }
+  SUBCASE("a chain of then") { f = eddy::spawn(loop, program::then(&loop)); }
   while (loop.run_ready()) {
   }
   f = {};
   CHECK(eddy::frame_count() == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping a join drops all") {
+TEST_CASE_FIXTURE(async_fixture, "destroying a join cancels its branches") {
   int alive = 0;
   auto f = eddy::spawn(loop, eddy::join(hold(counted(alive), 1h), hold(counted(alive), 2h)));
   CHECK(alive == 2);
-  SUBCASE("before it began") {}
-  SUBCASE("while all wait") {
+  SUBCASE("before the join starts") {}
+  SUBCASE("while all branches are suspended") {
     loop.run_ready();
     CHECK(loop.count().timers == 2);
     const auto tree = loop.dump();
@@ -273,7 +273,7 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a join drops all") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a join may be looked at at any time, also while it ends") {
+ASYNC_TEST("the loop can be dumped while the branches of a join are destroyed") {
   struct looker {
     explicit looker(eddy::event_loop* l) noexcept : on(l) {}
     looker(looker&& other) noexcept : on(std::exchange(other.on, nullptr)) {}

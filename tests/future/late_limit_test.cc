@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// `timer_node::gives_way`, as `timeout` and a scope's deadline have it: a limit that comes due
-// lets in the results and events that came in time, and ends the rest soon.
+// Tests of `timer_node::gives_way`, which `timeout` and a scope's deadline set: a limit that
+// expires accepts results and events that came in time, and soon cancels the other work.
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -27,6 +27,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
+#include <eddy/future/with_scope.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
@@ -39,8 +40,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Makes work that has its result after a while. Most of these results come by the ready
-/// queue or a descriptor, and not by the return of an awaited task.
+/// Makes work that completes after a delay. Most kinds complete through the ready queue or a
+/// descriptor, and not by returning from an awaited task.
 struct result_on_its_way {
   eddy::event_loop& loop;
   eddy::scope outer{loop};
@@ -64,7 +65,7 @@ struct result_on_its_way {
   }
   static eddy::task<int> of_post(result_on_its_way& self, eddy::duration delay) {
     eddy::future<int> f = self.promise.get_future();
-    // By way of several turns: each takes what was posted before it began.
+    // This takes several turns: a turn runs only handlers posted before it began.
     const auto set = [&self] { self.promise.set_value(42); };
     const auto post = [&self, set] { self.loop.post(set); };
     const auto post_twice = [&self, post] { self.loop.post(post); };
@@ -151,7 +152,7 @@ struct result_on_its_way {
   }
 };
 
-/// Keeps the ready queue from being empty, until it is destroyed.
+/// Keeps the ready queue non-empty until the flood is destroyed.
 class flood {
 public:
   explicit flood(eddy::event_loop& loop, int width = 1, std::size_t bytes = 0)
@@ -176,13 +177,13 @@ private:
   std::shared_ptr<bool> over_ = std::make_shared<bool>(false);
 };
 
-/// So many bytes fill a turn.
+/// A number of bytes that fills a turn.
 constexpr std::size_t much = std::size_t{4} << 20;
 
 }  // namespace
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "events that came in time come before the limit, however late the loop is") {
+                  "an event that came in time beats the limit, however late the loop is") {
   socket_pair pair;
   std::string end;
   const auto wait = [](int descriptor, std::string& how) -> eddy::task<> {
@@ -200,7 +201,7 @@ TEST_CASE_FIXTURE(with_still_loop,
     CHECK(end == "readable");
     CHECK(pair.receive() == "x");
   }
-  // And a limit under which nothing came is over all the same.
+  // Without an event, the limit expires.
   eddy::future<> waiting = eddy::spawn(loop, wait(pair.near(), end));
   loop.run_ready();
   clock.advance(1h);
@@ -210,7 +211,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(end == "Connection timed out");
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is over counts") {
+TEST_CASE_FIXTURE(with_still_loop, "a result that is queued when the limit expires counts") {
   const auto limited = [](eddy::task<int> work) -> eddy::task<int> {
     const auto r = co_await eddy::as_result(eddy::timeout(10ms, std::move(work)));
     co_return r ? *r : 0;
@@ -227,7 +228,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is
         const bool flooded = (variant & 2) == 0;
         INFO(late.count(), " ns late, kind ", kind, in_time, flooded);
         result_on_its_way of(loop);
-        // A flood neither pushes the result out nor keeps the limit off.
+        // A flood of handlers makes neither the result nor the limit lose.
         std::optional<flood> others;
         if (flooded) others.emplace(loop);
         eddy::future<int> f = eddy::spawn(loop, begin(of, kind, in_time ? 8ms : 1h));
@@ -244,7 +245,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a result that is on its way when the time is
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "neither a limit nor its waiter waits behind a flood") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a limit and its waiter do not queue behind a flood of handlers") {
   std::optional<flood> others(std::in_place, loop, 5 * eddy::event_loop::budget);
   const auto limited = []() -> eddy::task<> {
     static_cast<void>(co_await eddy::as_result(eddy::timeout(10ms, eddy::sleep(1h))));
@@ -260,7 +262,8 @@ TEST_CASE_FIXTURE(with_still_loop, "neither a limit nor its waiter waits behind 
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "bytes that a timer of the limit's turn sends come in time") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "bytes that an earlier timer sends in the limit's turn come in time") {
   const socket_pair pair;
   const auto limited = [](int descriptor) -> eddy::task<bool> {
     const auto r = co_await eddy::as_result(eddy::timeout(10ms, eddy::until_readable(descriptor)));
@@ -277,7 +280,7 @@ TEST_CASE_FIXTURE(with_still_loop, "bytes that a timer of the limit's turn sends
   CHECK(std::move(f).take().value());
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a result is let in through turns that are full") {
+TEST_CASE_FIXTURE(with_still_loop, "a queued result beats the limit though each turn is full") {
   std::optional<flood> others(std::in_place, loop, 2, much);
   result_on_its_way of(loop);
   const auto limited = [](result_on_its_way& from) -> eddy::task<bool> {
@@ -295,7 +298,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a result is let in through turns that are fu
   CHECK(std::move(f).take().value());
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a limit that has waited for a slow handler is over after it") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a limit that waited for a slow handler expires after the handler") {
   std::optional<flood> others(std::in_place, loop);
   const socket_pair pair;
   const auto limited = [](int descriptor) -> eddy::task<bool> {
@@ -318,8 +322,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a limit that has waited for a slow handler i
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "an error that is on its way when the time is over comes out, and nowhere else") {
-  loop.on_exception([](std::exception_ptr) { FAIL_CHECK("the loop got it, too"); });
+                  "an error that is queued when the limit expires is thrown once, by timeout") {
+  loop.on_exception([](std::exception_ptr) { FAIL_CHECK("the loop got the error, too"); });
   const auto fail_in_time = []() -> eddy::task<> {
     co_await eddy::sleep(8ms);
     throw std::runtime_error("no");
@@ -342,13 +346,13 @@ TEST_CASE_FIXTURE(with_still_loop,
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "after a loop was late, no descriptor that is ready is left out") {
+                  "after a loop was late, every ready descriptor counts as in time") {
   const socket_pair pair;
-  std::vector<int> copies;  // more than libev is told of in three looks
+  std::vector<int> copies;  // more than three calls of epoll_wait report
   for (int i = 0; i < 500; ++i) copies.push_back(::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
   int with_limit = copies.front();
-  SUBCASE("that of the oldest watch") {}
-  SUBCASE("that of the latest watch") { with_limit = copies.back(); }
+  SUBCASE("the descriptor watched first has the limit") {}
+  SUBCASE("the descriptor watched last has the limit") { with_limit = copies.back(); }
 
   std::vector<eddy::future<>> waiting;
   bool in_time = false;
@@ -373,12 +377,13 @@ TEST_CASE_FIXTURE(with_still_loop,
   for (const int copy : copies) ::close(copy);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "after a loop was late, work that fills a turn comes first") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "after a loop was late, ready work that fills a turn beats the limit") {
   struct program {
     static eddy::task<> step() { co_return; }
     static eddy::task<> work(int descriptor) {
       co_await eddy::until_readable(descriptor);
-      // A few more than a turn holds; with the last of its share, work lets others run.
+      // A few more steps than a turn holds; at the end of its share, work lets other tasks run.
       constexpr int share = eddy::event_loop::share;
       constexpr int steps = eddy::event_loop::budget / share * (share - 1) + 10;
       for (int i = 0; i < steps; ++i) co_await step();
@@ -399,8 +404,7 @@ TEST_CASE_FIXTURE(with_still_loop, "after a loop was late, work that fills a tur
   CHECK(in_time);
 }
 
-TEST_CASE_FIXTURE(with_loop,
-                  "bytes that a slow handler held up come before a limit of the same turn") {
+TEST_CASE_FIXTURE(with_loop, "bytes that a slow handler delayed beat a limit of the same turn") {
   const socket_pair pair;
   std::string end;
   const auto wait = [](int descriptor, std::string& how) -> eddy::task<> {
@@ -422,7 +426,7 @@ TEST_CASE_FIXTURE(with_loop,
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "a late limit gives way to few turns of the descriptors it found") {
+                  "a late limit waits only a few turns for the handlers of ready descriptors") {
   bool over = false;
   const auto doze = [](bool& ended) -> eddy::task<> {
     co_await eddy::as_result(eddy::timeout(1s, eddy::sleep(1h)));
@@ -449,8 +453,9 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(handled < 20);  // of 60
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "many late limits wait for descriptors, not for each other") {
-  // Always ready, and each handler fills a turn.
+TEST_CASE_FIXTURE(with_still_loop,
+                  "many late limits wait for ready descriptors, not for each other") {
+  // Each descriptor is always ready, and each handler fills a turn.
   const std::vector<socket_pair> pairs(20);
   std::vector<std::unique_ptr<eddy::readiness>> always;
   const std::function<void(std::size_t)> again = [&](std::size_t i) {
@@ -483,10 +488,11 @@ TEST_CASE_FIXTURE(with_still_loop, "many late limits wait for descriptors, not f
   always.clear();
 }
 
-TEST_CASE_FIXTURE(with_loop, "on the system's clock a result is let in through many short turns") {
+TEST_CASE_FIXTURE(with_loop,
+                  "on the system's clock, a result that takes many short turns beats the limit") {
   const auto work = [](eddy::event_loop& on) -> eddy::task<bool> {
     on.end_turn();
-    co_await eddy::yield();  // from here on the time counts
+    co_await eddy::yield();  // the limit's time is measured from here
     const eddy::time_point past = on.after(3ms);
     while (std::chrono::steady_clock::now() < past) {
     }
@@ -499,7 +505,7 @@ TEST_CASE_FIXTURE(with_loop, "on the system's clock a result is let in through m
   const auto limited = [&](bool& in) -> eddy::task<> {
     in = (co_await eddy::as_result(eddy::timeout(1ms, work(loop)))).has_value();
   };
-  // This thread may lose more than 10 ms to others, time and again.
+  // Other threads may take the processor for more than 10 ms, hence the attempts.
   bool in = false;
   for (int attempt = 0; attempt < 50 && !in; ++attempt) {
     const eddy::future<> f = eddy::spawn(loop, limited(in));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// No call of malloc in the steady state: what <eddy/future/task.h> and its
-// neighbours say of memory.
+// Tests that nothing in future/ calls malloc in the steady state, as <eddy/future/task.h>
+// and its neighbours promise.
 #include <array>
 #include <coroutine>
 #include <cstddef>
@@ -37,9 +37,9 @@
 using namespace std::chrono_literals;
 
 #if SANITIZED
-// Under AddressSanitizer nothing is recycled, so that a use after free is
-// seen; and malloc is the sanitizer's. There is nothing to count.
-TEST_CASE("nothing allocates in the steady state, which a sanitizer can't show") {}
+// Under AddressSanitizer, eddy recycles no memory, so that a use after free is found, and
+// malloc is the sanitizer's. There is nothing to count.
+TEST_CASE("nothing allocates in the steady state (not measured under a sanitizer)") {}
 #else
 
 namespace {
@@ -199,27 +199,27 @@ TEST_CASE_FIXTURE(async_fixture, "nothing allocates in the steady state") {
   pair.send();
   readable = pair.near();
   work what = nullptr;
-  SUBCASE("awaiting tasks") { what = await_tasks; }
-  SUBCASE("spawning") { what = spawn_one; }
-  SUBCASE("sleeping") { what = sleep_a_while; }
+  SUBCASE("await tasks") { what = await_tasks; }
+  SUBCASE("spawn") { what = spawn_one; }
+  SUBCASE("sleep") { what = sleep_a_while; }
   SUBCASE("promise and future") { what = keep_a_promise; }
-  SUBCASE("dropping what is under way") { what = break_off; }
+  SUBCASE("cancel tasks") { what = break_off; }
   SUBCASE("then") { what = chain; }
-  SUBCASE("joining a few") { what = join_few; }
-  SUBCASE("joining a few, whatever they end with") { what = join_settled_few; }
-  SUBCASE("selecting among a few") { what = select_few; }
-  SUBCASE("a race of a few") { what = race_few; }
-  SUBCASE("for each of a few") { what = for_each_of_a_few; }
-  SUBCASE("sharing") { what = share_one; }
-  SUBCASE("ticking") { what = tick_twice; }
-  SUBCASE("adapting") { what = adapt_one; }
-  SUBCASE("a time limit") { what = limit_one; }
-  SUBCASE("a scope") { what = use_a_scope; }
-  SUBCASE("a clean-up that waits") { what = clean_up; }
-  SUBCASE("detaching") { what = detach_one; }
-  SUBCASE("a stop token") { what = stop_some; }
-  SUBCASE("a descriptor") { what = wait_for_a_descriptor; }
-  SUBCASE("what is not eddy's") { what = await_foreign; }
+  SUBCASE("join a few") { what = join_few; }
+  SUBCASE("join_settled of a few") { what = join_settled_few; }
+  SUBCASE("select among a few") { what = select_few; }
+  SUBCASE("race_ok of a few") { what = race_few; }
+  SUBCASE("for_each_concurrent of a few") { what = for_each_of_a_few; }
+  SUBCASE("shared") { what = share_one; }
+  SUBCASE("interval") { what = tick_twice; }
+  SUBCASE("adapt") { what = adapt_one; }
+  SUBCASE("timeout") { what = limit_one; }
+  SUBCASE("scope") { what = use_a_scope; }
+  SUBCASE("finally") { what = clean_up; }
+  SUBCASE("detach") { what = detach_one; }
+  SUBCASE("stop_token") { what = stop_some; }
+  SUBCASE("until_readable") { what = wait_for_a_descriptor; }
+  SUBCASE("a foreign awaitable") { what = await_foreign; }
 
   struct program {
     static eddy::task<std::size_t> measure(work w, eddy::event_loop* on) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/outcome.h> promises.
+// Tests of <eddy/future/outcome.h>.
 #include <eddy/future/outcome.h>
 
 #include <exception>
@@ -15,7 +15,7 @@ static_assert(std::is_same_v<eddy::outcome<int&>::value_type, std::reference_wra
 static_assert(std::is_same_v<eddy::outcome<void>::error_type, std::exception_ptr>);
 static_assert(std::is_move_constructible_v<eddy::outcome<std::unique_ptr<int>>>);
 
-TEST_CASE("an outcome holds a value, a reference, or that there is none") {
+TEST_CASE("an outcome holds a value, a reference, or success without a value") {
   int n = 3;
   eddy::outcome<int&> reference(std::in_place, n);
   CHECK(&reference->get() == &n);

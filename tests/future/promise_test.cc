@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/promise.h> promises.
+// Tests of <eddy/future/promise.h>.
 #include <eddy/future/promise.h>
 
 #include <memory>
@@ -41,7 +41,8 @@ struct throws_when_made {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "setting a promise runs nothing; the loop does, later") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "setting a promise runs no waiter; the loop resumes the waiter later") {
   journal note;
   eddy::promise<int> p(loop);
   auto f = eddy::spawn(loop, note_value(p.get_future(), &note));
@@ -54,7 +55,8 @@ TEST_CASE_FIXTURE(async_fixture, "setting a promise runs nothing; the loop does,
   f = {};
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a promise gives values, references, nothing, and errors") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a promise can be set to a value, a reference, nothing or an error") {
   eddy::promise<std::unique_ptr<int>> box(loop);
   auto boxed = box.get_future();
   box.set_value(std::make_unique<int>(4));
@@ -78,22 +80,23 @@ TEST_CASE_FIXTURE(async_fixture, "a promise gives values, references, nothing, a
                        doctest::Contains("reading: Connection reset"), std::system_error);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a promise is a handler") {
+TEST_CASE_FIXTURE(async_fixture, "a promise can be used as a handler") {
   eddy::promise<int> p(loop);
   auto f = p.get_future();
   eddy::handler<void(eddy::result<int>)> call(std::move(p));
 
-  SUBCASE("of a value") {
+  SUBCASE("called with a value") {
     call(5);
     CHECK(eddy::block_on(loop, std::move(f)) == 5);
   }
-  SUBCASE("of an error") {
+  SUBCASE("called with an error") {
     call(std::unexpected(std::make_error_code(std::errc::timed_out)));
     CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), std::system_error);
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a promise that is destroyed unset breaks") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a promise that is destroyed unset gives its future broken_promise") {
   std::optional<eddy::promise<int>> p(loop);
   auto f = p->get_future();
   p.reset();
@@ -101,16 +104,15 @@ TEST_CASE_FIXTURE(async_fixture, "a promise that is destroyed unset breaks") {
   CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), eddy::broken_promise);
 }
 
-TEST_CASE_FIXTURE(async_fixture,
-                  "a promise that breaks is no error if its future is dropped, too") {
+TEST_CASE_FIXTURE(async_fixture, "broken_promise is not reported for a destroyed future") {
   std::optional<eddy::promise<int>> p(loop);
   auto f = p->get_future();
-  SUBCASE("which nobody awaits") {
+  SUBCASE("that nobody awaits") {
     p.reset();
     f = {};
     loop.run();
   }
-  SUBCASE("which is awaited") {
+  SUBCASE("that a task awaits") {
     auto waits = eddy::spawn(loop, [](eddy::future<int> value) -> eddy::task<int> {
       co_return co_await std::move(value);
     }(std::move(f)));
@@ -119,12 +121,12 @@ TEST_CASE_FIXTURE(async_fixture,
     waits = {};
     loop.run();
   }
-  SUBCASE("but detached") {
-    SUBCASE("before") {
+  SUBCASE("but for a detached one") {
+    SUBCASE("detached before the promise is destroyed") {
       std::move(f).detach();
       p.reset();
     }
-    SUBCASE("after") {
+    SUBCASE("detached after the promise is destroyed") {
       p.reset();
       std::move(f).detach();
     }
@@ -132,20 +134,20 @@ TEST_CASE_FIXTURE(async_fixture,
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a promise that is moved remembers that it was set") {
+TEST_CASE_FIXTURE(async_fixture, "a moved promise remembers that it was set") {
   eddy::promise<int> p(loop);
   auto f = p.get_future();
   p.set_value(1);
 
-  SUBCASE("moved to a new one") { const eddy::promise<int> q(std::move(p)); }
-  SUBCASE("moved over another") {
+  SUBCASE("moved to a new promise") { const eddy::promise<int> q(std::move(p)); }
+  SUBCASE("assigned to another promise") {
     eddy::promise<int> q(loop);
     q = std::move(p);
   }
   CHECK(eddy::block_on(loop, std::move(f)) == 1);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a value that can't be made leaves the promise unset") {
+TEST_CASE_FIXTURE(async_fixture, "a promise stays unset if its value's constructor throws") {
   eddy::promise<throws_when_made> p(loop);
   auto f = p.get_future();
   CHECK_THROWS_AS(p.set_value(1), std::runtime_error);
@@ -154,9 +156,10 @@ TEST_CASE_FIXTURE(async_fixture, "a value that can't be made leaves the promise 
   CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), std::logic_error);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a promise, its future and its value can be destroyed in any order") {
   int alive = 0;
-  SUBCASE("the future first") {
+  SUBCASE("the future first, without a value") {
     eddy::promise<counted> p(loop);
     {
       auto f = p.get_future();
@@ -164,7 +167,7 @@ TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
     CHECK_FALSE(p.wanted());
     p.set_value(alive);
   }
-  SUBCASE("the future, with the value in it") {
+  SUBCASE("the future first, with a value") {
     eddy::promise<counted> p(loop);
     auto f = p.get_future();
     p.set_value(alive);
@@ -179,8 +182,8 @@ TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
     p.reset();
     CHECK(alive == 1);
   }
-  SUBCASE("the promise alone") { const eddy::promise<counted> p(loop); }
-  SUBCASE("the value before the future was asked for") {
+  SUBCASE("the promise, without a future") { const eddy::promise<counted> p(loop); }
+  SUBCASE("the promise, set before get_future") {
     eddy::promise<counted> p(loop);
     p.set_value(alive);
     const counted value = eddy::block_on(loop, p.get_future());
@@ -189,41 +192,44 @@ TEST_CASE_FIXTURE(async_fixture, "the ends of a promise may go in any order") {
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error leaves run when its future has gone, not its promise") {
+TEST_CASE_FIXTURE(
+    async_fixture,
+    "an untaken error leaves run when the future is destroyed, not when the promise is") {
   eddy::promise<> p(loop);
   auto f = p.get_future();
   const auto fail = [&] { p.set_error(std::make_exception_ptr(std::runtime_error("unseen"))); };
-  SUBCASE("dropped") {
+  SUBCASE("future destroyed") {
     fail();
     f = {};
   }
-  SUBCASE("detached before") {
+  SUBCASE("future detached before the error") {
     std::move(f).detach();
     fail();
   }
-  SUBCASE("detached after") {
+  SUBCASE("future detached after the error") {
     fail();
     std::move(f).detach();
   }
   CHECK_THROWS_WITH(loop.run(), "unseen");
-  loop.run();  // once
+  loop.run();  // throws the error only once
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a value may own its promise, and go as it is set") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a value that owns its own promise can be destroyed as it is set") {
   struct owner {
     std::optional<eddy::promise<std::shared_ptr<owner>>> promise;
   };
   auto value = std::make_shared<owner>();
   const std::weak_ptr<owner> alive = value;
   auto& promise = value->promise.emplace(loop);
-  SUBCASE("when the future is detached") { promise.get_future().detach(); }
-  SUBCASE("when the future is dropped") { static_cast<void>(promise.get_future()); }
+  SUBCASE("in a detached future") { promise.get_future().detach(); }
+  SUBCASE("without a future") { static_cast<void>(promise.get_future()); }
   promise.set_value(std::move(value));
   loop.run();
   CHECK(alive.expired());
 }
 
-TEST_CASE("a promise that nobody wants may outlive its loop") {
+TEST_CASE("a promise whose future is destroyed may outlive the loop") {
   std::optional<eddy::event_loop> loop(std::in_place);
   eddy::promise<int> set(*loop);
   eddy::promise<int> unset(*loop);
@@ -233,12 +239,12 @@ TEST_CASE("a promise that nobody wants may outlive its loop") {
   set.set_value(1);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping the future calls what stops the work") {
+TEST_CASE_FIXTURE(async_fixture, "destroying the future calls the on_cancel function") {
   journal note;
   auto p = std::make_unique<eddy::promise<int>>(loop);
   auto f = p->get_future();
 
-  SUBCASE("at once") {
+  SUBCASE("inside the destructor") {
     p->on_cancel([&] { note("stop"); });
     f = {};
     CHECK(note == "stop");
@@ -248,16 +254,16 @@ TEST_CASE_FIXTURE(async_fixture, "dropping the future calls what stops the work"
     f = {};
     CHECK_FALSE(p);
   }
-  SUBCASE("which may set the promise, in vain") {
+  SUBCASE("which may set the promise, without effect") {
     p->on_cancel([&] { p->set_value(1); });
     f = {};
   }
-  SUBCASE("which may throw; that leaves run") {
+  SUBCASE("which may throw; the error leaves run") {
     p->on_cancel([] { throw std::runtime_error("stop"); });
     f = {};
     CHECK_THROWS_AS(loop.run(), std::runtime_error);
   }
-  SUBCASE("but not when there is a value") {
+  SUBCASE("but not once the promise is set") {
     p->on_cancel([&] { note("stop"); });
     p->set_value(1);
     f = {};
@@ -265,7 +271,7 @@ TEST_CASE_FIXTURE(async_fixture, "dropping the future calls what stops the work"
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what stops the work may own the promise; that is no leak") {
+TEST_CASE_FIXTURE(async_fixture, "an on_cancel function that owns its promise is no leak") {
   int alive = 0;
   struct work {
     work(eddy::event_loop& l, int& a) : end(l), here(a) {}
@@ -286,7 +292,8 @@ TEST_CASE_FIXTURE(async_fixture, "what stops the work may own the promise; that 
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "another way to stop the work may be given by what owned it") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "destroying an on_cancel function may set another on_cancel function") {
   int alive = 0;
   auto p = std::make_unique<eddy::promise<int>>(loop);
   auto* const raw = p.get();
@@ -294,13 +301,13 @@ TEST_CASE_FIXTURE(async_fixture, "another way to stop the work may be given by w
   raw->on_cancel([p = std::move(p), held = counted(alive)] {});
   CHECK(alive == 1);
   bool stopped = false;
-  raw->on_cancel([&] { stopped = true; });  // which destroys the promise
+  raw->on_cancel([&] { stopped = true; });  // destroys the function that owns the promise
   CHECK(alive == 0);
   CHECK_FALSE(stopped);
   CHECK_THROWS_AS(eddy::block_on(loop, std::move(f)), eddy::broken_promise);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what stops the work goes when the promise is set") {
+TEST_CASE_FIXTURE(async_fixture, "setting the promise destroys the on_cancel function") {
   int alive = 0;
   eddy::promise<int> p(loop);
   auto f = p.get_future();
@@ -311,7 +318,7 @@ TEST_CASE_FIXTURE(async_fixture, "what stops the work goes when the promise is s
   CHECK(f.ready());
 }
 
-TEST_CASE("a promise that is used wrongly stops the program") {
+TEST_CASE("misuse of a promise aborts") {
   using promise = eddy::promise<int>;
   dies_saying("a promise was set twice", [] {
     eddy::event_loop loop;
@@ -331,7 +338,7 @@ TEST_CASE("a promise that is used wrongly stops the program") {
     promise p(loop);
     p.set_error(std::exception_ptr());
   });
-  dies_saying("a promise has one future", [] {
+  dies_saying("promise::get_future was called twice", [] {
     eddy::event_loop loop;
     promise p(loop);
     auto f = p.get_future();
@@ -341,7 +348,7 @@ TEST_CASE("a promise that is used wrongly stops the program") {
 }
 
 TEST_SUITE("threads") {
-  TEST_CASE("a promise that is set on another thread stops the program") {
+  TEST_CASE("setting a promise on another thread aborts") {
     dies_saying("was used from another thread", [] {
       eddy::event_loop loop;
       eddy::promise<int> p(loop);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/run_blocking.h> promises.
+// Tests of <eddy/future/run_blocking.h>.
 #include <eddy/future/run_blocking.h>
 
 #include <atomic>
@@ -27,7 +27,7 @@
 using namespace std::chrono_literals;
 
 TEST_SUITE("threads") {
-  ASYNC_TEST("a function runs on another thread and its value comes back") {
+  ASYNC_TEST("run_blocking runs a function on another thread and gives its value") {
     const auto id = [] { return std::this_thread::get_id(); };
     const auto there = co_await eddy::run_blocking(id);
     CHECK(there != std::this_thread::get_id());
@@ -48,7 +48,7 @@ TEST_SUITE("threads") {
     CHECK(&same == &place);
   }
 
-  ASYNC_TEST("a value whose move throws gives that error") {
+  ASYNC_TEST("run_blocking gives an error that moving the value throws") {
     int broken = 0;
     for (int strength = 0; strength < 8; ++strength) {
       const auto make = [strength] { return brittle(strength); };
@@ -63,7 +63,7 @@ TEST_SUITE("threads") {
     CHECK(broken < 8);
   }
 
-  ASYNC_TEST("what moves only goes along, and comes back") {
+  ASYNC_TEST("arguments and values of run_blocking may be move-only") {
     auto box = std::make_unique<int>(20);
     auto twice = [box = std::move(box)](std::unique_ptr<int> n) mutable {
       *n += *box;
@@ -75,7 +75,7 @@ TEST_SUITE("threads") {
     CHECK(*sum == 22);
   }
 
-  ASYNC_TEST("what the function throws comes out") {
+  ASYNC_TEST("run_blocking throws the function's error") {
     const auto fails = []() -> int { throw std::runtime_error("no luck"); };
     std::string what;
     try {
@@ -86,7 +86,7 @@ TEST_SUITE("threads") {
     CHECK(what == "no luck");
   }
 
-  ASYNC_TEST("the loop goes on while the function runs, and several run at once") {
+  ASYNC_TEST("the loop keeps running during run_blocking, and several functions run at once") {
     auto meeting = std::make_shared<std::counting_semaphore<2>>(0);
     const auto first = [meeting] {
       meeting->acquire();
@@ -103,7 +103,9 @@ TEST_SUITE("threads") {
     CHECK(two == 2);
   }
 
-  TEST_CASE_FIXTURE(async_fixture, "a function whose waiter is dropped goes on, unseen") {
+  TEST_CASE_FIXTURE(
+      async_fixture,
+      "a function whose waiter is destroyed runs to its end; its result is discarded") {
     struct shared {
       std::binary_semaphore begun{0};
       std::binary_semaphore go{0};
@@ -124,13 +126,13 @@ TEST_SUITE("threads") {
     loop.run_ready();
     with->begun.acquire();
 
-    SUBCASE("while it runs") {
+    SUBCASE("destroyed while the function runs") {
       f = {};
       loop.run();
       with->go.release();
       with->ended.acquire();
     }
-    SUBCASE("when it has ended, and the loop has not been told") {
+    SUBCASE("destroyed after the function returns, before the loop knows") {
       with->go.release();
       with->ended.acquire();
       f = {};
@@ -139,7 +141,8 @@ TEST_SUITE("threads") {
     CHECK_FALSE(resumed);
   }
 
-  TEST_CASE_FIXTURE(async_fixture, "what waits for a worker is told as what it is") {
+  TEST_CASE_FIXTURE(async_fixture,
+                    "a dump shows a task that awaits run_blocking as \"a blocking job\"") {
     struct program {
       static eddy::task<> wait(std::shared_ptr<std::binary_semaphore> go) {
         const auto job = [go] { go->acquire(); };

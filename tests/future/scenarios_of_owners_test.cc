@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What owns work, shares it, or begins it again, ended at every point.
+// Scenarios of owners (scope, shared, retry …), ended at every point.
 #include <chrono>
 #include <csignal>
 #include <exception>
@@ -22,6 +22,7 @@
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/until.h>
+#include <eddy/future/with_scope.h>
 #include <eddy/loop/timer.h>
 
 #include "support/every_point.h"
@@ -43,13 +44,13 @@ SCENARIO_TEST("scope: joined") {
   co_await children.join();
 }
 
-SCENARIO_TEST("scope: no more than one at once") {
+SCENARIO_TEST("scope: a limit of one child at a time") {
   eddy::scope children(1);
   for (int i = 1; i <= 3; ++i) children.spawn(wait(t, 1s));
   co_await children.join();
 }
 
-SCENARIO_TEST("scope: dropped with its children") {
+SCENARIO_TEST("scope: destroyed while children run") {
   eddy::scope children;
   for (int i = 1; i <= 3; ++i) children.spawn(wait(t, 1s * i));
   co_await sleep(1s);
@@ -64,14 +65,14 @@ SCENARIO_TEST("scope: a child fails") {
   co_await expect_planned(std::move(joined));
 }
 
-SCENARIO_TEST("scope: finishes what it was given") {
+SCENARIO_TEST("scope: finish") {
   eddy::scope children;
   auto finished = children.finish(after(t, 1s, 4));
   const int value = co_await std::move(finished);
   CHECK(value == 4);
 }
 
-SCENARIO_TEST("stop_token: work that ends when it is asked to") {
+SCENARIO_TEST("stop_token: work that stops on request") {
   eddy::stop_source source;
   eddy::scope children;
   children.spawn(
@@ -85,7 +86,7 @@ SCENARIO_TEST("stop_token: work that ends when it is asked to") {
   co_await children.join();
 }
 
-SCENARIO_TEST("scope: done before its deadline") {
+SCENARIO_TEST("scope: children that complete before its deadline") {
   eddy::scope children;
   children.set_deadline(t.loop().now() + 5s);
   children.spawn(wait(t, 1s));
@@ -93,7 +94,7 @@ SCENARIO_TEST("scope: done before its deadline") {
   co_await children.join();
 }
 
-SCENARIO_TEST("scope: given to a function") {
+SCENARIO_TEST("with_scope: a body and a child") {
   auto body = [](eddy::scope& s, trial& of) -> task<int> {
     s.spawn(wait(of, 2s));
     const int value = co_await after(of, 1s, 3);
@@ -104,14 +105,14 @@ SCENARIO_TEST("scope: given to a function") {
   CHECK(three == 3);
 }
 
-SCENARIO_TEST("finally: a clean-up that waits") {
+SCENARIO_TEST("finally: a clean-up that suspends") {
   eddy::scope outer;
   auto work = eddy::finally(outer, after(t, 1s, 5), wait(t, 1s), 3s);
   const int five = co_await std::move(work);
   CHECK(five == 5);
 }
 
-SCENARIO_TEST("task_local: seen by what is awaited and spawned") {
+SCENARIO_TEST("task_local: read in an awaited and in a spawned task") {
   static const eddy::task_local<int> number;
   auto look = [](trial& of) -> task<> {
     const trial::part held(of);
@@ -127,7 +128,7 @@ SCENARIO_TEST("task_local: seen by what is awaited and spawned") {
   co_await std::move(work);
 }
 
-SCENARIO_TEST("until_signal: one that is raised later") {
+SCENARIO_TEST("until_signal: a signal raised later") {
   eddy::timer later(t.loop());
   later.start(1s, [] { ::raise(SIGUSR1); });
   co_await eddy::until_signal(SIGUSR1);
@@ -135,7 +136,7 @@ SCENARIO_TEST("until_signal: one that is raised later") {
 
 // ---- retry, shared, interval
 
-SCENARIO_TEST("shared: one result for two") {
+SCENARIO_TEST("shared: two waiters") {
   const eddy::shared<int> value(after(t, 1s, 5));
   auto one = [](eddy::shared<int> of) -> task<int> {
     const int got = co_await of;
@@ -146,7 +147,7 @@ SCENARIO_TEST("shared: one result for two") {
   CHECK(first + second == 10);
 }
 
-SCENARIO_TEST("shared: one leaves, the other gets it") {
+SCENARIO_TEST("shared: one waiter is cancelled, the other gets the value") {
   const eddy::shared<int> value(after(t, 2s, 5));
   auto one = [](eddy::shared<int> of) -> task<int> {
     const int got = co_await of;
@@ -159,7 +160,7 @@ SCENARIO_TEST("shared: one leaves, the other gets it") {
   CHECK(five == 5);
 }
 
-SCENARIO_TEST("shared: each who waits gets the error") {
+SCENARIO_TEST("shared: two waiters of an error") {
   const eddy::shared<int> value(spawn(fail_after(t, 1s)));
   auto one = [](eddy::shared<int> of) -> task<> {
     try {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Everything in future/, ended at every point. A scenario is small: what counts
-// is that each wait of the library is one of its points.
+// Scenarios of future/, ended at every point. Scenarios are small, and each wait of the
+// library is a point of some scenario.
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -63,7 +63,7 @@ task<int> deep(trial& t, int depth) {
 
 // ---- task
 
-SCENARIO_TEST("task: nothing to wait for") {
+SCENARIO_TEST("task: no wait") {
   const trial::part held(t);
   co_return;
 }
@@ -73,7 +73,7 @@ SCENARIO_TEST("task: a chain of awaits") {
   CHECK(depth == 8);
 }
 
-SCENARIO_TEST("task: one after the other") {
+SCENARIO_TEST("task: awaits in sequence") {
   for (int i = 0; i < 4; ++i) {
     const int value = co_await after(t, 1s, i);
     CHECK(value == i);
@@ -82,27 +82,27 @@ SCENARIO_TEST("task: one after the other") {
 
 SCENARIO_TEST("task: an error passes up a chain") { co_await expect_planned(fail_after(t, 1s)); }
 
-SCENARIO_TEST("task: made and never awaited") {
+SCENARIO_TEST("task: never awaited") {
   const auto unused = deep(t, 3);
   co_await sleep(1s);
 }
 
-SCENARIO_TEST("task: ends with an error") { co_await fail_after(t, 1s); }
+SCENARIO_TEST("task: an uncaught error") { co_await fail_after(t, 1s); }
 
 // ---- sleep, yield
 
-SCENARIO_TEST("sleep: none, a short one, a fine one") {
+SCENARIO_TEST("sleep: zero, 1 ms, and 1 us at fine resolution") {
   const trial::part held(t);
   co_await sleep(0s);
   co_await sleep(1ms);
   co_await sleep(1us, eddy::resolution::fine);
 }
 
-SCENARIO_TEST("sleep: many at one deadline") {
+SCENARIO_TEST("sleep: four with one deadline") {
   co_await join(wait(t, 1s), wait(t, 1s), wait(t, 1s), wait(t, 1s));
 }
 
-SCENARIO_TEST("yield: between others") {
+SCENARIO_TEST("yield: three in a row") {
   const trial::part held(t);
   for (int i = 0; i < 3; ++i) co_await eddy::yield();
 }
@@ -115,7 +115,7 @@ SCENARIO_TEST("spawn: awaited at once") {
   CHECK(seven == 7);
 }
 
-SCENARIO_TEST("spawn: awaited when it has ended") {
+SCENARIO_TEST("spawn: awaited after it completed") {
   auto value = spawn(after(t, 1s, 7));
   co_await sleep(2s);
   const int seven = co_await std::move(value);
@@ -128,7 +128,7 @@ SCENARIO_TEST("spawn: a function with arguments") {
   CHECK(three == 3);
 }
 
-SCENARIO_TEST("spawn: dropped by the one that spawned it") {
+SCENARIO_TEST("spawn: cancelled by the task that spawned it") {
   auto unwanted = spawn(after(t, 3s, 7));
   co_await sleep(1s);
   unwanted = {};
@@ -137,7 +137,7 @@ SCENARIO_TEST("spawn: dropped by the one that spawned it") {
 
 SCENARIO_TEST("spawn: fails") { co_await expect_planned(spawn(fail_after(t, 1s))); }
 
-SCENARIO_TEST("spawn: in one another") {
+SCENARIO_TEST("spawn: a task spawned within a spawned task") {
   auto outer = spawn(
       [](trial& of) -> task<int> {
         const trial::part held(of);
@@ -165,7 +165,7 @@ SCENARIO_TEST("then: a chain of functions and tasks") {
   CHECK(nine == 9);
 }
 
-SCENARIO_TEST("then: an error passes by") {
+SCENARIO_TEST("then: an error skips the function") {
   co_await expect_planned(spawn(fail_after(t, 1s)).then([](int v) { return v; }));
 }
 
@@ -198,7 +198,7 @@ SCENARIO_TEST("promise: set to an error by a timer's handler") {
   co_await expect_planned(std::move(value));
 }
 
-SCENARIO_TEST("promise: what it was given to stop work is called") {
+SCENARIO_TEST("promise: on_cancel is called when the future is destroyed") {
   promise<> p;
   auto stopping = std::make_unique<trial::part>(t);
   p.on_cancel([&] { stopping.reset(); });
@@ -210,7 +210,7 @@ SCENARIO_TEST("promise: what it was given to stop work is called") {
 
 // ---- adapt, as_result, until
 
-SCENARIO_TEST("adapt: a callback that a timer calls") {
+SCENARIO_TEST("adapt: a timer's callback") {
   eddy::timer later(t.loop());
   auto value = eddy::adapt<int>([&later](auto done) {
     later.start(1s, [done]() mutable { done(5); });
@@ -226,7 +226,7 @@ SCENARIO_TEST("as_result: an error is a value") {
   CHECK(r.error() == std::errc::timed_out);
 }
 
-SCENARIO_TEST("until_readable: bytes that come later") {
+SCENARIO_TEST("until_readable: bytes sent later") {
   const socket_pair pair;
   eddy::timer later(t.loop());
   later.start(1s, [&] { pair.send("x"); });
@@ -234,7 +234,7 @@ SCENARIO_TEST("until_readable: bytes that come later") {
   CHECK(pair.receive() == "x");
 }
 
-SCENARIO_TEST("until_writable: room that comes later") {
+SCENARIO_TEST("until_writable: a full socket emptied later") {
   const socket_pair pair;
   pair.fill();
   eddy::timer later(t.loop());
@@ -281,16 +281,16 @@ SCENARIO_TEST("join: an empty range") {
   CHECK(values.empty());
 }
 
-SCENARIO_TEST("join: in one another, over spawned tasks") {
+SCENARIO_TEST("join: nested, with spawned tasks") {
   auto inner = join(spawn(after(t, 1s, 1)), after(t, 2s, 2));
   auto outer = join(std::move(inner), spawn(after(t, 2s, 3)));
   co_await std::move(outer);
 }
 
-SCENARIO_TEST("join_settled: every end") {
+SCENARIO_TEST("join_settled: a value and an error") {
   auto all = eddy::join_settled(after(t, 1s, 1), fail_after(t, 2s), wait(t, 3s));
   const auto [value, error, nothing] = co_await std::move(all);
-  if (!value) std::rethrow_exception(value.error());  // for want of memory
+  if (!value) std::rethrow_exception(value.error());  // e.g. std::bad_alloc
   CHECK(*value == 1);
   CHECK(!error.has_value());
 }
@@ -312,27 +312,27 @@ SCENARIO_TEST("timeout: too late") {
   CHECK(late);
 }
 
-SCENARIO_TEST("timeout: in one another, the inner is first") {
+SCENARIO_TEST("timeout: nested, the inner limit first") {
   auto inner = timeout(1s, wait(t, 5s));
   auto outer = timeout(2s, std::move(inner));
   const auto r = co_await eddy::as_result(std::move(outer));
   CHECK(!r);
 }
 
-SCENARIO_TEST("timeout: in one another, the outer is first") {
+SCENARIO_TEST("timeout: nested, the outer limit first") {
   auto inner = timeout(3s, wait(t, 5s));
   auto outer = timeout(1s, std::move(inner));
   const auto r = co_await eddy::as_result(std::move(outer));
   CHECK(!r);
 }
 
-SCENARIO_TEST("timeout: at the moment when the work ends") {
+SCENARIO_TEST("timeout: a limit that expires as the work completes") {
   auto limited = timeout(1s, wait(t, 1s));
   const auto r = co_await eddy::as_result(std::move(limited));
   static_cast<void>(r);
 }
 
-SCENARIO_TEST("timeout: round a join of spawned tasks") {
+SCENARIO_TEST("timeout: around a join of spawned tasks") {
   auto both = join(spawn(wait(t, 1s)), spawn(wait(t, 3s)));
   auto limited = timeout(2s, std::move(both));
   const auto r = co_await eddy::as_result(std::move(limited));
@@ -347,7 +347,7 @@ SCENARIO_TEST("select: the first of two") {
   CHECK(value.index() == 1);
 }
 
-SCENARIO_TEST("select: both at once") {
+SCENARIO_TEST("select: both complete at the same time") {
   auto first = eddy::select(spawn(after(t, 1s, 1)), spawn(after(t, 1s, 2)));
   auto value = co_await std::move(first);
   static_cast<void>(value);
@@ -363,7 +363,7 @@ SCENARIO_TEST("race_ok: one fails, one succeeds") {
     const int two = co_await std::move(first);
     CHECK(two == 2);
   } catch (const eddy::all_failed& e) {
-    std::rethrow_exception(e.errors().back());  // for want of memory
+    std::rethrow_exception(e.errors().back());  // e.g. std::bad_alloc
   }
 }
 
@@ -386,7 +386,7 @@ SCENARIO_TEST("select: a range") {
 
 // ---- concurrent
 
-SCENARIO_TEST("for_each_concurrent: two at once of four") {
+SCENARIO_TEST("for_each_concurrent: four items, two at a time") {
   const std::vector<int> numbers{1, 2, 3, 4};
   auto all = eddy::for_each_concurrent(numbers, 2, [&t](int n) { return wait(t, 1s * n); });
   co_await std::move(all);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/scope.h> promises.
+// Tests of <eddy/future/scope.h>.
 #include <eddy/future/scope.h>
 
 #include <algorithm>
@@ -37,7 +37,7 @@
 
 using namespace std::chrono_literals;
 
-// As a spawned task's.
+// The size of a spawned task's record.
 static_assert(sizeof(eddy::detail::scope_child) <= 56);
 
 namespace {
@@ -73,7 +73,7 @@ eddy::task<std::string> error_of_join(eddy::scope* s) {
 
 }  // namespace
 
-ASYNC_TEST("join waits for all children, which run side by side") {
+ASYNC_TEST("join waits for all children, which run concurrently") {
   journal note;
   eddy::scope s;
   s.spawn(note_after(2s, &note, "b"));
@@ -84,10 +84,10 @@ ASYNC_TEST("join waits for all children, which run side by side") {
   CHECK(note == "a b");
   CHECK(clock.now() - before == 2s);
   CHECK(s.size() == 0);
-  co_await s.join();  // there is nothing to wait for
+  co_await s.join();  // completes at once
 }
 
-ASYNC_TEST("children begin in the loop's next turn, in order") {
+ASYNC_TEST("children start in the loop's next turn, in order") {
   journal note;
   auto say = [&note](std::string name) -> eddy::task<> {
     note(name);
@@ -101,7 +101,7 @@ ASYNC_TEST("children begin in the loop's next turn, in order") {
   CHECK(note == "go a b");
 }
 
-ASYNC_TEST("a child may spawn into its scope, and join waits for that, too") {
+ASYNC_TEST("a child may spawn into its scope, and join waits for the new child, too") {
   journal note;
   struct program {
     static eddy::task<> descend(eddy::scope* s, journal* note, int depth) {
@@ -116,11 +116,11 @@ ASYNC_TEST("a child may spawn into its scope, and join waits for that, too") {
   CHECK(note == "3 2 1 0");
 }
 
-ASYNC_TEST("what is spawned when a join is on its way is waited for, too") {
+ASYNC_TEST("join also waits for a child spawned after the join was queued") {
   journal note;
   eddy::scope s;
   s.spawn(eddy::yield());
-  // It goes on after the last child's end, which queues the join, and before that goes on.
+  // `later` resumes after the last child has queued the join and before the join resumes.
   auto later = [&note](eddy::scope* into) -> eddy::task<> {
     co_await eddy::yield();
     into->spawn(note_after(1s, &note, "late"));
@@ -131,7 +131,7 @@ ASYNC_TEST("what is spawned when a join is on its way is waited for, too") {
   co_await std::move(other);
 }
 
-ASYNC_TEST("a function is moved into its task, with what it captures, and its arguments") {
+ASYNC_TEST("spawn moves a function, its captures and its arguments into the task") {
   int alive = 0;
   int sum = 0;
   eddy::scope s;
@@ -148,20 +148,20 @@ ASYNC_TEST("a function is moved into its task, with what it captures, and its ar
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("a dropped scope drops its children, the last one first") {
+ASYNC_TEST("destroying a scope cancels its children, the last one first") {
   journal note;
   {
     eddy::scope s;
     s.spawn(hold(at_end([&] { note("a"); })));
     s.spawn(hold(at_end([&] { note("b"); })));
-    SUBCASE("that have not begun") {}
-    SUBCASE("that wait") { co_await eddy::yield(); }
+    SUBCASE("before they start") {}
+    SUBCASE("while they are suspended") { co_await eddy::yield(); }
   }
   CHECK(note == "b a");
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a dropped coroutine's scope goes with it, before what was declared before it") {
+ASYNC_TEST("cancelling a coroutine cancels its scope before it destroys earlier locals") {
   journal note;
   struct program {
     static eddy::task<> run(journal* note, bool join) {
@@ -176,15 +176,15 @@ ASYNC_TEST("a dropped coroutine's scope goes with it, before what was declared b
     }
   };
   bool join = false;
-  SUBCASE("while it joins") { join = true; }
-  SUBCASE("while it waits for something else") {}
+  SUBCASE("while the coroutine joins the scope") { join = true; }
+  SUBCASE("while the coroutine sleeps") {}
   auto f = eddy::spawn(program::run(&note, join));
   co_await eddy::sleep(1s);
   f = {};
   CHECK(note == "child local");
 }
 
-ASYNC_TEST("a failure cancels the siblings at once and comes out of join") {
+ASYNC_TEST("a child's failure cancels the siblings at once, and join throws it") {
   int alive = 0;
   journal note;
   eddy::scope s;
@@ -200,7 +200,7 @@ ASYNC_TEST("a failure cancels the siblings at once and comes out of join") {
   CHECK(s.size() == 0);
 }
 
-ASYNC_TEST("a failure that nobody waits for is kept until join; till then no child is taken") {
+ASYNC_TEST("a failure is kept until join; until then spawn starts no child") {
   int alive = 0;
   eddy::scope s;
   s.spawn(fail_after(1s));
@@ -211,13 +211,14 @@ ASYNC_TEST("a failure that nobody waits for is kept until join; till then no chi
   const std::string what = co_await error_of_join(&s);
   CHECK(what == "failed");
 
-  // It has been given to somebody, and the scope may be used again.
+  // join has thrown the failure, and the scope can be used again.
   s.spawn(count_until(counted(alive), 1s));
   CHECK(s.size() == 1);
   co_await s.join();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a failure that nobody was given leaves run when the scope goes") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a failure that nobody took leaves run when the scope is destroyed") {
   std::optional<eddy::scope> s(std::in_place, loop);
   s->spawn(fail_after(1s));
   loop.run();
@@ -225,7 +226,8 @@ TEST_CASE_FIXTURE(async_fixture, "a failure that nobody was given leaves run whe
   CHECK_THROWS_WITH_AS(loop.run(), "failed", std::runtime_error);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a loop may be dumped while a scope goes whose child has failed") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "the loop can be dumped while a scope with a failed child is destroyed") {
   std::string dumps;
   struct program {
     static eddy::task<> drop_and_fail(eddy::future<>* whole) {
@@ -252,8 +254,7 @@ TEST_CASE_FIXTURE(async_fixture, "a loop may be dumped while a scope goes whose 
   CHECK(dumps.contains("ended"));
 }
 
-ASYNC_TEST(
-    "a limit keeps the number of those that run; the others wait, first come, first served") {
+ASYNC_TEST("a limited scope runs so many children; the others start in the order of spawn") {
   journal note;
   int most = 0;
   int now = 0;
@@ -277,15 +278,15 @@ ASYNC_TEST(
   CHECK(note == "0 1 2 3 4 5");
 }
 
-ASYNC_TEST("children that wait for room are dropped with the others") {
+ASYNC_TEST("children that wait for a permit are cancelled with the others") {
   int alive = 0;
   {
     eddy::scope s(1);
     for (int i = 0; i < 3; ++i) s.spawn(count_until(counted(alive), 1h));
     co_await eddy::yield();
     CHECK(alive == 3);
-    SUBCASE("by the end of the scope") {}
-    SUBCASE("by cancel") {
+    SUBCASE("when the scope is destroyed") {}
+    SUBCASE("by cancel()") {
       s.cancel();
       CHECK(alive == 0);
       CHECK(s.size() == 0);
@@ -295,7 +296,7 @@ ASYNC_TEST("children that wait for room are dropped with the others") {
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("a scope that was cancelled may be used again") {
+ASYNC_TEST("a scope can be used again after cancel") {
   journal note;
   eddy::scope s;
   s.spawn(note_after(1s, &note, "never"));
@@ -305,7 +306,7 @@ ASYNC_TEST("a scope that was cancelled may be used again") {
   CHECK(note == "again");
 }
 
-ASYNC_TEST("cancelling ends a join") {
+ASYNC_TEST("cancel completes a join") {
   eddy::scope s;
   s.spawn(eddy::sleep(1h));
   auto canceller = [&s]() -> eddy::task<> {
@@ -319,13 +320,13 @@ ASYNC_TEST("cancelling ends a join") {
   co_await std::move(other);
 }
 
-ASYNC_TEST("what a child spawns while the scope is cancelled is dropped") {
+ASYNC_TEST("children spawned while the scope is being cancelled are cancelled, too") {
   int alive = 0;
   {
     eddy::scope s;
     s.spawn(hold(at_end([&] {
       s.spawn(count_until(counted(alive), 1h));
-      CHECK(alive == 0);  // at once, so that no child can keep the cancel from its end
+      CHECK(alive == 0);  // at once, so that no child can keep cancel from returning
     })));
     co_await eddy::yield();
     s.cancel();
@@ -336,13 +337,14 @@ ASYNC_TEST("what a child spawns while the scope is cancelled is dropped") {
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a child may destroy its scope, and goes at its next co_await") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a child may destroy its scope, and is destroyed at its next co_await") {
   journal note;
   struct owner {
     owner(eddy::event_loop& loop, journal* n) : note(n), tasks(loop) {
       tasks.spawn(&owner::wait, this, "sibling");
       tasks.spawn(&owner::end, this);
-      tasks.spawn(&owner::wait, this, "waits for room");
+      tasks.spawn(&owner::wait, this, "waits for a permit");
     }
     eddy::task<> wait(const char* name) {
       const at_end gone([n = note, name] { (*n)(name); });
@@ -363,17 +365,17 @@ TEST_CASE_FIXTURE(async_fixture, "a child may destroy its scope, and goes at its
   auto* const o = new owner(loop, &note);
   loop.run();
   static_cast<void>(o);
-  CHECK(note == "waits for room sibling still here gone");
+  CHECK(note == "waits for a permit sibling still here gone");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a child may drop the coroutine that joins its scope") {
+TEST_CASE_FIXTURE(async_fixture, "a child may destroy the coroutine that joins its scope") {
   journal note;
   eddy::future<> joining;
   struct program {
     static eddy::task<> end(eddy::future<>* joining, journal* note, const int* local) {
       co_await eddy::sleep(1s);
       *joining = {};
-      (*note)(*local);  // it is still there
+      (*note)(*local);  // the joining coroutine's locals still exist
       co_await eddy::sleep(1s);
       (*note)("never");
     }
@@ -392,7 +394,7 @@ TEST_CASE_FIXTURE(async_fixture, "a child may drop the coroutine that joins its 
   CHECK(note == "42 sibling gone");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what goes with a child may destroy the scope, or cancel it") {
+TEST_CASE_FIXTURE(async_fixture, "destroying a child's locals may destroy or cancel the scope") {
   journal note;
   auto s = std::make_unique<eddy::scope>(loop);
   s->spawn(hold(at_end([&] { note("first"); })));
@@ -411,14 +413,14 @@ TEST_CASE_FIXTURE(async_fixture, "what goes with a child may destroy the scope, 
     loop.run();
     CHECK(note == "first failed");
   }
-  SUBCASE("when it has ended") {
+  SUBCASE("when the child completes") {
     struct program {
       static eddy::task<> end(at_end) { co_await eddy::sleep(1s); }
     };
     s->spawn(program::end(at_end([&] { s.reset(); })));
     loop.run();
   }
-  SUBCASE("or cancel it again") {
+  SUBCASE("when the scope is destroyed") {
     s->spawn(hold(at_end([same = s.get()] { same->cancel(); })));
     loop.run_ready();
     s.reset();
@@ -428,7 +430,7 @@ TEST_CASE_FIXTURE(async_fixture, "what goes with a child may destroy the scope, 
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a child that is dropped by a cancel within a cancel may destroy the scope") {
+                  "a child cancelled by a cancel within a cancel may destroy the scope") {
   journal note;
   auto s = std::make_unique<eddy::scope>(loop);
   s->spawn(hold(at_end([&] { note("never reached by a cancel"); })));
@@ -446,8 +448,8 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(s == nullptr);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "nothing of a scope is used after it has gone") {
-  /// A scope whose memory is overwritten when it goes.
+TEST_CASE_FIXTURE(async_fixture, "no memory of a scope is used after the scope is destroyed") {
+  /// A scope whose memory is overwritten when it is destroyed.
   struct brittle_scope {
     explicit brittle_scope(eddy::event_loop& loop)
         : scope(std::construct_at(reinterpret_cast<eddy::scope*>(place), loop)) {}
@@ -470,25 +472,25 @@ TEST_CASE_FIXTURE(async_fixture, "nothing of a scope is used after it has gone")
   brittle_scope s(loop);
   bool joined = false;
   auto joining = eddy::spawn(loop, program::join(s.scope, &joined));
-  SUBCASE("by a join") {
+  SUBCASE("during a join") {
     s.scope->spawn(hold(at_end(nullptr)));
     loop.run_ready();
     s.destroy();
   }
-  SUBCASE("by a cancel") {
+  SUBCASE("during a cancel") {
     s.scope->spawn(hold(at_end(nullptr)));
     s.scope->spawn(hold(at_end([&] { s.destroy(); })));
     loop.run_ready();
     s.scope->cancel();
   }
-  SUBCASE("by a cancel in which there is another one") {
+  SUBCASE("during a cancel within a cancel") {
     s.scope->spawn(hold(at_end(nullptr)));
     s.scope->spawn(hold(at_end([&] { s.destroy(); })));
     s.scope->spawn(hold(at_end([&] { s.scope->cancel(); })));
     loop.run_ready();
     s.scope->cancel();
   }
-  SUBCASE("by the end of a child") {
+  SUBCASE("as a child completes") {
     s.scope->spawn(program::end(at_end([&] { s.destroy(); })));
     s.scope->spawn(hold(at_end(nullptr)));
     loop.run_ready();
@@ -498,7 +500,7 @@ TEST_CASE_FIXTURE(async_fixture, "nothing of a scope is used after it has gone")
   CHECK(joined);
 }
 
-ASYNC_TEST("a scope that is cancelled again before its join goes on ends that once") {
+ASYNC_TEST("two cancels before a join resumes complete the join once") {
   bool other = false;
   eddy::scope s;
   s.spawn(hold(at_end(nullptr)));
@@ -515,7 +517,7 @@ ASYNC_TEST("a scope that is cancelled again before its join goes on ends that on
   CHECK(other);
 }
 
-ASYNC_TEST("a handler that is given before a join goes on takes the failure") {
+ASYNC_TEST("an on_error handler set before a join resumes takes the failure") {
   std::string what;
   eddy::scope s;
   s.spawn([]() -> eddy::task<> {
@@ -535,11 +537,12 @@ ASYNC_TEST("a handler that is given before a join goes on takes the failure") {
   co_await std::move(giver);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a handler of failures that was removed in time is not called") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "an on_error handler removed while siblings are cancelled is not called") {
   int calls = 0;
   eddy::scope s(loop);
   s.on_error([&](const std::exception_ptr&) { ++calls; });
-  s.spawn(hold(at_end([&] { s.on_error(nullptr); })));  // goes when its sibling fails
+  s.spawn(hold(at_end([&] { s.on_error(nullptr); })));  // cancelled when its sibling fails
   s.spawn(fail_after(1s));
   loop.run();
   CHECK(s.size() == 0);
@@ -552,7 +555,8 @@ TEST_CASE_FIXTURE(async_fixture, "a handler of failures that was removed in time
   CHECK(calls == 1);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a scope may be a member, and its failures go to a handler") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "failures of a scope that is a member go to its on_error handler") {
   struct server {
     explicit server(eddy::event_loop& loop) : tasks(loop) {
       tasks.on_error([this](const std::exception_ptr& e) {
@@ -576,7 +580,9 @@ TEST_CASE_FIXTURE(async_fixture, "a scope may be a member, and its failures go t
   CHECK(s.note == "done first second");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the handler of failures may destroy the scope, or throw") {
+TEST_CASE_FIXTURE(
+    async_fixture,
+    "the on_error handler may destroy the scope, throw, or be set after the failure") {
   auto s = std::make_unique<eddy::scope>(loop);
   s->spawn(fail_after(1s));
   SUBCASE("destroy it") {
@@ -588,7 +594,7 @@ TEST_CASE_FIXTURE(async_fixture, "the handler of failures may destroy the scope,
     s->on_error([&](const std::exception_ptr&) { throw std::logic_error("thrown"); });
     CHECK_THROWS_AS(loop.run(), std::logic_error);
   }
-  SUBCASE("be given late") {
+  SUBCASE("set after the failure") {
     loop.run();
     std::string what;
     s->on_error([&](const std::exception_ptr& e) { what = words_of(e); });
@@ -598,7 +604,7 @@ TEST_CASE_FIXTURE(async_fixture, "the handler of failures may destroy the scope,
   }
 }
 
-ASYNC_TEST("a join beside a handler of failures only waits") {
+ASYNC_TEST("join of a scope with an on_error handler does not throw") {
   std::string what;
   eddy::scope s;
   s.on_error([&](const std::exception_ptr& e) { what = words_of(e); });
@@ -607,7 +613,7 @@ ASYNC_TEST("a join beside a handler of failures only waits") {
   CHECK(what == "failed");
 }
 
-ASYNC_TEST("a join that is dropped leaves the children alone") {
+ASYNC_TEST("destroying a join does not cancel the children") {
   journal note;
   eddy::scope s;
   s.spawn(note_after(2s, &note, "done"));
@@ -618,7 +624,7 @@ ASYNC_TEST("a join that is dropped leaves the children alone") {
   CHECK(note == "done");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the end of the scope ends a join from outside") {
+TEST_CASE_FIXTURE(async_fixture, "destroying a scope completes its join in another task") {
   auto s = std::make_unique<eddy::scope>(loop);
   s->spawn(hold(at_end(nullptr)));
   struct program {
@@ -635,7 +641,7 @@ TEST_CASE_FIXTURE(async_fixture, "the end of the scope ends a join from outside"
   CHECK(ended);
 }
 
-ASYNC_TEST("what still runs can be listed, once") {
+ASYNC_TEST("a dump lists each child of a scope once") {
   const auto times = [](const std::string& text, const std::string& what) {
     int n = 0;
     for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
@@ -646,9 +652,9 @@ ASYNC_TEST("what still runs can be listed, once") {
   s.spawn(hold(at_end(nullptr)));
   co_await eddy::yield();
   const std::string before = loop.dump();
-  CHECK(times(before, "a scope of 2 tasks, of which 1 wait for room\n") == 1);
+  CHECK(times(before, "a scope of 2 tasks, of which 1 wait for a permit\n") == 1);
   CHECK(times(before, "sleep, 3600000 ms left") == 1);
-  CHECK(times(before, "not begun, waits for room\n") == 1);
+  CHECK(times(before, "not started, waits for a permit\n") == 1);
   CHECK(s.dump().starts_with("a scope of 2 tasks"));
 
   std::string during;
@@ -664,7 +670,7 @@ ASYNC_TEST("what still runs can be listed, once") {
   co_await std::move(looking);
 }
 
-ASYNC_TEST("a task beside a scope is not told as one of the scope's") {
+ASYNC_TEST("a dump does not list a task beside a scope among the scope's children") {
   eddy::scope s;
   s.spawn(eddy::sleep(1h));
   const auto beside = eddy::spawn(eddy::sleep(2h));
@@ -674,7 +680,7 @@ ASYNC_TEST("a task beside a scope is not told as one of the scope's") {
   s.cancel();
 }
 
-ASYNC_TEST("a scope may be looked at at any time, also while it ends") {
+ASYNC_TEST("a scope and its loop can be dumped while the children are destroyed") {
   eddy::scope s;
   const auto look = [&] {
     CHECK(loop.dump().contains("tasks"));
@@ -686,9 +692,9 @@ ASYNC_TEST("a scope may be looked at at any time, also while it ends") {
   CHECK(what == "failed");
 }
 
-ASYNC_TEST("an error tells the way by which it came through a scope") {
-  std::string way;
-  const auto way_of = [](eddy::task<> work) -> eddy::task<std::string> {
+ASYNC_TEST("the await trace of a child's error includes the scope") {
+  std::string trace;
+  const auto trace_of = [](eddy::task<> work) -> eddy::task<std::string> {
     try {
       co_await std::move(work);
     } catch (const std::runtime_error&) {
@@ -697,31 +703,27 @@ ASYNC_TEST("an error tells the way by which it came through a scope") {
     co_return "none";
   };
   eddy::scope s;
-  constexpr std::ptrdiff_t lines = 3;  // fail_after, who awaits it, way_of
-  SUBCASE("that was joined") {
+  constexpr std::ptrdiff_t lines = 3;  // fail_after, its awaiter, trace_of
+  SUBCASE("joined before the error") {
     auto join = [&]() -> eddy::task<> {
       s.spawn(fail_after(1s));
       co_await s.join();
     };
-    way = co_await way_of(join());
+    trace = co_await trace_of(join());
   }
-  SUBCASE("that is joined later") {
+  SUBCASE("joined after the error") {
     s.spawn(fail_after(1s));
     co_await eddy::sleep(2s);
     auto join = [&]() -> eddy::task<> { co_await s.join(); };
-    way = co_await way_of(join());
+    trace = co_await trace_of(join());
   }
-  SUBCASE("that finished it") {
+  SUBCASE("awaited with finish") {
     auto ask = [&]() -> eddy::task<> { co_await s.finish(fail_after(1s)); };
-    way = co_await way_of(ask());
+    trace = co_await trace_of(ask());
   }
-  SUBCASE("with it") {
-    auto body = [](eddy::scope&) -> eddy::task<> { co_await fail_after(1s); };
-    way = co_await way_of(eddy::with_scope(body));
-  }
-  CHECK(way.contains("fail_after at scope_test.cc:"));
-  INFO(way);
-  CHECK(std::ranges::count(way, '\n') == lines);
+  CHECK(trace.contains("fail_after at scope_test.cc:"));
+  INFO(trace);
+  CHECK(std::ranges::count(trace, '\n') == lines);
 }
 
 ASYNC_TEST("finish gives the value of work that the scope owns") {
@@ -744,10 +746,10 @@ ASYNC_TEST("finish gives the value of work that the scope owns") {
   co_await s.finish(eddy::sleep(1s));
   const std::string what = co_await error_of(s.finish(fail_after(1s)));
   CHECK(what == "failed");
-  co_await s.join();  // the error was the awaiter's, not the scope's
+  co_await s.join();  // does not throw: the awaiter of finish took the error
 }
 
-ASYNC_TEST("an inner task finishes though its caller goes") {
+ASYNC_TEST("work given to finish completes though its caller is cancelled") {
   journal note;
   eddy::scope outer;
   const auto in_time =
@@ -759,7 +761,7 @@ ASYNC_TEST("an inner task finishes though its caller goes") {
   CHECK(note == "finished");
 }
 
-ASYNC_TEST("its error is then the scope's") {
+ASYNC_TEST("the scope keeps the error of finish if the caller was cancelled") {
   eddy::scope outer;
   const auto in_time = co_await eddy::as_result(eddy::timeout(1s, outer.finish(fail_after(2s))));
   CHECK(in_time.error() == std::errc::timed_out);
@@ -767,7 +769,7 @@ ASYNC_TEST("its error is then the scope's") {
   CHECK(what == "failed");
 }
 
-ASYNC_TEST("work to finish that the scope drops is told as cancelled") {
+ASYNC_TEST("finish throws operation_canceled if the scope is cancelled") {
   eddy::scope outer;
   auto f = eddy::spawn(outer.finish(eddy::sleep(1h)));
   co_await eddy::sleep(1s);
@@ -777,24 +779,24 @@ ASYNC_TEST("work to finish that the scope drops is told as cancelled") {
   CHECK(end.error() == std::errc::operation_canceled);
 }
 
-ASYNC_TEST("work to finish that is cancelled with its caller is no error") {
+ASYNC_TEST("cancelling finish together with its caller is no error") {
   const auto finish = [](eddy::scope& s) -> eddy::task<> { co_await s.finish(eddy::sleep(1h)); };
   {
     eddy::scope both;
     both.spawn(finish(both));
     co_await eddy::sleep(1s);
-    SUBCASE("by the scope") { both.cancel(); }
-    SUBCASE("by its end") {}
+    SUBCASE("by cancel()") { both.cancel(); }
+    SUBCASE("by the scope's destructor") {}
     SUBCASE("by another child's failure") {
       both.spawn(fail_after(1s));
       const std::string what = co_await error_of_join(&both);
       CHECK(what == "failed");
     }
   }
-  co_await eddy::sleep(1s);  // what leaves `run` fails the test
+  co_await eddy::sleep(1s);  // an error that leaves `run` fails the test
 }
 
-ASYNC_TEST("work to finish does not begin before it is awaited") {
+ASYNC_TEST("finish starts its work only when it is awaited") {
   int alive = 0;
   eddy::scope outer;
   {
@@ -806,55 +808,8 @@ ASYNC_TEST("work to finish does not begin before it is awaited") {
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("with_scope gives its body's value when all that was spawned has ended") {
-  journal note;
-  auto body = [&note](eddy::scope& s, std::unique_ptr<int> n) -> eddy::task<int> {
-    s.spawn(note_after(2s, &note, "child"));
-    co_await eddy::sleep(1s);
-    note("body");
-    co_return *n;
-  };
-  auto work = eddy::with_scope(std::move(body), std::make_unique<int>(42));
-  const int answer = co_await std::move(work);
-  CHECK(answer == 42);
-  CHECK(note == "body child");
-}
-
-ASYNC_TEST("an error of the body or of a child cancels all the others and comes out") {
-  int alive = 0;
-  const char* expected = "";
-  std::string what;
-  SUBCASE("of the body") {
-    expected = "body";
-    auto body = [&](eddy::scope& s) -> eddy::task<> {
-      s.spawn(count_until(counted(alive), 1h));
-      co_await eddy::sleep(1s);
-      throw std::runtime_error("body");
-    };
-    what = co_await error_of(eddy::with_scope(body));
-  }
-  SUBCASE("of a child") {
-    expected = "child";
-    auto body = [&](eddy::scope& s) -> eddy::task<> {
-      s.spawn(fail_after(1s, "child"));
-      co_await count_until(counted(alive), 1h);
-    };
-    what = co_await error_of(eddy::with_scope(body));
-  }
-  SUBCASE("or the end of it by cancel") {
-    expected = "cancelled before its body";
-    auto body = [&](eddy::scope& s) -> eddy::task<> {
-      s.cancel();
-      co_await count_until(counted(alive), 1h);
-    };
-    what = co_await error_of(eddy::with_scope(body));
-  }
-  CHECK(what.contains(expected));
-  CHECK(alive == 0);
-}
-
 TEST_CASE_FIXTURE(async_fixture,
-                  "what uses scopes may be ended in every turn, and leaves nothing") {
+                  "work with scopes can be cancelled in every turn and leaves nothing behind") {
   struct program {
     static eddy::task<> child(eddy::scope* s, counted held, int depth) {
       co_await eddy::yield();
@@ -878,9 +833,9 @@ TEST_CASE_FIXTURE(async_fixture,
       CHECK(what == "failed");
     }
   };
-  bool drop_caller = false;
-  SUBCASE("by dropping the caller") { drop_caller = true; }
-  SUBCASE("by cancelling the scope that is to finish its work") {}
+  bool destroy_caller = false;
+  SUBCASE("by destroying the caller") { destroy_caller = true; }
+  SUBCASE("by cancelling the scope that was given work to finish") {}
   bool ended = false;
   for (int turns = 0; !ended; ++turns) {
     int alive = 0;
@@ -888,7 +843,7 @@ TEST_CASE_FIXTURE(async_fixture,
     auto f = eddy::spawn(loop, program::run(&outer, &alive));
     for (int i = 0; i < turns && !f.ready(); ++i) loop.run_once();
     ended = f.ready();
-    drop_caller ? static_cast<void>(f = {}) : outer.cancel();
+    destroy_caller ? static_cast<void>(f = {}) : outer.cancel();
     loop.run();
     CHECK(alive == 0);
     CHECK(outer.size() == 0);
@@ -897,8 +852,8 @@ TEST_CASE_FIXTURE(async_fixture,
   }
 }
 
-TEST_CASE("wrong use of a scope stops the program") {
-  dies_saying("a scope was made that lets no child run: its limit is zero", [] {
+TEST_CASE("misuse of a scope aborts") {
+  dies_saying("a scope was made with a limit of zero", [] {
     eddy::event_loop loop;
     const eddy::scope s(loop, 0);
   });
@@ -934,7 +889,7 @@ eddy::task<> look_at_deadline(std::optional<eddy::time_point>* into) {
 
 }  // namespace
 
-ASYNC_TEST("a scope that has a deadline fails when that comes, and says where the time went") {
+ASYNC_TEST("a scope fails at its deadline, and the error lists its children") {
   eddy::scope all;
   const auto begin = loop.now();
   const unsigned line = std::source_location::current().line() + 1;
@@ -962,7 +917,7 @@ ASYNC_TEST("a scope that has a deadline fails when that comes, and says where th
   CHECK(loop.now() == begin + 11s);
 }
 
-ASYNC_TEST("the deadline of a scope can be moved, and holds for later children") {
+ASYNC_TEST("a scope's deadline can be moved, and also limits later children") {
   eddy::scope all;
   const auto begin = loop.now();
   all.set_deadline(begin + 1s);
@@ -976,7 +931,7 @@ ASYNC_TEST("the deadline of a scope can be moved, and holds for later children")
   CHECK(loop.now() == begin + 20s);
 }
 
-ASYNC_TEST("children see the deadline of their scope") {
+ASYNC_TEST("current_deadline in a child is its scope's deadline") {
   eddy::scope all;
   const auto begin = loop.now();
   std::optional<eddy::time_point> seen;
@@ -989,10 +944,10 @@ ASYNC_TEST("children see the deadline of their scope") {
   CHECK(nearer == begin + 1s);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a due deadline goes with the last child of its scope") {
+TEST_CASE_FIXTURE(with_still_loop, "a due deadline is withdrawn when the last child completes") {
   for (const eddy::duration passed : {eddy::duration(2s), eddy::duration(1s + 5ms)}) {
     eddy::scope all(loop);
-    all.on_error([](std::exception_ptr) { FAIL_CHECK("nothing was left to end"); });
+    all.on_error([](std::exception_ptr) { FAIL_CHECK("no child was left"); });
     all.spawn([]() -> eddy::task<> { co_await eddy::sleep(1s); });
     all.set_deadline(loop.now() + 1s);
     loop.run_ready();
@@ -1006,7 +961,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a due deadline goes with the last child of i
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a scope without children does not keep the loop for its deadline") {
+                  "the deadline of a scope without children does not keep the loop running") {
   eddy::scope all(loop);
   const auto begin = loop.now();
   all.set_deadline(begin + 2s);
@@ -1021,7 +976,7 @@ TEST_CASE_FIXTURE(async_fixture,
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a scope that has lost its children does not keep the loop for its deadline") {
+                  "the deadline does not keep the loop running after all children completed") {
   eddy::scope all(loop);
   const auto begin = loop.now();
   all.set_deadline(begin + 20s);
@@ -1034,7 +989,8 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(loop.now() == begin + 9s);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the deadline of a scope comes though no child keeps the loop") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a scope's deadline keeps the loop running while the scope has children") {
   eddy::scope all(loop);
   const auto begin = loop.now();
   eddy::promise<> never(loop);
@@ -1047,7 +1003,7 @@ TEST_CASE_FIXTURE(async_fixture, "the deadline of a scope comes though no child 
   CHECK(loop.now() == begin + 2s);
 }
 
-ASYNC_TEST("a deadline that comes while a scope has no children is no failure") {
+ASYNC_TEST("a deadline that expires while a scope has no children is no failure") {
   eddy::scope all;
   all.set_deadline(loop.now() + 2s);
   co_await eddy::sleep(3s);
@@ -1060,7 +1016,7 @@ ASYNC_TEST("a deadline that comes while a scope has no children is no failure") 
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "after a loop was late, what came in time comes before a scope's deadline") {
+                  "after a loop was late, an event that came in time beats a scope's deadline") {
   const socket_pair pair;
   bool readable = false;
   const auto wait = [](int descriptor, bool& right) -> eddy::task<> {
@@ -1080,7 +1036,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(readable);
   CHECK(error == nullptr);
 
-  SUBCASE("one that nothing came under is over all the same") {
+  SUBCASE("without an event, the deadline expires") {
     all.spawn(wait(pair.far(), readable));
     all.set_deadline(loop.now() + 1s);
     loop.run_ready();
@@ -1090,7 +1046,7 @@ TEST_CASE_FIXTURE(with_still_loop,
     CHECK(all.size() == 0);
     CHECK(error != nullptr);
   }
-  SUBCASE("one that had passed when it was set is over at once") {
+  SUBCASE("a deadline in the past expires at once") {
     readable = false;
     pair.send();
     all.spawn(wait(pair.near(), readable));
@@ -1103,7 +1059,7 @@ TEST_CASE_FIXTURE(with_still_loop,
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a task that a child drops when its scope cancels it goes after all") {
+                  "a task destroyed by a child of its scope is destroyed after all the children") {
   struct program {
     static eddy::task<> child(const std::string* name, journal* note, eddy::future<>* all) {
       const at_end last([=] { (*note)(*name); });
@@ -1124,11 +1080,11 @@ TEST_CASE_FIXTURE(async_fixture,
   eddy::scope* children = nullptr;
   all = eddy::spawn(loop, program::join_all(&note, &all, &children));
   loop.run_ready();
-  SUBCASE("by a handler") {
+  SUBCASE("cancelled by a handler") {
     loop.defer([&] { children->cancel(); });
   }
-  SUBCASE("at its deadline") { children->set_deadline(loop.after(1ms)); }
-  loop.on_exception([](const std::exception_ptr&) {});  // the deadline's
+  SUBCASE("cancelled at its deadline") { children->set_deadline(loop.after(1ms)); }
+  loop.on_exception([](const std::exception_ptr&) {});  // the deadline's error
   loop.run();
   CHECK(note == "a child of a task with a long name a child of a task with a long name the task");
 }

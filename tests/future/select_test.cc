@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/select.h> promises.
+// Tests of <eddy/future/select.h>.
 #include <eddy/future/select.h>
 
 #include <cstddef>
@@ -56,7 +56,7 @@ eddy::task<> hold_end(at_end) { co_await eddy::sleep(1h); }
 
 }  // namespace
 
-ASYNC_TEST("a select gives the value of the first to end, and says which that was") {
+ASYNC_TEST("a select gives the index and the value of the first branch to complete") {
   const auto before = clock.now();
   auto first = co_await eddy::select(after(3s, 1), after(1s, 2), eddy::sleep(2s));
   static_assert(std::is_same_v<decltype(first), std::variant<int, int, std::monostate>>);
@@ -68,7 +68,7 @@ ASYNC_TEST("a select gives the value of the first to end, and says which that wa
   CHECK(silent.index() == 1);
 }
 
-ASYNC_TEST("a select keeps each value's kind") {
+ASYNC_TEST("a select keeps each value's type") {
   int n = 0;
   eddy::promise<int&> p;
   auto f = p.get_future();
@@ -81,7 +81,7 @@ ASYNC_TEST("a select keeps each value's kind") {
   CHECK(*std::get<1>(box) == 4);
 }
 
-ASYNC_TEST("the losers are gone before a select gives its value") {
+ASYNC_TEST("the losers are destroyed before a select gives its value") {
   int alive = 0;
   auto waits = hold(counted(alive), 1h);
   auto waits_too = hold(counted(alive), 2h);
@@ -91,7 +91,7 @@ ASYNC_TEST("the losers are gone before a select gives its value") {
   CHECK(first.index() == 1);
 }
 
-ASYNC_TEST("those that are selected begin in order, and none after one that ends at once") {
+ASYNC_TEST("branches start in order, and none after a branch that completes at once") {
   journal note;
   auto first = co_await eddy::select(note_and_wait(&note, 1, 1s), note_and_wait(&note, 2, 0s),
                                      note_and_wait(&note, 3, 0s));
@@ -99,7 +99,7 @@ ASYNC_TEST("those that are selected begin in order, and none after one that ends
   CHECK(first.index() == 1);
 }
 
-ASYNC_TEST("of several that are ready the first in order wins") {
+ASYNC_TEST("among several ready branches, the first in order wins") {
   eddy::promise<int> a;
   eddy::promise<int> b;
   auto fa = a.get_future();
@@ -110,7 +110,7 @@ ASYNC_TEST("of several that are ready the first in order wins") {
   CHECK(first.index() == 0);
 }
 
-ASYNC_TEST("of those that become ready in one turn the one that was first wins") {
+ASYNC_TEST("among branches that become ready in one turn, the earliest wins") {
   eddy::promise<int> a;
   eddy::promise<int> b;
   auto selecting = eddy::spawn(eddy::select(a.get_future(), b.get_future()));
@@ -124,7 +124,7 @@ ASYNC_TEST("of those that become ready in one turn the one that was first wins")
   CHECK(timers.index() == 1);
 }
 
-ASYNC_TEST("the winner's error comes out, and the losers are gone by then") {
+ASYNC_TEST("a select throws the winner's error after the losers are destroyed") {
   int alive = 0;
   std::string what;
   try {
@@ -136,7 +136,8 @@ ASYNC_TEST("the winner's error comes out, and the losers are gone by then") {
   CHECK(what == "wins");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the error of a loser that had come already does not vanish") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "the error of a loser that had already failed goes to on_exception") {
   std::string what;
   loop.on_exception([&](std::exception_ptr e) { what += words_of(e) + "."; });
   struct program {
@@ -167,9 +168,9 @@ TEST_CASE_FIXTURE(async_fixture, "the error of a loser that had come already doe
       CHECK(first.index() == 0);
     }
   };
-  SUBCASE("of two that were ready") { eddy::block_on(loop, program::of_two_ready()); }
-  SUBCASE("of two that became ready in one turn") { eddy::block_on(loop, program::of_one_turn()); }
-  SUBCASE("of a task that was spawned") {
+  SUBCASE("two branches were ready") { eddy::block_on(loop, program::of_two_ready()); }
+  SUBCASE("two branches became ready in one turn") { eddy::block_on(loop, program::of_one_turn()); }
+  SUBCASE("the loser is a spawned task") {
     auto f = eddy::spawn(loop, program::of_tasks());
     loop.run();
     CHECK(f.ready());
@@ -178,7 +179,7 @@ TEST_CASE_FIXTURE(async_fixture, "the error of a loser that had come already doe
   CHECK(what == "lost.");
 }
 
-ASYNC_TEST("a loser takes nothing: what it waited for goes to the next one") {
+ASYNC_TEST("a select cancels a losing future, and its promise is no longer wanted") {
   eddy::promise<int> p;
   bool cancelled = false;
   p.on_cancel([&] { cancelled = true; });
@@ -188,7 +189,7 @@ ASYNC_TEST("a loser takes nothing: what it waited for goes to the next one") {
   CHECK_FALSE(p.wanted());
 }
 
-ASYNC_TEST("the losers are gone within the expression that awaits the select") {
+ASYNC_TEST("the losers are destroyed before the rest of the awaiting expression") {
   int alive = 0;
   auto loser = hold(counted(alive), 1h);
   const int left = (co_await eddy::select(std::move(loser), after(1s, 1)), alive);
@@ -199,7 +200,7 @@ ASYNC_TEST("the losers are gone within the expression that awaits the select") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a select over a range tells the index and the value") {
+ASYNC_TEST("a select of a range gives the index and the value") {
   SUBCASE("of values") {
     std::vector<eddy::task<int>> tasks;
     for (int i = 0; i < 100; ++i) tasks.push_back(after(1ms * (i == 42 ? 1 : 100 + i), i));
@@ -207,7 +208,7 @@ ASYNC_TEST("a select over a range tells the index and the value") {
     CHECK(index == 42);
     CHECK(value == 42);
   }
-  SUBCASE("of what has to be destroyed, to be taken apart") {
+  SUBCASE("of strings, in a structured binding") {
     auto word = []() -> eddy::task<std::string> {
       co_await eddy::sleep(1s);
       co_return std::string(100, 'a');
@@ -228,7 +229,7 @@ ASYNC_TEST("a select over a range tells the index and the value") {
     CHECK(first.index == 1);
     CHECK(alive == 0);
   }
-  SUBCASE("or throws the winner's error") {
+  SUBCASE("of tasks that throw") {
     std::vector<eddy::task<>> tasks;
     tasks.push_back(fail_after(2s, "second"));
     tasks.push_back(fail_after(1s, "first"));
@@ -243,7 +244,7 @@ ASYNC_TEST("a select over a range tells the index and the value") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a select of what is always ready lets the others run") {
+ASYNC_TEST("a loop of selects with a ready branch lets other tasks run") {
   bool done = false;
   struct program {
     static eddy::task<> other(bool* flag) {
@@ -262,12 +263,12 @@ ASYNC_TEST("a select of what is always ready lets the others run") {
   CHECK(done);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping a select drops all") {
+TEST_CASE_FIXTURE(async_fixture, "destroying a select cancels its branches") {
   int alive = 0;
   auto f = eddy::spawn(loop, eddy::select(hold(counted(alive), 1h), hold(counted(alive), 2h)));
   CHECK(alive == 2);
-  SUBCASE("before it began") {}
-  SUBCASE("while all wait") {
+  SUBCASE("before the select starts") {}
+  SUBCASE("while all branches are suspended") {
     loop.run_ready();
     CHECK(loop.count().timers == 2);
     const auto tree = loop.dump();
@@ -280,7 +281,7 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a select drops all") {
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "the first branch that has nothing to wait for wins, whatever ran before") {
+                  "the first branch that need not suspend wins, whatever ran before in the turn") {
   struct program {
     static eddy::task<int> give(int value) { co_return value; }
     static eddy::task<int> within(int value) {
@@ -318,7 +319,7 @@ TEST_CASE_FIXTURE(async_fixture,
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the end of a loser may drop who waits for the select") {
+TEST_CASE_FIXTURE(async_fixture, "destroying a loser may destroy the waiter of the select") {
   journal note;
   eddy::future<> waiter;
   struct program {
@@ -333,18 +334,18 @@ TEST_CASE_FIXTURE(async_fixture, "the end of a loser may drop who waits for the 
       (*to)("never");
     }
   };
-  SUBCASE("of one that wins later") {
+  SUBCASE("the winner completes later") {
     waiter = eddy::spawn(loop, program::wait(&waiter, &note, 1s));
     loop.run();
   }
-  SUBCASE("of one that wins at once") {
+  SUBCASE("the winner completes at once") {
     waiter = eddy::spawn(loop, program::wait(&waiter, &note, 0s));
     loop.run();
   }
   CHECK(note == "1 dropped");
 }
 
-ASYNC_TEST("a select may be looked at at any time, also while it ends") {
+ASYNC_TEST("the loop can be dumped while the branches of a select are destroyed") {
   auto look = [](eddy::event_loop* on, eddy::duration d) -> eddy::task<> {
     const at_end looks([on] { CHECK(on->dump().contains("tasks")); });
     if (d != 0s) co_await eddy::sleep(d);
@@ -353,7 +354,7 @@ ASYNC_TEST("a select may be looked at at any time, also while it ends") {
   co_await eddy::select(look(&loop, 3s), look(&loop, 0s), look(&loop, 2s));
 }
 
-TEST_CASE("a select of an empty range stops the program") {
-  dies_saying("select was given a range without an element",
+TEST_CASE("a select of an empty range aborts") {
+  dies_saying("select was given an empty range",
               [] { eddy::block_on(eddy::select(std::vector<eddy::task<>>())); });
 }

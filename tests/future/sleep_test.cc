@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/sleep.h> promises.
+// Tests of <eddy/future/sleep.h>.
 #include <eddy/future/sleep.h>
 
 #include <chrono>
@@ -29,7 +29,7 @@ eddy::task<> wake(eddy::duration delay, int n, journal* note) {
 
 }  // namespace
 
-ASYNC_TEST("a sleep lasts as long as it says") {
+ASYNC_TEST("a sleep lasts exactly its duration on a held clock") {
   const auto before = clock.now();
   co_await eddy::sleep(1500ms);
   CHECK(clock.now() - before == 1500ms);
@@ -37,7 +37,7 @@ ASYNC_TEST("a sleep lasts as long as it says") {
   CHECK(clock.now() - before == 1min);
 }
 
-ASYNC_TEST("a sleep counts from its call, whenever it is awaited") {
+ASYNC_TEST("a sleep's duration starts at the call of sleep, not at the co_await") {
   const auto before = clock.now();
   auto rest = eddy::sleep(10s);
   co_await eddy::sleep(4s);
@@ -45,7 +45,7 @@ ASYNC_TEST("a sleep counts from its call, whenever it is awaited") {
   CHECK(clock.now() - before == 10s);
 }
 
-ASYNC_TEST("a sleep of nothing, or until a time that has passed, is over at once") {
+ASYNC_TEST("a sleep of zero or until a past time completes at once") {
   const auto before = clock.now();
   bool other_ran = false;
   loop.defer([&] { other_ran = true; });
@@ -55,10 +55,10 @@ ASYNC_TEST("a sleep of nothing, or until a time that has passed, is over at once
   CHECK_FALSE(other_ran);
   CHECK(clock.now() == before);
   for (int i = 0; i < eddy::event_loop::share; ++i) co_await eddy::sleep(0s);
-  CHECK(other_ran);  // which lets others run now and then
+  CHECK(other_ran);  // after a number of such sleeps, other work runs
 }
 
-TEST_CASE_FIXTURE(async_fixture, "equal sleeps end in the order they began") {
+TEST_CASE_FIXTURE(async_fixture, "sleeps with one deadline complete in the order they started") {
   journal note;
   std::vector<eddy::future<>> all;
   for (int i = 0; i < 6; ++i) all.push_back(eddy::spawn(loop, wake(1s, i, &note)));
@@ -67,8 +67,7 @@ TEST_CASE_FIXTURE(async_fixture, "equal sleeps end in the order they began") {
   all.clear();
 }
 
-TEST_CASE_FIXTURE(async_fixture,
-                  "a sleeper that is dropped does not wake, though its time has come") {
+TEST_CASE_FIXTURE(async_fixture, "a sleeper destroyed at its deadline does not resume") {
   journal note;
   auto first = eddy::spawn(loop, wake(1s, 1, &note));
   auto second = eddy::spawn(loop, wake(1s, 2, &note));
@@ -81,13 +80,13 @@ TEST_CASE_FIXTURE(async_fixture,
   auto killer = eddy::spawn(loop, program::kill(&second));
   auto third = eddy::spawn(loop, wake(1s, 3, &note));
 
-  SUBCASE("by one who sleeps as long") {
+  SUBCASE("destroyed by a task with the same deadline") {
     second = {};
     second = eddy::spawn(loop, wake(1s, 2, &note));
     loop.run();
     CHECK(note == "1 3");
   }
-  SUBCASE("at any time before") {
+  SUBCASE("destroyed before the deadline") {
     loop.run_ready();
     second = {};
     loop.run();
@@ -95,7 +94,7 @@ TEST_CASE_FIXTURE(async_fixture,
   }
 }
 
-TEST_CASE("a sleep in real time is not early") {
+TEST_CASE("a sleep on the real clock never completes early") {
   const auto before = std::chrono::steady_clock::now();
   auto nap = [](eddy::duration d, eddy::resolution r) -> eddy::task<> {
     co_await eddy::sleep(d, r);
@@ -106,13 +105,13 @@ TEST_CASE("a sleep in real time is not early") {
   CHECK(std::chrono::steady_clock::now() - before >= 2100us);
 }
 
-TEST_CASE("a sleep outside a loop stops the program") {
+TEST_CASE("sleep outside a running loop aborts") {
   dies_saying("sleep was called while no loop runs on this thread",
               [] { static_cast<void>(eddy::sleep(1s)); });
 }
 
-TEST_CASE("a sleep until a time that has come wins, however late the loop's look at the clock") {
-  // In a turn that has begun a while ago.
+TEST_CASE("a sleep until a past time wins a select though the loop's time is older") {
+  // The loop reads the clock once per turn, and `now` is later than that reading.
   struct program {
     static eddy::task<int> at_once() { co_return 1; }
     static eddy::task<> run() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/spawn.h> promises.
+// Tests of <eddy/future/spawn.h>.
 #include <eddy/future/spawn.h>
 
 #include <exception>
@@ -23,7 +23,7 @@
 
 using namespace std::chrono_literals;
 
-// A task that waits is what a program has most of: bytes are counted.
+// A program may hold a million suspended tasks, so their size is limited.
 static_assert(sizeof(eddy::detail::spawned<void>) <= 56);
 static_assert(sizeof(eddy::detail::spawned<int>) <= 56);
 
@@ -37,7 +37,7 @@ eddy::task<> steps(journal* note, std::string name) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "spawned work begins in the loop's next turn, in order") {
+TEST_CASE_FIXTURE(async_fixture, "spawned tasks start in the loop's next turn, in order") {
   journal note;
   auto a = eddy::spawn(loop, steps(&note, "a"));
   auto b = eddy::spawn(loop, steps(&note, "b"));
@@ -48,7 +48,7 @@ TEST_CASE_FIXTURE(async_fixture, "spawned work begins in the loop's next turn, i
   CHECK(b.ready());
 }
 
-ASYNC_TEST("work spawned by work runs beside it") {
+ASYNC_TEST("a task spawned by a task runs concurrently with it") {
   journal note;
   auto f = eddy::spawn(steps(&note, "a"));
   note("go");
@@ -56,7 +56,7 @@ ASYNC_TEST("work spawned by work runs beside it") {
   CHECK(note == "go a1 a2");
 }
 
-ASYNC_TEST("a function is moved into its task, with what it captures, and its arguments") {
+ASYNC_TEST("spawn moves a function, its captures and its arguments into the task") {
   int alive = 0;
   {
     auto f = eddy::spawn(
@@ -72,7 +72,7 @@ ASYNC_TEST("a function is moved into its task, with what it captures, and its ar
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("what a function takes by reference is a copy of the task's own") {
+ASYNC_TEST("a function's reference parameter refers to a copy that the task owns") {
   auto f = eddy::spawn(
       [](const std::string& text) -> eddy::task<std::size_t> {
         co_await eddy::yield();
@@ -83,7 +83,7 @@ ASYNC_TEST("what a function takes by reference is a copy of the task's own") {
   CHECK(size == 100);
 }
 
-ASYNC_TEST("a member function may be spawned") {
+ASYNC_TEST("a member function can be spawned") {
   struct server {
     eddy::task<int> serve(int n) {
       co_await eddy::yield();
@@ -97,14 +97,15 @@ ASYNC_TEST("a member function may be spawned") {
   CHECK(answer == 42);
 }
 
-ASYNC_TEST("any awaitable may be spawned") {
+ASYNC_TEST("any awaitable can be spawned") {
   auto f = eddy::spawn(eddy::sleep(1s));
   const auto before = clock.now();
   co_await std::move(f);
   CHECK(clock.now() - before == 1s);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what the work took by value is gone before its awaiter goes on") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a spawned task's arguments are destroyed before its waiter resumes") {
   struct program {
     static eddy::task<> hold(counted) { co_await eddy::yield(); }
     static eddy::task<> wait(int* alive, int* seen) {
@@ -119,7 +120,7 @@ TEST_CASE_FIXTURE(async_fixture, "what the work took by value is gone before its
   CHECK(seen == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a long row of tasks is served first come, first served") {
+TEST_CASE_FIXTURE(async_fixture, "a thousand ready tasks run first come, first served") {
   struct program {
     static eddy::task<> take_turns(std::vector<int>* order, int name) {
       for (int i = 0; i < 3; ++i) {
@@ -137,7 +138,8 @@ TEST_CASE_FIXTURE(async_fixture, "a long row of tasks is served first come, firs
   all.clear();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a long chain of spawned tasks ends, or is dropped, inside out") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a long chain of spawned tasks completes and is cancelled innermost first") {
   struct order {
     int ended = 0;
     bool right = true;
@@ -163,8 +165,8 @@ TEST_CASE_FIXTURE(async_fixture, "a long chain of spawned tasks ends, or is drop
   constexpr int many = 100'000;
   order ends;
   auto f = eddy::spawn(loop, program::deep(many, &ends));
-  SUBCASE("ended") { CHECK(eddy::block_on(loop, std::move(f)) == many); }
-  SUBCASE("dropped") {
+  SUBCASE("completes") { CHECK(eddy::block_on(loop, std::move(f)) == many); }
+  SUBCASE("is cancelled") {
     while (loop.run_ready()) {
     }
     CHECK(loop.dump().contains("tasks deeper"));
@@ -175,7 +177,8 @@ TEST_CASE_FIXTURE(async_fixture, "a long chain of spawned tasks ends, or is drop
   CHECK(eddy::frame_count() == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a value whose move throws is the error of what was spawned") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "an error that moving the value throws is the spawned task's error") {
   struct moves_badly {
     explicit moves_badly(int n) noexcept : moves_left(n) {}
     moves_badly(moves_badly&& other) : moves_left(other.moves_left - 1) {
@@ -193,7 +196,8 @@ TEST_CASE_FIXTURE(async_fixture, "a value whose move throws is the error of what
   CHECK_THROWS_AS(std::rethrow_exception(std::move(joined).take().error()), int);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what ends with a task may drop those who wait for it") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a task's arguments may destroy the task's waiters when they are destroyed") {
   struct drops {
     void operator()(eddy::future<>* f) const { *f = {}; }
   };
@@ -212,18 +216,18 @@ TEST_CASE_FIXTURE(async_fixture, "what ends with a task may drop those who wait 
   bool went_on = false;
   eddy::future<> waiter;
 
-  SUBCASE("for its future") {
+  SUBCASE("a waiter of its future") {
     waiter = eddy::spawn(
         loop, program::wait(eddy::spawn(loop, program::work(dropper(&waiter))), &went_on));
   }
-  SUBCASE("for it and others") { waiter = eddy::spawn(loop, program::join(&waiter, &went_on)); }
+  SUBCASE("a join") { waiter = eddy::spawn(loop, program::join(&waiter, &went_on)); }
 
   loop.run();
   CHECK(!waiter);
   CHECK(!went_on);
 }
 
-TEST_CASE("spawn with no loop, or on another thread's, stops the program") {
+TEST_CASE("spawn outside a running loop, without naming a loop, aborts") {
   dies_saying("spawn was called while no loop runs on this thread: name the loop",
               [] { static_cast<void>(eddy::spawn(eddy::yield())); });
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/task.h> promises.
+// Tests of <eddy/future/task.h>.
 #include <eddy/future/task.h>
 
 #include <cstddef>
@@ -34,8 +34,9 @@ static_assert(std::is_nothrow_move_assignable_v<eddy::task<>>);
 static_assert(!std::is_copy_constructible_v<eddy::task<>>);
 static_assert(!std::is_copy_assignable_v<eddy::task<>>);
 
-static_assert(sizeof(eddy::detail::task_promise<void>) <= 48, "it lies in every frame");
-static_assert(sizeof(eddy::detail::task_wait<void>) <= 8, "and this at every co_await of a task");
+static_assert(sizeof(eddy::detail::task_promise<void>) <= 48, "it is in every frame");
+static_assert(sizeof(eddy::detail::task_wait<void>) <= 8,
+              "it is in the frame for each co_await of a task");
 
 namespace {
 
@@ -55,7 +56,7 @@ eddy::task<int&> itself(int* n) { co_return *n; }
 
 eddy::task<std::unique_ptr<int>> boxed(int n) { co_return std::make_unique<int>(n); }
 
-/// Notes its end.
+/// Notes its destruction.
 class mark {
 public:
   mark(journal& note, std::string name) : note_(&note), name_(std::move(name)) {}
@@ -104,7 +105,7 @@ TEST_CASE("a task does nothing until it is awaited") {
   CHECK(eddy::frame_count() == 0);
 }
 
-ASYNC_TEST("a task gives its value, whatever that is") {
+ASYNC_TEST("a task gives a value of any type, a reference or void") {
   const int four = co_await twice(2);
   CHECK(four == 4);
 
@@ -120,7 +121,7 @@ ASYNC_TEST("a task gives its value, whatever that is") {
   CHECK(note == "void");
 }
 
-ASYNC_TEST("an exception that leaves a task comes out of the co_await") {
+ASYNC_TEST("an exception that leaves a task is thrown by its co_await") {
   std::string what;
   try {
     co_await throws("no luck");
@@ -148,7 +149,7 @@ ASYNC_TEST("an exception passes through every task that does not catch it") {
   CHECK(what == "deep");
 }
 
-ASYNC_TEST("a task that begins does at once what it does before it first waits") {
+ASYNC_TEST("co_await runs a task at once, up to its first suspension") {
   struct program {
     static eddy::task<> child(journal* note) {
       (*note)("begins");
@@ -163,14 +164,14 @@ ASYNC_TEST("a task that begins does at once what it does before it first waits")
   CHECK(note == "before begins ends after");
 }
 
-ASYNC_TEST("what a task took by value ends with it, before its awaiter goes on") {
+ASYNC_TEST("a task's arguments are destroyed with the task, before its awaiter resumes") {
   journal note;
   co_await sleep_with(mark(note, "argument"), &note, "task");
   note("after");
   CHECK(note == "task.end ~task.local ~argument after");
 }
 
-ASYNC_TEST("assigning to a task drops the work it stood for") {
+ASYNC_TEST("assigning to a task destroys its previous coroutine") {
   int alive = 0;
   struct program {
     static eddy::task<> hold(counted) { co_return; }
@@ -188,7 +189,7 @@ ASYNC_TEST("assigning to a task drops the work it stood for") {
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that is dropped is destroyed where it is") {
+TEST_CASE_FIXTURE(async_fixture, "destroying a task destroys its locals and arguments at once") {
   journal note;
 
   SUBCASE("before its start") {
@@ -203,19 +204,19 @@ TEST_CASE_FIXTURE(async_fixture, "a task that is dropped is destroyed where it i
     }
     CHECK(note == "~argument");
   }
-  SUBCASE("while it waits") {
+  SUBCASE("while it is suspended") {
     auto f = eddy::spawn(loop, sleep_with(mark(note, "argument"), &note, "task"));
     loop.run_ready();
     f = {};
     CHECK(note == "~task.local ~argument");
   }
-  SUBCASE("deep down, the innermost first") {
+  SUBCASE("with nested tasks, the innermost first") {
     auto f = eddy::spawn(loop, nest(&note, 0));
     loop.run_ready();
     f = {};
     CHECK(note == "~3 ~2 ~1 ~0");
   }
-  SUBCASE("when it is woken and has not gone on") {
+  SUBCASE("when its await has completed and it has not resumed") {
     eddy::promise<int> p(loop);
     struct program {
       static eddy::task<> wait(eddy::future<int> f, journal* to) {
@@ -234,7 +235,7 @@ TEST_CASE_FIXTURE(async_fixture, "a task that is dropped is destroyed where it i
   CHECK_FALSE(note.text().contains("end"));
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that drops itself ends where it next waits") {
+TEST_CASE_FIXTURE(async_fixture, "a task that destroys itself is destroyed at its next co_await") {
   journal note;
   eddy::future<> self;
   struct program {
@@ -272,34 +273,34 @@ TEST_CASE_FIXTURE(async_fixture, "a task that drops itself ends where it next wa
     }
   };
 
-  SUBCASE("at once") {
+  SUBCASE("of yield") {
     self = eddy::spawn(loop, program::suicide(&self, &note));
     loop.run();
     CHECK(note == "still here ~local");
   }
-  SUBCASE("though it would not have to wait") {
+  SUBCASE("that would not suspend") {
     self = eddy::spawn(loop, program::goes_on(&self, &note));
     loop.run();
     CHECK(note == "still here ~local");
   }
-  SUBCASE("for a task, which does not begin") {
+  SUBCASE("of a task, which does not start") {
     self = eddy::spawn(loop, program::awaits_another(&self, &note));
     loop.run();
     CHECK(note == "still here ~local");
   }
-  SUBCASE("from within a task that it awaits") {
+  SUBCASE("in an inner task") {
     self = eddy::spawn(loop, program::around(&self, &note));
     loop.run();
     CHECK(note == "still here ~local ~outer");
   }
-  SUBCASE("or ends") {
+  SUBCASE("or at its end") {
     self = eddy::spawn(loop, program::at_the_end(&self, &note));
     loop.run();
     CHECK(note == "still here ~local");
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error that came when nobody was left to take it leaves run") {
+TEST_CASE_FIXTURE(async_fixture, "an error of a task that destroyed itself leaves run") {
   eddy::future<> owner;
   struct program {
     static eddy::task<> drops_itself(eddy::future<>* me) {
@@ -326,21 +327,26 @@ TEST_CASE_FIXTURE(async_fixture, "an error that came when nobody was left to tak
       try {
         co_await drops_itself_later(me);
       } catch (...) {
-        FAIL("it goes on though it was dropped");
+        FAIL("it resumed though it was destroyed");
       }
     }
   };
-  SUBCASE("at once") { owner = eddy::spawn(loop, program::drops_itself(&owner)); }
-  SUBCASE("in a task that it awaits") { owner = eddy::spawn(loop, program::around(&owner)); }
-  SUBCASE("in one of several") { owner = eddy::spawn(loop, program::joined(&owner)); }
-  SUBCASE("in one of a range") { owner = eddy::spawn(loop, program::one_by_one(&owner)); }
+  SUBCASE("before its first co_await") { owner = eddy::spawn(loop, program::drops_itself(&owner)); }
+  SUBCASE("in an inner task") { owner = eddy::spawn(loop, program::around(&owner)); }
+  SUBCASE("in a branch of a join") { owner = eddy::spawn(loop, program::joined(&owner)); }
+  SUBCASE("in a call of for_each_concurrent") {
+    owner = eddy::spawn(loop, program::one_by_one(&owner));
+  }
   SUBCASE("under a time limit") { owner = eddy::spawn(loop, program::limited(&owner)); }
-  SUBCASE("or would catch it") { owner = eddy::spawn(loop, program::catches(&owner)); }
+  SUBCASE("inside a try block of the destroyed task") {
+    owner = eddy::spawn(loop, program::catches(&owner));
+  }
   CHECK_THROWS_WITH_AS(loop.run(), "nobody's", std::runtime_error);
   loop.run();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task may drop an ancestor, and ends where it next waits") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a task that destroys an ancestor is destroyed at its next co_await") {
   journal note;
   eddy::future<> ancestor;
   struct program {
@@ -388,7 +394,8 @@ TEST_CASE_FIXTURE(async_fixture, "a task may drop an ancestor, and ends where it
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a parent may be dropped while its child ends") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a child's arguments may destroy the parent as the child completes") {
   journal note;
   eddy::future<> parent;
   struct dropper {
@@ -422,34 +429,35 @@ TEST_CASE_FIXTURE(async_fixture, "a parent may be dropped while its child ends")
     }
   };
 
-  SUBCASE("which did not wait") {
+  SUBCASE("a child that did not suspend") {
     parent = eddy::spawn(loop, program::awaits(&parent, &note, false));
     loop.run();
     CHECK(note == "runs on ~parent");
   }
-  SUBCASE("which had waited") {
+  SUBCASE("a child that suspended") {
     parent = eddy::spawn(loop, program::awaits(&parent, &note, true));
     loop.run();
     CHECK(note == "runs on ~parent");
   }
-  SUBCASE("in a join, where it did not wait") {
+  SUBCASE("a branch of a join that did not suspend") {
     parent = eddy::spawn(loop, program::joins(&parent, &note, false));
     loop.run();
     CHECK(note == "~parent");
   }
-  SUBCASE("in a join, where it had waited") {
+  SUBCASE("a branch of a join that suspended") {
     parent = eddy::spawn(loop, program::joins(&parent, &note, true));
     loop.run();
     CHECK(note == "~parent");
   }
-  SUBCASE("in a join, which then is over") {
+  SUBCASE("the only branch of a join") {
     parent = eddy::spawn(loop, program::joins_it_alone(&parent, &note));
     loop.run();
     CHECK(note == "~parent");
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what a destructor does while a task is dropped is allowed") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a destructor in a cancelled task may dump, set a promise, cancel and spawn") {
   struct busy {
     explicit busy(std::function<void()> f) : work(std::move(f)) {}
     busy(busy&&) noexcept = default;
@@ -487,7 +495,7 @@ TEST_CASE_FIXTURE(async_fixture, "what a destructor does while a task is dropped
   other = {};
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error of a destructor leaves run if its task was dropped") {
+TEST_CASE_FIXTURE(async_fixture, "an error thrown by a destructor in a cancelled task leaves run") {
   struct thrower {
     ~thrower() noexcept(false) { throw std::runtime_error("late"); }
   };
@@ -512,12 +520,12 @@ TEST_CASE_FIXTURE(async_fixture, "an error of a destructor leaves run if its tas
   };
   journal note;
   eddy::future<> f;
-  SUBCASE("which nobody awaits") {
+  SUBCASE("a task that nobody awaits") {
     f = eddy::spawn(loop, program::hold(program::hold_nothing()));
     note("~parent");
   }
-  SUBCASE("which is awaited") { f = eddy::spawn(loop, program::await(&note)); }
-  SUBCASE("which is joined") { f = eddy::spawn(loop, program::join(&note)); }
+  SUBCASE("an awaited task") { f = eddy::spawn(loop, program::await(&note)); }
+  SUBCASE("a branch of a join") { f = eddy::spawn(loop, program::join(&note)); }
   loop.run_ready();
   f = {};
   CHECK(note == "~parent");
@@ -526,7 +534,7 @@ TEST_CASE_FIXTURE(async_fixture, "an error of a destructor leaves run if its tas
   CHECK(note == "~parent");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a chain of a million tasks begins, ends and is dropped") {
+TEST_CASE_FIXTURE(async_fixture, "a chain of a million tasks starts, completes and is cancelled") {
   struct program {
     static eddy::task<int> deep(int depth) {
       if (depth == 0) {
@@ -544,11 +552,11 @@ TEST_CASE_FIXTURE(async_fixture, "a chain of a million tasks begins, ends and is
   };
   constexpr int million = 1'000'000;
 
-  SUBCASE("that waits") { CHECK(eddy::block_on(loop, program::deep(million)) == million); }
-  SUBCASE("that does not wait") {
+  SUBCASE("that suspends") { CHECK(eddy::block_on(loop, program::deep(million)) == million); }
+  SUBCASE("that does not suspend") {
     CHECK(eddy::block_on(loop, program::at_once(million)) == million);
   }
-  SUBCASE("that is dropped, and told in short before") {
+  SUBCASE("that is dumped in short, then cancelled") {
     auto f = eddy::spawn(loop, program::deep(million));
     while (loop.run_ready()) {
     }
@@ -579,7 +587,7 @@ TEST_CASE_FIXTURE(async_fixture, "a million tasks awaited in a row grow no stack
   CHECK(eddy::block_on(loop, program::loop_over(1'000'000)));
 }
 
-ASYNC_TEST("a task that went on without waiting is told as one that runs") {
+ASYNC_TEST("a dump shows a task that did not suspend at its last co_await as running") {
   auto next = twice(1);
   co_await std::move(next);
   CHECK(loop.dump().contains(": running\n"));
@@ -587,7 +595,7 @@ ASYNC_TEST("a task that went on without waiting is told as one that runs") {
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wreturn-type"
-TEST_CASE("a task that comes to its end without its value stops the program") {
+TEST_CASE("a task with a value that ends without co_return aborts") {
   dies_saying("ended without co_return; its last co_await", [] {
     struct program {
       static eddy::task<std::string> forget(bool remember) {
@@ -600,7 +608,7 @@ TEST_CASE("a task that comes to its end without its value stops the program") {
 }
 #pragma GCC diagnostic pop
 
-TEST_CASE("a task that is awaited twice stops the program") {
+TEST_CASE("awaiting a task twice aborts") {
   struct program {
     static eddy::task<> wrong() {
       auto t = twice(1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/timeout.h> promises.
+// Tests of <eddy/future/timeout.h>.
 #include <eddy/future/timeout.h>
 
 #include <algorithm>
@@ -61,7 +61,7 @@ eddy::task<> hold(at_end) { co_await eddy::sleep(1h); }
 
 }  // namespace
 
-ASYNC_TEST("work that ends in time gives its value") {
+ASYNC_TEST("work that completes within its limit gives its value") {
   int alive = 0;
   const int later = co_await eddy::timeout(2s, answer_after(1s, counted(alive)));
   CHECK(later == 42);
@@ -70,7 +70,7 @@ ASYNC_TEST("work that ends in time gives its value") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("work that does not is cancelled, and the error names the limit") {
+ASYNC_TEST("work that exceeds its limit is cancelled, and the error names the limit") {
   int alive = 0;
   std::string what;
   try {
@@ -84,7 +84,7 @@ ASYNC_TEST("work that does not is cancelled, and the error names the limit") {
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("the time counts from the co_await") {
+ASYNC_TEST("the limit starts at the co_await, not at the call of timeout") {
   int alive = 0;
   auto limited = eddy::timeout(1s, answer_after(500ms, counted(alive)));
   co_await eddy::sleep(2s);
@@ -92,7 +92,7 @@ ASYNC_TEST("the time counts from the co_await") {
   CHECK(got == 42);
 }
 
-ASYNC_TEST("an error of the work comes out") {
+ASYNC_TEST("timeout throws the error of its work") {
   bool thrown = false;
   try {
     co_await eddy::timeout(1s, fail());
@@ -109,7 +109,7 @@ ASYNC_TEST("any awaitable can be limited") {
   CHECK_FALSE(promise.wanted());
 }
 
-ASYNC_TEST("limits nest, and the shorter one ends the work") {
+ASYNC_TEST("of two nested limits, the shorter cancels the work") {
   int alive = 0;
   const auto inner = co_await eddy::as_result(
       eddy::timeout(5s, eddy::timeout(1s, answer_after(9s, counted(alive)))));
@@ -120,7 +120,7 @@ ASYNC_TEST("limits nest, and the shorter one ends the work") {
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("a dropped timeout drops its work and its timer") {
+ASYNC_TEST("destroying a timeout cancels its work and its timer") {
   int alive = 0;
   auto limited = eddy::spawn(eddy::timeout(1s, answer_after(9s, counted(alive))));
   co_await eddy::yield();
@@ -132,7 +132,7 @@ ASYNC_TEST("a dropped timeout drops its work and its timer") {
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a task that its work drops when a limit ends it goes after the work") {
+                  "work that destroys its task as it expires is destroyed before the task") {
   struct program {
     static eddy::task<> work(const std::string* name, journal* note, eddy::future<>* all) {
       const at_end last([=] { (*note)(*name); });
@@ -153,7 +153,7 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(!all.ready());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the end of the work may drop who waits for it") {
+TEST_CASE_FIXTURE(async_fixture, "cancelled work may destroy the waiter of its timeout") {
   journal note;
   eddy::future<> waiter;
   struct program {
@@ -172,7 +172,7 @@ TEST_CASE_FIXTURE(async_fixture, "the end of the work may drop who waits for it"
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "work that a limit ends may drop who waits, and still tell errors") {
+                  "a sibling's error is reported though expired work destroyed the waiter") {
   struct program {
     static eddy::task<> fail_soon() {
       co_await eddy::yield();
@@ -212,7 +212,7 @@ TEST_CASE_FIXTURE(async_fixture,
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a time limit may be looked at at any time") {
+TEST_CASE_FIXTURE(async_fixture, "the loop can be dumped while a limit cancels its work") {
   struct program {
     static eddy::task<> wait(eddy::event_loop* on) {
       try {
@@ -255,7 +255,7 @@ eddy::task<> call_note_deadline(std::optional<eddy::time_point>* into) {
 
 }  // namespace
 
-ASYNC_TEST("the error says which limit it was, and what the work waited for") {
+ASYNC_TEST("timed_out names the limit's location and lists the cancelled work's awaits") {
   unsigned line = 0;
   bool thrown = false;
   try {
@@ -271,7 +271,7 @@ ASYNC_TEST("the error says which limit it was, and what the work waited for") {
     const std::string what = e.what();
     INFO(what);
     CHECK(what.contains("not done within 1000 ms, the limit of "));
-    CHECK(what.contains(at(line) + "; it waited in "));
+    CHECK(what.contains(at(line) + "; the work waited in "));
     CHECK(what.contains(at(line_of_call) + ": a task > "));
     CHECK(std::ranges::count(what, '\n') == 0);
   }
@@ -279,7 +279,7 @@ ASYNC_TEST("the error says which limit it was, and what the work waited for") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("of limits one in the other the error says which one it was") {
+ASYNC_TEST("timed_out names the limit that expired among nested limits") {
   unsigned line = 0;
   struct program {
     static eddy::task<> inner() { co_await eddy::timeout(5s, doze()); }
@@ -298,7 +298,7 @@ ASYNC_TEST("of limits one in the other the error says which one it was") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a limit that eddy itself sets is that of whoever awaits it") {
+ASYNC_TEST("the limit of a retry has the location of the retry's co_await") {
   unsigned line = 0;
   unsigned named = 0;
   const eddy::retry_policy within{.limit = 1s};
@@ -319,7 +319,7 @@ ASYNC_TEST("a limit that eddy itself sets is that of whoever awaits it") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a limit that was spawned is that of whoever awaits its future, but not of a join") {
+ASYNC_TEST("a spawned limit has the location of its future's co_await, but none in a join") {
   unsigned line = 0;
   unsigned named = 0;
   auto future = eddy::spawn(eddy::timeout(1s, doze()));
@@ -342,7 +342,7 @@ ASYNC_TEST("a limit that was spawned is that of whoever awaits its future, but n
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("work that had no time had none, and not less") {
+ASYNC_TEST("timed_out gives the limit as 0 if the deadline had passed") {
   eddy::duration had = 1h;
   std::string what;
   try {
@@ -355,7 +355,7 @@ ASYNC_TEST("work that had no time had none, and not less") {
   CHECK(what.contains("not done within 0 ms"));
 }
 
-ASYNC_TEST("timeout_at ends the work at a time, which may have passed") {
+ASYNC_TEST("timeout_at cancels its work at a time, also at a past time") {
   const auto begin = loop.now();
   const auto late = co_await eddy::as_result(eddy::timeout_at(begin + 2s, doze()));
   CHECK(late.error() == std::errc::timed_out);
@@ -367,7 +367,7 @@ ASYNC_TEST("timeout_at ends the work at a time, which may have passed") {
   CHECK(at_once == 42);
 }
 
-ASYNC_TEST("what is awaited under limits can see the earliest of them") {
+ASYNC_TEST("current_deadline is the earliest of the limits around the coroutine") {
   const auto begin = loop.now();
   std::optional<eddy::time_point> seen;
   co_await note_deadline(&seen);
@@ -382,7 +382,7 @@ ASYNC_TEST("what is awaited under limits can see the earliest of them") {
   CHECK_FALSE(seen);
 }
 
-ASYNC_TEST("a limit is seen through join, and through the future of a task that is awaited") {
+ASYNC_TEST("current_deadline sees limits through join and through an awaited future") {
   const auto begin = loop.now();
   std::optional<eddy::time_point> one;
   std::optional<eddy::time_point> other;
@@ -394,7 +394,7 @@ ASYNC_TEST("a limit is seen through join, and through the future of a task that 
   CHECK(one == begin + 2s);
 }
 
-ASYNC_TEST("an error of a deadline tells how much time there was") {
+ASYNC_TEST("timed_out gives the time that was left until the deadline of timeout_at") {
   eddy::duration limit = 0s;
   std::string what;
   try {
@@ -407,12 +407,12 @@ ASYNC_TEST("an error of a deadline tells how much time there was") {
   CHECK(what.contains("not done within 2000 ms"));
 }
 
-ASYNC_TEST("the words of a time limit stay short, whatever the work waited for") {
+ASYNC_TEST("what() of timed_out stays short, whatever the work awaited") {
   struct talks {
     std::function<void()> operator()(eddy::completer<>) const {
       return [] {};
     }
-    void describe(std::string& out) const { out.append(100'000, 'a') += '\n'; }
+    std::string describe() const { return std::string(100'000, 'a'); }
   };
   std::size_t words = 0;
   std::size_t waited_for = 0;
@@ -429,24 +429,66 @@ ASYNC_TEST("the words of a time limit stay short, whatever the work waited for")
   static_cast<void>(loop);
 }
 
+ASYNC_TEST("the words of a time limit stay in one line, whatever the work waited for") {
+  struct talks {
+    std::function<void()> operator()(eddy::completer<>) const {
+      return [] {};
+    }
+    const char* describe() const noexcept { return "  a > forged | node\n  and \x1b[31m line"; }
+  };
+  std::string words;
+  std::string waited_for;
+  auto work = eddy::adapt(talks());
+  try {
+    co_await eddy::timeout(1s, std::move(work));
+  } catch (const eddy::timed_out& e) {
+    words = e.what();
+    waited_for = e.waited_for();
+  }
+  CHECK_MESSAGE(
+      words.contains("; the work waited in a \\> forged \\| node\\x0a  and \\x1b[31m line"), words);
+  CHECK(waited_for == "a > forged | node\\x0a  and \\x1b[31m line\n");
+  static_cast<void>(loop);
+}
+
+ASYNC_TEST("the words of a time limit tell what is beside and what is below") {
+  std::string words;
+  std::string waited_for;
+  auto work = eddy::join(eddy::sleep(2s), eddy::select(eddy::sleep(3s), eddy::sleep(4s)));
+  try {
+    co_await eddy::timeout(1s, std::move(work));
+  } catch (const eddy::timed_out& e) {
+    words = e.what();
+    waited_for = e.waited_for();
+  }
+  CHECK_MESSAGE(
+      words.contains("; the work waited in all of > sleep, 1000 ms left | the first of > sleep, "
+                     "2000 ms left | sleep, 3000 ms left"),
+      words);
+  CHECK(waited_for ==
+        "all of\n  sleep, 1000 ms left\n  the first of\n    sleep, 2000 ms left\n"
+        "    sleep, 3000 ms left\n");
+  static_cast<void>(loop);
+}
+
 TEST_CASE_FIXTURE(tidy, "where no coroutine runs there is no deadline") {
   CHECK_FALSE(eddy::current_deadline());
 }
 
-// ---- Limits at their edges
+// ---- Limits that are due already, or that expire together
 
 namespace {
 
 eddy::task<> ready_task() { co_return; }
 
-/// Uses up so many of the operations that a coroutine may do before others run.
+/// Performs `count` of the operations that a coroutine may do before others run.
 eddy::task<> pad(int count) {
   for (int i = 0; i < count; ++i) co_await ready_task();
 }
 
 }  // namespace
 
-ASYNC_TEST("a limit that is over already ends the work, wherever the turn is") {
+ASYNC_TEST("an expired limit cancels the work, whatever ran before in the turn") {
   for (int padding = 0; padding < 80; ++padding) {
     for (const auto limit : {-1h, 0h}) {
       co_await pad(padding);
@@ -468,7 +510,7 @@ ASYNC_TEST("a limit that is over already ends the work, wherever the turn is") {
   }
 }
 
-ASYNC_TEST("work that need not wait ends under a limit that is over, whatever ran before") {
+ASYNC_TEST("work that need not suspend completes under an expired limit") {
   const auto nothing = []() -> eddy::task<> { co_return; };
   for (int i = 0; i < 3 * eddy::event_loop::share; ++i) {
     INFO(i);
@@ -484,7 +526,7 @@ ASYNC_TEST("work that need not wait ends under a limit that is over, whatever ra
   }
 }
 
-ASYNC_TEST("one deadline for many steps ends those that come after it") {
+ASYNC_TEST("a shared deadline cancels each step that comes after it") {
   const eddy::time_point deadline = loop.now() + 55ms;
   int done = 0;
   int late = 0;
@@ -496,7 +538,7 @@ ASYNC_TEST("one deadline for many steps ends those that come after it") {
   CHECK(late == 95);
 }
 
-ASYNC_TEST("a failed future or scope ends at once, under a limit of no time and in a select") {
+ASYNC_TEST("a failed future or scope throws its error under an expired limit and in a select") {
   const auto fail = []() -> eddy::task<> {
     throw std::runtime_error("earlier");
     co_return;
@@ -547,7 +589,7 @@ ASYNC_TEST("a failed future or scope ends at once, under a limit of no time and 
 
 namespace {
 
-/// Is over when its limit is, and says so.
+/// Runs until `limit` expires, and notes `number` then.
 eddy::task<int> limited(int number, std::chrono::milliseconds limit, journal& note) {
   try {
     co_await eddy::timeout(limit, eddy::sleep(1h));
@@ -557,7 +599,7 @@ eddy::task<int> limited(int number, std::chrono::milliseconds limit, journal& no
   co_return number;
 }
 
-/// Begins `work`, and runs the loop when so much time has passed.
+/// Starts `work`, lets `time` pass, and runs the loop.
 template <class T>
 eddy::future<T> at_once_after(with_still_loop& on, std::chrono::milliseconds time,
                               eddy::task<T> work) {
@@ -571,7 +613,8 @@ eddy::future<T> at_once_after(with_still_loop& on, std::chrono::milliseconds tim
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_still_loop, "limits that come due in one turn are over in their order") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "limits that are due in one turn expire in the order of their deadlines") {
   struct program {
     static eddy::task<> all(journal& note) {
       co_await eddy::join(limited(2, 51ms, note), limited(3, 52ms, note), limited(1, 50ms, note));
@@ -587,7 +630,8 @@ TEST_CASE_FIXTURE(with_still_loop, "limits that come due in one turn are over in
   CHECK(note == "1 2 3 1");
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a limit within is over before a longer one, also in one turn") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "an inner limit expires before a longer outer one, even in one turn") {
   struct program {
     static eddy::task<int> spawned(journal& note) {
       co_return co_await eddy::spawn(limited(1, 50ms, note));
@@ -610,7 +654,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a limit within is over before a longer one, 
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "of two limits with one deadline the outer one is over first") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "of two nested limits with one deadline, the outer one expires first") {
   struct program {
     static eddy::task<> both(journal& note) {
       co_await eddy::timeout(50ms, limited(1, 50ms, note));
@@ -626,9 +671,8 @@ TEST_CASE_FIXTURE(with_still_loop, "of two limits with one deadline the outer on
   }
 }
 
-TEST_CASE_FIXTURE(
-    with_still_loop,
-    "an outer limit ends before one of the same deadline, also if a turn ends between") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "an outer limit expires before an equal inner one, even if a turn ends between") {
   struct program {
     static eddy::task<> within(eddy::timer& between, eddy::time_point when, journal& note) {
       between.start_at(when, [] { eddy::event_loop::current()->end_turn(); });
@@ -650,8 +694,7 @@ TEST_CASE_FIXTURE(
   CHECK_FALSE(std::move(both).take());
 }
 
-TEST_CASE_FIXTURE(with_still_loop,
-                  "the end of each limit has all its effects before the next one ends") {
+TEST_CASE_FIXTURE(with_still_loop, "work resumed by one limit runs before the next limit expires") {
   struct program {
     static eddy::task<> sleep_under(eddy::duration limit) {
       co_await eddy::as_result(eddy::timeout(limit, eddy::sleep(1h)));
@@ -693,7 +736,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   const socket_pair pair;
   pair.send();
   for (int kind = 0; kind < 4; ++kind) {
-    // The loop comes to the limits 2 ms, or more than 10 ms, late: all, or the first.
+    // 54 ms: the loop is 2 ms late for the last limit; otherwise more than 10 ms late.
     for (const auto passed : {54ms, 62ms, 500ms}) {
       CAPTURE(kind);
       CAPTURE(passed.count());
@@ -709,7 +752,7 @@ TEST_CASE_FIXTURE(with_still_loop,
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "hundreds of limits of one turn leave each other time for their effects") {
+                  "300 limits due in one turn each expire after the work of the one before") {
   struct program {
     static eddy::task<> within(eddy::time_point when) {
       co_await eddy::as_result(eddy::timeout_at(when, eddy::sleep(1h)));
@@ -732,8 +775,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(in_time == many);
 }
 
-TEST_CASE_FIXTURE(with_still_loop,
-                  "a limit that is later than another, and less late, ends later") {
+TEST_CASE_FIXTURE(with_still_loop, "a later deadline that is less late expires later") {
   struct program {
     static eddy::task<int> both(journal& note) {
       co_return co_await eddy::timeout(64ms, limited(1, 50ms, note));
@@ -746,7 +788,8 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(std::move(both).take() == 1);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "limits that are cancelled while they are due leave nothing") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "limits cancelled while they are due leave no timer or ready node") {
   for (const auto passed : {52ms, 500ms}) {
     CAPTURE(passed.count());
     journal note;
@@ -772,7 +815,7 @@ TEST_CASE_FIXTURE(with_loop, "a late limit that is cancelled does not keep the l
   eddy::timer after_half(loop);
   after_half.background(true);
   bool ended_at_once = false;
-  // This thread may lose some ms to others.
+  // Other threads may take the processor for some ms, hence the attempts.
   for (int attempt = 0; attempt < 50 && !ended_at_once; ++attempt) {
     journal note;
     eddy::future<> work =

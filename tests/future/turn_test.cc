@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// loop/README.md's promise of a turn, for coroutines: a coroutine whose awaits never
-// have to wait keeps no timer, post or other task waiting.
+// Tests of the bound of a turn (loop/README.md) for coroutines: a coroutine whose awaits
+// never suspend delays no timer, post or other task.
 #include <algorithm>
 #include <chrono>
 #include <coroutine>
@@ -170,7 +170,7 @@ constexpr std::pair<const char*, flood> floods[] = {
     {"futures", &awaits_futures},
     {"a shared", &awaits_a_shared},
     {"join", &joins},
-    {"join of none", &joins_none},
+    {"join of an empty range", &joins_none},
     {"join_settled", &joins_settled},
     {"select", &selects},
     {"race_ok", &races},
@@ -180,21 +180,22 @@ constexpr std::pair<const char*, flood> floods[] = {
     {"empty scopes", &joins_empty_scopes},
     {"finish", &finishes},
     {"timeout", &limits},
-    {"timeout of no time", &limits_of_no_time},
+    {"timeout of zero", &limits_of_no_time},
     {"task_local", &has_locals},
     {"retry", &tries_again},
-    {"sleep of no time", &sleeps_no_time},
+    {"sleep of zero", &sleeps_no_time},
     {"sleep until long ago", &sleeps_until_long_ago},
     {"interval", &ticks},
     {"stop_token", &is_told_to_stop},
-    {"what is not eddy's", &awaits_what_is_not_eddys},
-    {"what is ready and not eddy's", &awaits_what_is_ready_and_not_eddys},
+    {"a foreign awaiter", &awaits_what_is_not_eddys},
+    {"a ready foreign awaiter", &awaits_what_is_ready_and_not_eddys},
     {"yield", &yields},
 };
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nobody waiting") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a coroutine that never suspends delays no timer, post or task") {
   for (const auto& [what, start] : floods) {
     INFO(std::string(what));
     clock.advance(1s);
@@ -211,7 +212,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
       CHECK(timer_came);
       CHECK(post_came);
       CHECK(other.ready());
-      CHECK(rounds - before <= 1100);  // what is awaited counts as work of the turn
+      CHECK(rounds - before <= 1100);  // each await counts as an operation of the turn
     }
     all = {};
     while (loop.run_ready()) {
@@ -219,7 +220,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a coroutine that never has to wait keeps nob
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "those of a large range do not all begin in one turn") {
+TEST_CASE_FIXTURE(with_still_loop, "the branches of a large range do not all start in one turn") {
   constexpr std::size_t many = 100'000;
   rounds = 0;
   std::vector<task<>> range;
@@ -232,15 +233,14 @@ TEST_CASE_FIXTURE(with_still_loop, "those of a large range do not all begin in o
   eddy::future<> all = eddy::spawn(loop, eddy::join(std::move(range)));
   loop.run_ready();
   CHECK(rounds > 0);
-  CHECK(rounds < 1100);  // as above
+  CHECK(rounds < 1100);  // each branch counts as an operation of the turn
   while (loop.run_ready()) {
   }
   CHECK(rounds == many);
   CHECK(all.ready());
 }
 
-TEST_CASE_FIXTURE(with_still_loop,
-                  "a thousand coroutines that never have to wait share each turn") {
+TEST_CASE_FIXTURE(with_still_loop, "a thousand coroutines that never suspend share each turn") {
   std::size_t done[1000] = {};
   std::vector<eddy::future<>> all;
   for (std::size_t& mine : done) {
@@ -255,7 +255,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   all.clear();
 }
 
-ASYNC_TEST("awaiters that are not eddy's and never wait go on in each turn") {
+ASYNC_TEST("foreign awaiters that never suspend need no turn of the loop") {
   for (int i = 0; i < 1000; ++i) {
     co_await never_waits();
     co_await std::suspend_never();
@@ -263,8 +263,8 @@ ASYNC_TEST("awaiters that are not eddy's and never wait go on in each turn") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a timer that is started anew in every round of selects wins when it is due") {
-  // A select of a queue that never runs dry and a sleep: time passes only when work is done.
+ASYNC_TEST("a due sleep wins a select against a branch that is always ready") {
+  // One branch is a queue that is never empty. Time passes only when a round is done.
   std::size_t messages = 0;
   std::size_t ticks = 0;
   const eddy::time_point end = loop.now() + 100ms;
@@ -273,7 +273,7 @@ ASYNC_TEST("a timer that is started anew in every round of selects wins when it 
     ++(r.index() == 0 ? ticks : messages);
     clock.advance(1ms);
   }
-  // At times the turn is at its end, and then what can go on without the loop wins.
+  // At the end of a turn, the branch that needs no loop wins.
   CHECK(ticks >= 80);
   CHECK(messages <= 20);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/until.h> promises.
+// Tests of <eddy/future/until.h>.
 #include <eddy/future/until.h>
 
 #include <chrono>
@@ -44,7 +44,7 @@ eddy::task<> wait_signal(int number, journal* note) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "until_readable goes on when there is something to read") {
+TEST_CASE_FIXTURE(async_fixture, "until_readable completes when there is something to read") {
   const socket_pair pair;
   journal note;
   auto f = eddy::spawn(loop, wait_readable(pair.near(), &note));
@@ -58,7 +58,7 @@ TEST_CASE_FIXTURE(async_fixture, "until_readable goes on when there is something
   CHECK(pair.receive() == "word");
 }
 
-ASYNC_TEST("until_readable may be awaited again and again") {
+ASYNC_TEST("until_readable can be awaited again on the same descriptor") {
   const socket_pair pair;
   for (int i = 0; i < 3; ++i) {
     loop.defer([&] { pair.send(); });
@@ -67,21 +67,21 @@ ASYNC_TEST("until_readable may be awaited again and again") {
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "until_readable that is dropped watches no more") {
+TEST_CASE_FIXTURE(async_fixture, "a destroyed until_readable stops watching") {
   const socket_pair pair;
   journal note;
   auto f = eddy::spawn(loop, wait_readable(pair.near(), &note));
   loop.run_ready();
   CHECK(loop.count().waiting == 1);
-  SUBCASE("before there is something") {}
-  SUBCASE("when there is, and nobody was told") { pair.send(); }
+  SUBCASE("before the descriptor is readable") {}
+  SUBCASE("when the descriptor is readable, before the loop knows") { pair.send(); }
   f = {};
   CHECK(loop.count().waiting == 0);
   loop.run();
   CHECK(note == "");
 }
 
-ASYNC_TEST("until_writable goes on when there is room") {
+ASYNC_TEST("until_writable completes when the socket's buffer has space") {
   const socket_pair pair;
   co_await eddy::until_writable(pair.near());
 
@@ -105,19 +105,19 @@ ASYNC_TEST("a descriptor that can't be watched gives an error") {
   CHECK(error == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "until_signal goes on when the signal comes, once") {
+TEST_CASE_FIXTURE(async_fixture, "until_signal completes once when the signal comes") {
   journal note;
   auto f = eddy::spawn(loop, wait_signal(SIGUSR1, &note));
   loop.run_ready();
 
-  SUBCASE("and is told once of several") {
+  SUBCASE("though the signal comes twice") {
     ::raise(SIGUSR1);
     ::raise(SIGUSR1);
     loop.run();
     CHECK(note == "signal");
   }
-  SUBCASE("also if it comes again before its waiter has had its turn") {
-    eddy::timer again(loop);  // runs before what the first has queued
+  SUBCASE("though the signal comes again before the waiter resumes") {
+    eddy::timer again(loop);  // runs before the waiter, which the first signal queues
     loop.defer([&] {
       ::raise(SIGUSR1);
       again.start(eddy::duration::zero(), [] { ::raise(SIGUSR1); });
@@ -126,18 +126,19 @@ TEST_CASE_FIXTURE(async_fixture, "until_signal goes on when the signal comes, on
     loop.run();
     CHECK(note == "signal");
   }
-  SUBCASE("unless it is dropped") {
+  SUBCASE("unless the task is destroyed") {
     f = {};
     CHECK(loop.count().waiting == 0);
   }
 }
 
-TEST_CASE_FIXTURE(async_fixture, "until_signal is over when its coroutine waits for more") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "until_signal stops watching when its coroutine goes on to another await") {
   struct program {
     static eddy::task<> wait(bool* right) {
       eddy::promise<> more;
       auto f = more.get_future();
-      // The first awaiter lives until the end of the expression.
+      // The awaiter of until_signal lives until the end of the expression.
       co_await eddy::until_signal(SIGUSR1), co_await std::move(f);
       *right = false;
     }
@@ -158,28 +159,29 @@ TEST_CASE_FIXTURE(async_fixture, "until_signal is over when its coroutine waits 
   other.stop();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a signal whose waiter is dropped in time is the next one's") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a signal whose waiter is destroyed before it resumes goes to the next waiter") {
   struct program {
     static eddy::task<> wait(journal* note) {
       co_await eddy::until_signal(SIGUSR1);
-      (*note)("told");
+      (*note)("resumed");
     }
   };
   journal note;
   std::optional<eddy::signal> keep;
   auto lost = eddy::spawn(loop, program::wait(&note));
   loop.run_ready();
-  eddy::timer first(loop);  // runs before what the signal has queued
+  eddy::timer first(loop);  // runs before the waiter, which the signal queues
   first.start(eddy::duration::zero(), [&] { lost = {}; });
   ::raise(SIGUSR1);
-  SUBCASE("if it would have been told to nobody") {
+  SUBCASE("if nobody else watches the signal") {
     loop.run();
     auto next = eddy::spawn(loop, program::wait(&note));
     loop.run();
-    CHECK(note == "told");
+    CHECK(note == "resumed");
     CHECK(next.ready());
   }
-  SUBCASE("but not if another watcher was told") {
+  SUBCASE("but not if another watcher got the signal") {
     keep.emplace(loop, SIGUSR1);
     keep->background(true);
     keep->start([&] { note("kept"); });
@@ -194,7 +196,7 @@ TEST_CASE_FIXTURE(async_fixture, "a signal whose waiter is dropped in time is th
   }
 }
 
-ASYNC_TEST("a signal of which one waiter was told is not the next one's when others are dropped") {
+ASYNC_TEST("a signal that one waiter got is not kept for the next though others are cancelled") {
   const auto raise_now = []() -> eddy::task<> {
     co_await eddy::yield();
     ::raise(SIGUSR1);
@@ -208,7 +210,9 @@ ASYNC_TEST("a signal of which one waiter was told is not the next one's when oth
   CHECK_FALSE(next.ready());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a signal that comes as its waiter is dropped is the next one's") {
+TEST_CASE_FIXTURE(
+    async_fixture,
+    "a signal that comes just before its waiter is destroyed goes to the next waiter") {
   journal note;
   auto first = eddy::spawn(loop, wait_signal(SIGUSR1, &note));
   loop.run_ready();
@@ -219,7 +223,8 @@ TEST_CASE_FIXTURE(async_fixture, "a signal that comes as its waiter is dropped i
   CHECK(note == "signal");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an exit whose waiter is dropped in time is the next one's") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "an exit whose waiter is destroyed before it resumes goes to the next waiter") {
   struct program {
     static eddy::task<int> wait(::pid_t pid) {
       const eddy::exit_status end = co_await eddy::until_exit(pid);
@@ -239,7 +244,7 @@ TEST_CASE_FIXTURE(async_fixture, "an exit whose waiter is dropped in time is the
   CHECK(std::move(next).take() == 1);
 }
 
-ASYNC_TEST("until_signal refuses what is no signal") {
+ASYNC_TEST("until_signal refuses SIGKILL") {
   std::error_code error;
   try {
     co_await eddy::until_signal(SIGKILL);
@@ -249,7 +254,7 @@ ASYNC_TEST("until_signal refuses what is no signal") {
   CHECK(error == std::errc::invalid_argument);
 }
 
-ASYNC_TEST("until_exit gives how a child process ended") {
+ASYNC_TEST("until_exit gives a child process's exit status") {
   const ::pid_t good = start_forked([] { return true; });
   const ::pid_t bad = start_forked([] { return false; });
   const eddy::exit_status second = co_await eddy::until_exit(bad);
@@ -258,7 +263,7 @@ ASYNC_TEST("until_exit gives how a child process ended") {
   CHECK(first.success());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "until_exit waits for the tracer of a process to let go") {
+TEST_CASE_FIXTURE(async_fixture, "until_exit waits until the tracer of a process detaches") {
   traced_child process;
   std::optional<int> code;
   auto f = eddy::spawn(loop, [&]() -> eddy::task<> {
@@ -274,7 +279,7 @@ TEST_CASE_FIXTURE(async_fixture, "until_exit waits for the tracer of a process t
   CHECK(code == 9);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "until_exit that is dropped reaps nothing") {
+TEST_CASE_FIXTURE(async_fixture, "a destroyed until_exit does not reap the process") {
   const ::pid_t pid = start_forked([] { return true; });
   struct program {
     static eddy::task<> wait(::pid_t which) { co_await eddy::until_exit(which); }
@@ -286,7 +291,7 @@ TEST_CASE_FIXTURE(async_fixture, "until_exit that is dropped reaps nothing") {
   CHECK(end_of(pid) == 0);
 }
 
-ASYNC_TEST("a process that is no child gives an error") {
+ASYNC_TEST("until_exit of a process that is no child throws") {
   std::error_code error;
   try {
     co_await eddy::until_exit(1);
@@ -296,7 +301,8 @@ ASYNC_TEST("a process that is no child gives an error") {
   CHECK(error == std::errc::no_child_process);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the loop's dump says what each waits for") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "the loop's dump names the descriptor, signal or process of each wait") {
   struct program {
     static eddy::task<> wait_writable(int descriptor) { co_await eddy::until_writable(descriptor); }
     static eddy::task<> wait_exit(::pid_t pid) { co_await eddy::until_exit(pid); }

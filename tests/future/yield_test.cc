@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/yield.h> promises.
+// Tests of <eddy/future/yield.h>.
 #include <eddy/future/yield.h>
 
 #include <chrono>
@@ -20,7 +20,7 @@
 
 using namespace std::chrono_literals;
 
-ASYNC_TEST("a task that yields goes on when all that is ready has had its turn") {
+ASYNC_TEST("a task that yields resumes after everything that was ready then") {
   journal note;
   loop.defer([&] {
     note("a");
@@ -46,7 +46,7 @@ ASYNC_TEST("a million yields grow no stack") {
   CHECK(first != nullptr);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that is dropped in its yield does not go on") {
+TEST_CASE_FIXTURE(async_fixture, "a task destroyed in its yield does not resume") {
   journal note;
   struct program {
     static eddy::task<> yields(journal* to) {
@@ -61,7 +61,7 @@ TEST_CASE_FIXTURE(async_fixture, "a task that is dropped in its yield does not g
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "tasks that are always ready keep neither timers nor descriptors out") {
+                  "tasks that are always ready delay neither timers nor descriptors") {
   const socket_pair ends;
   std::vector<eddy::future<>> flood;
   auto turn = [](long* count) -> eddy::task<> {
@@ -83,7 +83,7 @@ TEST_CASE_FIXTURE(async_fixture,
   ends.send();
   const long before = turns;
   while (!timer_ran || !descriptor_ready) loop.run_once();
-  // They come behind what was queued by then: one round of all tasks, and no
-  // more of the next than a turn of the loop has entries.
+  // The handlers run after the tasks that were queued before: one round of all tasks, and at
+  // most a turn's budget of the next round.
   CHECK(turns - before <= 1000 + 2 * eddy::event_loop::budget);
 }

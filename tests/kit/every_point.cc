@@ -18,35 +18,47 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
-#include <eddy/loop/detail/link.h>
-#include <eddy/loop/detail/observer.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
+#include <eddy/loop/detail/list_node.h>
+#include <eddy/loop/detail/loop_probe.h>
 #include <eddy/loop/detail/text.h>
 
 namespace eddy {
 
 namespace {
 
-enum class way : std::uint8_t { none, drop, limit, sibling, stop, one_allocation, allocations };
+enum class disturbance : std::uint8_t {
+  none,
+  cancel,
+  limit,
+  sibling,
+  stop,
+  one_allocation,
+  allocations,
+};
 
-constexpr std::array all_ways{way::drop, way::limit,          way::sibling,
-                              way::stop, way::one_allocation, way::allocations};
+constexpr std::array all_disturbances{
+    disturbance::cancel, disturbance::limit,          disturbance::sibling,
+    disturbance::stop,   disturbance::one_allocation, disturbance::allocations,
+};
 
 constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 constexpr std::size_t enough_failures = 5;
 constexpr std::size_t most_points = 100'000;  // of one run
 
-bool allocates(way w) noexcept { return w == way::one_allocation || w == way::allocations; }
+bool fails_allocations(disturbance by) noexcept {
+  return by == disturbance::one_allocation || by == disturbance::allocations;
+}
 
-const char* in_words(way w) noexcept {
-  switch (w) {
-    case way::none: return "undisturbed";
-    case way::drop: return "dropped at point ";
-    case way::limit: return "with its time over at point ";
-    case way::sibling: return "with a sibling that fails at point ";
-    case way::stop: return "with the loop stopped at point ";
-    case way::one_allocation: return "without the memory of allocation ";
-    case way::allocations: return "without memory from allocation ";
+const char* in_words(disturbance by) noexcept {
+  switch (by) {
+    case disturbance::none: return "undisturbed";
+    case disturbance::cancel: return "cancelled at point ";
+    case disturbance::limit: return "with its time limit expired at point ";
+    case disturbance::sibling: return "with a sibling that fails at point ";
+    case disturbance::stop: return "with the loop stopped at point ";
+    case disturbance::one_allocation: return "without memory for allocation ";
+    case disturbance::allocations: return "without memory from allocation ";
   }
   return "";
 }
@@ -62,7 +74,7 @@ std::string words_of(const std::exception_ptr& error) {
   } catch (const std::exception& e) {
     return e.what();
   } catch (...) {
-    return "something that is no std::exception";
+    return "an exception that is no std::exception";
   }
 }
 
@@ -72,10 +84,10 @@ namespace detail {
 
 namespace {
 
-/// Awaits a wait that stays where it is.
-class awaits_in_place {
+/// Awaits a `timeout_wait` by reference, so that the driver can reach its timer.
+class awaiter_by_reference {
 public:
-  explicit awaits_in_place(timeout_wait<void>& w) noexcept : wait_(w) {}
+  explicit awaiter_by_reference(timeout_wait<void>& w) noexcept : wait_(w) {}
   [[nodiscard]] bool await_ready() const noexcept { return wait_.await_ready(); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> by) {
@@ -90,33 +102,34 @@ private:
 }  // namespace
 
 template <>
-inline constexpr bool is_own_awaiter<awaits_in_place> = true;
+inline constexpr bool is_own_awaiter<awaiter_by_reference> = true;
 
 }  // namespace detail
 
 /// One run of a scenario.
-class every_point_driver final : private detail::observer {
+class every_point_driver final : private detail::loop_probe {
 public:
-  every_point_driver(event_loop& loop, manual_clock& clock, way w, std::size_t at,
+  every_point_driver(event_loop& loop, manual_clock& clock, disturbance by, std::size_t at,
                      std::uint64_t seed)
-      : observer(loop),
+      : loop_probe(loop),
         trial_(loop, clock),
-        way_(w),
+        by_(by),
         at_(at),
-        random_(seed * 8 + unsigned(w)),
+        random_(seed * 8 + unsigned(by)),
         shuffles_(seed != 0) {
     loop.on_exception([this](const std::exception_ptr& e) { check_error(e); });
   }
 
-  /// Runs it, and says whether the work was still there at the point.
+  /// Runs the scenario. True if the run came to the point, or to the allocation, of the
+  /// disturbance.
   bool run(std::unique_ptr<detail::scenario> (*make)(trial&)) {
     scenario_ = make(trial_);
     alone_ = frame_count() == frames_;
     {
       std::optional<detail::failing_allocations> failing;
-      failing.emplace(allocates(way_) ? at_ : never,
-                      way_ == way::allocations ? detail::failing_allocations::times::for_good
-                                               : detail::failing_allocations::times::once);
+      failing.emplace(fails_allocations(by_) ? at_ : never,
+                      by_ == disturbance::allocations ? detail::failing_allocations::times::for_good
+                                                      : detail::failing_allocations::times::once);
       try {
         future_ = begin();
         trial_.loop().run();
@@ -124,19 +137,19 @@ public:
         check_error(std::current_exception());
       }
       allocations = failing->count();
-      if (allocates(way_)) reached_ = failing->failed();
+      if (fails_allocations(by_)) reached_ = failing->failed();
     }
-    const bool whole = look_at_end();
-    drop();
+    const bool succeeded = check_end();
+    cancel();
     sibling_.reset();
-    if (way_ != way::stop) trial_.loop().run();
-    if (trial_.ran_late_) fail({"it ran after its end"});
-    if (std::string wrong = scenario_->check(whole); !wrong.empty()) fail({wrong});
+    if (by_ != disturbance::stop) trial_.loop().run();
+    if (trial_.ran_late_) fail({"a handler of the work ran after the work had ended"});
+    if (std::string wrong = scenario_->check(succeeded); !wrong.empty()) fail({wrong});
     scenario_.reset();
-    if (way_ != way::stop) trial_.loop().run();
+    if (by_ != disturbance::stop) trial_.loop().run();
     const auto [ready, timers, waiting, tasks] = trial_.loop().count();
-    left = (ready != 0 && way_ != way::stop) || timers != 0 || waiting != 0 || tasks != 0;
-    if (left) fail({"this is left on the loop:\n", trial_.loop().dump()});
+    left = (ready != 0 && by_ != disturbance::stop) || timers != 0 || waiting != 0 || tasks != 0;
+    if (left) fail({"the work left this on the loop:\n", trial_.loop().dump()});
     trial_.loop().on_exception(nullptr);
     return reached_;
   }
@@ -153,9 +166,11 @@ private:
   }
 
   future<> begin() {
-    switch (way_) {
-      case way::limit: return spawn(trial_.loop(), limited());
-      case way::sibling: sibling_.emplace(trial_.loop()); return spawn(trial_.loop(), beside());
+    switch (by_) {
+      case disturbance::limit: return spawn(trial_.loop(), limited());
+      case disturbance::sibling:
+        sibling_.emplace(trial_.loop());
+        return spawn(trial_.loop(), beside());
       default: return spawn(trial_.loop(), watched());
     }
   }
@@ -166,19 +181,19 @@ private:
       explicit at_end(every_point_driver& d) noexcept : of(d) {}
       at_end(const at_end&) = delete;
       at_end& operator=(const at_end&) = delete;
-      ~at_end() { of.end(); }
+      ~at_end() { of.note_end(); }
     };
-    const at_end told(*this);
+    const at_end note(*this);
     auto work = scenario_->work();
     co_await std::move(work);
-    if (sibling_ && way_ == way::sibling && !reached_) sibling_->set_value();
+    if (sibling_ && by_ == disturbance::sibling && !reached_) sibling_->set_value();
   }
 
   task<> limited() {
     detail::timeout_wait<void> wait(detail::time_limit(duration(std::chrono::hours(24))),
                                     watched());
     limit_ = &wait.timer();
-    co_await detail::awaits_in_place(wait);
+    co_await detail::awaiter_by_reference(wait);
     limit_ = nullptr;
   }
 
@@ -187,47 +202,48 @@ private:
     co_await std::move(both);
   }
 
-  void drop() {
+  void cancel() {
     future_ = {};
-    end();
+    note_end();
     if (alone_ && frame_count() > frames_) {
       fail({frame_count() - frames_, " coroutines outlive the work"});
     }
   }
 
-  /// The work has ended.
-  void end() {
+  void note_end() {
     if (std::exchange(trial_.ended_, true)) return;
     limit_ = nullptr;
-    if (trial_.parts_ > 0) fail({trial_.parts_, " of its parts outlive it"});
-    if (trial_.parts_ < 0) fail({"a part of it ended twice"});
+    if (trial_.parts_ > 0) fail({trial_.parts_, " of its parts outlive the work"});
+    if (trial_.parts_ < 0) fail({"a part of the work was destroyed twice"});
   }
 
   void at_point() override {
     if (++seen_ == most_points) {
-      fail({"it comes to no end"});
+      fail({"the work does not end"});
       trial_.loop().stop();
     }
-    // The limit that was set is only to be there: nothing may wait for it.
+    // The limit expires only at the point: until then no timer may be set for it.
     if (limit_ != nullptr && !reached_) limit_->clear();
     if (trial_.ended_ || points++ != at_) return;
-    reached_ = !allocates(way_);
-    switch (way_) {
-      case way::drop: drop(); break;
-      case way::limit:
+    reached_ = !fails_allocations(by_);
+    switch (by_) {
+      case disturbance::cancel: cancel(); break;
+      case disturbance::limit:
         if (limit_ != nullptr) limit_->set(trial_.clock().now());
         break;
-      case way::sibling: sibling_->set_error(std::make_exception_ptr(trial::planned())); break;
-      case way::stop: trial_.loop().stop(); break;
+      case disturbance::sibling:
+        sibling_->set_error(std::make_exception_ptr(trial::planned()));
+        break;
+      case disturbance::stop: trial_.loop().stop(); break;
       default: break;
     }
   }
 
-  void choose(detail::link& arrived, detail::link& ready) noexcept override {
+  void choose(detail::list_node& arrived, detail::list_node& ready) noexcept override {
     if (!shuffles_) return ready.splice_back(arrived);
-    detail::link order;
+    detail::list_node order;
     while (arrived.linked()) {
-      detail::link& next = *arrived.next;
+      detail::list_node& next = *arrived.next;
       next.unlink();
       if ((random_() & 1) != 0) {
         order.push_back(next);
@@ -236,7 +252,7 @@ private:
       }
     }
     do {
-      detail::link& next = *order.next;
+      detail::list_node& next = *order.next;
       next.unlink();
       ready.push_back(next);
     } while (order.linked() && random_() % 4 != 0);
@@ -251,22 +267,23 @@ private:
     } catch (const trial::planned&) {
       return;
     } catch (const std::bad_alloc&) {
-      if (!allocates(way_)) fail({"it ended with std::bad_alloc, though there was memory"});
+      if (!fails_allocations(by_))
+        fail({"the work ended with std::bad_alloc, though no allocation failed"});
     } catch (const std::system_error& e) {
-      if (way_ == way::limit && reached_ && e.code() == std::errc::timed_out) return;
-      if (allocates(way_) && e.code() == std::errc::not_enough_memory) return;
-      fail({"it ended with an error: ", e.what()});
+      if (by_ == disturbance::limit && reached_ && e.code() == std::errc::timed_out) return;
+      if (fails_allocations(by_) && e.code() == std::errc::not_enough_memory) return;
+      fail({"the work ended with an error: ", e.what()});
     } catch (...) {
-      fail({"it ended with an error: ", words_of(error)});
+      fail({"the work ended with an error: ", words_of(error)});
     }
   }
 
-  /// Looks at how the work has ended, and says whether that was with a value.
-  bool look_at_end() {
+  /// Checks how the work ended. True if it gave a value.
+  bool check_end() {
     if (!future_) return false;
     if (!future_.ready()) {
-      if (way_ != way::stop || !reached_) {
-        fail({"it waits for what does not come:\n", trial_.loop().dump()});
+      if (by_ != disturbance::stop || !reached_) {
+        fail({"the work waits for something that never happens:\n", trial_.loop().dump()});
       }
       return false;
     }
@@ -276,14 +293,14 @@ private:
   }
 
   trial trial_;
-  const way way_;
+  const disturbance by_;
   const std::size_t at_;
   std::minstd_rand random_;
   const bool shuffles_;
   std::size_t seen_ = 0;
   bool reached_ = false;
   const std::size_t frames_ = frame_count();
-  bool alone_ = false;  // the work has the only coroutines
+  bool alone_ = false;  // no coroutine but those of the work exists
   std::unique_ptr<detail::scenario> scenario_;
   std::optional<promise<>> sibling_;
   timer_node* limit_ = nullptr;
@@ -294,12 +311,13 @@ namespace detail {
 
 namespace {
 
-struct run_place {
+struct clocked_loop {
   manual_clock clock{manual_clock::idle::jump};
   event_loop loop{clock};
 };
 
-/// What a run takes with it at its end, but for what worker threads still hold.
+/// Whether as many descriptors are open as before the run. Worker threads may still hold some, so
+/// this waits up to a second for them.
 bool descriptors_are(std::size_t before) {
   for (int i = 0; i < 1000; ++i) {
     if (open_descriptors() == before) return true;
@@ -308,8 +326,8 @@ bool descriptors_are(std::size_t before) {
   return false;
 }
 
-/// One run; true if the point was reached.
-bool run_once(every_point_report& report, std::unique_ptr<scenario> (*make)(trial&), way w,
+/// Makes one run. True if the run came to the point, or to the allocation, of the disturbance.
+bool run_once(every_point_report& report, std::unique_ptr<scenario> (*make)(trial&), disturbance by,
               std::size_t at, std::uint64_t seed) {
   const std::size_t frames = frame_count();
   const std::size_t descriptors = open_descriptors();
@@ -317,18 +335,18 @@ bool run_once(every_point_report& report, std::unique_ptr<scenario> (*make)(tria
   bool reached = false;
   bool left = false;
   {
-    auto place = std::make_shared<run_place>();
+    auto on = std::make_shared<clocked_loop>();
     {
-      every_point_driver driver(place->loop, place->clock, w, at, seed);
+      every_point_driver driver(on->loop, on->clock, by, at, seed);
       reached = driver.run(make);
       failures = std::move(driver.failures);
       left = driver.left;
-      if (w == way::none) {
+      if (by == disturbance::none) {
         report.points = driver.points;
         report.allocations = driver.allocations;
       }
     }
-    if (left) report.kept.push_back(std::move(place));
+    if (left) report.kept.push_back(std::move(on));
   }
   if (frame_count() != frames) {
     failures.push_back(text({frame_count() - frames, " coroutines are left"}));
@@ -338,8 +356,8 @@ bool run_once(every_point_report& report, std::unique_ptr<scenario> (*make)(tria
   }
   ++report.runs;
   for (const auto& failure : failures) {
-    std::string sentence = in_words(w);
-    if (w != way::none) add_text(sentence, {at});
+    std::string sentence = in_words(by);
+    if (by != disturbance::none) add_text(sentence, {at});
     add_text(sentence, {", seed ", seed, ": ", failure});
     report.failures.push_back(std::move(sentence));
   }
@@ -348,13 +366,13 @@ bool run_once(every_point_report& report, std::unique_ptr<scenario> (*make)(tria
 
 }  // namespace
 
-every_point_report prove(std::unique_ptr<scenario> (*make)(trial&), std::uint64_t seed) {
+every_point_report test_every_point(std::unique_ptr<scenario> (*make)(trial&), std::uint64_t seed) {
   every_point_report report;
-  run_once(report, make, way::none, never, seed);
+  run_once(report, make, disturbance::none, never, seed);
   if (!report) return report;
-  for (const way w : all_ways) {
+  for (const disturbance by : all_disturbances) {
     for (std::size_t at = 0; report.failures.size() < enough_failures; ++at) {
-      if (!run_once(report, make, w, at, seed)) break;
+      if (!run_once(report, make, by, at, seed)) break;
     }
   }
   return report;

@@ -16,8 +16,9 @@
 
 namespace eddy {
 
-/// What a scenario of `every_point` is given for one run: a loop, whose clock
-/// jumps to the next deadline, and ways to say what must hold.
+/// The surroundings of one run of an `every_point` scenario: a loop, its clock, and checks.
+///
+/// The clock is manual: it jumps to the next deadline when the loop has nothing else to do.
 class trial {
 public:
   explicit trial(event_loop& loop, manual_clock& clock) noexcept : loop_(loop), clock_(clock) {}
@@ -27,9 +28,11 @@ public:
   [[nodiscard]] event_loop& loop() const noexcept { return loop_; }
   [[nodiscard]] manual_clock& clock() const noexcept { return clock_; }
 
-  /// Something that ends with the work, exactly once: a local of a coroutine, or
-  /// what a handler captures. One that is alive when the work has ended is a
-  /// failure.
+  /// An object that must be destroyed exactly once, before the work has completed or been
+  /// cancelled.
+  ///
+  /// Make the part a local of a coroutine, or capture it in a handler. A part that is alive after
+  /// the work is a failure.
   class part {
   public:
     explicit part(trial& of) noexcept : of_(of) { ++of_.parts_; }
@@ -41,10 +44,11 @@ public:
     trial& of_;
   };
 
-  /// Says that the work runs, in a handler: that is a failure when it has ended.
+  /// Notes that a handler of the work runs. A call after the work has completed, or was cancelled,
+  /// is a failure.
   void runs() noexcept { ran_late_ = ran_late_ || ended_; }
 
-  /// An error that the scenario throws on purpose; the work may end with it.
+  /// An error that the scenario throws on purpose. Work that ends with it is no failure.
   struct planned : std::runtime_error {
     planned() : std::runtime_error("a planned error") {}
   };
@@ -59,15 +63,15 @@ private:
   bool ran_late_ = false;
 };
 
-/// What `every_point` has found.
+/// The result of `every_point`. It converts to true if there is no failure.
 struct every_point_report {
-  std::size_t points = 0;             // at which the work may be ended
-  std::size_t allocations = 0;        // that the work makes
+  std::size_t points = 0;             // of the undisturbed run
+  std::size_t allocations = 0;        // that the undisturbed run made
   std::size_t runs = 0;               // of the scenario
-  std::vector<std::string> failures;  // a sentence each; it stops after a few
+  std::vector<std::string> failures;  // a sentence each; testing stops after about 5
 
-  /// The loops of runs after which something was left; what that is goes before
-  /// this does.
+  /// The loops on which a run left something, such as a timer.
+  /// Lifetime: destroy the things left on these loops before this report.
   std::vector<std::shared_ptr<void>> kept;
 
   [[nodiscard]] explicit operator bool() const noexcept { return failures.empty(); }
@@ -75,13 +79,13 @@ struct every_point_report {
 
 namespace detail {
 class scenario;
-every_point_report prove(std::unique_ptr<scenario> (*make)(trial&), std::uint64_t seed);
+every_point_report test_every_point(std::unique_ptr<scenario> (*make)(trial&), std::uint64_t seed);
 template <class Scenario>
 std::unique_ptr<scenario> make_scenario(trial& t);
 }  // namespace detail
 
-/// Ends a scenario's work in every way at each of its points, and tells where
-/// that leaves anything behind.
+/// Ends the work of a scenario in every way at every point, and reports each run that leaves
+/// something behind.
 ///
 ///     struct two_sleepers {
 ///       explicit two_sleepers(trial&) {}
@@ -89,37 +93,40 @@ std::unique_ptr<scenario> make_scenario(trial& t);
 ///     };
 ///     const every_point_report found = every_point<two_sleepers>();
 ///
-/// A point is where the loop is between two entries of its ready queue, or has
-/// nothing to run. The work runs once to its end; if that is as it should be,
-/// then again for each point, on a loop and with a scenario that are new:
+/// A point is each moment at which the loop is between two entries of its ready queue, or has
+/// nothing to run. The first run is undisturbed. If that run has no failure, further runs, each
+/// with a new loop and a new scenario, disturb the work at each point in turn:
 ///
-/// - its future is dropped there;
-/// - a time limit on it is over there;
-/// - a sibling of it in a `join` fails there;
-/// - the loop is stopped there, and what is on it dropped;
+/// - they destroy its future;
+/// - a time limit on the work expires;
+/// - a sibling of the work in a `join` fails;
+/// - they stop the loop and then cancel the work.
 ///
-/// and for each of eddy's own allocations, that one fails, or that one and all
-/// later ones. With <eddy/testing/failing_new.h> in the program, each `new` is such
-/// an allocation, of strings and containers too. After a failed allocation the work may
-/// end with a value, with `std::bad_alloc`, or with a `planned` error. If memory is short in
-/// a server, the client in the same scenario may see a closed connection: the scenario has
-/// to handle that error.
+/// For each allocation by eddy, one more run fails that allocation, and another run fails that
+/// allocation and all later ones. If the program includes <eddy/testing/failing_new.h>, this
+/// applies to every `new`, also those of strings and containers. After a failed allocation the work
+/// may end with a value, with `std::bad_alloc`, with `not_enough_memory`, or with a
+/// `trial::planned` error. A failed allocation in a server may close the connection of a client in
+/// the same scenario: the client must handle that.
 ///
-/// After each run the work must have ended, and by then each `trial::part`; the
-/// loop must be empty; no coroutine and no descriptor may be left. Where the
-/// scenario has a `std::string check(bool whole)`, that tells what else is wrong,
-/// or nothing; it is called when the work has ended, `whole` if that was with a
-/// value, and may run the loop. The scenario is destroyed before its loop.
+/// After each run, these must hold: the work and every `trial::part` have ended, the loop is empty,
+/// and no coroutine and no descriptor of the run is left. If the scenario has a member
+/// `std::string check(bool succeeded)`, that member returns a description of any other failure, or
+/// an empty string. `check` is called when the work has ended, with true if the work gave a value,
+/// and may run the loop. The scenario is destroyed before its loop.
 ///
-/// With a `seed`, the descriptors that are ready come in any order, and in
-/// several turns; the same seed gives the same again.
+/// `seed` 0 keeps the order in which descriptors become ready. Any other seed makes them ready in a
+/// random order and spread over several turns; the same seed repeats the same order.
 template <class Scenario>
   requires std::constructible_from<Scenario, trial&>
 [[nodiscard]] every_point_report every_point(std::uint64_t seed = 0) {
-  return detail::prove(&detail::make_scenario<Scenario>, seed);
+  return detail::test_every_point(&detail::make_scenario<Scenario>, seed);
 }
 
-/// The same for a scenario that is but a coroutine.
+/// Tests a scenario that consists of one coroutine: `every_point<&two_sleeps>()`.
+///
+/// `Work` is a function `task<> (trial&)`. The task is ended in every way at every point, as in
+/// `every_point<Scenario>()`, and each run that leaves something behind is reported.
 template <task<> (*Work)(trial&)>
 [[nodiscard]] every_point_report every_point(std::uint64_t seed = 0);
 
@@ -135,7 +142,7 @@ public:
   virtual ~scenario() = default;
 
   virtual task<> work() = 0;
-  virtual std::string check(bool whole) = 0;
+  virtual std::string check(bool succeeded) = 0;
 };
 
 template <class Scenario>
@@ -144,8 +151,8 @@ std::unique_ptr<scenario> make_scenario(trial& t) {
   public:
     explicit made(trial& of) : of_(of) {}
     task<> work() override { return of_.work(); }
-    std::string check([[maybe_unused]] bool whole) override {
-      if constexpr (requires { of_.check(whole); }) return of_.check(whole);
+    std::string check([[maybe_unused]] bool succeeded) override {
+      if constexpr (requires { of_.check(succeeded); }) return of_.check(succeeded);
       return {};
     }
 

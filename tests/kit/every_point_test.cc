@@ -34,7 +34,7 @@ using eddy::trial;
 
 namespace {
 
-bool tells(const every_point_report& found, const std::string& words) {
+bool reports(const every_point_report& found, const std::string& words) {
   for (const auto& failure : found.failures) {
     if (failure.find(words) != std::string::npos) return true;
   }
@@ -48,32 +48,32 @@ task<> two_sleeps(trial& t) {
   co_await eddy::sleep(1s);
 }
 
-TEST_CASE("every way is tried at every point") {
+TEST_CASE("every_point disturbs the work in every way at every point") {
   const auto found = every_point<&two_sleeps>();
   CHECK(found);
   CHECK(found.points == 5);
-  CHECK(found.allocations == 4);  // one is that of the queue of timers
+  CHECK(found.allocations == 4);  // one of them is the timer queue's
   CHECK(found.runs >= 1 + 4 * (found.points + 1) + 2 * (found.allocations + 1));
 }
 
-TEST_CASE("the points are the same in each run") {
+TEST_CASE("every_point finds the same points each time") {
   const auto once = every_point<&two_sleeps>();
   const auto again = every_point<&two_sleeps>();
   CHECK(once.points == again.points);
   CHECK(once.runs == again.runs);
 }
 
-// ---- What it finds
+// ---- The failures that every_point finds
 
 task<> never_set(trial& t) {
   eddy::promise<> nobody(t.loop());
   co_await nobody.get_future();
 }
 
-TEST_CASE("work that waits for ever is told, with what it waits for") {
+TEST_CASE("every_point reports work that waits for ever, and what the work awaits") {
   const auto found = every_point<&never_set>();
-  CHECK(tells(found, "undisturbed, seed 0: it waits for what does not come"));
-  CHECK(tells(found, "never_set"));
+  CHECK(reports(found, "undisturbed, seed 0: the work waits for something that never happens"));
+  CHECK(reports(found, "never_set"));
 }
 
 std::vector<eddy::future<>> leaked;
@@ -121,17 +121,17 @@ private:
 
 }  // namespace
 
-SCENARIO_TEST("work that waits for a libev callback which comes later is no wait in vain") {
+SCENARIO_TEST("work that waits for two libev timers does not wait for ever") {
   const auto start = [&](eddy::completer<void> done) {
     return two_libev_timers(t.loop().native(), done);
   };
   co_await eddy::adapt(start);
 }
 
-TEST_CASE("a coroutine that outlives the work is told, and what it holds") {
+TEST_CASE("every_point reports a coroutine that outlives the work, and its parts") {
   const auto found = every_point<&loses_a_task>();
-  CHECK(tells(found, "dropped at point 2, seed 0: 1 of its parts outlive it"));
-  CHECK(tells(found, "coroutines outlive the work"));
+  CHECK(reports(found, "cancelled at point 2, seed 0: 1 of its parts outlive the work"));
+  CHECK(reports(found, "coroutines outlive the work"));
   leaked.clear();
 }
 
@@ -140,12 +140,13 @@ task<> defers(trial& t) {
   co_await eddy::sleep(1s);
 }
 
-TEST_CASE("a handler that runs after the work's end is told") {
+TEST_CASE("every_point reports a handler that runs after the work has ended") {
   const auto found = every_point<&defers>();
-  CHECK(tells(found, "dropped at point 1, seed 0: it ran after its end"));
+  CHECK(reports(
+      found, "cancelled at point 1, seed 0: a handler of the work ran after the work had ended"));
 }
 
-/// Takes a message before it can deliver it.
+/// Takes a message from the queue and suspends before it delivers the message.
 struct loses_a_message {
   explicit loses_a_message(trial&) {}
   task<> work() {
@@ -159,11 +160,11 @@ struct loses_a_message {
   int delivered = 0;
 };
 
-TEST_CASE("a message that is lost is told by the scenario's own check") {
+TEST_CASE("every_point reports a failure that the scenario's own check finds") {
   const auto found = every_point<loses_a_message>();
-  CHECK(!tells(found, "undisturbed"));
-  CHECK(!tells(found, "dropped at point 0"));
-  CHECK(tells(found, "dropped at point 1, seed 0: the message is lost"));
+  CHECK(!reports(found, "undisturbed"));
+  CHECK(!reports(found, "cancelled at point 0"));
+  CHECK(reports(found, "cancelled at point 1, seed 0: the message is lost"));
 }
 
 std::vector<int> left_open;
@@ -173,9 +174,9 @@ task<> opens(trial&) {
   co_await eddy::sleep(0s);
 }
 
-TEST_CASE("a descriptor that is left open is told") {
+TEST_CASE("every_point reports a descriptor that the work left open") {
   const auto found = every_point<&opens>();
-  CHECK(tells(found, "undisturbed, seed 0: 1 descriptors are left open"));
+  CHECK(reports(found, "undisturbed, seed 0: 1 descriptors are left open"));
   for (const int descriptor : left_open) ::close(descriptor);
   left_open.clear();
 }
@@ -185,8 +186,9 @@ task<> fails(trial&) {
   throw std::runtime_error("unforeseen");
 }
 
-TEST_CASE("an error that is not planned is told") {
-  CHECK(tells(every_point<&fails>(), "undisturbed, seed 0: it ended with an error: unforeseen"));
+TEST_CASE("every_point reports an error that is not planned") {
+  CHECK(reports(every_point<&fails>(),
+                "undisturbed, seed 0: the work ended with an error: unforeseen"));
 }
 
 task<> swallows(trial& t) {
@@ -197,10 +199,10 @@ task<> swallows(trial& t) {
   }
 }
 
-TEST_CASE("a failed allocation that comes out as something else is told") {
+TEST_CASE("every_point reports a failed allocation that becomes a std::runtime_error") {
   const auto found = every_point<&swallows>();
-  CHECK(tells(found, "without the memory of allocation 3"));
-  CHECK(!tells(found, "undisturbed"));
+  CHECK(reports(found, "without memory for allocation 3"));
+  CHECK(!reports(found, "undisturbed"));
 }
 
 task<> blames_the_disk(trial& t) {
@@ -211,10 +213,10 @@ task<> blames_the_disk(trial& t) {
   }
 }
 
-TEST_CASE("a failed allocation that comes out as another error of the world's is told") {
+TEST_CASE("every_point reports a failed allocation that becomes an I/O error") {
   const auto found = every_point<&blames_the_disk>();
-  CHECK(tells(found, "without the memory of allocation 3"));
-  CHECK(!tells(found, "undisturbed"));
+  CHECK(reports(found, "without memory for allocation 3"));
+  CHECK(!reports(found, "undisturbed"));
 }
 
 std::optional<eddy::timer> left_behind;
@@ -226,9 +228,9 @@ task<> leaves_a_timer_when_stopped(trial& t) {
   co_await eddy::sleep(1s);
 }
 
-TEST_CASE("what is left on a loop that was stopped is told") {
+TEST_CASE("every_point reports a timer that the work left on a stopped loop") {
   const auto found = every_point<&leaves_a_timer_when_stopped>();
-  CHECK(tells(found, "with the loop stopped at point 1, seed 0: this is left on the loop"));
+  CHECK(reports(found, "with the loop stopped at point 1, seed 0: the work left this on the loop"));
   left_behind.reset();
 }
 
@@ -236,8 +238,8 @@ task<> spins(trial&) {
   for (;;) co_await eddy::sleep(0s);
 }
 
-TEST_CASE("work that comes to no end is told") {
-  CHECK(tells(every_point<&spins>(), "undisturbed, seed 0: it comes to no end"));
+TEST_CASE("every_point reports work that does not end") {
+  CHECK(reports(every_point<&spins>(), "undisturbed, seed 0: the work does not end"));
 }
 
 }  // namespace

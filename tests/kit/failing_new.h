@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// Replaces the program's `new`, for tests of what happens when memory is short:
-// with it, `every_point` fails each allocation by `new`, of strings and
-// containers too, and not eddy's own only. One source file of a test program
-// includes it. Outside of `every_point` it is malloc. ThreadSanitizer's `new`
-// cannot be replaced where it is linked in statically, as clang does: under it
-// EDDY_NEW_CAN_FAIL is 0 and this header changes nothing.
+// Replaces the program's `new`, so that `every_point` can also fail the allocations of strings and
+// containers. Without this header it fails only eddy's own.
+//
+// Include it in exactly one source file of a test program. Outside `every_point`, `new` is malloc.
+// Clang links ThreadSanitizer's `new` statically, and that cannot be replaced: with
+// ThreadSanitizer, EDDY_NEW_CAN_FAIL is 0 and this header changes nothing.
 
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/language.h>
-#include <eddy/loop/detail/recycler.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define EDDY_NEW_CAN_FAIL 0
@@ -29,7 +29,7 @@
 #if EDDY_NEW_CAN_FAIL
 namespace eddy::detail {
 
-/// Null if there is none, or there is to be none.
+/// Null if there is no memory, or if this allocation must fail.
 inline void* try_new(std::size_t size, std::size_t alignment) noexcept {
   if (failing_allocations::next_fails()) return nullptr;
   if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return std::malloc(size != 0 ? size : 1);
@@ -42,8 +42,8 @@ inline void* must_new(std::size_t size, std::size_t alignment) {
   return block;
 }
 
-// A call, so that the compiler does not take `free` for the wrong counterpart of `new`.
-[[gnu::noinline]] inline void give_back(void* block) noexcept { std::free(block); }
+// Not inlined: the compiler would warn that `free` does not match `new`.
+[[gnu::noinline]] inline void release_block(void* block) noexcept { std::free(block); }
 
 }  // namespace eddy::detail
 
@@ -57,20 +57,20 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
 void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   return eddy::detail::try_new(size, static_cast<std::size_t>(alignment));
 }
-void operator delete(void* block) noexcept { eddy::detail::give_back(block); }
-void operator delete(void* block, std::size_t) noexcept { eddy::detail::give_back(block); }
+void operator delete(void* block) noexcept { eddy::detail::release_block(block); }
+void operator delete(void* block, std::size_t) noexcept { eddy::detail::release_block(block); }
 void operator delete(void* block, const std::nothrow_t&) noexcept {
-  eddy::detail::give_back(block);
+  eddy::detail::release_block(block);
 }
-void operator delete(void* block, std::align_val_t) noexcept { eddy::detail::give_back(block); }
+void operator delete(void* block, std::align_val_t) noexcept { eddy::detail::release_block(block); }
 void operator delete(void* block, std::size_t, std::align_val_t) noexcept {
-  eddy::detail::give_back(block);
+  eddy::detail::release_block(block);
 }
 void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  eddy::detail::give_back(block);
+  eddy::detail::release_block(block);
 }
 
-// A sanitizer has arrays of its own, too.
+// Sanitizers replace the array forms separately.
 void* operator new[](std::size_t size) { return eddy::detail::must_new(size, 0); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
   return eddy::detail::try_new(size, 0);
@@ -81,16 +81,18 @@ void* operator new[](std::size_t size, std::align_val_t alignment) {
 void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   return eddy::detail::try_new(size, static_cast<std::size_t>(alignment));
 }
-void operator delete[](void* block) noexcept { eddy::detail::give_back(block); }
-void operator delete[](void* block, std::size_t) noexcept { eddy::detail::give_back(block); }
+void operator delete[](void* block) noexcept { eddy::detail::release_block(block); }
+void operator delete[](void* block, std::size_t) noexcept { eddy::detail::release_block(block); }
 void operator delete[](void* block, const std::nothrow_t&) noexcept {
-  eddy::detail::give_back(block);
+  eddy::detail::release_block(block);
 }
-void operator delete[](void* block, std::align_val_t) noexcept { eddy::detail::give_back(block); }
+void operator delete[](void* block, std::align_val_t) noexcept {
+  eddy::detail::release_block(block);
+}
 void operator delete[](void* block, std::size_t, std::align_val_t) noexcept {
-  eddy::detail::give_back(block);
+  eddy::detail::release_block(block);
 }
 void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  eddy::detail::give_back(block);
+  eddy::detail::release_block(block);
 }
 #endif

@@ -18,7 +18,7 @@ struct alignas(64) line {
   char bytes[100];
 };
 
-// Kept from being seen through, and left out, by the compiler.
+// The asm keeps the compiler from leaving the allocation out.
 template <class T>
 bool can_make(std::size_t count = 1) {
   try {
@@ -38,7 +38,7 @@ bool can_make_nothrow() {
 
 }  // namespace
 
-TEST_CASE("new fails when it is told to, and else does not") {
+TEST_CASE("new fails exactly where failing_allocations says") {
   bool made[7];
   {
     const failing_allocations second(1, failing_allocations::times::once);
@@ -60,7 +60,7 @@ TEST_CASE("new fails when it is told to, and else does not") {
   CHECK(made[6]);
 }
 
-TEST_CASE("each new counts once, eddy's own too, and what is pardoned does not") {
+TEST_CASE("each new and each allocation of eddy counts once, except in a pardon") {
   std::size_t counts[4];
   {
     const failing_allocations none(SIZE_MAX, failing_allocations::times::once);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/blocking_job.h> promises.
+// Tests of <eddy/loop/blocking_job.h>.
 #include <eddy/loop/blocking_job.h>
 
 #include <atomic>
@@ -35,8 +35,8 @@ static_assert(!std::is_copy_constructible_v<eddy::blocking_job>);
 
 namespace {
 
-/// The work of a job that may be dropped while it runs: it says that it has begun, and
-/// goes on when it is let go.
+/// The work of a job that may be destroyed while it runs. It reports that it has begun, and goes
+/// on when the test lets it.
 struct held_work {
   void run() {
     begun.release();
@@ -51,7 +51,7 @@ struct held_work {
 }  // namespace
 
 TEST_SUITE("threads") {
-  TEST_CASE_FIXTURE(with_loop, "a job runs on another thread, and its handler on the loop") {
+  TEST_CASE_FIXTURE(with_loop, "a job's work runs on another thread, and its handler on the loop") {
     std::thread::id there;
     std::thread::id here;
     const eddy::blocking_job job(
@@ -76,7 +76,7 @@ TEST_SUITE("threads") {
     CHECK(done);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "jobs run side by side, at most sixteen at a time") {
+  TEST_CASE_FIXTURE(with_loop, "at most sixteen jobs run at the same time") {
     std::atomic<int> now{0};
     std::atomic<int> most{0};
     std::atomic<bool> go{false};
@@ -101,7 +101,8 @@ TEST_SUITE("threads") {
     CHECK(most == 16);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "a job that is dropped while it runs goes on, unseen") {
+  TEST_CASE_FIXTURE(with_loop,
+                    "a running job that is destroyed runs to its end, without its handler") {
     const auto held = std::make_shared<held_work>();
     bool told = false;
     {
@@ -115,7 +116,7 @@ TEST_SUITE("threads") {
     CHECK_FALSE(told);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "a job that is dropped when it has ended is not told") {
+  TEST_CASE_FIXTURE(with_loop, "a job that is destroyed after its work calls no handler") {
     bool told = false;
     {
       std::binary_semaphore ended(0);
@@ -126,7 +127,7 @@ TEST_SUITE("threads") {
     CHECK_FALSE(told);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "a job that has not begun is taken back") {
+  TEST_CASE_FIXTURE(with_loop, "a job that is destroyed before its work begins does not run") {
     std::binary_semaphore go(0);
     std::atomic<int> ran{0};
     std::vector<eddy::blocking_job> busy;
@@ -145,13 +146,13 @@ TEST_SUITE("threads") {
     go.release();
     loop.run();
 
-    // What was put in after it has run, so it would have, too.
+    // A later job has run, so the destroyed job would have run, too.
     const eddy::blocking_job last(loop, [] {}, [] {});
     loop.run();
     CHECK(ran == 0);
   }
 
-  TEST_CASE_FIXTURE(tidy, "a job may run on when its loop is gone") {
+  TEST_CASE_FIXTURE(tidy, "a job may run on after its loop is destroyed") {
     const auto held = std::make_shared<held_work>();
     {
       eddy::event_loop loop;
@@ -162,7 +163,7 @@ TEST_SUITE("threads") {
     held->ended.acquire();
   }
 
-  TEST_CASE_FIXTURE(with_loop, "the handler of a job may destroy it, and throw") {
+  TEST_CASE_FIXTURE(with_loop, "the handler of a job may destroy the job, and throw") {
     std::optional<eddy::blocking_job> job;
     job.emplace(
         loop, [] {},
@@ -215,7 +216,8 @@ TEST_SUITE("threads") {
     CHECK(end_of(start_forked([&] { return crash(true); })) == 3);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "a process that a job starts blocks no more than the program") {
+  TEST_CASE_FIXTURE(with_loop,
+                    "a process that a job starts blocks only the signals that the program blocks") {
     int end = -1;
     const eddy::blocking_job job(
         loop,
@@ -245,7 +247,7 @@ TEST_SUITE("threads") {
     }));
   }
 
-  TEST_CASE_FIXTURE(with_loop, "what a job's work owns goes before its handler is called") {
+  TEST_CASE_FIXTURE(with_loop, "a job's work is destroyed before its handler is called") {
     auto owned = std::make_shared<int>(0);
     const std::weak_ptr<int> alive = owned;
     bool gone = false;
@@ -254,7 +256,7 @@ TEST_SUITE("threads") {
     CHECK(gone);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "what the handler of a job owns goes when the job is dropped") {
+  TEST_CASE_FIXTURE(with_loop, "a job's handler is destroyed with the job") {
     const auto held = std::make_shared<held_work>();
     auto owned = std::make_shared<int>(0);
     const std::weak_ptr<int> alive = owned;
@@ -267,8 +269,8 @@ TEST_SUITE("threads") {
     held->ended.acquire();
   }
 
-  TEST_CASE_FIXTURE(with_loop, "the child of a fork begins no job of its parent's") {
-    // It has no thread for the one that runs, and must not start one for the next.
+  TEST_CASE_FIXTURE(with_loop, "the child of a fork begins no queued job of its parent") {
+    // The child has no thread for the running job, and must not start a thread for the next job.
     static constinit eddy::detail::process_pool pool({.at_once = 1, .threads = 2, .idle = 1h});
     std::binary_semaphore begun(0);
     std::binary_semaphore go(0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/clock.h> promises.
+// Tests of <eddy/loop/clock.h>.
 #include <eddy/loop/clock.h>
 
 #include <chrono>
@@ -11,9 +11,9 @@
 
 #include <doctest/doctest.h>
 
-#include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
+#include <eddy/loop/work_guard.h>
 
 #include "support/journal.h"
 #include "support/socket_pair.h"
@@ -48,7 +48,7 @@ TEST_CASE_FIXTURE(with_still_loop, "an hour passes at once when the clock is mov
   CHECK(loop.now() == timer.deadline());
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "time that is held keeps no loop running") {
+TEST_CASE_FIXTURE(with_still_loop, "a timer on a clock that stands still keeps no loop running") {
   eddy::timer timer(loop);
   timer.start(1ns, [] { FAIL("nothing is due"); });
 
@@ -58,7 +58,8 @@ TEST_CASE_FIXTURE(with_still_loop, "time that is held keeps no loop running") {
   CHECK(loop.next_run() == 1ns);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "now does not change during a turn, though the clock is moved") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "now does not change during a turn, even if the clock is moved") {
   eddy::time_point first{};
   eddy::time_point second{};
   loop.defer([&] {
@@ -91,7 +92,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "an idle loop jumps from deadline to deadli
   CHECK(note == "early again late");
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a jump lands on the deadline that a timer was moved to") {
+TEST_CASE_FIXTURE(with_jumping_loop, "the clock jumps to the deadline that a timer was moved to") {
   const auto start = clock.now();
   eddy::timer timer(loop);
   timer.start(1h, [&] { CHECK(clock.now() == start + 3h); });
@@ -101,7 +102,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a jump lands on the deadline that a timer 
   CHECK(clock.now() == start + 3h);
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a descriptor that is ready comes before a jump") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a ready descriptor runs before the clock jumps") {
   journal note;
   socket_pair pair;
   eddy::readiness near(loop, pair.near());
@@ -114,7 +115,8 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a descriptor that is ready comes before a 
   CHECK(note == "descriptor timer");
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a wait for a descriptor lets the clock jump to its limit") {
+TEST_CASE_FIXTURE(with_jumping_loop,
+                  "during a wait for a descriptor the clock jumps to its time limit") {
   socket_pair pair;
   eddy::readiness near(loop, pair.near());
   eddy::timer limit(loop);
@@ -127,14 +129,14 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a wait for a descriptor lets the clock jum
   CHECK_FALSE(near.waiting(eddy::readiness::direction::read));
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "no jump happens while work from keep_alive is out") {
+TEST_CASE_FIXTURE(with_jumping_loop, "the clock does not jump while a work_guard exists") {
   journal note;
   eddy::timer timer(loop);
   timer.start(1h, [&] { note("timer"); });
   socket_pair pair;
   eddy::readiness near(loop, pair.near());
   {
-    const eddy::keep_alive work(loop);
+    const eddy::work_guard work(loop);
     near.wait_readable([&](std::error_code) { note("work"); });
     pair.send();
     loop.run_once();
@@ -157,7 +159,7 @@ using eddy::time_span;
 constexpr duration longest = duration::max();
 constexpr duration shortest = duration::min();
 
-// In the unit of each: what is too long is the longest, and never wraps around.
+// For each unit: a length that is too long becomes the longest, and never wraps around.
 static_assert(duration(time_span(std::chrono::nanoseconds(5))) == 5ns);
 static_assert(duration(time_span(std::chrono::hours::max())) == longest);
 static_assert(duration(time_span(std::chrono::hours::min())) == shortest);
@@ -190,11 +192,11 @@ static_assert(eddy::detail::times(3s, 2) == 6s);
 
 }  // namespace
 
-TEST_CASE("a time that is no number is none") {
+TEST_CASE("a NaN is a duration of zero") {
   CHECK(duration(time_span(std::chrono::duration<float>(NAN))) == 0ns);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a clock that is moved too far stops at the end of time") {
+TEST_CASE_FIXTURE(with_still_loop, "a clock that is moved too far stops at the latest time") {
   clock.advance(std::chrono::hours::min());
   CHECK(clock.now() == time_point(1h));
   clock.advance(std::chrono::hours::max());
@@ -206,8 +208,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a clock that is moved too far stops at the e
   CHECK(loop.after(std::chrono::hours::min()) == time_point::max());
 }
 
-TEST_CASE_TEMPLATE("a timer takes any time: what has passed is due, what is far waits", Loop,
-                   with_loop, with_still_loop) {
+TEST_CASE_TEMPLATE("a timer accepts any time: past times are due, far times wait", Loop, with_loop,
+                   with_still_loop) {
   Loop on;
   journal note;
   std::deque<eddy::timer> all;
@@ -239,7 +241,7 @@ TEST_CASE_TEMPLATE("a timer takes any time: what has passed is due, what is far 
   CHECK(*on.loop.next_run() > 24h * 365);
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a clock that jumps never jumps to what never comes") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a clock never jumps to the end of time") {
   const eddy::time_point start = clock.now();
   eddy::timer never(loop);
   never.start(eddy::duration::max(), [] { FAIL("it came"); });
@@ -294,7 +296,7 @@ TEST_CASE("a length of time may be in any unit") {
   CHECK(span(attos(-999'999'999)) == 0ns);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "the time after less than nothing is now") {
+TEST_CASE_FIXTURE(with_still_loop, "the time after a negative delay is now") {
   CHECK(loop.after(-1h) == clock.now());
   CHECK(loop.after(1h) == clock.now() + 1h);
 }

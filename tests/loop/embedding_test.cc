@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/event_loop.h> promises to those who have a loop already.
+// Tests of <eddy/loop/event_loop.h> for programs that have a loop already.
 #include <chrono>
 #include <optional>
 #include <stdexcept>
@@ -11,9 +11,9 @@
 #include <poll.h>
 
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
+#include <eddy/loop/work_guard.h>
 
 #include "support/any_loop.h"
 #include "support/forked.h"
@@ -45,14 +45,14 @@ TEST_CASE_FIXTURE(program_loop, "the program's own watchers keep an adopted loop
   ev_timer_start(ev, &own);
   loop.defer([&] { note("deferred"); });
 
-  SUBCASE("when eddy runs it") { loop.run(); }
-  SUBCASE("when the program does") { ev_run(ev, 0); }
-  // A slow machine may get here when the time is over.
+  SUBCASE("when eddy runs the loop") { loop.run(); }
+  SUBCASE("when the program runs the loop") { ev_run(ev, 0); }
+  // On a slow machine the time may be over here.
   const bool all = note == "deferred own" || note == "own deferred";
   CHECK(all);
 }
 
-TEST_CASE_FIXTURE(program_loop, "either may run an adopted loop in turn") {
+TEST_CASE_FIXTURE(program_loop, "the program and eddy may run an adopted loop alternately") {
   eddy::event_loop loop(ev);
   for (int i = 0; i < 3; ++i) {
     journal note;
@@ -75,7 +75,7 @@ TEST_CASE_FIXTURE(program_loop, "either may run an adopted loop in turn") {
 }
 
 TEST_CASE_FIXTURE(program_loop,
-                  "the program's callbacks may use eddy, which runs nothing in them") {
+                  "the program's callbacks may use eddy, which runs no handler inside them") {
   eddy::event_loop loop(ev);
   struct program {
     eddy::event_loop& loop;
@@ -95,12 +95,12 @@ TEST_CASE_FIXTURE(program_loop,
   own.data = &p;
   ev_timer_start(ev, &own);
 
-  SUBCASE("when eddy runs it") { loop.run(); }
-  SUBCASE("when the program does") { ev_run(ev, 0); }
+  SUBCASE("when eddy runs the loop") { loop.run(); }
+  SUBCASE("when the program runs the loop") { ev_run(ev, 0); }
   CHECK(p.note == "own deferred timer");
 }
 
-TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run, and only if that is what runs") {
+TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run only if that runs") {
   eddy::event_loop loop(ev);
   struct program {
     eddy::event_loop& loop;
@@ -112,7 +112,7 @@ TEST_CASE_FIXTURE(program_loop, "stop ends the program's ev_run, and only if tha
       [](struct ev_loop* running, ev_timer* w, int) {
         auto& q = *static_cast<program*>(w->data);
         if (++q.ticks == 1) {
-          // Eddy's own run, within a callback of the program's.
+          // eddy's own `run`, inside a callback of the program.
           q.loop.defer([&q] { q.loop.stop(); });
           q.loop.run();
         }
@@ -152,7 +152,8 @@ TEST_CASE_TEMPLATE("stop ends run though a library's callback runs libev's loop 
   CHECK(on.loop.stopped());
 }
 
-TEST_CASE_FIXTURE(program_loop, "stopped tells of the last run, also of the program's ev_run") {
+TEST_CASE_FIXTURE(program_loop,
+                  "stopped is about the last run, also if that was the program's ev_run") {
   eddy::event_loop loop(ev);
   eddy::timer timer(loop);
   timer.start(1ms, [&] { loop.stop(); });
@@ -167,7 +168,7 @@ TEST_CASE_FIXTURE(program_loop, "stopped tells of the last run, also of the prog
   CHECK_FALSE(loop.stopped());
 }
 
-TEST_CASE_FIXTURE(program_loop, "a loop that is let go leaves the program's ev_run as it was") {
+TEST_CASE_FIXTURE(program_loop, "destroying an event_loop leaves the program's ev_run as it was") {
   {
     eddy::event_loop loop(ev);
     socket_pair pair;
@@ -191,7 +192,7 @@ TEST_CASE_FIXTURE(program_loop, "a loop that is let go leaves the program's ev_r
   CHECK_FALSE(ev_is_active(&own));
 }
 
-TEST_CASE_FIXTURE(program_loop, "a loop may be let go by a callback of the program's") {
+TEST_CASE_FIXTURE(program_loop, "a callback of the program may destroy the event_loop") {
   struct program {
     std::optional<eddy::event_loop> loop;
     std::optional<eddy::timer> timer;
@@ -209,7 +210,7 @@ TEST_CASE_FIXTURE(program_loop, "a loop may be let go by a callback of the progr
       &own,
       [](struct ev_loop* running, ev_timer* w, int) {
         auto& q = *static_cast<program*>(w->data);
-        // Eddy's timer and descriptor are due, too, and libev has noted both.
+        // eddy's timer and descriptor are ready, too, and libev has noted both.
         q.near.reset();
         q.timer.reset();
         q.loop.reset();
@@ -248,8 +249,8 @@ TEST_CASE_FIXTURE(program_loop, "an exception of the program's own callback lose
   ev_timer own;
   ev_timer_init(
       &own, [](struct ev_loop*, ev_timer*, int) { throw std::runtime_error("own"); }, 0., 0.);
-  SUBCASE("before eddy heard of it") { ev_set_priority(&own, EV_MAXPRI); }
-  SUBCASE("after eddy heard of it") { ev_set_priority(&own, -1); }
+  SUBCASE("before eddy's callback") { ev_set_priority(&own, EV_MAXPRI); }
+  SUBCASE("after eddy's callback") { ev_set_priority(&own, -1); }
   ev_timer_start(ev, &own);
   pair.send();
   CHECK_THROWS_WITH(loop.run(), "own");
@@ -285,7 +286,7 @@ TEST_CASE_FIXTURE(with_loop, "a C library's watchers on the native loop run besi
       theirs.near(), EV_READ);
   own.data = &library;
   SUBCASE("from the beginning") { ev_io_start(loop.native(), &own); }
-  SUBCASE("from within a handler") {
+  SUBCASE("in a handler") {
     loop.defer([&] { ev_io_start(loop.native(), &own); });
   }
   timer.start(1ms, [&] {
@@ -308,7 +309,7 @@ TEST_CASE_FIXTURE(with_loop, "a C library's watchers keep the native loop runnin
   CHECK(note == "own");
 }
 
-TEST_CASE_FIXTURE(tidy, "an exception under the program's ev_run that nobody takes stops it") {
+TEST_CASE_FIXTURE(tidy, "an exception under the program's ev_run aborts without on_exception") {
   dies_saying("no event_loop::on_exception takes it: too bad", [] {
     program_run_loop on;
     on.loop.defer([] { throw std::runtime_error("too bad"); });
@@ -318,7 +319,7 @@ TEST_CASE_FIXTURE(tidy, "an exception under the program's ev_run that nobody tak
 
 // ---- Living inside another loop
 
-TEST_CASE_TEMPLATE("a loop lives in a program that polls, by its descriptor and next_run", Loop,
+TEST_CASE_TEMPLATE("a program that polls can host a loop by its descriptor and next_run", Loop,
                    own_loop, hosted_loop, adopted_loop) {
   Loop on;
   socket_pair pair;
@@ -344,8 +345,7 @@ TEST_CASE_TEMPLATE("a loop lives in a program that polls, by its descriptor and 
   CHECK_FALSE(readable(on.loop.descriptor()));
 }
 
-TEST_CASE_TEMPLATE("a foreign loop that asks while work is left has nothing told twice", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("a host that asks while work is queued reports no event twice", Loop, ANY_LOOP) {
   Loop on;
   const socket_pair first;
   const socket_pair second;
@@ -361,7 +361,8 @@ TEST_CASE_TEMPLATE("a foreign loop that asks while work is left has nothing told
       CHECK(pair.receive() == "x");
       watch.wait_readable([&](std::error_code) { ++told; });
       if (!c.waiting(eddy::readiness::direction::read)) {
-        c.wait_readable([&](std::error_code) { ++told; });  // of which the kernel is not told yet
+        c.wait_readable(
+            [&](std::error_code) { ++told; });  // the kernel does not know this wait yet
       }
     });
   };
@@ -379,8 +380,8 @@ TEST_CASE_TEMPLATE("a foreign loop that asks while work is left has nothing told
   CHECK(told == 2);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a host may ask when libev makes its set anew") {
-  // The program asks for a new set, where it has one of the descriptors closed.
+TEST_CASE_FIXTURE(with_loop, "a host may ask while libev makes a new epoll set") {
+  // The program closes one of the descriptors and then makes libev make a new set.
   socket_pair closed;
   const socket_pair open;
   journal note;
@@ -410,7 +411,7 @@ TEST_CASE_FIXTURE(with_loop, "a host may ask when libev makes its set anew") {
   CHECK(note == "closed read");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a loop lives inside another") {
+TEST_CASE_FIXTURE(with_loop, "a loop can be hosted by another loop") {
   eddy::event_loop inner;
   eddy::readiness works(loop, inner.descriptor());
   eddy::timer deadline(loop);
@@ -445,14 +446,14 @@ TEST_CASE_FIXTURE(with_loop, "a loop lives inside another") {
 }
 
 TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a nested ev_run") {
-  // The nested one has seen to everything of eddy's; then the callback starts more.
+  // The nested ev_run runs all of eddy's work. Then the callback starts more.
   struct program {
     explicit program(struct ev_loop* ev) : loop(ev), timer(loop), ready(loop, pair.near()) {}
     eddy::event_loop loop;
     socket_pair pair;
     eddy::timer timer;
     eddy::readiness ready;
-    std::optional<eddy::keep_alive> kept;
+    std::optional<eddy::work_guard> kept;
     void (*begin)(program&) = nullptr;
     int told = 0;
   };
@@ -464,7 +465,7 @@ TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a 
          p.pair.send();
        }},
       {"deferred", [](program& p) { p.loop.defer([&p] { ++p.told; }); }},
-      {"keep_alive",
+      {"work_guard",
        [](program& p) {
          p.kept.emplace(p.loop);
          p.loop.post([&p] {
@@ -496,7 +497,7 @@ TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a 
   }
 }
 
-TEST_CASE_FIXTURE(program_loop, "a new adopted loop has to be run before its descriptor tells") {
+TEST_CASE_FIXTURE(program_loop, "a new adopted loop must run once before its descriptor reports") {
   eddy::event_loop loop(ev);
   CHECK(loop.next_run() == 0ns);
   loop.run_ready();
@@ -506,7 +507,7 @@ TEST_CASE_FIXTURE(program_loop, "a new adopted loop has to be run before its des
   loop.run_ready();
 }
 
-TEST_CASE_FIXTURE(hosted_loop, "a timer that has rung leaves the loop's descriptor quiet") {
+TEST_CASE_FIXTURE(hosted_loop, "a timer that has fired leaves the loop's descriptor unreadable") {
   eddy::timer timer(loop);
   timer.start(1ms, [] {});
   while (timer.active()) loop.run_once();

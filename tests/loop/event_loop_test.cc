@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/event_loop.h> promises.
+// Tests of <eddy/loop/event_loop.h>.
 #include <eddy/loop/event_loop.h>
 
 #include <chrono>
@@ -25,13 +25,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/file_watch.h>
-#include <eddy/loop/keep_alive.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/several_errors.h>
 #include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
+#include <eddy/loop/work_guard.h>
 #include <eddy/testing/failing_new.h>
 
 #include "support/any_loop.h"
@@ -63,9 +63,8 @@ eddy::duration processor_time() {
 
 // ---- One turn
 
-TEST_CASE_TEMPLATE(
-    "a turn runs timers by deadline, then descriptors, posted functions, and the rest", Loop,
-    ANY_LOOP) {
+TEST_CASE_TEMPLATE("a turn runs timers by deadline, then descriptors, posts, and the ready queue",
+                   Loop, ANY_LOOP) {
   Loop on;
   journal note;
   socket_pair one;
@@ -90,8 +89,8 @@ TEST_CASE_TEMPLATE(
   CHECK(note == "early late second first posted deferred");
 }
 
-// Time stands still: a turn may also be over by time, on a busy machine.
-TEST_CASE_FIXTURE(with_still_loop, "a turn runs so many entries and no more") {
+// On a clock that stands still, because on a busy machine a turn may also end by time.
+TEST_CASE_FIXTURE(with_still_loop, "a turn runs `budget` entries and no more") {
   int ran = 0;
   for (int i = 0; i < 3 * eddy::event_loop::budget / 2; ++i) loop.defer([&] { ++ran; });
   loop.run_once();
@@ -113,7 +112,7 @@ TEST_CASE_TEMPLATE("a handler never runs in the call that registers it", Loop, A
   CHECK(note == "registered deferred posted");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a handler that ends the turn has the rest wait for the next one") {
+TEST_CASE_FIXTURE(with_loop, "after end_turn the other entries wait for the next turn") {
   journal note;
   loop.defer([&] { note("a"); });
   loop.defer([&] {
@@ -166,7 +165,7 @@ TEST_CASE_TEMPLATE("a loop that nothing keeps alive returns at once", Loop, ANY_
   CHECK(eddy::event_loop::current() == nullptr);
 }
 
-TEST_CASE_FIXTURE(with_loop, "run_once waits for what keeps the loop alive, and runs one turn") {
+TEST_CASE_FIXTURE(with_loop, "run_once waits if a timer keeps the loop alive, and runs one turn") {
   loop.run_once();  // nothing does
 
   journal note;
@@ -182,7 +181,7 @@ TEST_CASE_FIXTURE(with_loop, "run_once waits for what keeps the loop alive, and 
   CHECK(note == "timer deferred posted");
 }
 
-TEST_CASE_TEMPLATE("run_ready never waits, and tells whether it did anything", Loop, own_loop,
+TEST_CASE_TEMPLATE("run_ready never waits, and returns whether it ran anything", Loop, own_loop,
                    adopted_loop) {
   Loop on;
   CHECK_FALSE(on.loop.run_ready());
@@ -195,7 +194,7 @@ TEST_CASE_TEMPLATE("run_ready never waits, and tells whether it did anything", L
   timer.stop();
 }
 
-TEST_CASE_TEMPLATE("stop ends run after the handler, and keeps the queue", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("stop ends run after the running handler, and keeps the queue", Loop, ANY_LOOP) {
   Loop on;
   journal note;
   eddy::timer timer(on.loop);
@@ -228,7 +227,7 @@ TEST_CASE_TEMPLATE("a stop while the loop does not run ends the next run before 
   CHECK_FALSE(on.loop.stopped());
 }
 
-TEST_CASE_TEMPLATE("a single turn does not take a stop from the next run", Loop, own_loop,
+TEST_CASE_TEMPLATE("run_once does not use up a stop for the next run", Loop, own_loop,
                    adopted_loop) {
   for (const bool once : {false, true}) {
     for (const bool handler_stops : {false, true}) {
@@ -263,7 +262,7 @@ TEST_CASE_TEMPLATE("a handler that stops the loop may end the turn as well", Loo
   CHECK(ran);
 }
 
-TEST_CASE_FIXTURE(with_loop, "the loop that runs is known, also when loops are nested") {
+TEST_CASE_FIXTURE(with_loop, "current returns the running loop, also when loops are nested") {
   eddy::event_loop inner;
   loop.defer([&] {
     CHECK(eddy::event_loop::current() == &loop);
@@ -307,7 +306,8 @@ TEST_CASE_TEMPLATE("an exception that leaves a handler leaves run, and the loop 
   CHECK(note == "second");
 }
 
-TEST_CASE_TEMPLATE("on_exception takes what handlers throw, and the loop goes on", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("on_exception receives what handlers throw, and the loop goes on", Loop,
+                   ANY_LOOP) {
   Loop on;
   journal note;
   on.loop.on_exception([&](std::exception_ptr error) {
@@ -324,7 +324,7 @@ TEST_CASE_TEMPLATE("on_exception takes what handlers throw, and the loop goes on
   CHECK(note == "first raised second");
 }
 
-TEST_CASE_FIXTURE(with_loop, "what takes exceptions may be changed by itself") {
+TEST_CASE_FIXTURE(with_loop, "the function of on_exception may replace itself") {
   journal note;
   int alive = 0;
   loop.on_exception([&, c = counted(alive)](std::exception_ptr) {
@@ -341,12 +341,12 @@ TEST_CASE_FIXTURE(with_loop, "what takes exceptions may be changed by itself") {
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run in the next turn") {
+TEST_CASE_FIXTURE(with_loop, "a raised error leaves run in the next turn") {
   loop.raise(std::make_exception_ptr(std::runtime_error("nobody's")));
   CHECK_THROWS_WITH_AS(loop.run(), "nobody's", std::runtime_error);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run though no memory is free") {
+TEST_CASE_FIXTURE(with_loop, "a raised error leaves run even if no memory is free") {
   using failing = eddy::detail::failing_allocations;
   const auto first = std::make_exception_ptr(std::runtime_error("first"));
   const auto second = std::make_exception_ptr(std::runtime_error("second"));
@@ -359,7 +359,7 @@ TEST_CASE_FIXTURE(with_loop, "an error that is raised leaves run though no memor
   loop.run();
 }
 
-TEST_CASE_FIXTURE(tidy, "an error that is raised without memory may be left to a loop's end") {
+TEST_CASE_FIXTURE(tidy, "an error raised without memory may remain until the loop is destroyed") {
   using failing = eddy::detail::failing_allocations;
   const auto error = std::make_exception_ptr(std::runtime_error("nobody's"));
   eddy::event_loop loop;
@@ -369,15 +369,15 @@ TEST_CASE_FIXTURE(tidy, "an error that is raised without memory may be left to a
 
 // ---- Misuse
 
-TEST_CASE_FIXTURE(tidy, "running a loop from its own handler stops the program") {
-  dies_saying("a turn can't hold another", [] {
+TEST_CASE_FIXTURE(tidy, "running a loop from its own handler aborts") {
+  dies_saying("run from one of its own handlers", [] {
     eddy::event_loop loop;
     loop.defer([&] { loop.run(); });
     loop.run();
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "destroying a loop from its own handler stops the program") {
+TEST_CASE_FIXTURE(tidy, "destroying a loop from its own handler aborts") {
   dies_saying("destroyed from one of its own handlers", [] {
     std::optional<eddy::event_loop> loop(std::in_place);
     loop->defer([&] { loop.reset(); });
@@ -385,8 +385,8 @@ TEST_CASE_FIXTURE(tidy, "destroying a loop from its own handler stops the progra
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "using an adopted loop from another thread stops the program") {
-  dies_saying("post is the way in", [] {
+TEST_CASE_FIXTURE(tidy, "using an adopted loop on another thread aborts") {
+  dies_saying("use event_loop::post", [] {
     adopted_loop on;
     on.loop.defer([] {});
     on.loop.run();
@@ -394,13 +394,13 @@ TEST_CASE_FIXTURE(tidy, "using an adopted loop from another thread stops the pro
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "using a running loop from another thread stops the program") {
-  dies_saying("post is the way in", [] {
+TEST_CASE_FIXTURE(tidy, "using a running loop on another thread aborts") {
+  dies_saying("use event_loop::post", [] {
     eddy::event_loop loop;
     loop.defer([&] { std::thread([&] { loop.defer([] {}); }).join(); });
     loop.run();
   });
-  dies_saying("post is the way in", [] {
+  dies_saying("use event_loop::post", [] {
     eddy::event_loop loop;
     eddy::timer timer(loop);
     loop.defer([&] { std::thread([&] { timer.start(1s, [] {}); }).join(); });
@@ -408,10 +408,9 @@ TEST_CASE_FIXTURE(tidy, "using a running loop from another thread stops the prog
   });
 }
 
-TEST_CASE_FIXTURE(tidy,
-                  "a started timer, signal or watch is moved and asked on its own thread only") {
+TEST_CASE_FIXTURE(tidy, "moving or asking a started watcher on another thread aborts") {
   const auto dies_at = [](auto mistake) {
-    dies_saying("post is the way in", [&] {
+    dies_saying("use event_loop::post", [&] {
       adopted_loop on;
       on.loop.run_ready();
       mistake(on.loop, [](auto from_there) { std::thread(from_there).join(); });
@@ -449,7 +448,7 @@ TEST_CASE_FIXTURE(tidy,
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that is run while it is being destroyed stops the program") {
+TEST_CASE_FIXTURE(tidy, "running a loop while it is being destroyed aborts") {
   struct runs_it {
     eddy::event_loop* loop;
     ~runs_it() { loop->run_ready(); }
@@ -460,7 +459,7 @@ TEST_CASE_FIXTURE(tidy, "a loop that is run while it is being destroyed stops th
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "a handler that is null stops the program") {
+TEST_CASE_FIXTURE(tidy, "passing a null handler aborts") {
   dies_saying("event_loop::defer was given a handler that is null", [] {
     eddy::event_loop loop;
     loop.defer(nullptr);
@@ -502,7 +501,7 @@ TEST_CASE_FIXTURE(tidy, "a loop that finds too few free descriptors is an error,
   }
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop works when no descriptor is free any more, fine timers too") {
+TEST_CASE_FIXTURE(tidy, "a loop and its fine timers work when no descriptor is free any more") {
   CHECK(holds_in_child([] {
     eddy::event_loop loop;
     use_up_descriptors();
@@ -515,7 +514,7 @@ TEST_CASE_FIXTURE(tidy, "a loop works when no descriptor is free any more, fine 
 }
 
 #if !SANITIZED
-TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and stops nothing") {
+TEST_CASE_FIXTURE(tidy, "a lack of memory is an error, and other work goes on") {
   CHECK(holds_in_child([] {
     eddy::event_loop loop;
     std::vector<std::unique_ptr<socket_pair>> pairs;
@@ -525,7 +524,7 @@ TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and stops nothing") {
     int told = 0;
     loop.run_ready();
 
-    // No page more, and what the heap has left is eaten.
+    // No new pages, and the rest of the heap is used up.
     const struct rlimit none{1, RLIM_INFINITY};
     ::setrlimit(RLIMIT_AS, &none);
     void* last = nullptr;
@@ -543,7 +542,7 @@ TEST_CASE_FIXTURE(tidy, "memory that is short is an error, and stops nothing") {
         ++refused;
       }
     }
-    // Some memory comes back, for handlers, but none for large tables.
+    // Some memory is free for handlers, but none for large tables.
     for (int i = 0; i < 64 && last != nullptr; ++i) {
       void* const next = *static_cast<void**>(last);
       std::free(last);
@@ -605,7 +604,7 @@ TEST_SUITE("threads") {
     loop->run();
   }
 
-  TEST_CASE_FIXTURE(tidy, "a loop of eddy's own belongs to no thread that does not run it") {
+  TEST_CASE_FIXTURE(tidy, "a loop that eddy made belongs to a thread only while that runs it") {
     eddy::event_loop loop;
     loop.move_to_this_thread();
     bool ran = false;
@@ -617,7 +616,7 @@ TEST_SUITE("threads") {
   }
 }
 
-TEST_CASE_FIXTURE(tidy, "no loop is made of which the kernel will not watch the descriptors") {
+TEST_CASE_FIXTURE(tidy, "the constructor throws if the kernel refuses the loop's descriptors") {
   struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
   const auto refused = [](auto make) {
     const epoll_refusal next(1);
@@ -632,7 +631,8 @@ TEST_CASE_FIXTURE(tidy, "no loop is made of which the kernel will not watch the 
   ev_loop_destroy(ev);
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop whose wake-up the kernel refuses later says so, and goes on") {
+TEST_CASE_FIXTURE(tidy,
+                  "a loop whose wake-up descriptor is refused later raises an error and goes on") {
   eddy::event_loop loop;
   eddy::timer timer(loop);
   bool fired = false;
@@ -645,7 +645,7 @@ TEST_CASE_FIXTURE(tidy, "a loop whose wake-up the kernel refuses later says so, 
   loop.run();
   CHECK(fired);
   bool ran = false;
-  std::optional<eddy::keep_alive> until_posted(loop);
+  std::optional<eddy::work_guard> until_posted(loop);
   std::thread other([&] {
     loop.post([&] {
       ran = true;
@@ -657,8 +657,7 @@ TEST_CASE_FIXTURE(tidy, "a loop whose wake-up the kernel refuses later says so, 
   CHECK(ran);
 }
 
-TEST_CASE_TEMPLATE("a loop whose descriptors the kernel refuses all at once goes on", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("a loop whose descriptors are all refused goes on", Loop, ANY_LOOP) {
   for (const int refusals : {1, 2, 3}) {
     CAPTURE(refusals);
     Loop on;
@@ -674,7 +673,7 @@ TEST_CASE_TEMPLATE("a loop whose descriptors the kernel refuses all at once goes
   }
 }
 
-TEST_CASE_TEMPLATE("a loop whose descriptors the kernel goes on to refuse is not kept busy", Loop,
+TEST_CASE_TEMPLATE("a loop whose descriptors are refused again and again is not busy", Loop,
                    ANY_LOOP) {
   Loop on;
   int told = 0;
@@ -692,7 +691,7 @@ TEST_CASE_TEMPLATE("a loop whose descriptors the kernel goes on to refuse is not
   CHECK_FALSE(timer.active());
 }
 
-TEST_CASE_FIXTURE(tidy, "what goes with a loop may leave more behind, which goes, too") {
+TEST_CASE_FIXTURE(tidy, "work queued while a loop is destroyed is destroyed, too") {
   int gone = 0;
   eddy::event_loop* on = nullptr;
   std::function<void()> leave_more = [&] {
@@ -715,7 +714,7 @@ TEST_CASE_FIXTURE(tidy, "what goes with a loop may leave more behind, which goes
   CHECK(gone >= 30);
 }
 
-TEST_CASE("no error at all is no error to raise") {
+TEST_CASE("raising a null error aborts") {
   dies_saying("event_loop::raise was given no error", [] {
     eddy::event_loop loop;
     loop.raise(nullptr);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/file_watch.h> promises.
+// Tests of <eddy/loop/file_watch.h>.
 #include <eddy/loop/file_watch.h>
 
 #include <chrono>
@@ -68,7 +68,7 @@ void write(const std::string& path, const char* text = "x") {
   std::ofstream(path, std::ios::app) << text;
 }
 
-/// Runs what there is, until there is nothing more.
+/// Runs ready work until there is none.
 void run_all(eddy::event_loop& loop) {
   while (loop.run_ready()) {
   }
@@ -80,7 +80,7 @@ struct with_directory : with_loop {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("what happens to a directory's entries is told, with their names", Loop,
+TEST_CASE_TEMPLATE("changes to a directory's entries are reported with their names", Loop,
                    ANY_LOOP) {
   Loop on;
   const temporary_directory directory;
@@ -121,7 +121,7 @@ TEST_CASE_FIXTURE(with_directory, "the two halves of a rename have the same numb
   CHECK(moves[0] != moves[2]);
 }
 
-TEST_CASE_FIXTURE(with_directory, "only what was asked for is told") {
+TEST_CASE_FIXTURE(with_directory, "only the wanted kinds of change are reported") {
   journal note;
   eddy::file_watch watch(loop, directory.path());
   watch.start(noting(note), file_change::created);
@@ -131,7 +131,7 @@ TEST_CASE_FIXTURE(with_directory, "only what was asked for is told") {
   CHECK(note == "created:a");
 }
 
-TEST_CASE_FIXTURE(with_directory, "two watches of one file are both told what each asked for") {
+TEST_CASE_FIXTURE(with_directory, "two watches of one file each get the kinds they want") {
   const std::string file = directory / "a";
   write(file);
   journal note;
@@ -152,7 +152,8 @@ TEST_CASE_FIXTURE(with_directory, "two watches of one file are both told what ea
   CHECK(note == "one:modified two:attributes one:modified");
 }
 
-TEST_CASE_FIXTURE(with_directory, "a file that is moved is followed, and is over when deleted") {
+TEST_CASE_FIXTURE(with_directory,
+                  "a watch follows a moved file, and ends when the file is deleted") {
   const std::string file = directory / "a";
   const std::string moved = directory / "b";
   write(file);
@@ -171,7 +172,7 @@ TEST_CASE_FIXTURE(with_directory, "a file that is moved is followed, and is over
 }
 
 TEST_CASE_FIXTURE(with_directory,
-                  "a path that can't be watched is refused, and may be tried again") {
+                  "a path that cannot be watched is refused, and may be tried again") {
   eddy::file_watch watch(loop, directory / "a");
   const auto code = [&] {
     try {
@@ -192,7 +193,7 @@ TEST_CASE_FIXTURE(with_directory,
 }
 
 TEST_CASE_FIXTURE(with_directory,
-                  "changes are told though the kernel refused once to tell of them") {
+                  "changes are reported even if the kernel refused inotify's descriptor once") {
   eddy::file_watch watch(loop, directory.path());
   journal note;
   watch.start([&](const file_event& event) {
@@ -208,14 +209,14 @@ TEST_CASE_FIXTURE(with_directory,
   CHECK(note == "a");
 }
 
-TEST_CASE_FIXTURE(with_directory, "a path with a zero byte in it is not taken for another one") {
+TEST_CASE_FIXTURE(with_directory, "a path with a zero byte in it is refused") {
   write(directory / "a");
   eddy::file_watch watch(loop, directory / std::string("a\0b", 3));
   CHECK_THROWS_AS(watch.start([](const file_event&) {}), std::system_error);
   CHECK_FALSE(watch.active());
 }
 
-TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") {
+TEST_CASE_FIXTURE(with_directory, "a handler may stop its own watch and others") {
   const std::string file = directory / "a";
   write(file);
   journal note;
@@ -224,7 +225,7 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
   auto three = std::make_unique<eddy::file_watch>(loop, directory.path());
   three->start([&](const file_event&) { note("three"); }, file_change::modified);
 
-  SUBCASE("its own") {
+  SUBCASE("its own watch") {
     one->start(
         [&](const file_event&) {
           one.reset();
@@ -238,7 +239,7 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
     CHECK(note.text().contains("three"));
     CHECK_FALSE(one);
   }
-  SUBCASE("all of its file") {
+  SUBCASE("all watches of its file") {
     one->start(
         [&](const file_event&) {
           two.reset();
@@ -254,7 +255,7 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
     CHECK_FALSE(note.text().contains("two"));
     CHECK(note.text().contains("three"));
   }
-  SUBCASE("all there are, at any change of many") {
+  SUBCASE("all watches, at any of many changes") {
     const auto end_all = [&](const file_event&) {
       one.reset();
       two.reset();
@@ -268,7 +269,7 @@ TEST_CASE_FIXTURE(with_directory, "a handler may end its own watch and others") 
     run_all(loop);
     CHECK(note == "ended");
   }
-  SUBCASE("and move it") {
+  SUBCASE("its own watch after moving it") {
     one->start(
         [&](const file_event&) {
           one = std::make_unique<eddy::file_watch>(std::move(*one));
@@ -300,7 +301,7 @@ TEST_CASE_FIXTURE(with_directory, "a handler that throws loses no other change")
   CHECK(note == "a b");
 }
 
-TEST_CASE_FIXTURE(with_directory, "a watch that is started in a handler hears what comes after") {
+TEST_CASE_FIXTURE(with_directory, "a watch that is started in a handler gets only later changes") {
   journal note;
   eddy::file_watch first(loop, directory.path());
   eddy::file_watch second(loop, directory.path());
@@ -342,7 +343,7 @@ TEST_CASE_FIXTURE(with_directory, "a deleted file can be watched again by its ow
   CHECK(note == "modified");
 }
 
-TEST_CASE_FIXTURE(with_directory, "changes beyond what the kernel keeps are told as an overflow") {
+TEST_CASE_FIXTURE(with_directory, "changes beyond the kernel's limit are reported as an overflow") {
   std::size_t limit = 0;
   std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> limit;
   REQUIRE(limit > 0);
@@ -412,7 +413,7 @@ TEST_CASE_TEMPLATE("a watch in the background does not keep its loop running", L
   CHECK(note == "created:a");
 }
 
-TEST_CASE_FIXTURE(with_directory, "a moved watch is told") {
+TEST_CASE_FIXTURE(with_directory, "a moved watch calls its handler") {
   journal note;
   eddy::file_watch first(loop, directory.path());
   first.start(noting(note), file_change::created);
@@ -424,7 +425,7 @@ TEST_CASE_FIXTURE(with_directory, "a moved watch is told") {
   CHECK(note == "created:a");
 }
 
-TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own") {
+TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify descriptor of its own") {
   const std::string file = directory / "a";
   write(file);
   journal note;
@@ -433,7 +434,7 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
   watch->start(noting(note), file_change::created);
   of_file.start(noting(note));
 
-  SUBCASE("that hears what happens after its first turn") {
+  SUBCASE("which reports changes after its first turn") {
     CHECK(holds_in_child([&] {
       loop.run_ready();
       write(directory / "b");
@@ -443,7 +444,7 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
     run_all(loop);
     CHECK(note == "created:b");
   }
-  SUBCASE("and takes nothing from the parent by ending its watches") {
+  SUBCASE("which leaves the parent's watches when its own are stopped") {
     CHECK(holds_in_child([&] {
       watch.reset();
       of_file.stop();
@@ -454,7 +455,7 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
     run_all(loop);
     CHECK(note == "created:b");
   }
-  SUBCASE("that hears what happens, though something was not told before the fork") {
+  SUBCASE("which reports changes even if events were queued at the fork") {
     write(directory / "b");
     eddy::file_watch later(loop, directory.path());
     later.start(noting(note), file_change::created);
@@ -475,7 +476,7 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
       return loop.count().waiting == 0;
     }));
   }
-  SUBCASE("and adds nothing to the parent's") {
+  SUBCASE("which adds nothing to the parent's") {
     CHECK(holds_in_child([&] {
       eddy::file_watch other(loop, file);
       other.start(noting(note), file_change::modified);
@@ -489,7 +490,7 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
     run_all(loop);
     CHECK(note == "created:b");
   }
-  SUBCASE("and tells what it no longer finds") {
+  SUBCASE("which reports lost paths") {
     const ::pid_t pid = start_forked([&] {
       std::filesystem::remove(file);
       run_all(loop);
@@ -501,7 +502,7 @@ TEST_CASE_FIXTURE(with_directory, "the child of a fork has an inotify of its own
   }
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its file watches stops the program") {
+TEST_CASE_FIXTURE(tidy, "destroying a loop before its file watches aborts") {
   dies_saying("descriptors, signals, files or children watched", [] {
     std::optional<eddy::event_loop> loop(std::in_place);
     eddy::file_watch watch(*loop, "/");
@@ -521,7 +522,7 @@ TEST_CASE_FIXTURE(with_directory, "a file that nobody watches any more wakes no 
   CHECK_FALSE(loop.run_ready());
 }
 
-TEST_CASE_FIXTURE(with_directory, "a watch that is started again is one") {
+TEST_CASE_FIXTURE(with_directory, "a watch that is started again counts once") {
   journal note;
   eddy::file_watch watch(loop, directory.path());
   watch.start([](const file_event&) { FAIL_CHECK("was changed"); });
@@ -543,7 +544,8 @@ TEST_CASE_FIXTURE(with_directory, "a watch that is moved stays in the background
   CHECK(loop.count().waiting == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an error tells the path that can't be watched, though it is empty") {
+TEST_CASE_FIXTURE(with_loop,
+                  "an error names the path that cannot be watched, even if it is empty") {
   eddy::file_watch watch(loop, "");
   CHECK_THROWS_WITH(watch.start([](const file_event&) {}), "watching : No such file or directory");
 }

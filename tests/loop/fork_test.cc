@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/event_loop.h> promises when the program forks.
+// Tests of <eddy/loop/event_loop.h> when the program forks.
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -15,8 +15,8 @@
 
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/file_watch.h>
+#include <eddy/loop/loop_handle.h>
 #include <eddy/loop/readiness.h>
-#include <eddy/loop/remote.h>
 #include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 
@@ -32,7 +32,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// How many of its descriptors a program that this process starts would get.
+/// Returns how many descriptors a program executed by this process would get.
 std::size_t inherited_descriptors() {
   std::size_t count = 0;
   for (int number = 0; number < 1024; ++number) {
@@ -44,7 +44,7 @@ std::size_t inherited_descriptors() {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("the child of a fork may go on with its copy, and the parent is undisturbed",
+TEST_CASE_TEMPLATE("the child of a fork may run its copy of the loop without disturbing the parent",
                    Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
@@ -60,7 +60,7 @@ TEST_CASE_TEMPLATE("the child of a fork may go on with its copy, and the parent 
   fine.start(11ms, [&] { note("fine"); }, eddy::resolution::fine);
   on.loop.run_ready();
 
-  SUBCASE("when the child runs it") {
+  SUBCASE("when the child runs its copy") {
     CHECK(holds_in_child([&] {
       far.stop();
       eddy::timer sender(on.loop);
@@ -74,8 +74,8 @@ TEST_CASE_TEMPLATE("the child of a fork may go on with its copy, and the parent 
     }));
     CHECK(note == "");
   }
-  SUBCASE("when the child only destroys what it has") {
-    // What it destroys is a copy; the loop's destructor is the last of it.
+  SUBCASE("when the child only destroys its copy") {
+    // The child destroys its copy; the loop's destructor comes last.
     const ::pid_t pid = ::fork();
     if (pid == 0) {
       near.stop();
@@ -99,7 +99,7 @@ TEST_CASE_TEMPLATE("the child of a fork may go on with its copy, and the parent 
   CHECK(note.text().contains("fine"));
 }
 
-TEST_CASE_TEMPLATE("what was posted before a fork runs in both processes", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("functions posted before a fork run in both processes", Loop, ANY_LOOP) {
   Loop on;
   eddy::timer keeps(on.loop);
   keeps.start(1h, [] {});
@@ -112,7 +112,7 @@ TEST_CASE_TEMPLATE("what was posted before a fork runs in both processes", Loop,
   CHECK_FALSE(keeps.active());
 }
 
-TEST_CASE_FIXTURE(tidy, "a child of a fork that destroys its copy leaves the parent's timers") {
+TEST_CASE_FIXTURE(tidy, "destroying the child's copy of a loop leaves the parent's timers") {
   std::optional<eddy::event_loop> loop(std::in_place);
   std::optional<eddy::timer> fine(std::in_place, *loop);
   bool rang = false;
@@ -120,8 +120,8 @@ TEST_CASE_FIXTURE(tidy, "a child of a fork that destroys its copy leaves the par
   std::optional<eddy::timer> tick(std::in_place, *loop);
   tick->start(1ms, [] {}, eddy::resolution::fine);
   while (tick->active()) loop->run_once();
-  // The timer descriptor is armed for the other one, once the loop waits again.
-  std::thread waker([remote = loop->remote(), runner = ::gettid()] {
+  // The timer descriptor is set for the other timer when the loop waits again.
+  std::thread waker([remote = loop->handle(), runner = ::gettid()] {
     wait_until_asleep(runner);
     remote.post([] {});
   });
@@ -164,7 +164,7 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork renews its loop when no descriptor 
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "a watched descriptor that libev can't watch any more stops no child") {
+                  "a descriptor that libev cannot watch any more does not end the child") {
   socket_pair pair;
   eddy::readiness near(loop, pair.near());
   std::error_code got;
@@ -206,7 +206,7 @@ TEST_CASE_FIXTURE(with_loop, "a fork in the midst of a turn gives the child a lo
   CHECK_FALSE(after);
 }
 
-TEST_CASE_TEMPLATE("a child of a fork that ends its watches takes none of the parent's", Loop,
+TEST_CASE_TEMPLATE("stopping watches in the child of a fork leaves the parent's watches", Loop,
                    ANY_LOOP) {
   Loop on;
   socket_pair pair;
@@ -227,7 +227,7 @@ TEST_CASE_TEMPLATE("a child of a fork that ends its watches takes none of the pa
   watchdog.stop();
 }
 
-TEST_CASE_FIXTURE(tidy, "a program that is started gets no descriptor of a loop's") {
+TEST_CASE_FIXTURE(tidy, "a program that is executed gets no descriptor of a loop") {
   const std::size_t before = inherited_descriptors();
   const temporary_directory directory;
   eddy::event_loop loop;
@@ -237,7 +237,7 @@ TEST_CASE_FIXTURE(tidy, "a program that is started gets no descriptor of a loop'
   usr1.start([] {});
   loop.run_ready();
   CHECK(inherited_descriptors() == before);
-  // Nor of one that the child of a fork has made its own.
+  // Nor does it get a descriptor that the child of a fork has renewed.
   CHECK(holds_in_child([&] {
     loop.run_ready();
     return inherited_descriptors() == before;
@@ -284,13 +284,13 @@ TEST_CASE_FIXTURE(with_loop,
     timer.start(100ms, [&] { rang = true; }, eddy::resolution::fine);
     loop.run_once();  // a wait, for which the kernel's timer is set
   } while (rang);  // on a busy machine that came too late
-  SUBCASE("when the child waits as long") {
+  SUBCASE("when the child waits for the same deadline") {
     CHECK(holds_in_child([&] {
       loop.run();
       return rang;
     }));
   }
-  SUBCASE("when the child has waited for a later one") {
+  SUBCASE("when the child has waited for a later deadline") {
     CHECK(holds_in_child([&] {
       timer.stop();
       eddy::timer later(loop);
@@ -306,14 +306,15 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(rang);
 }
 
-TEST_CASE_TEMPLATE("the child of a fork has to run its loop before it may wait for it", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE(
+    "the child of a fork must run its loop before it waits for the loop's descriptor", Loop,
+    ANY_LOOP) {
   Loop on;
   on.loop.run_ready();
   CHECK(holds_in_child([&] { return on.loop.next_run() == 0ns; }));
 }
 
-TEST_CASE("the child of a fork makes loops though another thread made some at that moment") {
+TEST_CASE("the child of a fork can make loops even if another thread made loops at the fork") {
   std::atomic<bool> over = false;
   std::thread other([&] {
     while (!over) const eddy::event_loop made;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/handler.h> promises.
+// Tests of <eddy/loop/handler.h>.
 #include <eddy/loop/handler.h>
 
 #include <memory>
@@ -13,7 +13,7 @@
 static_assert(std::is_nothrow_move_constructible_v<eddy::handler<void()>>);
 static_assert(!std::is_copy_constructible_v<eddy::handler<void()>>);
 
-TEST_CASE("a handler owns what it captured, also what can only be moved") {
+TEST_CASE("a handler owns its captures, also move-only captures") {
   int got = 0;
   eddy::handler<void(int)> add(
       [&got, base = std::make_unique<int>(40)](int n) { got = *base + n; });
@@ -22,7 +22,7 @@ TEST_CASE("a handler owns what it captured, also what can only be moved") {
   CHECK(got == 42);
 }
 
-TEST_CASE("a handler that is dropped drops what it captured") {
+TEST_CASE("destroying a handler destroys its captures") {
   int alive = 0;
   eddy::handler<void()> one([c = counted(alive)] {});
   CHECK(alive == 1);
@@ -39,7 +39,7 @@ TEST_CASE("a handler that captures three pointers is stored inline") {
   };
   static_assert(sizeof(eddy::handler<void()>) >= sizeof(three));
   eddy::handler<void()> one(three{});
-  // Inline is where the handler itself is; `three` has no other place to be.
+  // An inline callable lies inside the handler object.
   static_assert(std::is_nothrow_constructible_v<eddy::handler<void()>, three>);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/event_loop.h> promises to programs and libraries that use libev.
+// Tests of <eddy/loop/event_loop.h> for programs and libraries that use libev.
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <eddy/loop/child.h>
+#include <eddy/loop/child_process.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
@@ -54,7 +54,7 @@ struct library {
   ev_io io;
 };
 
-/// Runs an event loop from a loop of the program's own around poll.
+/// Runs an event loop from the program's own loop around `poll`.
 void poll_until(eddy::event_loop& loop, const journal& note, const char* end) {
   for (int rounds = 0; note.text() != end; ++rounds) {
     REQUIRE(rounds < 50);
@@ -82,7 +82,8 @@ TEST_CASE_FIXTURE(with_loop, "a libev watcher that a handler starts keeps the lo
   CHECK(note == "library");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a libev watcher that a libev callback starts does, too") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a libev watcher that a libev callback starts keeps the loop running") {
   journal note;
   struct chain {
     journal& note;
@@ -107,7 +108,7 @@ TEST_CASE_FIXTURE(with_loop, "a libev watcher that a libev callback starts does,
   CHECK(note == "first second");
 }
 
-TEST_CASE_FIXTURE(with_loop, "what a libev callback makes ready runs in the same turn") {
+TEST_CASE_FIXTURE(with_loop, "nodes that a libev callback makes ready run in the same turn") {
   struct both {
     eddy::event_loop& loop;
     journal note;
@@ -158,8 +159,8 @@ TEST_CASE_FIXTURE(with_loop, "what a libev callback makes ready runs in the same
 
 namespace {
 
-/// A prepare and a check watcher, which note their calls: `p` and `c`. They do not
-/// keep the loop running.
+/// A prepare and a check watcher that note their calls as `p` and `c`, and do not keep the loop
+/// running.
 class pair_of_callbacks {
 public:
   explicit pair_of_callbacks(struct ev_loop* ev) : ev_(ev) {
@@ -186,7 +187,7 @@ public:
 
   std::function<void()> at_prepare;  // once
 
-  /// Checks that both were called in turn: "pcpc".
+  /// Checks that both were called alternately: "pcpc".
   void check_turns() const {
     INFO(calls_);
     CHECK(calls_.size() >= 4);
@@ -246,7 +247,7 @@ TEST_CASE_TEMPLATE("a prepare and a check watcher are called in pairs around eac
   pairs.check_turns();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in pairs, too") {
+TEST_CASE_FIXTURE(with_loop, "a loop hosted by poll calls prepare and check in pairs, too") {
   pair_of_callbacks pairs(loop.native());
   const auto host = [&](auto more) {
     for (int rounds = 0; more(); ++rounds) {
@@ -282,7 +283,7 @@ TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in p
     CHECK_FALSE(loop.next_run());
     loop.run_ready();
   }
-  SUBCASE("and what prepare defers is the next run") {
+  SUBCASE("and a function that prepare defers makes next_run zero") {
     bool ran = false;
     pairs.at_prepare = [&] { loop.defer([&] { ran = true; }); };
     CHECK(loop.next_run() == eddy::duration::zero());
@@ -290,7 +291,7 @@ TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in p
     CHECK(ran);
     loop.run_ready();
   }
-  SUBCASE("and may be run by run in turn") {
+  SUBCASE("and run may run it in between") {
     CHECK_FALSE(loop.next_run());
     eddy::timer timer(loop);
     timer.start(1ms, [] {});
@@ -298,7 +299,7 @@ TEST_CASE_FIXTURE(with_loop, "a loop that poll runs calls prepare and check in p
     CHECK_FALSE(loop.next_run());
     loop.run();
   }
-  SUBCASE("and an exception of prepare comes out") {
+  SUBCASE("and an exception of prepare leaves next_run") {
     loop.run_ready();
     pairs.at_prepare = [] { throw std::runtime_error("prepare"); };
     CHECK_THROWS_WITH(static_cast<void>(loop.next_run()), "prepare");
@@ -353,7 +354,7 @@ private:
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_loop, "a library that watches from prepare to check is at home") {
+TEST_CASE_FIXTURE(with_loop, "a library may watch from prepare to check") {
   socket_pair pair;
   library_of_the_manual lib(loop.native(), pair);
   eddy::timer sender(loop);
@@ -366,7 +367,7 @@ TEST_CASE_FIXTURE(with_loop, "a library that watches from prepare to check is at
   SUBCASE("when run runs the loop") {
     while (lib.bytes.size() < 5) loop.run_once();
   }
-  SUBCASE("when poll does") {
+  SUBCASE("when poll hosts the loop") {
     int rounds = 0;
     for (; lib.bytes.size() < 5; ++rounds) {
       struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
@@ -405,7 +406,7 @@ TEST_CASE_TEMPLATE("stop in a libev callback before the wait ends run without th
   ev_timer_stop(ev, &never);
 }
 
-TEST_CASE_TEMPLATE("a libev callback before the wait may end the last work of eddy's", Loop,
+TEST_CASE_TEMPLATE("a libev callback before the wait may stop eddy's last watcher", Loop,
                    hosted_loop, adopted_loop, program_run_loop) {
   Loop on;
   struct ev_loop* const ev = on.loop.native();
@@ -424,7 +425,7 @@ TEST_CASE_TEMPLATE("a libev callback before the wait may end the last work of ed
   CHECK_FALSE(timer.active());
 }
 
-TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, and nothing spins",
+TEST_CASE_TEMPLATE("a libev callback that runs the loop delays eddy's work, and nothing spins",
                    Loop, hosted_loop, adopted_loop) {
   Loop on;
   struct waits {
@@ -466,7 +467,7 @@ TEST_CASE_TEMPLATE("a libev callback that runs the loop holds eddy's work up, an
   CHECK(w.note == "posted nested timer readable");
 }
 
-TEST_CASE_FIXTURE(tidy, "ev_run on the native loop of eddy's own is refused with a sentence") {
+TEST_CASE_FIXTURE(tidy, "ev_run on the native loop of a loop that eddy made aborts") {
   constexpr const char* sentence = "ev_run was called on the native loop";
   dies_saying(sentence, [] {
     eddy::event_loop loop;
@@ -480,7 +481,7 @@ TEST_CASE_FIXTURE(tidy, "ev_run on the native loop of eddy's own is refused with
 }
 
 TEST_CASE_FIXTURE(with_loop, "a libev timer fires in time beside a descriptor that waits") {
-  // While nobody has timers on libev's loop, that waits without a limit.
+  // Without timers on libev's loop, libev waits without a limit.
   socket_pair pair;
   eddy::readiness near(loop, pair.near());
   near.wait_readable([](std::error_code) {});
@@ -522,7 +523,7 @@ TEST_CASE_FIXTURE(with_loop, "a libev timer fires in time beside a descriptor th
   near.stop();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a loop that poll runs knows what others have on libev's") {
+TEST_CASE_FIXTURE(with_loop, "a loop hosted by poll knows the watchers of others on libev's loop") {
   journal note;
   socket_pair pair;
   library lib(note, pair.near());
@@ -567,7 +568,7 @@ TEST_CASE_FIXTURE(with_loop, "a loop that poll runs knows what others have on li
   CHECK(loop.count().ready == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "of many libev timers the first is the next run") {
+TEST_CASE_FIXTURE(with_loop, "next_run is the first of many libev timers") {
   std::vector<ev_timer> timers(100);
   for (std::size_t i = 0; i < timers.size(); ++i) {
     ev_timer_init(
@@ -587,7 +588,7 @@ TEST_CASE_FIXTURE(with_loop, "of many libev timers the first is the next run") {
   CHECK_FALSE(loop.next_run());
 }
 
-TEST_CASE_FIXTURE(tidy, "a libev watcher of the distant future is a next run") {
+TEST_CASE_FIXTURE(tidy, "next_run knows a libev watcher of the distant future") {
   eddy::event_loop loop;
   ev_timer never;
   ev_timer_init(&never, [](struct ev_loop*, ev_timer*, int) {}, 1e14, 0.);
@@ -598,7 +599,7 @@ TEST_CASE_FIXTURE(tidy, "a libev watcher of the distant future is a next run") {
   ev_timer_stop(loop.native(), &never);
 }
 
-TEST_CASE_FIXTURE(tidy, "a fresh loop's descriptor tells of a post") {
+TEST_CASE_FIXTURE(tidy, "a new loop's descriptor reports a post") {
   eddy::event_loop loop;
   struct pollfd p{.fd = loop.descriptor(), .events = POLLIN, .revents = 0};
   bool ran = false;
@@ -637,7 +638,7 @@ TEST_CASE_FIXTURE(tidy, "libev's allocator stays the program's") {
   }));
 }
 
-TEST_CASE_FIXTURE(tidy, "libev's words for a failed system call stay the program's") {
+TEST_CASE_FIXTURE(tidy, "libev's error callback stays the program's") {
   CHECK(holds_in_child([] {
     ev_set_syserr_cb([](const char*) noexcept { ::_exit(0); });
     eddy::event_loop loop;
@@ -650,7 +651,7 @@ TEST_CASE_FIXTURE(tidy, "libev's words for a failed system call stay the program
   }));
 }
 
-TEST_CASE_TEMPLATE("a library's watcher is told of a descriptor that eddy watched in between", Loop,
+TEST_CASE_TEMPLATE("a library's watcher works on a descriptor that eddy watched in between", Loop,
                    hosted_loop, adopted_loop, program_run_loop) {
   Loop on;
   struct ev_loop* const ev = on.loop.native();
@@ -676,7 +677,7 @@ TEST_CASE_TEMPLATE("a library's watcher is told of a descriptor that eddy watche
 
 // ---- Adopting
 
-TEST_CASE_FIXTURE(program_loop, "two event loops on one ev_loop are refused with a sentence") {
+TEST_CASE_FIXTURE(program_loop, "a second event_loop on one ev_loop aborts") {
   eddy::event_loop loop(ev);
   dies_saying("a second event_loop was made on one ev_loop",
               [&] { const eddy::event_loop second(ev); });
@@ -685,7 +686,8 @@ TEST_CASE_FIXTURE(program_loop, "two event loops on one ev_loop are refused with
               [&] { const eddy::event_loop second(own.native()); });
 }
 
-TEST_CASE_FIXTURE(program_loop, "an ev_loop that was let go may be adopted again") {
+TEST_CASE_FIXTURE(program_loop,
+                  "an ev_loop may be adopted again after its event_loop is destroyed") {
   for (int times = 0; times < 3; ++times) {
     eddy::event_loop loop(ev);
     bool ran = false;
@@ -695,8 +697,8 @@ TEST_CASE_FIXTURE(program_loop, "an ev_loop that was let go may be adopted again
   }
 }
 
-TEST_CASE_FIXTURE(tidy, "no ev_loop at all is refused with a sentence") {
-  dies_saying("event_loop was given no ev_loop", [] {
+TEST_CASE_FIXTURE(tidy, "adopting a null ev_loop aborts") {
+  dies_saying("event_loop was given a null ev_loop", [] {
     struct ev_loop* const none = nullptr;
     const eddy::event_loop loop(none);
   });
@@ -716,14 +718,14 @@ TEST_CASE_FIXTURE(program_loop, "a program's loop that eddy uses gets no descrip
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE_FIXTURE(tidy, "an adopted loop that goes leaves nothing in the program's epoll set") {
+TEST_CASE_FIXTURE(tidy, "a destroyed event_loop leaves nothing in the program's epoll set") {
   struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
   int set = -1;
-  std::optional<eddy::remote> way_in;
+  std::optional<eddy::loop_handle> way_in;
   {
     eddy::event_loop loop(ev);
     set = loop.descriptor();
-    way_in = loop.remote();  // keeps the loop's wake-up descriptor open
+    way_in = loop.handle();  // keeps the loop's wake-up descriptor open
     ev_run(ev, EVRUN_NOWAIT);
     loop.post([] {});
   }
@@ -750,43 +752,43 @@ TEST_CASE_FIXTURE(tidy, "libev's default loop, which reaps all children, loses n
           if (end && end->code == code) ++right;
         };
       };
-      // The status comes while somebody waits, ...
-      std::vector<std::unique_ptr<eddy::child>> all;
+      // The status arrives during a wait, ...
+      std::vector<std::unique_ptr<eddy::child_process>> all;
       for (int code = 1; code <= 20; ++code) {
-        all.push_back(std::make_unique<eddy::child>(loop, start(code)));
+        all.push_back(std::make_unique<eddy::child_process>(loop, start(code)));
         all.back()->start(count(code));
       }
       ev_run(ev, 0);
-      // ... before anybody waits, ...
+      // ... before the wait, ...
       const ::pid_t pid = start(42);
-      eddy::child early(loop, pid);
+      eddy::child_process early(loop, pid);
       eddy::timer turns(loop);
       turns.start(50ms, [] {});
       ev_run(ev, 0);
       early.start(count(42));
       ev_run(ev, 0);
-      // ... and before there is a `child`.
+      // ... and before the `child_process` is made.
       const ::pid_t gone = start(43);
       turns.start(50ms, [] {});
       ev_run(ev, 0);
       {
-        const eddy::child unused(loop, gone);
+        const eddy::child_process unused(loop, gone);
       }
       {
-        eddy::child dropped(loop, gone);
+        eddy::child_process dropped(loop, gone);
         dropped.start(count(43));
       }
       {
-        eddy::child stopped(loop, gone);
+        eddy::child_process stopped(loop, gone);
         stopped.start(count(43));
         stopped.stop();
       }
-      eddy::child late(loop, gone);
+      eddy::child_process late(loop, gone);
       late.start(count(43));
       ev_run(ev, 0);
       bool refused = false;
       try {
-        eddy::child again(loop, gone);
+        eddy::child_process again(loop, gone);
       } catch (const std::system_error&) {
         refused = true;
       }
@@ -806,7 +808,7 @@ TEST_CASE_TEMPLATE("a copy of a closed descriptor makes no loop spin", Loop, ANY
   near->wait_readable([](std::error_code) {});
   on.loop.run_ready();
   const int copy = ::dup(pair.near());
-  SUBCASE("watched no more when it is closed") {
+  SUBCASE("not watched any more when it is closed") {
     near.reset();
     pair.close_near();
   }
@@ -827,8 +829,9 @@ TEST_CASE_TEMPLATE("a copy of a closed descriptor makes no loop spin", Loop, ANY
   ::close(copy);
 }
 
-TEST_CASE_TEMPLATE("a number that is used again works at once, a copy of the old one left or not",
-                   Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE(
+    "a reused descriptor number works at once, with or without a copy of the old descriptor", Loop,
+    ANY_LOOP) {
   for (const bool copied : {false, true}) {
     Loop on;
     journal note;
@@ -853,7 +856,8 @@ TEST_CASE_TEMPLATE("a number that is used again works at once, a copy of the old
   }
 }
 
-TEST_CASE_TEMPLATE("a round that a library breaks has shown the kernel nothing", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a round that a library ends by ev_break has shown the kernel nothing", Loop,
+                   ANY_LOOP) {
   Loop on;
   const socket_pair pair;
   journal note;
@@ -875,7 +879,7 @@ TEST_CASE_TEMPLATE("a round that a library breaks has shown the kernel nothing",
   CHECK(note == "writable read");
 }
 
-TEST_CASE_TEMPLATE("an event that is fed to libev is told, and the kernel's as well", Loop,
+TEST_CASE_TEMPLATE("an event that is fed to libev completes a wait, and so does the kernel's", Loop,
                    ANY_LOOP) {
   Loop on;
   const socket_pair pair;
@@ -894,7 +898,7 @@ TEST_CASE_TEMPLATE("an event that is fed to libev is told, and the kernel's as w
   CHECK(note == "fed writable read");
 }
 
-TEST_CASE_TEMPLATE("a library may close what is watched when libev makes its set anew", Loop,
+TEST_CASE_TEMPLATE("a library may close watched descriptors when libev makes a new set", Loop,
                    ANY_LOOP) {
   Loop on;
   socket_pair pair;
@@ -916,8 +920,8 @@ TEST_CASE_TEMPLATE("a library may close what is watched when libev makes its set
   CHECK(got == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE_TEMPLATE("a closed number may become one that libev has for itself", Loop, ANY_LOOP) {
-  // libev closes such a descriptor, and opens another, when it makes its set anew.
+TEST_CASE_TEMPLATE("a closed number may become a descriptor of libev's own", Loop, ANY_LOOP) {
+  // libev closes such a descriptor, and opens another, when it makes a new set.
   Loop on;
   const int lower = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
   socket_pair pair;
@@ -940,7 +944,7 @@ TEST_CASE_TEMPLATE("a closed number may become one that libev has for itself", L
   ev_stat_stop(on.loop.native(), &file);
 }
 
-TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may go", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may be destroyed", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   journal note;
@@ -956,8 +960,8 @@ TEST_CASE_TEMPLATE("one of two watches of a closed descriptor may go", Loop, ANY
   CHECK(note == "told");
 }
 
-TEST_CASE_TEMPLATE("libev finds what memory it needs when none is left", Loop, ANY_LOOP) {
-  // libev ends the program when a table of its own can't grow. A sanitizer's malloc does, too.
+TEST_CASE_TEMPLATE("libev has the memory that it needs when none is left", Loop, ANY_LOOP) {
+  // libev ends the program if it cannot grow a table of its own. So does a sanitizer's malloc.
   if (SANITIZED != 0) return;
   CHECK(holds_in_child([] {
     auto& on = *new Loop;
@@ -988,7 +992,7 @@ TEST_CASE_TEMPLATE("libev finds what memory it needs when none is left", Loop, A
   }));
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that goes leaves no timer in the program's epoll set") {
+TEST_CASE_FIXTURE(tidy, "a destroyed event_loop leaves no timer in the program's epoll set") {
   struct ev_loop* const ev = ev_loop_new(EVBACKEND_EPOLL);
   int set = -1;
   int copy = -1;  // as the child of a fork may have one
@@ -1017,7 +1021,7 @@ TEST_CASE_FIXTURE(tidy, "a loop that goes leaves no timer in the program's epoll
   ev_loop_destroy(ev);
 }
 
-TEST_CASE_FIXTURE(tidy, "of the children that libev has reaped, the last 1,024 are known") {
+TEST_CASE_FIXTURE(tidy, "the last 1,024 children that libev has reaped are known") {
   CHECK(holds_in_child([] {
     struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
     eddy::event_loop loop(ev);
@@ -1031,7 +1035,7 @@ TEST_CASE_FIXTURE(tidy, "of the children that libev has reaped, the last 1,024 a
     }
     const auto known = [&](::pid_t pid) {
       try {
-        const eddy::child child(loop, pid);
+        const eddy::child_process child(loop, pid);
         return true;
       } catch (const std::system_error&) {
         return false;
@@ -1048,13 +1052,13 @@ TEST_CASE_FIXTURE(
     eddy::event_loop loop(ev);
     const ::pid_t pid = ::fork();
     if (pid == 0) ::_exit(5);
-    eddy::child early(loop, pid);
+    eddy::child_process early(loop, pid);
     const ::pid_t other = ::fork();
     if (other == 0) ::_exit(5);
     for (const ::pid_t each : {pid, other}) {
       while (::kill(each, 0) == 0) ev_run(ev, EVRUN_NOWAIT);
     }
-    eddy::child late(loop, other);
+    eddy::child_process late(loop, other);
     int told = 0;
     int refused = 0;
     const auto count = [&](const eddy::result<eddy::exit_status>& end) {
@@ -1073,7 +1077,7 @@ TEST_CASE_FIXTURE(
   }));
 }
 
-TEST_CASE_FIXTURE(tidy, "libev's default loop is as it was when an event loop has gone") {
+TEST_CASE_FIXTURE(tidy, "libev's default loop is as it was after its event_loop is destroyed") {
   CHECK(holds_in_child([] {
     struct ev_loop* const ev = ev_default_loop(EVBACKEND_EPOLL);
     {
@@ -1091,7 +1095,7 @@ TEST_CASE_FIXTURE(tidy, "libev's default loop is as it was when an event loop ha
   }));
 }
 
-TEST_CASE_FIXTURE(program_loop, "an idle watcher of any priority has the next run come at once") {
+TEST_CASE_FIXTURE(program_loop, "an idle watcher of any priority makes next_run zero") {
   eddy::event_loop loop(ev);
   loop.run_ready();
   for (int priority = EV_MINPRI; priority <= EV_MAXPRI; ++priority) {
@@ -1105,7 +1109,7 @@ TEST_CASE_FIXTURE(program_loop, "an idle watcher of any priority has the next ru
   }
 }
 
-TEST_CASE_FIXTURE(program_loop, "the next run of an adopted loop is counted from now") {
+TEST_CASE_FIXTURE(program_loop, "next_run of an adopted loop counts from now") {
   eddy::event_loop loop(ev);
   ev_timer own;
   ev_timer_init(&own, [](struct ev_loop*, ev_timer*, int) {}, 10., 0.);

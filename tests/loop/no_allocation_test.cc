@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// No call of malloc in the steady state: what the loop and its recycler say of memory.
+// Tests that the steady state calls no malloc, and of <eddy/loop/detail/block_pool.h>.
 #include <algorithm>
 #include <array>
 #include <barrier>
@@ -11,7 +11,7 @@
 
 #include <doctest/doctest.h>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
@@ -23,12 +23,12 @@
 using namespace std::chrono_literals;
 
 #if SANITIZED
-// Under AddressSanitizer nothing is recycled, so that a use after free is
-// seen; and malloc is the sanitizer's. There is nothing to count.
-TEST_CASE("nothing allocates in the steady state, which a sanitizer can't show") {}
+// Under AddressSanitizer nothing is recycled, so that a use after free is found, and malloc is the
+// sanitizer's. So there is nothing to count.
+TEST_CASE("the steady state does not allocate (not measurable under a sanitizer)") {}
 #else
 
-TEST_CASE("a block is used again, for any size that has no larger chunk of malloc's") {
+TEST_CASE("a block is reused for any size with the same chunk size of malloc") {
   for (const auto [least, most] : {std::array<std::size_t, 2>{9, 24}, {25, 40}, {57, 72}}) {
     void* const block = eddy::detail::allocate(least);
     eddy::detail::deallocate(block, least);
@@ -37,7 +37,7 @@ TEST_CASE("a block is used again, for any size that has no larger chunk of mallo
   }
 }
 
-TEST_CASE("what is kept is bounded, of all sizes together") {
+TEST_CASE("the kept memory of all sizes together is bounded") {
   std::thread([] {
     std::vector<std::pair<void*, std::size_t>> blocks;
     for (std::size_t size = 16; size <= 2048; size += 16) {
@@ -60,7 +60,7 @@ TEST_CASE("what is kept is bounded, of all sizes together") {
   }).join();
 }
 
-TEST_CASE("what is kept of one size is bounded") {
+TEST_CASE("the kept memory of one size is bounded") {
   std::thread([] {
     constexpr std::size_t size = 1000;
     constexpr std::size_t many = 8000;
@@ -76,7 +76,7 @@ TEST_CASE("what is kept of one size is bounded") {
   }).join();
 }
 
-TEST_CASE("a block may be freed by another thread, and at its very end") {
+TEST_CASE("a block may be freed by another thread, even as that ends") {
   static constexpr std::size_t size = 100;
   struct last {
     void* block = nullptr;
@@ -90,7 +90,7 @@ TEST_CASE("a block may be freed by another thread, and at its very end") {
   }).join();
 }
 
-TEST_CASE("a thread that ends frees what it kept, and the next one has its lists") {
+TEST_CASE("an ending thread frees its kept blocks, and the next thread gets its lists") {
   const auto lists_of_a_thread = [] {
     const eddy::detail::pool* mine = nullptr;
     std::thread([&] {
@@ -106,7 +106,7 @@ TEST_CASE("a thread that ends frees what it kept, and the next one has its lists
   CHECK(lists_of_a_thread() == first);
 }
 
-TEST_CASE("what comes back from another thread is bounded, and counts as kept") {
+TEST_CASE("blocks returned by another thread are bounded, and count as kept") {
   std::thread([] {
     constexpr std::size_t size = 1000;
     constexpr std::size_t many = 8000;
@@ -121,7 +121,7 @@ TEST_CASE("what comes back from another thread is bounded, and counts as kept") 
       return kept;
     };
     CHECK(allocate_all() == 0);
-    eddy::detail::way_back back(size);
+    eddy::detail::block_exchange back(size);
     for (void* const block : blocks) back.give(block);
     back.offer();
     back.refill();
@@ -134,7 +134,7 @@ TEST_CASE("what comes back from another thread is bounded, and counts as kept") 
   }).join();
 }
 
-TEST_CASE("a loop that is told of signals uses what one before it has left") {
+TEST_CASE("a loop with signals reuses the slot of an earlier loop") {
   const auto cost = [] {
     const std::size_t before = mallocs;
     eddy::event_loop loop;
@@ -152,8 +152,8 @@ TEST_CASE("a loop that is told of signals uses what one before it has left") {
   held.stop();
 }
 
-// Time stands still, so that no turn is over by time on a busy machine: what it leaves to the next
-// needs sheets of its own.
+// On a clock that stands still, so that no turn ends by time on a busy machine: work that is left
+// to the next turn needs chunks of its own.
 TEST_CASE_FIXTURE(with_still_loop,
                   "posting from another thread allocates nothing in the steady state") {
   constexpr int rounds = 1000;
@@ -161,7 +161,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   std::size_t before = 0;
   std::size_t after = 0;
   int ran = 0;
-  std::thread other([&, remote = loop.remote()] {
+  std::thread other([&, remote = loop.handle()] {
     for (int round = 0; round < rounds; ++round) {
       if (round == 10) before = mallocs;
       for (int i = 0; i < 100; ++i) remote.post([&ran] { ++ran; });
@@ -180,7 +180,7 @@ TEST_CASE_FIXTURE(with_still_loop,
   CHECK(before == after);
 }
 
-TEST_CASE_FIXTURE(with_loop, "nothing allocates in the steady state") {
+TEST_CASE_FIXTURE(with_loop, "the steady state does not allocate") {
   eddy::timer timer(loop);
   std::size_t before = 0;
   const auto repeat = [&](auto work) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/readiness.h> promises.
+// Tests of <eddy/loop/readiness.h>.
 #include <eddy/loop/readiness.h>
 
 #include <array>
@@ -22,7 +22,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/watch.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer.h>
@@ -43,7 +43,7 @@ static_assert(!std::is_copy_constructible_v<eddy::readiness>);
 
 namespace {
 
-/// What the constructor says of a descriptor.
+/// Returns the error that the constructor throws for a descriptor.
 std::error_code refusal(eddy::event_loop& loop, int descriptor) {
   try {
     const eddy::readiness watched(loop, descriptor);
@@ -57,7 +57,7 @@ std::error_code refusal(eddy::event_loop& loop, int descriptor) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("a descriptor is told when it can be read, once", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a wait to read calls its handler once", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   journal note;
@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("a descriptor is told when it can be read, once", Loop, ANY_L
   CHECK_FALSE(near.waiting(direction::read));
 }
 
-TEST_CASE_TEMPLATE("a descriptor is told when it can be written", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a wait to write calls its handler", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   pair.fill();
@@ -96,7 +96,7 @@ TEST_CASE_TEMPLATE("a descriptor is told when it can be written", Loop, ANY_LOOP
   CHECK(note == "reading writable");
 }
 
-TEST_CASE_TEMPLATE("both directions can be waited for at once", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("waits in both directions can be pending at once", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   pair.fill();
@@ -149,7 +149,7 @@ TEST_CASE_TEMPLATE("a handler may wait again", Loop, ANY_LOOP) {
   CHECK(left == 0);
 }
 
-TEST_CASE_TEMPLATE("data that nobody waits for makes no loop spin", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("data without a wait does not make the loop spin", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   eddy::readiness near(on.loop, pair.near());
@@ -171,7 +171,7 @@ TEST_CASE_TEMPLATE("data that nobody waits for makes no loop spin", Loop, ANY_LO
   CHECK(used(after) - used(before) < 50ms);
 }
 
-TEST_CASE_TEMPLATE("a wait that was stopped is not told", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a stopped wait calls no handler", Loop, ANY_LOOP) {
   Loop on;
   socket_pair one;
   socket_pair two;
@@ -181,7 +181,7 @@ TEST_CASE_TEMPLATE("a wait that was stopped is not told", Loop, ANY_LOOP) {
   one.send();
   two.send();
 
-  SUBCASE("before anything comes") {
+  SUBCASE("before data arrives") {
     near.wait_readable(never);
     near.stop();
     on.run();
@@ -194,7 +194,7 @@ TEST_CASE_TEMPLATE("a wait that was stopped is not told", Loop, ANY_LOOP) {
     on.run();
     CHECK(writable);
   }
-  SUBCASE("when both are queued, by the first") {
+  SUBCASE("when both are queued, by the first handler") {
     journal note;
     near.wait_readable([&](std::error_code) {
       note("called");
@@ -210,7 +210,7 @@ TEST_CASE_TEMPLATE("a wait that was stopped is not told", Loop, ANY_LOOP) {
   near.stop();
 }
 
-TEST_CASE_TEMPLATE("a handler may destroy what it waits on", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a handler may destroy its readiness", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   std::optional<eddy::readiness> near(std::in_place, on.loop, pair.near());
@@ -225,7 +225,7 @@ TEST_CASE_TEMPLATE("a handler may destroy what it waits on", Loop, ANY_LOOP) {
   CHECK(told);
 }
 
-TEST_CASE_TEMPLATE("it may be moved while somebody waits", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a readiness may be moved during a wait", Loop, ANY_LOOP) {
   Loop on;
   socket_pair one;
   socket_pair two;
@@ -273,33 +273,33 @@ TEST_CASE_TEMPLATE("a wait in the background keeps no loop running", Loop, ANY_L
 
   eddy::timer timer(on.loop);
   timer.start(1ms, [&] { pair.send(); });
-  SUBCASE("but is told while something else does") {
+  SUBCASE("but calls its handler while other work keeps it running") {
     eddy::timer later(on.loop);
     later.start_every(1ms, [&] {
       if (told) later.stop();
     });
     on.run();
   }
-  SUBCASE("until it is in the foreground") {
+  SUBCASE("until it is put back in the foreground") {
     near.background(false);
     on.run();
   }
   CHECK(told);
 }
 
-TEST_CASE_TEMPLATE("a descriptor that can't be watched is refused at once", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a descriptor that cannot be watched is refused at once", Loop, ANY_LOOP) {
   Loop on;
-  SUBCASE("a negative one") {
+  SUBCASE("a negative descriptor") {
     CHECK(refusal(on.loop, -1) == std::errc::bad_file_descriptor);
     CHECK(refusal(on.loop, -100) == std::errc::bad_file_descriptor);
   }
-  SUBCASE("a closed one") {
+  SUBCASE("a closed descriptor") {
     const int gone = ::eventfd(0, EFD_CLOEXEC);
     ::close(gone);
     CHECK(refusal(on.loop, gone) == std::errc::bad_file_descriptor);
     CHECK(refusal(on.loop, 1000000) == std::errc::bad_file_descriptor);
   }
-  SUBCASE("one that only names a file") {
+  SUBCASE("a descriptor that only names a file") {
     const socket_pair pair;
     const std::string socket = "/proc/self/fd/" + std::to_string(pair.near());
     for (const char* file : {"/", "/proc/self/exe", "/dev/null", socket.c_str()}) {
@@ -308,7 +308,7 @@ TEST_CASE_TEMPLATE("a descriptor that can't be watched is refused at once", Loop
       ::close(path);
     }
   }
-  SUBCASE("the loop's own") {
+  SUBCASE("the loop's own descriptor") {
     CHECK(refusal(on.loop, on.loop.descriptor()) == std::errc::invalid_argument);
   }
   on.run();
@@ -334,7 +334,7 @@ TEST_CASE_TEMPLATE("a file, a directory and a device that never waits are always
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a file that nobody waits for any more lets the loop sleep") {
+TEST_CASE_FIXTURE(with_loop, "a file without a wait lets the loop sleep") {
   const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
   {
     eddy::readiness readable(loop, file);
@@ -353,18 +353,18 @@ TEST_CASE_FIXTURE(with_loop, "a forked child is refused before its first turn, t
   CHECK(holds_in_child([&] { return refusal(loop, -1) == std::errc::bad_file_descriptor; }));
 }
 
-TEST_CASE_TEMPLATE("loops that wait for each other are refused", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("two loops that wait for each other are refused", Loop, ANY_LOOP) {
   Loop on;
   eddy::event_loop other;
   const int number = other.descriptor();
   eddy::readiness inner(other, on.loop.descriptor());
   inner.wait_readable([](std::error_code) {});
 
-  SUBCASE("at once, when the kernel knows of the first") {
+  SUBCASE("at once, when the kernel knows the first wait") {
     other.run_ready();
     CHECK(refusal(on.loop, number) == std::errc::too_many_symbolic_link_levels);
   }
-  SUBCASE("in the wait, when it learns of it too late") {
+  SUBCASE("in the wait, when the kernel learns of the first wait later") {
     eddy::readiness outer(on.loop, number);
     std::error_code got;
     outer.wait_readable([&](std::error_code error) { got = error; });
@@ -376,7 +376,7 @@ TEST_CASE_TEMPLATE("loops that wait for each other are refused", Loop, ANY_LOOP)
   inner.stop();
 }
 
-TEST_CASE_TEMPLATE("a descriptor that is closed before the kernel is shown it fails", Loop,
+TEST_CASE_TEMPLATE("a wait fails if its descriptor is closed before the kernel is shown it", Loop,
                    ANY_LOOP) {
   Loop on;
   socket_pair pair;
@@ -397,8 +397,8 @@ TEST_CASE_TEMPLATE("a descriptor that is closed before the kernel is shown it fa
   CHECK(note == "told told told");
 }
 
-TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its number comes again",
-                   Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a wait on a closed descriptor fails when its number is reused", Loop,
+                   ANY_LOOP) {
   Loop on;
   std::optional<socket_pair> pair(std::in_place);
   eddy::readiness old(on.loop, pair->near());
@@ -418,7 +418,7 @@ TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its num
     on.run();
     CHECK(told);
   }
-  SUBCASE("as one that is readable from the first") {
+  SUBCASE("as a socket that is readable from the first") {
     int fresh = -1;
     SUBCASE("without an inode of its own") { fresh = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK); }
     SUBCASE("a file") { fresh = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC); }
@@ -437,7 +437,8 @@ TEST_CASE_TEMPLATE("a descriptor that was closed under a wait fails when its num
   CHECK(got == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE_TEMPLATE("a watch that changes before the kernel is shown it goes on", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a watch that changes before the kernel is shown it still works", Loop,
+                   ANY_LOOP) {
   Loop on;
   const socket_pair first;
   const socket_pair second;
@@ -445,7 +446,7 @@ TEST_CASE_TEMPLATE("a watch that changes before the kernel is shown it goes on",
   eddy::readiness other(on.loop, watched.near());
   journal note;
   const auto tell = [&note](std::error_code error) { note(error ? "failed" : "ready"); };
-  // The events of one round are handled in two turns; the second does not look at libev.
+  // Two turns handle the events of one round of libev; the second turn does not look at libev.
   int handled = 0;
   const auto begin_a_wait = [&](std::error_code) {
     on.loop.end_turn();
@@ -463,7 +464,7 @@ TEST_CASE_TEMPLATE("a watch that changes before the kernel is shown it goes on",
   CHECK(note == "ready ready");
 }
 
-TEST_CASE_TEMPLATE("a number that comes to name a file before the kernel is shown it fails", Loop,
+TEST_CASE_TEMPLATE("a wait fails if its number becomes a file before the kernel is shown it", Loop,
                    ANY_LOOP) {
   Loop on;
   std::optional<socket_pair> pair(std::in_place);
@@ -481,8 +482,7 @@ TEST_CASE_TEMPLATE("a number that comes to name a file before the kernel is show
   }
 }
 
-TEST_CASE_TEMPLATE("a terminal that was closed under a wait fails when a file has its number", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("a wait on a closed terminal fails when a file has its number", Loop, ANY_LOOP) {
   Loop on;
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   REQUIRE(terminal >= 0);
@@ -504,7 +504,8 @@ TEST_CASE_TEMPLATE("a terminal that was closed under a wait fails when a file ha
   ::close(terminal);
 }
 
-TEST_CASE_TEMPLATE("of two descriptors without inodes, the later gets the number", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a reused number of a descriptor without inode belongs to the later wait", Loop,
+                   ANY_LOOP) {
   Loop on;
   const int first = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   eddy::readiness old(on.loop, first);
@@ -535,13 +536,13 @@ TEST_CASE_TEMPLATE("two watches of one descriptor work side by side", Loop, ANY_
   on.loop.run_ready();
   CHECK(note == "writable");
 
-  SUBCASE("and either goes without the other") {
+  SUBCASE("and each may be destroyed before the other") {
     writer.reset();
     pair.send();
     on.run();
     CHECK(note == "writable readable");
   }
-  SUBCASE("and a close under both stops no program") {
+  SUBCASE("and closing the descriptor under both does not end the program") {
     pair.close_near();
     writer.reset();
     on.run();
@@ -549,10 +550,9 @@ TEST_CASE_TEMPLATE("two watches of one descriptor work side by side", Loop, ANY_
   }
 }
 
-TEST_CASE_TEMPLATE("a set that is made anew tells who waits for a closed descriptor", Loop,
-                   ANY_LOOP) {
-  // A copy of a watched descriptor outlives it, which was closed too early: its
-  // events name a watch that is gone, and only a new set is rid of them.
+TEST_CASE_TEMPLATE("a new epoll set fails the waits on closed descriptors", Loop, ANY_LOOP) {
+  // A watched descriptor is closed too early, and a copy of it remains. The copy's events name a
+  // watch that no longer exists, and only a new epoll set ends these events.
   Loop on;
   socket_pair copied;
   std::optional<socket_pair> closed(std::in_place);
@@ -579,7 +579,7 @@ TEST_CASE_TEMPLATE("a set that is made anew tells who waits for a closed descrip
   ::close(copy);
 }
 
-TEST_CASE_TEMPLATE("a watch that has gone is forgotten though the descriptor stays open", Loop,
+TEST_CASE_TEMPLATE("a destroyed watch leaves the epoll set even if the descriptor stays open", Loop,
                    ANY_LOOP) {
   Loop on;
   socket_pair pair;
@@ -599,8 +599,8 @@ TEST_CASE_TEMPLATE("a watch that has gone is forgotten though the descriptor sta
   CHECK(note == "x");
 }
 
-TEST_CASE_FIXTURE(tidy, "two that wait for one direction stop the program") {
-  dies_saying("two wait for one descriptor to become readable", [] {
+TEST_CASE_FIXTURE(tidy, "a second wait in one direction aborts") {
+  dies_saying("a wait to read is already pending on this readiness", [] {
     eddy::event_loop loop;
     const socket_pair pair;
     eddy::readiness near(loop, pair.near());
@@ -609,7 +609,7 @@ TEST_CASE_FIXTURE(tidy, "two that wait for one direction stop the program") {
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its descriptors stops the program") {
+TEST_CASE_FIXTURE(tidy, "destroying a loop before its descriptors aborts") {
   dies_saying("1 descriptors, signals, files or children watched", [] {
     std::optional<eddy::event_loop> loop(std::in_place);
     const socket_pair pair;
@@ -618,7 +618,7 @@ TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its descriptors stops t
   });
 }
 
-TEST_CASE_FIXTURE(tidy, "many descriptors can be watched, and what comes is told of each") {
+TEST_CASE_FIXTURE(tidy, "many descriptors can be watched, and each wait completes") {
   eddy::event_loop loop;
   std::vector<std::unique_ptr<socket_pair>> pairs;
   std::vector<eddy::readiness> watched;
@@ -634,7 +634,7 @@ TEST_CASE_FIXTURE(tidy, "many descriptors can be watched, and what comes is told
   watched.clear();
 }
 
-TEST_CASE_TEMPLATE("a wait is there until its handler runs", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a wait is pending until its handler runs", Loop, ANY_LOOP) {
   Loop on;
   socket_pair a;
   socket_pair b;
@@ -658,10 +658,9 @@ TEST_CASE_TEMPLATE("a wait is there until its handler runs", Loop, ANY_LOOP) {
   CHECK(calls == 2);
 }
 
-TEST_CASE_TEMPLATE("a number that was used again, and is closed again, harms nobody", Loop,
-                   ANY_LOOP) {
-  // The first wait is left behind; what uses the number next has not even been shown to
-  // libev when it is closed.
+TEST_CASE_TEMPLATE("a reused number that is closed again does no harm", Loop, ANY_LOOP) {
+  // The first wait is left behind. The next descriptor of that number is closed before libev has
+  // shown it to the kernel.
   for (const int turns : {0, 1, 2}) {
     INFO(turns);
     Loop on;
@@ -688,7 +687,7 @@ TEST_CASE_TEMPLATE("a number that was used again, and is closed again, harms nob
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a foreign loop is told of what is always ready, again and again") {
+TEST_CASE_FIXTURE(with_loop, "a host sees descriptors that are always ready, again and again") {
   for (const char* const path : {"/dev/null", "/etc/passwd", "/"}) {
     INFO(std::string(path));
     const int file = ::open(path, O_RDONLY | O_CLOEXEC);
@@ -709,15 +708,14 @@ TEST_CASE_FIXTURE(with_loop, "a foreign loop is told of what is always ready, ag
       ++turns;
     }
     CHECK(told == 5);
-    // And nothing spins when nobody waits.
+    // Nothing spins without a wait.
     for (int more = 0; more < 3; ++more) loop.run_ready();
     CHECK(!loop.next_run());
     ::close(file);
   }
 }
 
-TEST_CASE_TEMPLATE("waits that began without memory are watched and told as all others", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("waits that began without memory complete as all others", Loop, ANY_LOOP) {
   struct waiter : eddy::ready_node {
     waiter(eddy::event_loop& loop, int descriptor)
         : ready_node([](ready_node& self) {
@@ -759,7 +757,8 @@ TEST_CASE_TEMPLATE("waits that began without memory are watched and told as all 
   ::close(number);
 }
 
-TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a descriptor that the kernel refused once is shown to it again", Loop,
+                   ANY_LOOP) {
   Loop on;
   const socket_pair pair;
   eddy::readiness near(on.loop, pair.near());
@@ -782,8 +781,8 @@ TEST_CASE_TEMPLATE("what the kernel refused once is shown to it again", Loop, AN
   CHECK(!told);
 }
 
-TEST_CASE_TEMPLATE("a refusal by the kernel is told though nothing else wakes the loop", Loop,
-                   own_loop, hosted_loop) {
+TEST_CASE_TEMPLATE("a refusal by the kernel ends the wait even if nothing else wakes the loop",
+                   Loop, own_loop, hosted_loop) {
   for (const int refusals : {1, 2, 3}) {
     CAPTURE(refusals);
     Loop on;
@@ -808,7 +807,7 @@ TEST_CASE_TEMPLATE("a refusal by the kernel is told though nothing else wakes th
   }
 }
 
-TEST_CASE_TEMPLATE("a watch may go before its refusal is told", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a watch may be destroyed before its refusal is reported", Loop, ANY_LOOP) {
   Loop on;
   const socket_pair pair;
   eddy::timer timer(on.loop);
@@ -841,7 +840,7 @@ TEST_CASE_TEMPLATE("a watch may go before its refusal is told", Loop, ANY_LOOP) 
     CHECK(other.near == nullptr);
   }
 
-  // libev counts right: a watch still keeps the loop running.
+  // libev's count of watchers is right: a watch still keeps the loop running.
   eddy::readiness later(on.loop, pair.near());
   bool told = false;
   later.wait_readable([&](std::error_code) { told = true; });
@@ -851,19 +850,18 @@ TEST_CASE_TEMPLATE("a watch may go before its refusal is told", Loop, ANY_LOOP) 
   CHECK(told);
 }
 
-TEST_CASE_TEMPLATE("a watch that nobody waits on leaves nothing in the kernel's set", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("a watch without a wait leaves nothing in the epoll set", Loop, ANY_LOOP) {
   Loop on;
   eddy::event_loop other;
   {
     const eddy::readiness unused(on.loop, other.descriptor());
   }
-  // The kernel refuses it if the first loop's set still has an entry for the other's.
+  // The kernel refuses this watch if the first loop's set still has an entry for the second loop.
   CHECK_NOTHROW(eddy::readiness(other, on.loop.descriptor()));
 }
 
-TEST_CASE_TEMPLATE("waits that end before the kernel is shown them leave the others whole", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("waits that are stopped before the kernel is shown them leave the others intact",
+                   Loop, ANY_LOOP) {
   Loop on;
   socket_pair a;
   socket_pair c;
@@ -879,7 +877,7 @@ TEST_CASE_TEMPLATE("waits that end before the kernel is shown them leave the oth
   last.reset();
   on.loop.run_ready();
 
-  // Had the loop lost sight of it, it would not notice that the number is another's.
+  // If the loop had lost this watch, it would not notice that the number is another descriptor's.
   const int number = b->near();
   b->close_near();
   const socket_pair fresh;
@@ -890,8 +888,7 @@ TEST_CASE_TEMPLATE("waits that end before the kernel is shown them leave the oth
   old.stop();
 }
 
-TEST_CASE_TEMPLATE("of two watches of a number that is another's now, the earlier fails", Loop,
-                   ANY_LOOP) {
+TEST_CASE_TEMPLATE("the earlier of two watches of a reused number fails", Loop, ANY_LOOP) {
   Loop on;
   std::optional<socket_pair> pair(std::in_place);
   const int number = pair->near();
@@ -901,7 +898,7 @@ TEST_CASE_TEMPLATE("of two watches of a number that is another's now, the earlie
   old.wait_readable(told);
   on.loop.run_ready();
 
-  // The earlier is changed last, so that libev has it before the later.
+  // The earlier watch is changed last, so that libev has it before the later watch.
   eddy::readiness later(on.loop, number);
   later.wait_readable(
       [&](std::error_code error) { note(error ? "later: error" : "later: ready"); });
@@ -915,7 +912,7 @@ TEST_CASE_TEMPLATE("of two watches of a number that is another's now, the earlie
   CHECK(note.text().contains("later: ready"));
 }
 
-TEST_CASE_TEMPLATE("what a handler owns may be the readiness that is assigned to", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a handler may own the readiness that is assigned to", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   auto owned = std::make_shared<eddy::readiness>(on.loop, pair.near());
@@ -928,8 +925,8 @@ TEST_CASE_TEMPLATE("what a handler owns may be the readiness that is assigned to
   CHECK(alive.expired());
 }
 
-TEST_CASE_FIXTURE(tidy, "a wait that begins while the last is in the queue stops the program") {
-  dies_saying("two wait for one descriptor to become readable", [] {
+TEST_CASE_FIXTURE(tidy, "a wait that begins while the last is queued aborts") {
+  dies_saying("a wait to read is already pending on this readiness", [] {
     eddy::event_loop loop;
     const socket_pair pair;
     pair.send();
@@ -941,7 +938,7 @@ TEST_CASE_FIXTURE(tidy, "a wait that begins while the last is in the queue stops
   });
 }
 
-TEST_CASE_TEMPLATE("a wait that is put in the background twice is there once", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a wait that is put in the background twice counts once", Loop, ANY_LOOP) {
   Loop on;
   socket_pair pair;
   eddy::readiness near(on.loop, pair.near());
@@ -957,7 +954,7 @@ TEST_CASE_TEMPLATE("a wait that is put in the background twice is there once", L
   near.stop();
 }
 
-TEST_CASE_TEMPLATE("a watch that stops has the others of its number looked at", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("stopping a watch checks the other watches of its number", Loop, ANY_LOOP) {
   Loop on;
   std::optional<socket_pair> pair(std::in_place);
   const int number = pair->near();
@@ -967,7 +964,7 @@ TEST_CASE_TEMPLATE("a watch that stops has the others of its number looked at", 
   writer.wait_writable([](std::error_code) {});
   reader.wait_readable([&](std::error_code error) { got = error; });
   on.loop.run_ready();
-  on.loop.run_ready();  // it can be written, and nobody waits: that watch stops
+  on.loop.run_ready();  // the descriptor can be written and has no wait, so that watch stops
   pair->close_near();
   const socket_pair fresh;
   REQUIRE(fresh.near() == number);
@@ -976,8 +973,9 @@ TEST_CASE_TEMPLATE("a watch that stops has the others of its number looked at", 
   CHECK(got == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE_TEMPLATE("a wait that the kernel's limit refuses is told, and the loop still sleeps",
-                   Loop, own_loop, hosted_loop, adopted_loop) {
+TEST_CASE_TEMPLATE(
+    "a wait that the kernel's limit refuses ends with an error, and the loop still sleeps", Loop,
+    own_loop, hosted_loop, adopted_loop) {
   Loop on;
   socket_pair pair;
   eddy::readiness near(on.loop, pair.near());
@@ -996,7 +994,7 @@ TEST_CASE_TEMPLATE("a wait that the kernel's limit refuses is told, and the loop
   CHECK(turns < 10);
 }
 
-TEST_CASE_TEMPLATE("a handler that waits again keeps what it owns until it returns", Loop,
+TEST_CASE_TEMPLATE("a handler that waits again keeps its captures until it returns", Loop,
                    ANY_LOOP) {
   Loop on;
   socket_pair pair;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/result.h> promises.
+// Tests of <eddy/loop/result.h>.
 #include <eddy/loop/result.h>
 
 #include <memory>
@@ -7,7 +7,7 @@
 
 #include <doctest/doctest.h>
 
-TEST_CASE("a result is a value or what the world did instead") {
+TEST_CASE("a result is a value or an error") {
   const eddy::result<int> value = 7;
   REQUIRE(value);
   CHECK(*value == 7);
@@ -18,7 +18,7 @@ TEST_CASE("a result is a value or what the world did instead") {
   CHECK(error.error() == std::errc::connection_reset);
 }
 
-TEST_CASE("a result may be of nothing, and of what can only be moved") {
+TEST_CASE("a result may have a void or move-only value") {
   const eddy::result<void> nothing;
   CHECK(nothing);
   eddy::result<std::unique_ptr<int>> moved = std::make_unique<int>(3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/several_errors.h> and event_loop::raise promise.
+// Tests of <eddy/loop/several_errors.h> and event_loop::raise.
 #include <eddy/loop/several_errors.h>
 
 #include <exception>
@@ -10,7 +10,7 @@
 
 #include <doctest/doctest.h>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/event_loop.h>
 
 #include "support/any_loop.h"
@@ -33,7 +33,7 @@ std::string words_of(const std::exception_ptr& e) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("an error that is raised leaves the next run, as it is", Loop, own_loop,
+TEST_CASE_TEMPLATE("a single raised error leaves the next run unchanged", Loop, own_loop,
                    hosted_loop, adopted_loop) {
   Loop on;
   on.loop.raise(error("one"));
@@ -41,7 +41,7 @@ TEST_CASE_TEMPLATE("an error that is raised leaves the next run, as it is", Loop
   on.loop.run();
 }
 
-TEST_CASE_TEMPLATE("several that are raised leave run together, in their order", Loop, own_loop,
+TEST_CASE_TEMPLATE("several raised errors leave run together, in their order", Loop, own_loop,
                    hosted_loop, adopted_loop) {
   Loop on;
   on.loop.defer([&] {
@@ -60,7 +60,7 @@ TEST_CASE_TEMPLATE("several that are raised leave run together, in their order",
   on.loop.run();
 }
 
-TEST_CASE_TEMPLATE("on_exception gets each by itself", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("on_exception gets each raised error separately", Loop, ANY_LOOP) {
   Loop on;
   journal note;
   on.loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
@@ -71,7 +71,7 @@ TEST_CASE_TEMPLATE("on_exception gets each by itself", Loop, ANY_LOOP) {
   CHECK(note == "one goes on two");
 }
 
-TEST_CASE_FIXTURE(tidy, "what was raised after the last run goes to on_exception, too") {
+TEST_CASE_FIXTURE(tidy, "errors raised after the last run go to on_exception, too") {
   journal note;
   {
     eddy::event_loop loop;
@@ -82,7 +82,7 @@ TEST_CASE_FIXTURE(tidy, "what was raised after the last run goes to on_exception
   CHECK(note == "one two");
 }
 
-TEST_CASE_FIXTURE(tidy, "rethrow_raised tells what was raised without running the loop") {
+TEST_CASE_FIXTURE(tidy, "rethrow_raised reports raised errors without running the loop") {
   eddy::event_loop loop;
   loop.rethrow_raised();
   bool ran = false;
@@ -104,7 +104,7 @@ TEST_CASE_FIXTURE(tidy, "rethrow_raised tells what was raised without running th
 }
 
 TEST_CASE_FIXTURE(tidy,
-                  "errors are told one by one when there is no memory to tell them together") {
+                  "errors are reported one by one if there is no memory to report them together") {
   eddy::event_loop loop;
   loop.raise(error("one"));
   loop.raise(error("two"));
@@ -133,7 +133,7 @@ TEST_CASE_FIXTURE(tidy,
   CHECK(left >= 1);
 }
 
-TEST_CASE_FIXTURE(tidy, "an error that rethrow_raised has told is not told again") {
+TEST_CASE_FIXTURE(tidy, "an error that rethrow_raised has reported is not reported again") {
   eddy::event_loop loop;
   journal note;
   loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
@@ -145,7 +145,7 @@ TEST_CASE_FIXTURE(tidy, "an error that rethrow_raised has told is not told again
   CHECK(note == "one");
 }
 
-TEST_CASE_FIXTURE(tidy, "errors that are raised when all before were told are told, too") {
+TEST_CASE_FIXTURE(tidy, "errors raised after all earlier ones were reported are reported, too") {
   eddy::event_loop loop;
   journal note;
   loop.on_exception([&](const std::exception_ptr& e) { note(words_of(e)); });
@@ -157,7 +157,7 @@ TEST_CASE_FIXTURE(tidy, "errors that are raised when all before were told are to
   CHECK(note == "one more two more three more");
 }
 
-TEST_CASE("the words of several errors have a limit") {
+TEST_CASE("the message of several_errors has a length limit") {
   const std::string words(1000, 'x');
   const eddy::several_errors all(std::vector<std::exception_ptr>(20, error(words.c_str())));
   CHECK(all.errors().size() == 20);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/signal.h> promises.
+// Tests of <eddy/loop/signal.h>.
 #include <eddy/loop/signal.h>
 
 #include <atomic>
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/ready.h>
+#include <eddy/loop/ready_node.h>
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
@@ -70,7 +70,7 @@ struct counting : eddy::ready_node {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("a signal that comes is told on the loop, each time", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("each arriving signal calls the handler on the loop", Loop, ANY_LOOP) {
   Loop on;
   journal note;
   eddy::signal usr1(on.loop, SIGUSR1);
@@ -98,7 +98,7 @@ TEST_CASE_TEMPLATE("a signal ends the wait of its loop", Loop, ANY_LOOP) {
   CHECK_FALSE(alarm.active());
 }
 
-TEST_CASE_FIXTURE(with_loop, "signals that come close together are told once") {
+TEST_CASE_FIXTURE(with_loop, "signals that arrive close together call the handler once") {
   journal note;
   eddy::signal usr1(loop, SIGUSR1);
   usr1.start([&] { note("told"); });
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(with_loop, "signals that come close together are told once") {
   CHECK_FALSE(loop.run_ready());
 }
 
-TEST_CASE_FIXTURE(with_loop, "signals of one turn come by number, to watchers as they started") {
+TEST_CASE_FIXTURE(with_loop, "signals of one turn run by number, and then in order of starting") {
   journal note;
   eddy::signal usr2(loop, SIGUSR2);
   eddy::signal last(loop, SIGUSR1);
@@ -122,7 +122,7 @@ TEST_CASE_FIXTURE(with_loop, "signals of one turn come by number, to watchers as
   CHECK(note == "first last usr2");
 }
 
-TEST_CASE_FIXTURE(with_loop, "what was installed before comes back with the last watcher's end") {
+TEST_CASE_FIXTURE(with_loop, "the earlier action is restored when the last watcher stops") {
   const own_handler_of_usr1 own;
   journal note;
   eddy::signal one(loop, SIGUSR1);
@@ -144,7 +144,7 @@ TEST_CASE_FIXTURE(with_loop, "what was installed before comes back with the last
   CHECK(is_default(SIGUSR2));
 }
 
-TEST_CASE_FIXTURE(with_loop, "what was installed meanwhile stays") {
+TEST_CASE_FIXTURE(with_loop, "an action that was installed meanwhile stays") {
   eddy::signal watched(loop, SIGUSR1);
   watched.start([] {});
   own_calls = 0;
@@ -155,7 +155,7 @@ TEST_CASE_FIXTURE(with_loop, "what was installed meanwhile stays") {
   std::signal(SIGUSR1, SIG_DFL);
 }
 
-TEST_CASE_FIXTURE(with_loop, "what can't be told is refused") {
+TEST_CASE_FIXTURE(with_loop, "a signal that cannot be watched is refused") {
   for (const int number :
        {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 32, 33, 65, 1000000}) {
     CAPTURE(number);
@@ -169,7 +169,7 @@ TEST_CASE_FIXTURE(with_loop, "what can't be told is refused") {
   CHECK(is_default(SIGRTMAX));
 }
 
-TEST_CASE_FIXTURE(with_loop, "a stopped signal is not told, though it had come") {
+TEST_CASE_FIXTURE(with_loop, "a stopped signal calls no handler, even if a signal has arrived") {
   journal note;
   eddy::signal first(loop, SIGUSR1);
   auto second = std::make_unique<eddy::signal>(loop, SIGUSR1);
@@ -185,7 +185,7 @@ TEST_CASE_FIXTURE(with_loop, "a stopped signal is not told, though it had come")
   loop.run_ready();
   CHECK(note == "first");
 
-  SUBCASE("nor is one that came before the start") {
+  SUBCASE("nor for a signal that arrived before the start") {
     first.stop();
     std::signal(SIGUSR1, SIG_IGN);
     std::raise(SIGUSR1);
@@ -194,7 +194,7 @@ TEST_CASE_FIXTURE(with_loop, "a stopped signal is not told, though it had come")
     loop.run_ready();
     CHECK(note == "first");
   }
-  SUBCASE("nor is one that came before another start") {
+  SUBCASE("nor for a signal that arrived before another start") {
     std::raise(SIGUSR1);
     first.stop();
     third.start([&] { note("third"); });
@@ -259,7 +259,7 @@ TEST_CASE_FIXTURE(with_loop, "a signal's handler may use the signal") {
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a moved signal is told in its place") {
+TEST_CASE_FIXTURE(with_loop, "a moved signal keeps its position among the watchers") {
   journal note;
   eddy::signal a(loop, SIGUSR1);
   eddy::signal b(loop, SIGUSR1);
@@ -282,7 +282,7 @@ TEST_CASE_TEMPLATE("a signal in the background does not keep its loop running", 
   CHECK(on.loop.count().waiting == 0);
   CHECK_FALSE(told);
 
-  SUBCASE("but is told while something else does") {
+  SUBCASE("but calls its handler while other work keeps it running") {
     eddy::timer timer(on.loop);
     timer.start(1ms, [] { std::raise(SIGUSR1); });
     eddy::timer later(on.loop);
@@ -292,7 +292,7 @@ TEST_CASE_TEMPLATE("a signal in the background does not keep its loop running", 
     on.run();
     CHECK(told);
   }
-  SUBCASE("until it is in the foreground") {
+  SUBCASE("until it is put back in the foreground") {
     usr1.background(false);
     CHECK(on.loop.count().waiting == 1);
     usr1.background(true);
@@ -322,9 +322,10 @@ TEST_CASE_FIXTURE(with_loop, "a signal changes no errno, and restarts what it in
   ::close(ends[1]);
 }
 
-TEST_CASE_FIXTURE(tidy, "a signal that comes between the clock and the wait is not lost") {
-  // It comes again and again, at any moment of the loop's turns, and each time
-  // once more only when it was told.
+TEST_CASE_FIXTURE(tidy,
+                  "a signal that arrives between the clock reading and the wait is not lost") {
+  // The signal is sent repeatedly, at any moment of the loop's turns, and each time only after the
+  // handler has run.
   eddy::event_loop loop;
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
@@ -351,7 +352,7 @@ TEST_CASE_FIXTURE(tidy, "a signal that comes between the clock and the wait is n
   CHECK(end_of(sender) == 0);
 }
 
-TEST_CASE_FIXTURE(tidy, "two loops can want one signal, and both are told") {
+TEST_CASE_FIXTURE(tidy, "two loops can watch one signal, and both call their handlers") {
   eddy::event_loop a;
   eddy::event_loop b;
   journal note;
@@ -375,7 +376,7 @@ TEST_CASE_FIXTURE(tidy, "two loops can want one signal, and both are told") {
 
 TEST_SUITE("threads") {
   TEST_CASE_FIXTURE(tidy,
-                    "loops of several threads are told of one signal while others come and go") {
+                    "loops of several threads report one signal while other loops come and go") {
     constexpr int threads = 3;
     std::atomic<int> ready{0};
     std::atomic<int> told{0};
@@ -415,13 +416,14 @@ TEST_SUITE("threads") {
   }
 }
 
-TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its parent nothing") {
+TEST_CASE_FIXTURE(tidy,
+                  "the child of a fork keeps its watchers, and reports nothing to its parent") {
   eddy::event_loop loop;
   int told = 0;
   eddy::signal usr1(loop, SIGUSR1);
   usr1.start([&] { ++told; });
 
-  SUBCASE("of a signal that comes to it") {
+  SUBCASE("of a signal that arrives in the child") {
     CHECK(holds_in_child([&] {
       std::raise(SIGUSR1);
       loop.run_once();
@@ -433,7 +435,7 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its p
     CHECK_FALSE(loop.run_ready());
     CHECK(told == 0);
   }
-  SUBCASE("while a signal of the parent's is its own") {
+  SUBCASE("while a signal of the parent is pending") {
     std::raise(SIGUSR1);
     CHECK(holds_in_child([&] {
       loop.run_ready();
@@ -442,7 +444,7 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its p
     loop.run_ready();
     CHECK(told == 1);
   }
-  SUBCASE("at whatever moment it comes") {
+  SUBCASE("at whatever moment the signal arrives") {
     for (int i = 0; i < 100; ++i) {
       const ::pid_t pid = ::fork();
       if (pid == 0) {
@@ -458,7 +460,8 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork keeps its watchers, and tells its p
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal that comes again before its handler has run is told once") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a signal that arrives again before its handler runs calls the handler once") {
   journal note;
   eddy::signal usr1(loop, SIGUSR1);
   eddy::signal usr2(loop, SIGUSR2);
@@ -469,7 +472,7 @@ TEST_CASE_FIXTURE(with_loop, "a signal that comes again before its handler has r
   });
   std::raise(SIGUSR1);
   std::raise(SIGUSR2);
-  // A turn that ends at once runs one entry and leaves the others.
+  // A turn that `end_turn` ends runs one entry and leaves the others.
   eddy::timer timer(loop);
   timer.start(0s, [&] {
     loop.end_turn();
@@ -498,7 +501,8 @@ TEST_CASE_FIXTURE(with_loop, "a node may wait for a signal, which may be moved m
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a node that waits for a signal is run once, and may go then") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a node that waits for a signal runs once, and may be destroyed then") {
   int told = 0;
   std::optional<counting> node(std::in_place, told);
   eddy::signal usr1(loop, SIGUSR1);
@@ -523,17 +527,18 @@ TEST_CASE_FIXTURE(with_loop, "a node that waits for a signal is run once, and ma
   CHECK(told == 22);
 }
 
-TEST_CASE_FIXTURE(with_loop,
-                  "a signal whose wait ends untold is told once more, unless others heard it") {
+TEST_CASE_FIXTURE(
+    with_loop,
+    "a signal whose wait ends before its node runs is kept, unless another watcher got it") {
   int told = 0;
   counting first(told);
   eddy::signal usr1(loop, SIGUSR1);
   std::optional<eddy::signal> other(std::in_place, loop, SIGUSR1);
   bool heard = true;
-  SUBCASE("by others") {
+  SUBCASE("by another watcher") {
     other->start([] {});
   }
-  SUBCASE("by nobody") { heard = false; }
+  SUBCASE("by no other watcher") { heard = false; }
   usr1.wait(first);
   std::raise(SIGUSR1);
   eddy::timer timer(loop);
@@ -546,7 +551,7 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(told == (heard ? 0 : 1));
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal that has come is kept when the last that waited has gone") {
+TEST_CASE_FIXTURE(with_loop, "an arrived signal is kept when its last wait ends") {
   int told = 0;
   counting node(told);
   eddy::signal waits(loop, SIGUSR1);
@@ -568,7 +573,7 @@ TEST_CASE_FIXTURE(with_loop, "a signal that has come is kept when the last that 
     raise_and_stop(handled, waits);
     CHECK(told == 1);
   }
-  SUBCASE("unless a handler is told") {
+  SUBCASE("unless a handler gets it") {
     waits.wait(node);
     std::raise(SIGUSR1);
     waits.stop();
@@ -582,8 +587,7 @@ TEST_CASE_FIXTURE(with_loop, "a signal that has come is kept when the last that 
   }
 }
 
-TEST_CASE_FIXTURE(with_loop,
-                  "a signal whose wait ends untold was not told to a watcher that is stopped") {
+TEST_CASE_FIXTURE(with_loop, "a stopped watcher does not count as having got a signal") {
   int told = 0;
   counting node(told);
   eddy::signal waits(loop, SIGUSR1);
@@ -606,7 +610,7 @@ TEST_CASE_FIXTURE(with_loop,
       handled.stop();
     });
   }
-  SUBCASE("and is not told once more if a handler is all that was stopped") {
+  SUBCASE("and a stopped handler alone does not keep the signal") {
     given_back = false;
     waits.stop();
     timer.start(0s, [&] { handled.stop(); });
@@ -619,7 +623,7 @@ TEST_CASE_FIXTURE(with_loop,
 }
 
 TEST_CASE_FIXTURE(tidy,
-                  "a signal that was given back, or is to be told, is not the fork's child's") {
+                  "a kept or queued signal of the parent is not reported in the child of a fork") {
   eddy::event_loop loop;
   int told = 0;
   counting first(told);
@@ -628,8 +632,8 @@ TEST_CASE_FIXTURE(tidy,
   waits.wait(first);
   std::raise(SIGUSR1);
   bool given_back = true;
-  SUBCASE("given back") {}
-  SUBCASE("to be told") { given_back = false; }
+  SUBCASE("that is kept") {}
+  SUBCASE("that is queued") { given_back = false; }
   eddy::timer timer(loop);
   timer.start(0s, [&] {
     if (given_back) waits.stop();
@@ -644,7 +648,8 @@ TEST_CASE_FIXTURE(tidy,
   waits.stop();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal whose wait ends untold is told to a node that waits since") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a signal whose wait ends early goes to a node that began to wait since") {
   int told = 0;
   counting first(told);
   counting second(told);
@@ -663,7 +668,7 @@ TEST_CASE_FIXTURE(with_loop, "a signal whose wait ends untold is told to a node 
   });
   bool again = false;
   SUBCASE("once") {}
-  SUBCASE("and when that ends untold, too, to the next") { again = true; }
+  SUBCASE("and when that wait ends early, too, to the next") { again = true; }
   loop.run_ready();
   loop.run_ready();
   CHECK(told == 1);
@@ -681,7 +686,7 @@ TEST_CASE_FIXTURE(with_loop, "a signal whose wait ends untold is told to a node 
   CHECK(told == (again ? 2 : 1));
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal that is put in the background twice is there once") {
+TEST_CASE_FIXTURE(with_loop, "a signal that is put in the background twice counts once") {
   eddy::signal usr1(loop, SIGUSR1);
   usr1.start([] {});
   for (int i = 0; i < 2; ++i) {
@@ -694,8 +699,8 @@ TEST_CASE_FIXTURE(with_loop, "a signal that is put in the background twice is th
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a signal is heard on the alternate stack, where there is one") {
-  // As a thread with a small stack needs it.
+TEST_CASE_FIXTURE(with_loop, "a signal is handled on the alternate stack, if there is one") {
+  // A thread with a small stack needs this.
   eddy::signal usr1(loop, SIGUSR1);
   usr1.start([] {});
   struct sigaction now{};
@@ -714,7 +719,7 @@ TEST_CASE_FIXTURE(tidy, "a signal to the child of a fork does not wake its paren
   usr1.stop();
 }
 
-TEST_CASE_FIXTURE(tidy, "a loop that is destroyed before its signals stops the program") {
+TEST_CASE_FIXTURE(tidy, "destroying a loop before its signals aborts") {
   dies_saying("1 descriptors, signals, files or children watched", [] {
     std::optional<eddy::event_loop> loop(std::in_place);
     eddy::signal usr1(*loop, SIGUSR1);

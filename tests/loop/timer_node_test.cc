@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/timer_node.h> promises.
+// Tests of <eddy/loop/timer_node.h>.
 #include <eddy/loop/timer_node.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 #include <doctest/doctest.h>
 
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/timer_queue.h>
 #include <eddy/loop/event_loop.h>
 
@@ -41,7 +41,7 @@ struct named : eddy::timer_node {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_still_loop, "a node fires when its deadline has come, and once") {
+TEST_CASE_FIXTURE(with_still_loop, "a node fires once, at its deadline") {
   journal note;
   named node(loop, note, 1);
   node.set(clock.now() + 5s);
@@ -61,7 +61,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a node that is cleared does not fire") {
   node.set(clock.now());
 
   SUBCASE("before it is due") { node.clear(); }
-  SUBCASE("when it is due, and queued already") {
+  SUBCASE("when it is due and queued") {
     struct killer : eddy::timer_node {
       killer(eddy::event_loop& l, named& v) : timer_node(l, &run), victim(&v) {}
       static void run(eddy::ready_node& ready) {
@@ -93,7 +93,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a node can be destroyed while it is set") {
   CHECK(note == "3");
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a moved node keeps its deadline and its place") {
+TEST_CASE_FIXTURE(with_still_loop, "a moved node keeps its deadline and its position") {
   journal note;
   named a(loop, note, 1);
   named b(loop, note, 2);
@@ -109,9 +109,9 @@ TEST_CASE_FIXTURE(with_still_loop, "a moved node keeps its deadline and its plac
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "whatever is set, moved and cleared, nodes fire by deadline "
+                  "after any setting, moving and clearing, nodes fire by deadline "
                   "and then by order of setting") {
-  // Against the plainest possible model: a list that is searched.
+  // Compared with the simplest model: a list that is searched.
   struct model {
     int name;
     eddy::time_point deadline;
@@ -174,7 +174,7 @@ TEST_CASE_FIXTURE(with_still_loop,
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "nodes that are given delays in turns fire by deadline, and none early") {
+                  "nodes that are set to delays in turns fire by deadline, and none early") {
   std::mt19937 random(20240229);
   const auto upto = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
   struct waiting : eddy::timer_node {
@@ -215,8 +215,8 @@ TEST_CASE_FIXTURE(with_loop,
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "the order of setting has no end") {
-  // 2^32 nodes later, or so the queue believes.
+TEST_CASE_FIXTURE(with_still_loop, "the order of setting does not run out") {
+  // The queue counts as if 2^32 nodes had been set before.
   journal note;
   journal expected;
   std::list<named> nodes;
@@ -270,25 +270,26 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a node in the background does not keep its
   loop.run();
   CHECK(note == "");
 
-  SUBCASE("but fires while something else does") {
+  SUBCASE("but fires while other work keeps it running") {
     named front(loop, note, 2);
     front.set(clock.now() + 2s);
     loop.run();
     CHECK(note == "1 2");
   }
-  SUBCASE("until it is in the foreground") {
+  SUBCASE("until it is put back in the foreground") {
     back.background(false);
     loop.run();
     CHECK(note == "1");
   }
-  SUBCASE("nor does one that was moved in memory") {
+  SUBCASE("nor does a moved node") {
     named moved(std::move(back));
     loop.run();
     CHECK(note == "");
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a node that was moved later is not early when orders run out") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a node that was moved to a later time is not early when orders are renumbered") {
   journal note;
   eddy::detail::timer_queue queue(UINT32_MAX - 3);
   const auto when = clock.now();

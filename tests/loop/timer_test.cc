@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/timer.h> promises.
+// Tests of <eddy/loop/timer.h>.
 #include <eddy/loop/timer.h>
 
 #include <algorithm>
@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/loop_handle.h>
 #include <eddy/loop/readiness.h>
-#include <eddy/loop/remote.h>
 
 #include "support/any_loop.h"
 #include "support/asleep.h"
@@ -59,7 +59,7 @@ extern "C" int timerfd_settime(int timer, int flags, const struct itimerspec* wh
 }
 #endif
 
-TEST_CASE_TEMPLATE("a timer never rings early", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a timer never fires early", Loop, ANY_LOOP) {
   Loop on;
   for (const auto exactness : {eddy::resolution::millisecond, eddy::resolution::fine}) {
     for (const auto delay : {0us, 100us, 1000us, 2500us}) {
@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("a timer never rings early", Loop, ANY_LOOP) {
   }
 }
 
-TEST_CASE_TEMPLATE("timers ring by deadline, and in the order of starting among equals", Loop,
+TEST_CASE_TEMPLATE("timers fire by deadline, and in the order of starting among equals", Loop,
                    ANY_LOOP) {
   Loop on;
   journal note;
@@ -91,7 +91,7 @@ TEST_CASE_TEMPLATE("timers ring by deadline, and in the order of starting among 
   CHECK(note == "first 0 1 2 3 4 5 6 7 8 9");
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a timer that is started anew is the last among equals") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer that is started again is the last among equals") {
   journal note;
   const auto when = clock.now() + 1s;
   eddy::timer a(loop);
@@ -104,11 +104,11 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer that is started anew is the last a
   SUBCASE("at the same time") {
     a.start_at(when, [&] { note("a"); });
   }
-  SUBCASE("later and back") {
+  SUBCASE("to a later time and back") {
     a.restart(5s);
     a.restart(1s);
   }
-  SUBCASE("earlier and back") {
+  SUBCASE("to an earlier time and back") {
     a.restart(1ms);
     a.restart(1s);
   }
@@ -133,7 +133,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "restart moves the deadline and keeps the h
     loop.run();
     CHECK(rang == start + 5s);
   }
-  SUBCASE("again and again, as an idle timeout") {
+  SUBCASE("repeatedly, as an idle timeout") {
     eddy::timer traffic(loop);
     int messages = 0;
     traffic.start_every(9s, [&] {
@@ -212,7 +212,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer's handler may use the timer") {
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a stopped timer never rings, though it was due") {
+TEST_CASE_FIXTURE(with_still_loop, "a stopped timer does not fire, even if it was due") {
   journal note;
   eddy::timer first(loop);
   auto second = std::make_unique<eddy::timer>(loop);
@@ -229,9 +229,9 @@ TEST_CASE_FIXTURE(with_still_loop, "a stopped timer never rings, though it was d
   CHECK(note == "first");
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler owns") {
+TEST_CASE_FIXTURE(with_still_loop, "stopping a timer destroys its handler") {
   int alive = 0;
-  SUBCASE("of anything") {
+  SUBCASE("which owns an object") {
     eddy::timer timer(loop);
     timer.start(1s, [c = counted(alive)] {});
     CHECK(alive == 1);
@@ -242,7 +242,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler 
     CHECK(alive == 0);
     timer.stop();
   }
-  SUBCASE("of the timer itself") {
+  SUBCASE("which owns the timer itself") {
     auto owned =
         std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
     eddy::timer& timer = owned->second;
@@ -252,7 +252,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler 
     timer.stop();
     CHECK(alive == 0);
   }
-  SUBCASE("of the timer itself, by a new handler") {
+  SUBCASE("which owns the timer itself, by a new handler") {
     auto owned =
         std::make_shared<std::pair<counted, eddy::timer>>(counted(alive), eddy::timer(loop));
     eddy::timer& timer = owned->second;
@@ -261,7 +261,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a stopped timer lets go of what its handler 
     timer.start(1s, [] {});
     CHECK(alive == 0);
   }
-  SUBCASE("after it has rung") {
+  SUBCASE("after the timer has fired") {
     eddy::timer timer(loop);
     timer.start(0s, [c = counted(alive)] {});
     loop.run();
@@ -287,7 +287,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a repeating timer does not drift") {
   CHECK(deadlines == std::vector<eddy::duration>{20ms, 30ms, 40ms, 50ms});
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a loop that was late is told of missed ticks in one call") {
+TEST_CASE_FIXTURE(with_still_loop, "a loop that was late reports missed ticks in one call") {
   const auto start = clock.now();
   journal note;
   eddy::timer timer(loop);
@@ -317,7 +317,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a loop that was late is told of missed ticks
   timer.stop();
 }
 
-TEST_CASE_TEMPLATE("work that made the loop late makes no timer early", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("no timer is early after work that made the loop late", Loop, ANY_LOOP) {
   Loop on;
   eddy::timer timer(on.loop);
   eddy::time_point started{};
@@ -331,7 +331,7 @@ TEST_CASE_TEMPLATE("work that made the loop late makes no timer early", Loop, AN
   CHECK(steady_clock::now() - started >= 5ms);
 }
 
-TEST_CASE_TEMPLATE("equal delays of one turn have equal deadlines, and ring in order", Loop,
+TEST_CASE_TEMPLATE("equal delays of one turn have equal deadlines, and fire in order", Loop,
                    ANY_LOOP) {
   Loop on;
   journal note;
@@ -359,7 +359,7 @@ TEST_CASE_TEMPLATE("equal delays of one turn have equal deadlines, and ring in o
   CHECK(note == "a c b");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a delay may be thought better of in the turn that started it") {
+TEST_CASE_FIXTURE(with_loop, "a delay may be changed in the turn that started it") {
   journal note;
   eddy::timer a(loop);
   std::optional<eddy::timer> b(std::in_place, loop);
@@ -383,7 +383,7 @@ TEST_CASE_FIXTURE(with_loop, "a delay may be thought better of in the turn that 
     });
     CHECK(note == "c a b");
   }
-  SUBCASE("by a longer one and a shorter one") {
+  SUBCASE("by a longer delay and a shorter delay") {
     in_turn([&] {
       a.restart(4ms);
       c.restart(1ms);
@@ -394,7 +394,7 @@ TEST_CASE_FIXTURE(with_loop, "a delay may be thought better of in the turn that 
     in_turn([&] { c.start_at(steady_clock::now(), [&] { note("now"); }); });
     CHECK(note == "now a b");
   }
-  SUBCASE("by a fine one") {
+  SUBCASE("by a fine delay") {
     in_turn([&] { c.start(0s, [&] { note("fine"); }, eddy::resolution::fine); });
     CHECK(note == "fine a b");
   }
@@ -412,11 +412,11 @@ TEST_CASE_FIXTURE(with_loop, "a delay may be thought better of in the turn that 
     });
     CHECK(note == "b c a again");
   }
-  SUBCASE("by the end of the timer") {
+  SUBCASE("by the destructor") {
     in_turn([&] { b.reset(); });
     CHECK(note == "a c");
   }
-  SUBCASE("and the timer moved in memory") {
+  SUBCASE("and the timer object moved") {
     in_turn([&] {
       moved.emplace(std::move(*b));
       b.reset();
@@ -425,7 +425,7 @@ TEST_CASE_FIXTURE(with_loop, "a delay may be thought better of in the turn that 
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "the deadline of a delay is known when it is asked for") {
+TEST_CASE_FIXTURE(with_loop, "the deadline of a delay is known when deadline is called") {
   eddy::timer first(loop);
   eddy::timer second(loop);
   loop.defer([&] {
@@ -459,7 +459,7 @@ TEST_CASE_FIXTURE(with_loop, "a delay counts on while its loop does not run") {
   CHECK(rang);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a handler may start a timer of another loop, in which no turn ends") {
+TEST_CASE_FIXTURE(with_loop, "a handler may start a timer of another loop that is not running") {
   eddy::event_loop other;
   eddy::timer timer(other);
   loop.defer([&] {
@@ -471,7 +471,7 @@ TEST_CASE_FIXTURE(with_loop, "a handler may start a timer of another loop, in wh
   timer.stop();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a delay of zero or less is over in the next turn") {
+TEST_CASE_FIXTURE(with_loop, "a timer with a delay of zero or less fires in the next turn") {
   journal note;
   eddy::timer zero(loop);
   eddy::timer negative(loop);
@@ -484,7 +484,7 @@ TEST_CASE_FIXTURE(with_loop, "a delay of zero or less is over in the next turn")
   CHECK(note == "past zero negative");
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a timer that restarts itself at once lets others run") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a timer that restarts itself with no delay lets others run") {
   journal note;
   int left = 3;
   eddy::timer timer(loop);
@@ -500,7 +500,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer that restarts itself at once lets 
   CHECK(note == "timer deferred again timer timer");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a delay without end neither rings nor overflows") {
+TEST_CASE_FIXTURE(with_loop, "the longest delay neither fires nor overflows") {
   eddy::timer timer(loop);
   timer.start(eddy::duration::max(), [] { FAIL("rang"); });
   CHECK(timer.deadline() == eddy::time_point::max());
@@ -513,7 +513,7 @@ TEST_CASE_FIXTURE(with_loop, "a delay without end neither rings nor overflows") 
 }
 
 TEST_CASE_TEMPLATE("a fine timer is not rounded up to milliseconds", Loop, ANY_LOOP) {
-  // The best of many: a busy machine makes single ones late.
+  // The best of many, because a busy machine makes single timers late.
   Loop on;
   eddy::duration best = 1h;
   eddy::timer timer(on.loop);
@@ -548,7 +548,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer can be moved while it runs") {
   CHECK(note == "tick");
 }
 
-TEST_CASE("a period that is not more than zero stops the program") {
+TEST_CASE("a period that is not more than zero aborts") {
   const tidy leaves_nothing;
   dies_saying("a period that is not more than zero", [] {
     eddy::event_loop loop;
@@ -557,16 +557,16 @@ TEST_CASE("a period that is not more than zero stops the program") {
   });
 }
 
-TEST_CASE("restarting a timer that does not run stops the program") {
+TEST_CASE("restarting a timer that is not active aborts") {
   const tidy leaves_nothing;
-  dies_saying("restart was called on a timer that does not run", [] {
+  dies_saying("restart was called on a timer that is not active", [] {
     eddy::event_loop loop;
     eddy::timer timer(loop);
     timer.restart(1s);
   });
 }
 
-TEST_CASE("a loop that is destroyed before its timer stops the program") {
+TEST_CASE("destroying a loop before its timer aborts") {
   const tidy leaves_nothing;
   dies_saying("1 timers set", [] {
     std::optional<eddy::event_loop> loop(std::in_place);
@@ -576,7 +576,7 @@ TEST_CASE("a loop that is destroyed before its timer stops the program") {
   });
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a timer that is started anew has missed no tick") {
+TEST_CASE_FIXTURE(with_still_loop, "a timer that is started again has missed no tick") {
   eddy::timer timer(loop);
   timer.start_every(1s, [] {});
   clock.advance(4s);
@@ -587,10 +587,10 @@ TEST_CASE_FIXTURE(with_still_loop, "a timer that is started anew has missed no t
   timer.stop();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a timer rings though the last wait was for a later one") {
+TEST_CASE_FIXTURE(with_loop, "a timer fires even if the last wait was for a later deadline") {
   eddy::timer later(loop);
   later.start(1h, [] {});
-  std::thread waker([remote = loop.remote(), runner = ::gettid()] {
+  std::thread waker([remote = loop.handle(), runner = ::gettid()] {
     wait_until_asleep(runner);
     remote.post([] {});
   });
@@ -604,7 +604,7 @@ TEST_CASE_FIXTURE(with_loop, "a timer rings though the last wait was for a later
   CHECK_FALSE(later.active());
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a timer that was moved is in the background as it was") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a moved timer stays in the background") {
   bool rang = false;
   eddy::timer first(loop);
   first.background(true);
@@ -617,7 +617,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a timer that was moved is in the backgroun
   CHECK(rang);
 }
 
-TEST_CASE_TEMPLATE("a timer that is due may be started anew by one before it", Loop, ANY_LOOP) {
+TEST_CASE_TEMPLATE("a due timer may be started again by a timer before it", Loop, ANY_LOOP) {
   Loop on;
   eddy::timer first(on.loop);
   eddy::timer second(on.loop);

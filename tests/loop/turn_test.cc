@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// loop/README.md's promises of a turn: it is bounded, and no kind of work keeps another kind
-// waiting.
+// Tests of the turn that loop/README.md describes: it is bounded, and no kind of work starves
+// another kind.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -31,8 +31,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Work of one kind that comes again and again, `width` pieces at a time, until it
-/// is destroyed. Each piece calls `piece`.
+/// Work of one kind that queues itself again, `width` pieces at a time, until it is destroyed. Each
+/// piece calls `piece`.
 class flood {
 public:
   enum kind { of_timers, of_descriptors, of_posts, of_deferred };
@@ -94,7 +94,7 @@ private:
 constexpr flood::kind kinds[] = {flood::of_timers, flood::of_descriptors, flood::of_posts,
                                  flood::of_deferred};
 
-/// Lets what a flood has left behind run.
+/// Runs the work that a flood has left behind.
 void empty(eddy::event_loop& loop) {
   while (loop.run_ready()) {
   }
@@ -106,9 +106,8 @@ void burn(std::chrono::steady_clock::duration time) {
   }
 }
 
-/// Goes on until the kernel's coarse clock, by which a turn looks at the time between
-/// two handlers, has moved on that far: on a busy machine it may stand longer than the
-/// 10 ms of a tick.
+/// Spins until the kernel's coarse clock has moved that far. A turn reads that clock between two
+/// handlers, and on a busy machine it may stand longer than the 10 ms of a tick.
 void burn_ticks(std::chrono::nanoseconds time) {
   const auto coarse = [] {
     std::timespec t{};
@@ -122,8 +121,7 @@ void burn_ticks(std::chrono::nanoseconds time) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_still_loop,
-                  "one turn does at most 1,024 pieces of work, whatever they are") {
+TEST_CASE_FIXTURE(with_still_loop, "one turn does at most 1,024 operations of any kind") {
   for (const flood::kind kind : kinds) {
     for (const std::size_t width : {1, 100, 400}) {
       INFO(kind << ", " << width);
@@ -143,7 +141,7 @@ TEST_CASE_FIXTURE(with_still_loop,
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
-                  "a flood of one kind lets each other kind run in the same turn") {
+                  "a flood of one kind of work lets each other kind run in the same turn") {
   for (const flood::kind kind : kinds) {
     INFO(kind);
     {
@@ -164,7 +162,7 @@ TEST_CASE_FIXTURE(with_still_loop,
         CHECK((came("descriptor") || kind == flood::of_descriptors));
         CHECK((came("post") || kind == flood::of_posts));
         CHECK((came("deferred") || kind == flood::of_deferred));
-        // One of the flood's own kind waits for those before it.
+        // An entry of the flood's own kind waits for the entries before it.
         loop.run_ready();
         loop.run_ready();
         CHECK(came("timer"));
@@ -204,9 +202,9 @@ TEST_CASE_FIXTURE(with_still_loop,
   empty(loop);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a timer that is due comes before those that are due later") {
-  // The timers that a turn leaves wait in the order of their deadlines, together with
-  // timers that are started meanwhile.
+TEST_CASE_FIXTURE(with_still_loop, "a due timer fires before timers that are due later") {
+  // The timers that a turn leaves behind stay in the order of their deadlines, together with timers
+  // that are started meanwhile.
   std::deque<eddy::timer> all;
   for (int i = 0; i < 2000; ++i) all.emplace_back(loop).start(2ms, [] {});
   clock.advance(1s);
@@ -225,7 +223,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a timer that is due comes before those that 
 namespace {
 
 /// Checks that a timer which ticks each millisecond waits for few slow operations of a flood,
-/// once the loop has learned how slow they are. `piece` is to call what it is given for each.
+/// once the loop has learned how slow they are. `piece` calls its argument for each operation.
 template <class Loop, class Piece>
 void expect_ticks_beside(flood::kind kind, std::size_t width, Piece piece) {
   Loop on;
@@ -255,7 +253,7 @@ void expect_ticks_beside(flood::kind kind, std::size_t width, Piece piece) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("a timer that ticks waits for few slow handlers", Loop, ANY_LOOP) {
-  // More than a turn runs before it looks at the clock, and fewer.
+  // More pieces than a turn runs between two readings of the clock, and fewer.
   std::size_t many = 40;
   SUBCASE("many") {}
   SUBCASE("a dozen") { many = 12; }
@@ -307,8 +305,8 @@ TEST_CASE_TEMPLATE("a timer that ticks waits for few slow operations of one hand
 }
 
 TEST_CASE_TEMPLATE("a turn of slow handlers ends, whatever they are", Loop, ANY_LOOP) {
-  // Each takes 1 ms, twice the time of a turn: a timer that comes due meanwhile waits
-  // for one piece of each kind, not for all that are ready.
+  // Each piece takes 1 ms, twice the time of a turn. A timer that becomes due meanwhile waits for
+  // one piece of each kind, not for all ready pieces.
   for (const flood::kind kind : kinds) {
     INFO(kind);
     Loop on;
@@ -332,7 +330,7 @@ TEST_CASE_TEMPLATE("a turn of slow handlers ends, whatever they are", Loop, ANY_
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "stop is heard in a flood of each kind") {
+TEST_CASE_FIXTURE(with_loop, "stop ends run in a flood of each kind") {
   for (const flood::kind kind : kinds) {
     INFO(kind);
     {
@@ -350,7 +348,8 @@ TEST_CASE_FIXTURE(with_loop, "stop is heard in a flood of each kind") {
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a share that is used up stays so, whatever else is counted") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a share that is used up stays used up, whatever else is counted") {
   loop.defer([&] {
     CHECK(loop.may_go_on());
     loop.charge(std::numeric_limits<std::size_t>::max());
@@ -362,7 +361,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a share that is used up stays so, whatever e
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a loop that had more timers due than a turn takes may rest") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a loop with more due timers than a turn runs can go idle afterwards") {
   std::vector<std::unique_ptr<eddy::timer>> timers;
   int rang = 0;
   constexpr int many = 2 * eddy::event_loop::budget + 1;

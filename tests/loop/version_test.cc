@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/version.h> promises.
+// Tests of <eddy/version.h>.
 #include <eddy/version.h>
 
 #include <string>
 
 #include <doctest/doctest.h>
 
-TEST_CASE("the numbers of the version make its text") {
+TEST_CASE("the version numbers make the version text") {
   CHECK(std::to_string(EDDY_VERSION_MAJOR) + "." + std::to_string(EDDY_VERSION_MINOR) + "." +
             std::to_string(EDDY_VERSION_PATCH) ==
         EDDY_VERSION);

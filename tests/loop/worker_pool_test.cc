@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/loop/detail/worker_pool.h, and the masks of eddy/loop/detail/signal_mask.h
+// Tests of <eddy/loop/detail/worker_pool.h>, and of the masks of <eddy/loop/detail/signal_mask.h>.
 #include <eddy/loop/detail/worker_pool.h>
 
 #include <atomic>
@@ -41,8 +41,8 @@ struct job final : worker_pool::job {
   std::function<void()> work;
 };
 
-/// Work that hangs until it is let go. It is made before the pool, which waits for its threads when
-/// it is destroyed.
+/// Work that hangs until the test releases it. Make it before the pool, whose destructor waits for
+/// the threads.
 struct hanging {
   std::shared_ptr<job> work = std::make_shared<job>([this] {
     begun.release();
@@ -52,13 +52,13 @@ struct hanging {
   std::binary_semaphore go{0};
 };
 
-/// Waits until other threads have come so far.
+/// Waits until other threads have reached a state.
 template <class Condition>
 void until(Condition condition) {
   while (!condition()) std::this_thread::yield();
 }
 
-/// Time that idle threads see only when the test moves it.
+/// A clock for idle threads that only the test moves.
 class held_time : public worker_pool::clock {
 public:
   eddy::time_point now() override { return now_.load(); }
@@ -71,10 +71,10 @@ public:
     arrived.wait(lock);
   }
 
-  /// How often a thread has begun to wait.
+  /// Returns how often a thread has begun to wait.
   [[nodiscard]] int waits() const { return waits_; }
 
-  /// Moves the time under the thread that waits, which looks at it.
+  /// Moves the time and wakes the waiting thread, which reads it.
   void advance(eddy::duration by) {
     const std::lock_guard lock(*mutex_);
     now_ = now_.load() + by;
@@ -88,7 +88,7 @@ private:
   std::condition_variable* arrived_ = nullptr;
 };
 
-/// Blocks one more signal for this thread; gives the mask that it has then.
+/// Blocks one more signal for this thread. Returns the thread's mask afterwards.
 signal_mask with_blocked(int number) {
   sigset_t one;
   sigemptyset(&one);
@@ -97,7 +97,7 @@ signal_mask with_blocked(int number) {
   return signal_mask::current();
 }
 
-/// Which signals a thread of this process blocks, as the kernel has it.
+/// Returns the signals that a thread of this process blocks, as the kernel reports them.
 std::uint64_t blocked_by(::pid_t thread) {
   std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
   for (std::string line; std::getline(status, line);) {
@@ -111,7 +111,7 @@ bool has(std::uint64_t mask, int number) { return (mask >> (number - 1) & 1) != 
 }  // namespace
 
 TEST_SUITE("threads") {
-  TEST_CASE("no more jobs run than may run at once, and each does") {
+  TEST_CASE("no more jobs run than may run at once, and every job runs") {
     std::atomic<int> now{0};
     std::atomic<int> most{0};
     std::atomic<int> done{0};
@@ -131,7 +131,7 @@ TEST_SUITE("threads") {
     CHECK(pool.threads() <= 3);
   }
 
-  TEST_CASE("a thread that is idle takes the next job") {
+  TEST_CASE("an idle thread takes the next job") {
     worker_pool pool({.at_once = 3, .threads = 3, .idle = 1h});
     for (int i = 0; i < 10; ++i) {
       std::binary_semaphore ended(0);
@@ -142,7 +142,7 @@ TEST_SUITE("threads") {
     CHECK(pool.threads() == 1);
   }
 
-  TEST_CASE("jobs that hang and are given up make way for others, while there are threads") {
+  TEST_CASE("jobs that hang and are given up let others run, while threads are left") {
     std::vector<hanging> hung(4);
     std::atomic<bool> ran{false};
     worker_pool pool({.at_once = 2, .threads = 4, .idle = 1s});
@@ -157,7 +157,7 @@ TEST_SUITE("threads") {
     hung[3].begun.acquire();
     CHECK(pool.threads() == 4);
 
-    // There are no more threads: the next waits until any has come back.
+    // No more threads may start: the next job waits until a thread returns.
     CHECK(!pool.give_up(*hung[2].work));
     CHECK(!pool.give_up(*hung[3].work));
     pool.put(std::make_shared<job>([&] { ran = true; }));
@@ -168,7 +168,7 @@ TEST_SUITE("threads") {
     for (const int i : {0, 2, 3}) hung[static_cast<std::size_t>(i)].go.release();
   }
 
-  TEST_CASE("threads that come back from jobs that were given up don't count twice") {
+  TEST_CASE("threads that return from given-up jobs do not count twice") {
     std::vector<hanging> hung(3);
     hanging one;
     hanging two;
@@ -190,7 +190,7 @@ TEST_SUITE("threads") {
     two.go.release();
   }
 
-  TEST_CASE("a job that has not begun is dropped when it is given up") {
+  TEST_CASE("a job that is given up before it begins does not run") {
     hanging first;
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1s});
     int alive = 0;
@@ -205,7 +205,7 @@ TEST_SUITE("threads") {
     first.go.release();
   }
 
-  TEST_CASE("a job that has ended can't be given up") {
+  TEST_CASE("a job that has ended cannot be given up") {
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1s});
     auto work = std::make_shared<job>([] {});
     pool.put(work);
@@ -216,7 +216,7 @@ TEST_SUITE("threads") {
     ended.acquire();
   }
 
-  TEST_CASE("a thread ends when it had no job for as long as it may, and not before") {
+  TEST_CASE("a thread ends when it had no job for the idle limit, and not before") {
     held_time time;
     worker_pool pool({.at_once = 2, .threads = 2, .idle = 10s}, time);
     const auto run_a_job = [&] {
@@ -241,7 +241,7 @@ TEST_SUITE("threads") {
     CHECK(let_pass(10s) == 0);
   }
 
-  TEST_CASE("a thread without a job blocks what is sent to the process, and no fault") {
+  TEST_CASE("an idle thread blocks signals to the process, and no fault signal") {
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
     std::atomic<::pid_t> thread{0};
     pool.put(std::make_shared<job>([&] { thread = ::gettid(); }));
@@ -259,7 +259,7 @@ TEST_SUITE("threads") {
     }
   }
 
-  TEST_CASE("a job runs with its own mask, and leaves nothing of it") {
+  TEST_CASE("a job runs with its own mask, which ends with the job") {
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
     const signal_mask before = signal_mask::current();
     const signal_mask mine = with_blocked(SIGUSR2);
@@ -303,7 +303,7 @@ TEST_SUITE("threads") {
     CHECK(blocked);
   }
 
-  TEST_CASE("no mask takes a fault's signal from the program") {
+  TEST_CASE("no mask blocks a fault signal") {
     sigset_t all;
     sigfillset(&all);
     const signal_mask before = signal_mask::current();
@@ -321,7 +321,7 @@ TEST_SUITE("threads") {
     CHECK(sigismember(&left, SIGTERM) == 1);
   }
 
-  TEST_CASE("a job's destructor may ask the pool") {
+  TEST_CASE("a job's destructor may use the pool") {
     struct asking final : worker_pool::job {
       asking(worker_pool& p, std::binary_semaphore& e)
           : worker_pool::job(signal_mask::current()), pool(p), ended(e) {}
@@ -349,7 +349,7 @@ TEST_CASE("a job for which no thread can be started is refused, and changes noth
     worker_pool pool({.at_once = 1, .threads = 1, .idle = 1h});
     auto work = std::make_shared<job>([] {});
     const signal_mask before = signal_mask::current();
-    // No room for a stack, when those that the C library has kept are taken.
+    // No memory for a stack, once the stacks that the C library keeps are used.
     const struct rlimit none{1, RLIM_INFINITY};
     ::setrlimit(RLIMIT_AS, &none);
     for (bool more = true; more;) {

@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Checks what users read when they make a mistake that a compiler can see.
+"""Checks the compile errors of common mistakes.
 
     run.py [--table] COMPILER [ARGUMENTS...]
 
-Each file here holds one mistake under `#ifdef MISTAKE`; or its line `// mistake:` gives the
-arguments of the compiler that are the mistake. The file must not compile with it. The first error
-must then hold the words after `// says:`. g++ 12 may print 20 lines; g++ 14 shows more of a
-concept and may print 25. Without their mistakes, all
-files must compile. Each public header, alone, must refuse C++20. `--table` prints the lines of each
-mistake.
+Each file here holds one mistake under `#ifdef MISTAKE`, or names it after `// mistake:` as
+compiler arguments. With its mistake, a file must not compile, and the first error must contain the
+words after `// says:`. g++ 12 may print 20 lines for it; g++ 14 shows more of a concept and may
+print 25. Without their mistakes, all files must compile. Each public header must refuse C++20.
+`--table` prints how many lines each mistake costs.
 """
 
 import concurrent.futures
@@ -42,7 +41,7 @@ def marked(text, key):
 
 
 def check(path):
-    """The number of lines, and what is wrong."""
+    """The number of lines that the compiler prints, and the failure or None."""
     text = path.read_text(encoding="utf-8")
     says = marked(text, "clang says" if clang else "g\\+\\+ says") or marked(text, "says")
     mistake = marked(text, "mistake")

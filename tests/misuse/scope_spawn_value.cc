@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// says: a task that is spawned into a scope gives no value
+// says: a task that is spawned into a scope must give void
 #include <utility>
 
 #include <eddy/future/scope.h>

@@ -34,7 +34,7 @@ std::string again(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("an address prints as what it was read from") {
+TEST_CASE("an address prints as the text from which it was parsed") {
   for (const std::string text : {
            "1.2.3.4:80",
            "0.0.0.0:0",
@@ -50,7 +50,7 @@ TEST_CASE("an address prints as what it was read from") {
   CHECK(again("[2001:DB8:0:0::1]:08") == "[2001:db8::1]:8");
 }
 
-TEST_CASE("what is not an address is refused") {
+TEST_CASE("a text that is no address is refused") {
   for (const std::string text : {
            "",
            ":",
@@ -103,7 +103,7 @@ TEST_CASE("a scope is a number or the name of an interface") {
   CHECK(unknown.error() == std::errc::no_such_device);
 }
 
-TEST_CASE("an interface whose name is a number is written as its own number") {
+TEST_CASE("an interface whose name is a number is printed as its own number") {
   class odd_names : public eddy::detail::system {
   public:
     unsigned interface_index(const char* name) override {
@@ -120,7 +120,7 @@ TEST_CASE("an interface whose name is a number is written as its own number") {
   CHECK(address::parse("[fe80::1%7]:80")->scope() == 7);
 }
 
-TEST_CASE("a host is read without its port") {
+TEST_CASE("a host is parsed without a port") {
   CHECK(address::parse("1.2.3.4", 80) == address::parse("1.2.3.4:80"));
   CHECK(address::parse("::1", 80) == address::loopback_v6(80));
   CHECK(address::parse("[::1]", 80) == address::loopback_v6(80));
@@ -130,7 +130,7 @@ TEST_CASE("a host is read without its port") {
   CHECK(address::loopback_v4(80).host() == "127.0.0.1");
 }
 
-TEST_CASE("an address survives the system's form") {
+TEST_CASE("an address converted to a sockaddr and back is the same") {
   for (const address& a : {address::loopback_v4(80), address::any_v6(65535),
                            *address::parse("[fe80::1%3]:1"), *address::parse("[::2]:3")}) {
     sockaddr_storage name;
@@ -140,7 +140,7 @@ TEST_CASE("an address survives the system's form") {
   }
 }
 
-TEST_CASE("what is neither IPv4 nor IPv6 is no address") {
+TEST_CASE("a sockaddr that is neither IPv4 nor IPv6 gives an empty address") {
   sockaddr_storage name{};
   CHECK(address().to(name) == 0);
   name.ss_family = AF_UNIX;
@@ -172,7 +172,7 @@ TEST_CASE("addresses have one order: family, bytes, scope, port") {
   CHECK(hashed.contains(*address::parse("[fe80::1%2]:7")));
 }
 
-TEST_CASE("an address knows whether it is this machine, or any") {
+TEST_CASE("is_loopback and is_any tell the kinds of addresses apart") {
   CHECK(address::loopback_v4(1).is_loopback());
   CHECK(address::parse("127.9.9.9:1")->is_loopback());
   CHECK(address::loopback_v6(1).is_loopback());

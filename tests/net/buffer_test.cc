@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/net/buffer.h> promises.
+// eddy/net/buffer.h
 #include <eddy/net/buffer.h>
 
 #include <array>
@@ -30,7 +30,7 @@ bool views(Bytes& bytes) {
 
 }  // namespace
 
-TEST_CASE("what holds bytes or characters can be read into") {
+TEST_CASE("arrays and vectors of bytes or characters convert to mutable_buffer") {
   std::array<char, 8> characters{};
   std::array<std::byte, 8> bytes{};
   std::vector<char> growing(8);
@@ -43,7 +43,7 @@ TEST_CASE("what holds bytes or characters can be read into") {
   CHECK(views<mutable_buffer>(part));
 }
 
-TEST_CASE("the same and text can be written") {
+TEST_CASE("arrays, vectors, spans and text convert to const_buffer") {
   const std::array<char, 8> characters{};
   std::array<std::byte, 8> bytes{};
   const std::vector<std::byte> growing(8);
@@ -56,6 +56,8 @@ TEST_CASE("the same and text can be written") {
   CHECK(views<const_buffer>(view));
 }
 
-TEST_CASE("a literal is text up to its zero") { CHECK(const_buffer("four").size() == 4); }
+TEST_CASE("the buffer of a string literal ends before its zero") {
+  CHECK(const_buffer("four").size() == 4);
+}
 
-TEST_CASE("a buffer that was given nothing is empty") { CHECK(const_buffer().size() == 0); }
+TEST_CASE("a default-constructed const_buffer is empty") { CHECK(const_buffer().size() == 0); }

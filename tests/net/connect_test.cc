@@ -22,7 +22,7 @@
 #include <eddy/future/join.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 #include <eddy/net/resolve.h>
 #include <eddy/net/tcp_listener.h>
 
@@ -35,19 +35,19 @@
 using namespace std::chrono_literals;
 using eddy::address;
 using eddy::connect;
-using eddy::pending;
+using eddy::pending_operation;
 using eddy::result;
 using eddy::tcp_listener;
 using eddy::tcp_stream;
 
 namespace {
 
-/// An address where nobody listens.
+/// An address without a listener.
 address nobody(eddy::event_loop& loop) {
   return tcp_listener(loop, address::loopback_v4(0)).local_address();
 }
 
-/// The addresses of this machine, by all names that the kernel has for them.
+/// Every address of this machine, in every form that the kernel accepts.
 std::vector<address> own_addresses() {
   std::vector<address> all = {
       address::any_v4(0),
@@ -71,12 +71,12 @@ std::vector<address> own_addresses() {
   return all;
 }
 
-/// A listener whose queue is full: a connection to it is never made.
+/// A listener whose queue is full, so that a connect to it does not complete.
 class full_listener {
 public:
   explicit full_listener(eddy::event_loop& loop)
       : listener_(loop, address::loopback_v4(0), {.backlog = 0}) {
-    // One fills the queue; where the kernel takes more, so does this.
+    // One connection fills the queue on most kernels; others need more.
     queued_.push_back(plain_connection(listener_.local_address()));
   }
   full_listener(const full_listener&) = delete;
@@ -93,7 +93,7 @@ private:
 
 }  // namespace
 
-ASYNC_TEST("a connection is made to who listens") {
+ASYNC_TEST("a connect to a listener gives a stream") {
   tcp_listener listener(loop, address::loopback_v4(0));
   tcp_stream s = co_await connect(listener.local_address());
   CHECK(s.peer_address() == listener.local_address());
@@ -103,13 +103,13 @@ ASYNC_TEST("a connection is made to who listens") {
   CHECK(take(other) == "abc");
 }
 
-ASYNC_TEST("IPv6 is no different") {
+ASYNC_TEST("a connect to an IPv6 listener gives a stream") {
   tcp_listener listener(loop, address::loopback_v6(0));
   const tcp_stream s = co_await connect(listener.local_address());
   CHECK(s.peer_address() == listener.local_address());
 }
 
-ASYNC_TEST("a refusal names the address") {
+ASYNC_TEST("the error of a refused connect names the address") {
   const address where = nobody(loop);
   std::string what;
   try {
@@ -121,13 +121,13 @@ ASYNC_TEST("a refusal names the address") {
   CHECK(what == "connect to " + where.to_string() + ": Connection refused");
 }
 
-ASYNC_TEST("what is no address is refused") {
+ASYNC_TEST("a connect to an empty address fails") {
   const auto r = co_await eddy::as_result(connect(address()));
   REQUIRE(!r);
   CHECK(r.error() == std::errc::invalid_argument);
 }
 
-ASYNC_TEST("a connection is made by name") {
+ASYNC_TEST("a connect to a name gives a stream") {
   tcp_listener listener(loop, address::loopback_v4(0));
   const std::uint16_t port = listener.local_address().port();
   const tcp_stream by_name = co_await connect("localhost", port);
@@ -145,7 +145,7 @@ ASYNC_TEST("each address of a name is tried until one accepts") {
   CHECK(server.count(call::connect) == 3);
 }
 
-ASYNC_TEST("if none accepts, the error tells of each") {
+ASYNC_TEST("if no address accepts, the error names each address and its error") {
   const std::uint16_t port = nobody(loop).port();
   const std::string p = ':' + std::to_string(port);
   name_server server;
@@ -162,7 +162,7 @@ ASYNC_TEST("if none accepts, the error tells of each") {
                     " (Network is unreachable), 127.0.0.1" + p + ": Connection refused");
 }
 
-ASYNC_TEST("a literal that refuses is named once") {
+ASYNC_TEST("the error of a literal address that refuses names it once") {
   const std::string p = std::to_string(nobody(loop).port());
   std::string what;
   try {
@@ -173,7 +173,7 @@ ASYNC_TEST("a literal that refuses is named once") {
   CHECK(what == "connect to 127.0.0.1:" + p + ": Connection refused");
 }
 
-ASYNC_TEST("a name that is not found says so") {
+ASYNC_TEST("a connect to an unknown name fails with not_found") {
   name_server server;
   server.answer = EAI_NONAME;
   const auto r = co_await eddy::as_result(connect("no.example", 80));
@@ -181,18 +181,19 @@ ASYNC_TEST("a name that is not found says so") {
   CHECK((r.error() == eddy::resolve_error::not_found));
 }
 
-TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
+TEST_CASE_FIXTURE(with_loop, "a connect with a handler gives the same results") {
   tcp_listener listener(loop, address::loopback_v4(0));
   name_server server;
   server.knows = {"127.0.0.1:0"};
   std::optional<tcp_stream> by_address;
   std::optional<tcp_stream> by_name;
   std::error_code refused;
-  pending a = connect(loop, listener.local_address(),
-                      [&](result<tcp_stream> s) { by_address = std::move(s.value()); });
-  pending b = connect(loop, "host.example", listener.local_address().port(),
-                      [&](result<tcp_stream> s) { by_name = std::move(s.value()); });
-  pending c = connect(loop, nobody(loop), [&](result<tcp_stream> s) { refused = s.error(); });
+  pending_operation a = connect(loop, listener.local_address(),
+                                [&](result<tcp_stream> s) { by_address = std::move(s.value()); });
+  pending_operation b = connect(loop, "host.example", listener.local_address().port(),
+                                [&](result<tcp_stream> s) { by_name = std::move(s.value()); });
+  pending_operation c =
+      connect(loop, nobody(loop), [&](result<tcp_stream> s) { refused = s.error(); });
   CHECK(!by_address);
   loop.run();
   CHECK(by_address->open());
@@ -201,7 +202,7 @@ TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
   CHECK(!a.active());
 }
 
-TEST_CASE_FIXTURE(with_loop, "what is dropped while it connects leaves nothing") {
+TEST_CASE_FIXTURE(with_loop, "a cancelled connect leaves no descriptor open") {
   const full_listener listener(loop);
   const std::size_t before = open_descriptors();
   int alive = 0;
@@ -214,7 +215,7 @@ TEST_CASE_FIXTURE(with_loop, "what is dropped while it connects leaves nothing")
   }
   CHECK(open_descriptors() == before);
   {
-    const pending connecting =
+    const pending_operation connecting =
         connect(loop, listener.where(),
                 [c = counted(alive)](const result<tcp_stream>&) { FAIL("it was dropped"); });
     loop.run_ready();
@@ -226,7 +227,7 @@ TEST_CASE_FIXTURE(with_loop, "what is dropped while it connects leaves nothing")
   loop.run();
 }
 
-ASYNC_TEST("who does not answer can be given up") {
+ASYNC_TEST("a connect to a silent host can be cancelled") {
   const full_listener listener(loop);
   auto limited = eddy::as_result(eddy::timeout(10s, connect(listener.where())));
   const auto r = co_await std::move(limited);
@@ -235,8 +236,8 @@ ASYNC_TEST("who does not answer can be given up") {
   CHECK(tcp_stream::count() == 0);
 }
 
-ASYNC_TEST("a connect never meets itself, at whichever address of this machine") {
-  // The kernel gives a socket the port that it connects to, which it does at random else.
+ASYNC_TEST("a connect is never connected to itself, at any address of this machine") {
+  // Here the kernel always chooses the port of the peer, which it otherwise does at random.
   class same_port : public failing_system {
   public:
     int connect(int descriptor, const sockaddr* to, socklen_t size) override {
@@ -254,13 +255,13 @@ ASYNC_TEST("a connect never meets itself, at whichever address of this machine")
       CHECK(r.error() == std::errc::connection_refused);
       CHECK(system.count(call::peer_name) == 1);
     }
-    // The port is free at once, also for who would not take over one that lingers.
+    // The port is free at once, even for a listener without reuse_address.
     const tcp_listener listener(loop, to, {.reuse_address = false});
     CHECK(listener.open());
   }
 }
 
-ASYNC_TEST("a connect to a listener on this machine is no meeting, whatever its name") {
+ASYNC_TEST("a connect to a listener on this machine succeeds at each of its addresses") {
   for (const address& where : own_addresses()) {
     INFO(where.to_string());
     const tcp_listener listener(loop, where);
@@ -269,7 +270,7 @@ ASYNC_TEST("a connect to a listener on this machine is no meeting, whatever its 
   }
 }
 
-ASYNC_TEST("a connect from the listener's port at another address is no meeting") {
+ASYNC_TEST("a connect from the listener's port number at another address succeeds") {
   class same_port : public failing_system {
   public:
     int connect(int descriptor, const sockaddr* to, socklen_t size) override {
@@ -287,7 +288,7 @@ ASYNC_TEST("a connect from the listener's port at another address is no meeting"
   CHECK(s.local_address() == system.own);
 }
 
-ASYNC_TEST("a connection whose own address the system does not tell is one") {
+ASYNC_TEST("a connect succeeds though the system does not tell the local address") {
   const tcp_listener listener(loop, address::loopback_v4(0));
   failing_system system;
   system.fail(call::local_name, ENOBUFS);
@@ -296,7 +297,7 @@ ASYNC_TEST("a connection whose own address the system does not tell is one") {
   CHECK(system.has_failed());
 }
 
-ASYNC_TEST("a program that is started inherits no stream and no listener") {
+ASYNC_TEST("a started program inherits no stream and no listener") {
   tcp_listener listener(loop, address::loopback_v4(0));
   const tcp_stream connected = co_await connect(listener.local_address());
   const tcp_stream accepted = co_await listener.accept();
@@ -309,7 +310,7 @@ ASYNC_TEST("a program that is started inherits no stream and no listener") {
   CHECK(::fcntl(listener_taken_over.descriptor(), F_GETFD) == FD_CLOEXEC);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {
+TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts completes") {
   class interrupted : public failing_system {
   public:
     int connect(int descriptor, const sockaddr* to, socklen_t size) override {
@@ -331,15 +332,15 @@ TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {
   SUBCASE("a handler") {
     std::vector<result<tcp_stream>> ended;
     const auto note = [&](result<tcp_stream> s) { ended.push_back(std::move(s)); };
-    const pending first = connect(loop, listener.local_address(), note);
+    const pending_operation first = connect(loop, listener.local_address(), note);
     loop.run();
-    const pending second = connect(loop, refusing, note);
+    const pending_operation second = connect(loop, refusing, note);
     loop.run();
     REQUIRE(ended.size() == 2);
     CHECK(ended[0].value().peer_address() == listener.local_address());
     CHECK(ended[1].error() == std::errc::connection_refused);
   }
-  SUBCASE("but fails if the system does not tell how it ended") {
+  SUBCASE("fails if the system does not tell the result") {
     system.fail(call::get_option, ENOBUFS);
     auto connecting = eddy::spawn(loop, connect(listener.local_address()));
     loop.run();
@@ -348,7 +349,7 @@ TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts goes on") {
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop,
-                  "whichever call fails, a conversation ends, and nothing is left") {
+                  "a conversation ends and leaves nothing open, whichever system call fails") {
   auto serve = [](eddy::event_loop& l, std::shared_ptr<address> where) -> eddy::task<> {
     tcp_listener listener(l, address::loopback_v4(0));
     *where = listener.local_address();

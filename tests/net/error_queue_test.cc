@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Sockets with something in their error queue, which the kernel reports as ready again and again.
+// Sockets with entries in their error queue, which the kernel reports as ready again and again.
 #include <array>
 #include <chrono>
 #include <functional>
@@ -30,7 +30,7 @@ using eddy::tcp_stream;
 
 namespace {
 
-/// Has the kernel put a time stamp into the error queue for each thing that is sent.
+/// Makes the kernel put a time stamp into the error queue for each send.
 void ask_for_stamps(tcp_stream& of) {
   const int wanted = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
                      SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
@@ -42,7 +42,7 @@ bool has_error(const tcp_stream& of, int patience) {
   return ::poll(&about, 1, patience) == 1 && (about.revents & POLLERR) != 0;
 }
 
-/// Sends from `from`, which puts something into its error queue, to `to`.
+/// Sends from `from` to `to`, which puts an entry into the error queue of `from`.
 void send_with_stamp(tcp_stream& from, tcp_stream& to) {
   send(from, "x");
   REQUIRE(has_error(from, 10'000));
@@ -51,7 +51,7 @@ void send_with_stamp(tcp_stream& from, tcp_stream& to) {
   CHECK(take(to) == "x");
 }
 
-/// Reads the whole error queue, as a program may; how much was in it.
+/// Reads the whole error queue, as a program may. Returns the number of entries.
 int read_error_queue(const tcp_stream& of) {
   int count = 0;
   std::array<char, 512> control;
@@ -63,7 +63,7 @@ int read_error_queue(const tcp_stream& of) {
   }
 }
 
-/// Runs the loop until it would sleep; whether that was soon.
+/// Runs the loop until it would sleep. Returns whether that took few turns.
 bool sleeps_soon(eddy::event_loop& loop) {
   int turns = 0;
   while (turns < 20 && loop.run_ready()) ++turns;
@@ -88,7 +88,7 @@ eddy::task<> wait_and_write(tcp_stream& to) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_loop, "a reader sleeps though something is in the error queue") {
+TEST_CASE_FIXTURE(with_loop, "a pending read sleeps though the error queue has an entry") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   send_with_stamp(pair.near, pair.far);
@@ -104,7 +104,7 @@ TEST_CASE_FIXTURE(with_loop, "a reader sleeps though something is in the error q
     CHECK(std::move(reading).take().value() == "data");
   };
   SUBCASE("a coroutine") { sleeps_until_data_comes(read_some(pair.near)); }
-  SUBCASE("that waits without a buffer, and then tries") {
+  SUBCASE("a coroutine with wait_readable and try_read") {
     sleeps_until_data_comes(wait_and_try(pair.near));
   }
   SUBCASE("a handler") {
@@ -120,7 +120,7 @@ TEST_CASE_FIXTURE(with_loop, "a reader sleeps though something is in the error q
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "a writer without room sleeps though something is in the error queue") {
+                  "a write to a full socket sleeps though the error queue has an entry") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   send_with_stamp(pair.near, pair.far);
@@ -138,7 +138,7 @@ TEST_CASE_FIXTURE(with_loop,
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "a writer that waits for room and tries sleeps with an error queue, too") {
+                  "a wait_writable on a full socket sleeps though the error queue has an entry") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   send_with_stamp(pair.near, pair.far);
@@ -154,7 +154,7 @@ TEST_CASE_FIXTURE(with_loop,
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a writer that had some room looks for no errors") {
+TEST_CASE_FIXTURE(with_loop, "a write that sent a part does not look at the error queue") {
   stream_pair pair(loop);
   pair.near.set_send_buffer(4096);
   pair.far.set_receive_buffer(4096);
@@ -167,7 +167,7 @@ TEST_CASE_FIXTURE(with_loop, "a writer that had some room looks for no errors") 
   CHECK(system.count(call::receive_message) == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a zero-copy send lets readers sleep") {
+TEST_CASE_FIXTURE(with_loop, "a pending read sleeps after a zero-copy send") {
   stream_pair pair(loop);
   const int on = 1;
   constexpr int zero_copy = 0x4000000;  // MSG_ZEROCOPY
@@ -181,21 +181,21 @@ TEST_CASE_FIXTURE(with_loop, "a zero-copy send lets readers sleep") {
   CHECK(std::move(reading).take().value() == "data");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a reset is told though something is, or was, in the error queue") {
+TEST_CASE_FIXTURE(with_loop, "a reset is reported though the error queue has, or had, an entry") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   send_with_stamp(pair.near, pair.far);
   auto reading = eddy::spawn(loop, read_error(pair.near));
   SUBCASE("while the reader sleeps") { CHECK(sleeps_soon(loop)); }
-  SUBCASE("before the loop has seen either") {}
-  SUBCASE("between the reader's two looks") { loop.run_once(); }
+  SUBCASE("before the loop has polled") {}
+  SUBCASE("between the reader's two attempts") { loop.run_once(); }
   pair.far.set_linger(0s);
   pair.far.close();
   loop.run();
   CHECK(std::move(reading).take().value() == std::errc::connection_reset);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets all of it") {
+TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets every entry") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   eddy::readiness own(loop, pair.near.descriptor());
@@ -211,8 +211,8 @@ TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets all 
 
   constexpr int count = 100;
   std::optional<eddy::future<std::string>> reading;
-  SUBCASE("beside a reader that waits") { reading = eddy::spawn(loop, read_some(pair.near)); }
-  SUBCASE("beside a reader that waits and tries") {
+  SUBCASE("beside a pending read") { reading = eddy::spawn(loop, read_some(pair.near)); }
+  SUBCASE("beside a coroutine with wait_readable and try_read") {
     reading = eddy::spawn(loop, wait_and_try(pair.near));
   }
   for (int i = 0; i < count; ++i) {
@@ -228,7 +228,7 @@ TEST_CASE_FIXTURE(with_loop, "a program that waits for its error queue gets all 
 }
 
 TEST_CASE_FIXTURE(with_loop,
-                  "an entry that comes after the program has read its error queue is kept") {
+                  "an entry that arrives after the program has read its error queue is kept") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   eddy::readiness own(loop, pair.near.descriptor());
@@ -256,7 +256,8 @@ TEST_CASE_FIXTURE(with_loop,
   own.stop();
 }
 
-TEST_CASE_FIXTURE(with_loop, "of an error queue that nobody reads nothing is kept") {
+TEST_CASE_FIXTURE(with_loop,
+                  "the entries of an error queue that the program does not read are dropped") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   for (int i = 0; i < 200; ++i) send_with_stamp(pair.near, pair.far);
@@ -269,7 +270,7 @@ TEST_CASE_FIXTURE(with_loop, "of an error queue that nobody reads nothing is kep
   CHECK(reading.ready());
 }
 
-TEST_CASE_FIXTURE(with_loop, "without a reader the error queue is left alone") {
+TEST_CASE_FIXTURE(with_loop, "without a pending read the error queue is not touched") {
   stream_pair pair(loop);
   ask_for_stamps(pair.near);
   send_with_stamp(pair.near, pair.far);
@@ -280,7 +281,7 @@ TEST_CASE_FIXTURE(with_loop, "without a reader the error queue is left alone") {
   CHECK(read_error_queue(pair.near) >= 1);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a reader that was woken in vain loses nothing") {
+TEST_CASE_FIXTURE(with_loop, "a read loses nothing after a spurious wake-up") {
   stream_pair pair(loop);
   auto reading = eddy::spawn(loop, read_some(pair.near));
   loop.run_ready();
@@ -297,7 +298,7 @@ TEST_CASE_FIXTURE(with_loop, "a reader that was woken in vain loses nothing") {
   CHECK(std::move(reading).take().value() == "data");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a reader of a Unix socket that was woken in vain loses no packet") {
+TEST_CASE_FIXTURE(with_loop, "a read of a Unix socket loses no packet after a spurious wake-up") {
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
   tcp_stream near(loop, ends[0]);
@@ -310,13 +311,14 @@ TEST_CASE_FIXTURE(with_loop, "a reader of a Unix socket that was woken in vain l
   for (int i = 0; i < 5; ++i) loop.run_ready();
   CHECK(!reading.ready());
   system.stop_failing(call::read);
-  near.shutdown_read();  // a packet that was lost would not come any more
+  near.shutdown_read();  // a lost packet would not arrive any more
   loop.run();
   CHECK(std::move(reading).take().value() == "data");
 }
 
-TEST_CASE_FIXTURE(with_loop,
-                  "a listener whose connection another process took looks for no errors") {
+TEST_CASE_FIXTURE(
+    with_loop,
+    "a listener whose connection another process took does not look at the error queue") {
   eddy::tcp_listener listener(loop, eddy::address::loopback_v4(0));
   listener.accept([](const result<tcp_stream>&) {});
   loop.run_ready();

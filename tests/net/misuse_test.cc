@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Mistakes of the programmer stop the program with a sentence, whatever the object:
+// A mistake of the programmer aborts the program with a sentence, whatever the object:
 // use from another thread, handlers that are null, objects that were moved from.
 #include <array>
 #include <chrono>
@@ -25,16 +25,16 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/blocking_job.h>
-#include <eddy/loop/child.h>
+#include <eddy/loop/child_process.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/file_watch.h>
-#include <eddy/loop/keep_alive.h>
+#include <eddy/loop/loop_handle.h>
 #include <eddy/loop/readiness.h>
-#include <eddy/loop/remote.h>
 #include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
+#include <eddy/loop/work_guard.h>
 #include <eddy/net/connect.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 #include <eddy/net/resolve.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -49,7 +49,7 @@ namespace {
 
 eddy::task<> nothing() { co_return; }
 
-/// One of each thing that can be on a loop.
+/// One object of each kind that belongs to a loop.
 struct everything {
   explicit everything(eddy::event_loop& l)
       : loop(l),
@@ -88,7 +88,7 @@ struct everything {
   eddy::file_watch watched_files;
   eddy::tcp_listener listener;
   stream_pair streams;
-  eddy::pending connecting;
+  eddy::pending_operation connecting;
   std::array<char, 64> bytes{};
   std::array<char, 64> others{};
   std::optional<eddy::promise<>> promise;
@@ -122,7 +122,7 @@ constexpr use uses[] = {
     {"on_exception", [](everything& e) { e.loop.on_exception([](const std::exception_ptr&) {}); }},
     {"descriptor", [](everything& e) { static_cast<void>(e.loop.descriptor()); }},
     {"next_run", [](everything& e) { static_cast<void>(e.loop.next_run()); }},
-    {"keep_alive", [](everything& e) { const eddy::keep_alive kept(e.loop); }},
+    {"work_guard", [](everything& e) { const eddy::work_guard kept(e.loop); }},
     {"timer::start", [](everything& e) { e.timer.start(1s, [] {}); }},
     {"timer::start_at", [](everything& e) { e.timer.start_at(eddy::time_point(), [] {}); }},
     {"timer::start_every", [](everything& e) { e.timer.start_every(1s, [] {}); }},
@@ -139,7 +139,7 @@ constexpr use uses[] = {
     {"a new readiness", [](everything& e) { const eddy::readiness r(e.loop, STDIN_FILENO); }},
     {"file_watch::start", [](everything& e) { e.files.start([](auto&&...) {}); }},
     {"file_watch::stop", [](everything& e) { e.watched_files.stop(); }},
-    {"child", [](everything& e) { eddy::child(e.loop, a_child()).start([](auto&&) {}); }},
+    {"child", [](everything& e) { eddy::child_process(e.loop, a_child()).start([](auto&&) {}); }},
     {"blocking_job", [](everything& e) { const eddy::blocking_job j(e.loop, [] {}, [] {}); }},
     {"listen",
      [](everything& e) { const eddy::tcp_listener l(e.loop, eddy::address::loopback_v4(0)); }},
@@ -155,9 +155,10 @@ constexpr use uses[] = {
      [](everything& e) {
        static_cast<void>(eddy::resolve(e.loop, "localhost", 1, [](auto&&) {}));
      }},
-    {"pending::stop", [](everything& e) { e.connecting.stop(); }},
-    {"pending::active", [](everything& e) { static_cast<void>(e.connecting.active()); }},
-    {"pending's end", [](everything& e) { const eddy::pending p = std::move(e.connecting); }},
+    {"pending_operation::stop", [](everything& e) { e.connecting.stop(); }},
+    {"pending_operation::active", [](everything& e) { static_cast<void>(e.connecting.active()); }},
+    {"the end of a pending_operation",
+     [](everything& e) { const eddy::pending_operation p = std::move(e.connecting); }},
     {"read", [](everything& e) { e.streams.near.read(std::span(e.others), [](auto&&) {}); }},
     {"try_read",
      [](everything& e) { static_cast<void>(e.streams.near.try_read(std::span(e.others))); }},
@@ -184,7 +185,7 @@ constexpr use uses[] = {
     {"scope::cancel", [](everything& e) { e.scope->cancel(); }},
 };
 
-/// Has another thread use something while `loop` runs.
+/// Makes one use from another thread while `loop` runs.
 void use_elsewhere(eddy::event_loop& loop, const use& one) {
   everything e(loop);
   bool used = false;
@@ -192,10 +193,10 @@ void use_elsewhere(eddy::event_loop& loop, const use& one) {
     std::thread([&] { one.of(e); }).join();
     used = true;
   });
-  while (!used) loop.run_once();  // a turn may be over before, where the machine is busy
+  while (!used) loop.run_once();  // on a busy machine a turn may end before
 }
 
-/// Checks that each of them stops the program with its name and this sentence.
+/// Checks that each use aborts the program with its name and this sentence.
 void expect_deaths(std::span<const use> all, std::string_view sentence) {
   for (const use& one : all) {
     INFO(std::string(one.what));
@@ -209,7 +210,7 @@ void expect_deaths(std::span<const use> all, std::string_view sentence) {
 
 }  // namespace
 
-TEST_CASE("nothing of a loop that runs may be used from another thread") {
+TEST_CASE("an object of a running loop may not be used from another thread") {
   for (const use& one : uses) {
     INFO(std::string(one.what));
     dies_saying("was used from another thread", [&] {
@@ -219,7 +220,9 @@ TEST_CASE("nothing of a loop that runs may be used from another thread") {
   }
 }
 
-TEST_CASE("nor of a loop that adopted another one, whether it runs or not") {
+TEST_CASE(
+    "an object of an adopted loop may not be used from another thread, even while it does not "
+    "run") {
   for (const use& one : uses) {
     INFO(std::string(one.what));
     dies_saying("was used from another thread", [&] {
@@ -231,7 +234,7 @@ TEST_CASE("nor of a loop that adopted another one, whether it runs or not") {
   }
 }
 
-TEST_CASE("each of these is right on the loop's own thread") {
+TEST_CASE("each of these uses is right on the loop's own thread") {
   for (const use& one : uses) {
     INFO(std::string(one.what));
     CHECK(holds_in_child([&] {
@@ -245,27 +248,28 @@ TEST_CASE("each of these is right on the loop's own thread") {
       });
       while (!used) loop.run_once();
       loop.run_ready();
-      std::_Exit(0);  // what it has started is not taken down again
+      std::_Exit(0);  // without destroying what it has started
       return true;
     }));
   }
 }
 
-TEST_CASE("a handler that is null is refused where it is given") {
+TEST_CASE("a null handler is refused by the call that gets it") {
   constexpr use nulls[] = {
       {"timer::start", [](everything& e) { e.timer.start(1s, nullptr); }},
       {"timer::start_at", [](everything& e) { e.timer.start_at(eddy::time_point(), nullptr); }},
       {"timer::start_every", [](everything& e) { e.timer.start_every(1s, nullptr); }},
       {"event_loop::defer", [](everything& e) { e.loop.defer(nullptr); }},
       {"post", [](everything& e) { e.loop.post(nullptr); }},
-      {"post", [](everything& e) { e.loop.remote().post(nullptr); }},
+      {"post", [](everything& e) { e.loop.handle().post(nullptr); }},
       {"reserved_post",
-       [](everything& e) { const eddy::reserved_post p(e.loop.remote(), nullptr); }},
+       [](everything& e) { const eddy::reserved_post p(e.loop.handle(), nullptr); }},
       {"signal::start", [](everything& e) { e.signal.start(nullptr); }},
       {"readiness::wait_readable", [](everything& e) { e.readiness->wait_readable(nullptr); }},
       {"readiness::wait_writable", [](everything& e) { e.readiness->wait_writable(nullptr); }},
       {"file_watch::start", [](everything& e) { e.files.start(nullptr); }},
-      {"child::start", [](everything& e) { eddy::child(e.loop, a_child()).start(nullptr); }},
+      {"child_process::start",
+       [](everything& e) { eddy::child_process(e.loop, a_child()).start(nullptr); }},
       {"blocking_job", [](everything& e) { const eddy::blocking_job j(e.loop, nullptr, [] {}); }},
       {"blocking_job", [](everything& e) { const eddy::blocking_job j(e.loop, [] {}, nullptr); }},
       {"stop_callback",
@@ -292,12 +296,12 @@ TEST_CASE("a handler that is null is refused where it is given") {
   expect_deaths(nulls, " was given a handler that is null");
 }
 
-TEST_CASE("what was moved from is refused where it is used") {
+TEST_CASE("a use of an object that was moved from is refused") {
   constexpr use moved[] = {
-      {"a remote",
+      {"a loop_handle",
        [](everything& e) {
-         eddy::remote first = e.loop.remote();
-         const eddy::remote second = std::move(first);
+         eddy::loop_handle first = e.loop.handle();
+         const eddy::loop_handle second = std::move(first);
          first.post([] {});  // NOLINT(bugprone-use-after-move)
        }},
       {"a readiness",
@@ -305,10 +309,10 @@ TEST_CASE("what was moved from is refused where it is used") {
          const eddy::readiness other = std::move(*e.readiness);
          e.readiness->wait_writable([](std::error_code) {});
        }},
-      {"a child",
+      {"a child_process",
        [](everything& e) {
-         eddy::child first(e.loop, a_child());
-         const eddy::child second = std::move(first);
+         eddy::child_process first(e.loop, a_child());
+         const eddy::child_process second = std::move(first);
          first.start([](auto&&) {});  // NOLINT(bugprone-use-after-move)
        }},
       {"a tcp_stream",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/detail/operation.h: what holds for every operation, in both styles
+// eddy/net/detail/operation.h: the rules for every operation, awaited or with a handler
 #include <eddy/net/detail/operation.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
@@ -56,7 +57,7 @@ void echo_with_handlers(tcp_stream& s, std::array<char, 64>& buffer) {
   });
 }
 
-/// A connection on which each call moves all it is asked to, at once.
+/// A connection on which each call moves all its bytes at once.
 class endless : public failing_system {
 public:
   ssize_t read(int, void*, std::size_t size) override { return static_cast<ssize_t>(size); }
@@ -78,7 +79,7 @@ struct depth {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_loop, "a handler never runs inside the call that was given it") {
+TEST_CASE_FIXTURE(with_loop, "a handler never runs inside the call that got it") {
   stream_pair pair(loop);
   send(pair.far, "abc");
   journal note;
@@ -116,7 +117,7 @@ ASYNC_TEST("a coroutine may destroy the stream it has read from") {
   CHECK(later == "d");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a stream may be moved while somebody waits") {
+TEST_CASE_FIXTURE(with_loop, "a stream may be moved while operations are pending") {
   stream_pair pair(loop);
   auto reading = eddy::spawn(loop, read_some(pair.near));
   std::array<char, 8> buffer;
@@ -133,7 +134,8 @@ TEST_CASE_FIXTURE(with_loop, "a stream may be moved while somebody waits") {
   CHECK(size == 6);
 }
 
-TEST_CASE_FIXTURE(with_loop, "closing ends a coroutine's wait with operation_canceled") {
+TEST_CASE_FIXTURE(with_loop,
+                  "closing a stream resumes an awaiting coroutine with operation_canceled") {
   stream_pair pair(loop);
   auto reading = eddy::spawn(loop, read_error(pair.near));
   auto writing = eddy::spawn(loop, write_all(pair.near, std::string(10'000'000, 'x')));
@@ -144,7 +146,7 @@ TEST_CASE_FIXTURE(with_loop, "closing ends a coroutine's wait with operation_can
     pair.near.stop_reading();
     pair.near.stop_writing();
   }
-  SUBCASE("at the moment when it is ready") {
+  SUBCASE("close when the socket is ready") {
     send(pair.far, "abc");
     static_cast<void>(take(pair.far));
     eddy::timer t(loop);
@@ -161,7 +163,7 @@ TEST_CASE_FIXTURE(with_loop, "closing ends a coroutine's wait with operation_can
   CHECK_THROWS_AS(std::rethrow_exception(written.error()), std::system_error);
 }
 
-TEST_CASE_FIXTURE(with_loop, "closing drops a handler, with all that it owns") {
+TEST_CASE_FIXTURE(with_loop, "closing a stream destroys a handler with all that it owns") {
   stream_pair pair(loop);
   int alive = 0;
   std::array<char, 8> buffer;
@@ -179,7 +181,7 @@ TEST_CASE_FIXTURE(with_loop, "closing drops a handler, with all that it owns") {
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a handler that is dropped finds its stream closed") {
+TEST_CASE_FIXTURE(with_loop, "a handler that is destroyed by closing finds its stream closed") {
   stream_pair pair(loop);
   const int descriptor = pair.near.descriptor();
   std::array<char, 8> buffer;
@@ -212,13 +214,13 @@ TEST_CASE_FIXTURE(with_loop, "a handler may own the stream that owns it") {
   CHECK(watch.expired());
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a read dropped when it is ready loses nothing") {
+TEST_CASE_FIXTURE(with_still_loop, "a read that is cancelled when it is ready loses nothing") {
   stream_pair pair(loop);
   std::optional<eddy::future<std::string>> first = eddy::spawn(loop, read_some(pair.near));
   loop.run_ready();
   eddy::timer t(loop);
   send(pair.far, "abc");
-  t.start(0ms, [&] { first.reset(); });  // the timer runs first, of what is ready
+  t.start(0ms, [&] { first.reset(); });  // the timer runs before the read
   loop.run_once();
   CHECK(!first);
 
@@ -227,7 +229,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a read dropped when it is ready loses nothin
   CHECK(std::move(second).take().value() == "abc");
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a handler dropped when it is ready loses nothing") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a read with a handler that is cancelled when it is ready loses nothing") {
   stream_pair pair(loop);
   std::array<char, 8> buffer;
   pair.near.wait_readable([](result<void>) {});
@@ -246,7 +249,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a handler dropped when it is ready loses not
   CHECK(take(pair.near) == "abc");
 }
 
-ASYNC_TEST("what a timeout drops can be done again") {
+ASYNC_TEST("a read that a timeout cancelled can be repeated") {
   stream_pair pair(loop);
   auto limited = eddy::as_result(eddy::timeout(5ms, read_some(pair.near)));
   const auto r = co_await std::move(limited);
@@ -257,7 +260,7 @@ ASYNC_TEST("what a timeout drops can be done again") {
   CHECK(text == "abc");
 }
 
-ASYNC_TEST("of a write that is dropped nothing more is sent") {
+ASYNC_TEST("a cancelled write sends nothing more") {
   stream_pair pair(loop);
   failing_system system;
   {
@@ -270,7 +273,7 @@ ASYNC_TEST("of a write that is dropped nothing more is sent") {
   co_await eddy::sleep(1ms);
   CHECK(system.count(call::send) == calls);
 
-  // Bytes that the kernel has taken may be on their way still.
+  // Bytes that the kernel has taken may still be in transit.
   auto more = eddy::spawn(loop, write_all(pair.near, "more"));
   co_await eddy::sleep(1ms);
   pair.near.shutdown();
@@ -280,7 +283,7 @@ ASYNC_TEST("of a write that is dropped nothing more is sent") {
   CHECK(sent.ends_with("more"));
 }
 
-TEST_CASE_FIXTURE(with_loop, "an operation that was made and never awaited does nothing") {
+TEST_CASE_FIXTURE(with_loop, "an operation that is never awaited does nothing") {
   stream_pair pair(loop);
   send(pair.far, "abc");
   std::array<char, 8> buffer;
@@ -293,7 +296,7 @@ TEST_CASE_FIXTURE(with_loop, "an operation that was made and never awaited does 
   CHECK(take(pair.near) == "abc");
 }
 
-ASYNC_TEST("an operation on a stream that was closed before it began is cancelled") {
+ASYNC_TEST("an operation on a stream that was closed before it started is cancelled") {
   stream_pair pair(loop);
   std::array<char, 8> buffer;
   auto late = pair.near.read(buffer);
@@ -303,7 +306,7 @@ ASYNC_TEST("an operation on a stream that was closed before it began is cancelle
   CHECK(r.error() == std::errc::operation_canceled);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an operation tells what it waits for") {
+TEST_CASE_FIXTURE(with_loop, "a dump names the operation and the peer") {
   stream_pair pair(loop);
   const auto reading = eddy::spawn(loop, read_some(pair.near));
   loop.run_ready();
@@ -314,8 +317,8 @@ TEST_CASE_FIXTURE(with_loop, "an operation tells what it waits for") {
   CHECK(loop.dump().contains("read_some at stream_tasks.h:"));
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a flooding connection lets the others have their turn") {
-  // A connection gives way after its share of reads that need not wait, and a turn
+TEST_CASE_FIXTURE(with_jumping_loop, "a flooding connection does not starve the others") {
+  // A connection yields after its share of reads that need not wait, and a turn
   // ends with its budget.
   stream_pair flood(loop);
   stream_pair other(loop);
@@ -338,7 +341,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a flooding connection lets the others have
   CHECK(read <= 2 * eddy::event_loop::budget);
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait starve nobody") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait do not starve a timer") {
   stream_pair pair(loop);
   endless system;
   depth stack;
@@ -380,7 +383,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a million reads that need not wait starve 
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop,
-                  "a long write that need not wait ends a turn by what it has moved") {
+                  "a long write that need not wait ends the turn after its share of bytes") {
   stream_pair pair(loop);
   endless system;
   const std::string much(16'000'000, 'm');
@@ -389,7 +392,7 @@ TEST_CASE_FIXTURE(with_jumping_loop,
   SUBCASE("bytes") {
     pair.near.write(much, [&](result<void> r) { written = r.has_value(); });
   }
-  SUBCASE("empty buffers, at which it only looks") {
+  SUBCASE("empty buffers, which count too") {
     pair.near.write(empty, [&](result<void> r) { written = r.has_value(); });
   }
   loop.run_once();
@@ -398,7 +401,7 @@ TEST_CASE_FIXTURE(with_jumping_loop,
   CHECK(written);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a turn of request and answer costs one read and one write") {
+TEST_CASE_FIXTURE(with_loop, "a request and its answer cost one read and one write") {
   stream_pair pair(loop);
   std::optional<eddy::future<>> echoing;
   std::array<char, 64> buffer;
@@ -423,7 +426,8 @@ TEST_CASE_FIXTURE(with_loop, "a turn of request and answer costs one read and on
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a read that filled its buffer is followed by a try") {
+TEST_CASE_FIXTURE(with_loop,
+                  "after a read that filled its buffer, the next read is attempted at once") {
   stream_pair pair(loop);
   failing_system system;
   std::array<char, 4> buffer;
@@ -436,11 +440,11 @@ TEST_CASE_FIXTURE(with_loop, "a read that filled its buffer is followed by a try
   send(pair.far, "0123456789");
   auto done = eddy::spawn(loop, reading(pair.near, buffer));
   loop.run_ready();
-  CHECK(done.ready());  // in one go
+  CHECK(done.ready());  // without another turn
   CHECK(system.count(call::read) == 3);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a message echoed costs no malloc") {
+TEST_CASE_FIXTURE(with_loop, "echoing a message costs no malloc") {
   stream_pair pair(loop);
   std::optional<eddy::future<>> echoing;
   std::array<char, 64> buffer;
@@ -468,7 +472,7 @@ TEST_CASE_FIXTURE(with_loop, "a message echoed costs no malloc") {
 }
 
 #if !SANITIZED
-TEST_CASE_FIXTURE(with_loop, "streams that have come and gone leave no memory behind") {
+TEST_CASE_FIXTURE(with_loop, "closed streams leave no memory behind") {
   std::array<char, 8> buffer;
   const auto use_some = [&](int count) {
     for (int i = 0; i < count; ++i) {
@@ -489,7 +493,7 @@ TEST_CASE_FIXTURE(with_loop, "streams that have come and gone leave no memory be
 }
 #endif
 
-TEST_CASE_FIXTURE(with_loop, "handlers of different operations in turn cost no malloc either") {
+TEST_CASE_FIXTURE(with_loop, "alternating operations with handlers cost no malloc") {
   stream_pair pair(loop);
   std::array<char, 8> buffer;
   const auto turns = [&](int count) {
@@ -510,7 +514,7 @@ TEST_CASE_FIXTURE(with_loop, "handlers of different operations in turn cost no m
   CHECK(turns(1000) == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a read with a time limit costs no malloc either") {
+TEST_CASE_FIXTURE(with_loop, "a read under a timeout costs no malloc") {
   stream_pair pair(loop);
   auto talk = [](stream_pair& p) -> eddy::task<std::size_t> {
     std::array<char, 8> buffer;
@@ -526,7 +530,7 @@ TEST_CASE_FIXTURE(with_loop, "a read with a time limit costs no malloc either") 
   CHECK(count == 0);
 }
 
-TEST_CASE("wrong use stops the program with a sentence") {
+TEST_CASE("misuse of a stream aborts the program with a sentence") {
   const auto with_pair = [](auto mistake) {
     return [mistake] {
       eddy::event_loop loop;
@@ -537,20 +541,24 @@ TEST_CASE("wrong use stops the program with a sentence") {
   };
   static std::array<char, 8> buffer;
 
-  dies_saying("two read from one stream at a time", with_pair([](auto&, stream_pair& p) {
+  dies_saying("a read is already pending on this tcp_stream (127.0.0.1:",
+              with_pair([](auto&, stream_pair& p) {
                 p.near.read(buffer, [](result<std::size_t>) {});
                 p.near.read(buffer, [](result<std::size_t>) {});
               }));
-  dies_saying("two read from one stream at a time", with_pair([](auto& loop, stream_pair& p) {
+  dies_saying("a read is already pending on this tcp_stream (127.0.0.1:",
+              with_pair([](auto& loop, stream_pair& p) {
                 auto first = eddy::spawn(loop, read_some(p.near));
                 auto second = eddy::spawn(loop, read_some(p.near));
                 loop.run();
               }));
-  dies_saying("two read from one stream at a time", with_pair([](auto&, stream_pair& p) {
+  dies_saying("a read is already pending on this tcp_stream (127.0.0.1:",
+              with_pair([](auto&, stream_pair& p) {
                 p.near.wait_readable([](result<void>) {});
                 static_cast<void>(p.near.try_read(buffer));
               }));
-  dies_saying("two write to one stream at a time", with_pair([](auto&, stream_pair& p) {
+  dies_saying("a write is already pending on this tcp_stream (127.0.0.1:",
+              with_pair([](auto&, stream_pair& p) {
                 p.near.write("a", [](result<void>) {});
                 p.near.write("b", [](result<void>) {});
               }));
@@ -571,7 +579,7 @@ TEST_CASE("wrong use stops the program with a sentence") {
               }));
 }
 
-ASYNC_TEST("a coroutine whose operation has ended waits for other things as any") {
+ASYNC_TEST("a coroutine can await other things after an operation has completed") {
   stream_pair pair(loop);
   std::array<char, 4> word;
   for (int i = 0; i < 3; ++i) {

@@ -26,7 +26,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/detail/loopback_names.h>
-#include <eddy/net/pending.h>
+#include <eddy/net/pending_operation.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
@@ -38,7 +38,7 @@
 
 using namespace std::chrono_literals;
 using eddy::address;
-using eddy::pending;
+using eddy::pending_operation;
 using eddy::resolve;
 using eddy::resolve_error;
 using eddy::result;
@@ -46,7 +46,7 @@ using addresses = std::vector<address>;
 
 namespace {
 
-/// A resolver that never answers for the names that begin with "slow", until it goes.
+/// A resolver that does not answer for names that begin with "slow" before it is destroyed.
 class slow_server : public name_server {
 public:
   slow_server() { knows = {"10.0.0.1:0"}; }
@@ -80,7 +80,7 @@ eddy::task<int> one() {
 
 }  // namespace
 
-ASYNC_TEST("a literal address is itself, and asks nobody") {
+ASYNC_TEST("a literal address is its own result without a look-up") {
   name_server server;
   const addresses v4 = co_await resolve("1.2.3.4", 80);
   CHECK(v4 == addresses{*address::parse("1.2.3.4:80")});
@@ -91,7 +91,7 @@ ASYNC_TEST("a literal address is itself, and asks nobody") {
   CHECK(server.asked == 0);
 }
 
-ASYNC_TEST("a name is what the system's resolver says") {
+ASYNC_TEST("a name has the addresses that the system's resolver finds") {
   const addresses all = co_await resolve("localhost", 80);
   REQUIRE(!all.empty());
   for (const address& a : all) {
@@ -100,7 +100,7 @@ ASYNC_TEST("a name is what the system's resolver says") {
   }
 }
 
-ASYNC_TEST("a name with several addresses gives all, in order and once each") {
+ASYNC_TEST("a name with several addresses has all of them, in order and without repetition") {
   name_server server;
   server.knows = {"[2001:db8::1]:0", "10.0.0.1:0", "[2001:db8::1]:0"};
   const addresses all = co_await resolve("host.example", 443);
@@ -109,7 +109,7 @@ ASYNC_TEST("a name with several addresses gives all, in order and once each") {
   CHECK(server.kept == 0);
 }
 
-ASYNC_TEST("localhost is loopback on every machine, whatever the resolver says") {
+ASYNC_TEST("localhost has loopback addresses, whatever the resolver finds") {
   for (const char* const name :
        {"localhost", "LocalHost", "localhost.", "www.localhost", "a.b.LOCALHOST."}) {
     INFO(name);
@@ -130,7 +130,7 @@ ASYNC_TEST("localhost is loopback on every machine, whatever the resolver says")
   }
 }
 
-ASYNC_TEST("a name of loopback in /etc/hosts is asked for in both families") {
+ASYNC_TEST("a name with a loopback address in /etc/hosts is looked up in both families") {
   name_server server;
   server.in_hosts = {"here"};
   server.knows = {"[::1]:0"};
@@ -163,7 +163,7 @@ TEST_CASE("lines of /etc/hosts tell which names are loopback") {
   CHECK(!gives_loopback("", "host"));
 }
 
-TEST_CASE("a hosts file of any length is read, and one that is not there knows no name") {
+TEST_CASE("a hosts file of any length is read, and a missing file has no name") {
   const temporary_directory directory;
   const std::string path = directory / "hosts";
   {
@@ -176,7 +176,7 @@ TEST_CASE("a hosts file of any length is read, and one that is not there knows n
   CHECK(!eddy::detail::file_gives_loopback((path + "2").c_str(), "last"));
 }
 
-ASYNC_TEST("a name that can't be resolved is an error that names it") {
+ASYNC_TEST("the error of a failed look-up names the name") {
   name_server server;
   server.answer = EAI_NONAME;
   std::string what;
@@ -189,7 +189,7 @@ ASYNC_TEST("a name that can't be resolved is an error that names it") {
   CHECK(what == "resolve no.example: name not found");
 }
 
-ASYNC_TEST("each way to fail has its error") {
+ASYNC_TEST("each answer of getaddrinfo has its error") {
   name_server server;
   server.answer = EAI_AGAIN;
   const auto again = co_await eddy::as_result(resolve("no.example", 80));
@@ -212,7 +212,7 @@ ASYNC_TEST("each way to fail has its error") {
   CHECK((empty.error() == resolve_error::no_address));
 }
 
-ASYNC_TEST("a name with a zero in it is nobody's") {
+ASYNC_TEST("a name with a zero in it is not found") {
   name_server server;
   server.knows = {"10.0.0.1:0"};
   const auto r = co_await eddy::as_result(resolve(std::string("a\0b", 3), 80));
@@ -220,7 +220,7 @@ ASYNC_TEST("a name with a zero in it is nobody's") {
   CHECK(server.asked == 0);
 }
 
-ASYNC_TEST("a message shows the control bytes of a name, and does not end at them") {
+ASYNC_TEST("a message shows the control bytes of a name as \\xNN") {
   const name_server server;
   std::string words;
   try {
@@ -231,11 +231,12 @@ ASYNC_TEST("a message shows the control bytes of a name, and does not end at the
   CHECK(words == R"(resolve a\x00b\x0a\x7f\x1b: name not found)");
 }
 
-TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
+TEST_CASE_FIXTURE(with_loop, "a resolve with a handler gives the same results") {
   name_server server;
   server.knows = {"10.0.0.1:0"};
   std::optional<result<addresses>> found;
-  pending p = resolve(loop, "host.example", 80, [&](result<addresses> r) { found = std::move(r); });
+  pending_operation p =
+      resolve(loop, "host.example", 80, [&](result<addresses> r) { found = std::move(r); });
   CHECK(p.active());
   CHECK(!found);
   loop.run();
@@ -249,7 +250,7 @@ TEST_CASE_FIXTURE(with_loop, "handlers get the same") {
 }
 
 #if !SANITIZED
-TEST_CASE("where no worker can be started, the look-up tells that") {
+TEST_CASE("a look-up fails with an error if no worker thread can be started") {
   const tidy leaves_nothing;
   CHECK(holds_in_child([] {
     eddy::event_loop loop;
@@ -258,9 +259,10 @@ TEST_CASE("where no worker can be started, the look-up tells that") {
     ::pthread_attr_setstacksize(&huge, std::size_t{1} << 46);
     ::pthread_setattr_default_np(&huge);
     int told = 0;
-    const pending p = resolve(loop, "host.example", 80, [&](const result<addresses>& found) {
-      told += found.error() == std::errc::resource_unavailable_try_again ? 1 : 0;
-    });
+    const pending_operation p =
+        resolve(loop, "host.example", 80, [&](const result<addresses>& found) {
+          told += found.error() == std::errc::resource_unavailable_try_again ? 1 : 0;
+        });
     loop.run();
     struct program {
       static eddy::task<> ask(int* t) {
@@ -279,7 +281,7 @@ TEST_CASE("where no worker can be started, the look-up tells that") {
 }
 #endif
 
-TEST_CASE_FIXTURE(with_loop, "what is dropped calls nobody") {
+TEST_CASE_FIXTURE(with_loop, "the handler of a cancelled resolve is never called") {
   name_server server;
   server.knows = {"10.0.0.1:0"};
   int alive = 0;
@@ -288,16 +290,16 @@ TEST_CASE_FIXTURE(with_loop, "what is dropped calls nobody") {
                    [c = counted(alive)](const result<addresses>&) { FAIL("it was dropped"); });
   };
   {
-    const pending p = start();
+    const pending_operation p = start();
   }
   CHECK(alive == 0);
 
-  pending p = start();
-  loop.run_ready();  // a worker is at it
+  pending_operation p = start();
+  loop.run_ready();  // a worker has started it
   CHECK(alive == 1);
   SUBCASE("stop") { p.stop(); }
-  SUBCASE("assign") { p = pending(); }
-  SUBCASE("destroy a moved one") { const pending moved = std::move(p); }
+  SUBCASE("assign") { p = pending_operation(); }
+  SUBCASE("destroy a moved one") { const pending_operation moved = std::move(p); }
   CHECK(alive == 0);
   loop.run();
   server.wait_for_workers();
@@ -305,28 +307,28 @@ TEST_CASE_FIXTURE(with_loop, "what is dropped calls nobody") {
 
 TEST_CASE_FIXTURE(with_loop,
                   "an operation that is held knows when it has moved, and may end itself") {
-  std::optional<pending> p;
+  std::optional<pending_operation> p;
   bool called = false;
   p = resolve(loop, "1.2.3.4", 80, [&](const result<addresses>&) {
     p.reset();
     called = true;
   });
-  pending elsewhere = std::move(*p);
+  pending_operation elsewhere = std::move(*p);
   *p = std::move(elsewhere);
-  CHECK(loop.dump().contains("resolve_steps") == false);  // it has not begun
+  CHECK(loop.dump().contains("resolve_steps") == false);  // it has not started
   loop.run();
   CHECK(called);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an exception that leaves such a handler leaves run") {
-  pending p = resolve(loop, "1.2.3.4", 80,
-                      [](const result<addresses>&) { throw std::runtime_error("mine"); });
+TEST_CASE_FIXTURE(with_loop, "an exception that leaves a handler of resolve leaves run") {
+  pending_operation p = resolve(loop, "1.2.3.4", 80,
+                                [](const result<addresses>&) { throw std::runtime_error("mine"); });
   CHECK_THROWS_WITH_AS(loop.run(), "mine", std::runtime_error);
   CHECK(!p.active());
 }
 
 TEST_SUITE("threads") {
-  TEST_CASE_FIXTURE(tidy, "a program that is started does not inherit the hosts file") {
+  TEST_CASE_FIXTURE(tidy, "a started program does not inherit the hosts file") {
     const temporary_directory directory;
     const std::string path = std::filesystem::canonical(directory.path()) / "hosts";
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
@@ -334,7 +336,7 @@ TEST_SUITE("threads") {
     std::thread reading(
         [&] { found = eddy::detail::file_gives_loopback(path.c_str(), "host.example"); });
     const int end = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    // It reads from the other end until this one is closed.
+    // It reads from the other end until this end is closed.
     int ends = 0;
     int inherited = 0;
     while (ends < 2) {
@@ -354,7 +356,7 @@ TEST_SUITE("threads") {
     CHECK(found);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "look-ups that hang keep neither names nor jobs waiting for ever") {
+  TEST_CASE_FIXTURE(with_loop, "look-ups that hang do not block other look-ups and jobs") {
     slow_server server;
     std::vector<eddy::future<addresses>> hung;
     for (int i = 0; i < 20; ++i) {
@@ -365,7 +367,7 @@ TEST_SUITE("threads") {
     while (!job.ready()) loop.run_once();
     CHECK(std::move(job).take().value() == 1);
 
-    while (!hung.empty()) hung.pop_back();  // the last four have not begun
+    while (!hung.empty()) hung.pop_back();  // the last four have not started
     auto quick = eddy::spawn(loop, resolve("quick", 80));
     loop.run();
     CHECK(std::move(quick).take().value().size() == 1);
@@ -373,7 +375,7 @@ TEST_SUITE("threads") {
     CHECK(server.asked == 1);
   }
 
-  TEST_CASE_FIXTURE(with_loop, "a look-up is told as what it is") {
+  TEST_CASE_FIXTURE(with_loop, "a dump names a look-up") {
     slow_server server;
     const auto hung = eddy::spawn(loop, resolve("slow", 80));
     loop.run_ready();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Everything in net/ that waits, ended at every point.
+// Every operation of net/, cancelled at every point.
 #include <chrono>
 #include <cstddef>
 #include <span>
@@ -49,11 +49,11 @@ task<> send_later(tcp_stream& to, std::string bytes) {
   co_await to.write(bytes);
 }
 
-/// Two ends of a connection that outlive the work.
+/// Two ends of a connection that outlive the tasks.
 struct connected {
   explicit connected(trial& t) : of(t), ends(t.loop()) {}
 
-  /// Reads until the end, beside `other`.
+  /// Reads until the end, and runs `other` at the same time.
   task<> hear(std::string_view expected, task<> other) {
     const trial::part held(of);
     auto both = join(read_all(ends.near), std::move(other));
@@ -65,7 +65,7 @@ struct connected {
   stream_pair ends;
 };
 
-struct reads_what_comes : connected {
+struct reads_late_bytes : connected {
   using connected::connected;
   task<> work() {
     const trial::part held(of);
@@ -77,7 +77,7 @@ struct reads_what_comes : connected {
     got += some;
   }
   std::string check(bool) {
-    // What was sent and not yet read is still there for the next reader.
+    // Bytes that were sent and not read are there for the next reader.
     got += take(ends.near);
     return got.empty() || got == "word" ? "" : "bytes are lost: " + got;
   }
@@ -133,7 +133,7 @@ struct writes_much : connected {
   std::size_t got = 0;
 };
 
-struct writes_without_room : connected {
+struct writes_to_a_full_socket : connected {
   using connected::connected;
   task<> work() {
     const trial::part held(of);
@@ -143,7 +143,7 @@ struct writes_without_room : connected {
   }
 };
 
-struct waits_for_room : connected {
+struct waits_until_writable : connected {
   using connected::connected;
   task<> work() {
     const trial::part held(of);
@@ -226,7 +226,7 @@ struct echoes : connected {
   }
 };
 
-struct stops_hearing : connected {
+struct ends_reading : connected {
   using connected::connected;
   task<> work() { co_await hear("early", stop()); }
   task<> stop() {
@@ -261,7 +261,7 @@ struct stops_reading : connected {
   }
 };
 
-struct reads_both_ways : connected {
+struct reads_at_both_ends : connected {
   using connected::connected;
   task<> work() {
     const trial::part held(of);
@@ -285,7 +285,7 @@ struct reads_in_time : connected {
   }
 };
 
-/// A listener that outlives the work.
+/// A listener that outlives the tasks.
 struct listening {
   explicit listening(trial& t) : of(t), listener(t.loop(), eddy::address::loopback_v4(0)) {}
   trial& of;
@@ -362,22 +362,23 @@ struct serves : listening {
 
 }  // namespace
 
-SCENARIO_OBJECT_TEST(reads_what_comes, "read: bytes that come later")
-SCENARIO_OBJECT_TEST(loses_no_bytes, "read: bytes that are there are never lost")
-SCENARIO_OBJECT_TEST(waits_for_readiness, "wait_readable: bytes that come later")
-SCENARIO_OBJECT_TEST(writes_much, "write: more than the kernel takes at once")
-SCENARIO_OBJECT_TEST(writes_without_room, "write: with a time limit and nobody who reads")
-SCENARIO_OBJECT_TEST(waits_for_room, "wait_writable: room that comes later")
-SCENARIO_OBJECT_TEST(reads_until_the_end, "shutdown: what was written comes before the end")
-SCENARIO_OBJECT_TEST(shuts_down_behind_a_write, "shutdown: while a write waits")
+SCENARIO_OBJECT_TEST(reads_late_bytes, "read: bytes that arrive later")
+SCENARIO_OBJECT_TEST(loses_no_bytes, "read: bytes that have arrived are never lost")
+SCENARIO_OBJECT_TEST(waits_for_readiness, "wait_readable: bytes that arrive later")
+SCENARIO_OBJECT_TEST(writes_much, "write: more bytes than the kernel takes at once")
+SCENARIO_OBJECT_TEST(writes_to_a_full_socket,
+                     "write: under a timeout, to a peer that does not read")
+SCENARIO_OBJECT_TEST(waits_until_writable, "wait_writable: space that is free later")
+SCENARIO_OBJECT_TEST(reads_until_the_end, "shutdown: the written bytes arrive before the end")
+SCENARIO_OBJECT_TEST(shuts_down_behind_a_write, "shutdown: during a pending write")
 SCENARIO_OBJECT_TEST(echoes, "read and write: two rounds of ping")
-SCENARIO_OBJECT_TEST(stops_hearing, "shutdown_read: the reader comes to the end")
-SCENARIO_OBJECT_TEST(stops_reading, "stop_reading: the reader goes on")
-SCENARIO_OBJECT_TEST(reads_both_ways, "read: both ends at once")
-SCENARIO_OBJECT_TEST(reads_in_time, "read: too late, and then in time")
-SCENARIO_OBJECT_TEST(accepts, "accept: a connection that comes later")
-SCENARIO_OBJECT_TEST(loses_no_connection, "accept: a connection that waits is never lost")
-SCENARIO_OBJECT_TEST(accepts_in_time, "accept: with a time limit")
+SCENARIO_OBJECT_TEST(ends_reading, "shutdown_read: the reader reads the end")
+SCENARIO_OBJECT_TEST(stops_reading, "stop_reading: the reader is resumed")
+SCENARIO_OBJECT_TEST(reads_at_both_ends, "read: at both ends at once")
+SCENARIO_OBJECT_TEST(reads_in_time, "read: after a timeout, and then in time")
+SCENARIO_OBJECT_TEST(accepts, "accept: a connection that arrives later")
+SCENARIO_OBJECT_TEST(loses_no_connection, "accept: a queued connection is never lost")
+SCENARIO_OBJECT_TEST(accepts_in_time, "accept: under a timeout")
 SCENARIO_OBJECT_TEST(serves, "accept, connect, read, write, shutdown: a request")
 
 SCENARIO_TEST("resolve: a literal address") {
@@ -397,7 +398,7 @@ SCENARIO_TEST("connect: refused") {
   CHECK(r.error() == std::errc::connection_refused);
 }
 
-SCENARIO_TEST("connect: by a name") {
+SCENARIO_TEST("connect: to a name") {
   const trial::part held(t);
   tcp_listener listener(t.loop(), eddy::address::loopback_v4(0));
   const tcp_stream stream = co_await eddy::connect("127.0.0.1", listener.local_address().port());

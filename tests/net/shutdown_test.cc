@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// How the two directions of a tcp_stream end: shutdown and shutdown_read.
+// The half-close of a tcp_stream: shutdown and shutdown_read.
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -16,7 +16,7 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/tcp_stream.h>
 
@@ -34,7 +34,7 @@ using eddy::tcp_stream;
 
 namespace {
 
-/// More than the kernel takes at once.
+/// More bytes than the kernel takes at once.
 const std::string much(8'000'000, 'm');
 
 eddy::task<std::error_code> write_all(tcp_stream& to) {
@@ -93,7 +93,7 @@ struct two_of_a_pair {
   tcp_stream far;
 };
 
-/// Reads all that the other side sends, and runs the loop for that; how much it was.
+/// Runs the loop and reads all that the other side sends. Returns the number of bytes.
 std::size_t read_to_end(eddy::event_loop& loop, tcp_stream& from) {
   std::array<char, 65536> buffer;
   std::size_t size = 0;
@@ -112,7 +112,7 @@ std::size_t read_to_end(eddy::event_loop& loop, tcp_stream& from) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_loop, "a shutdown while a write waits happens after that write") {
+TEST_CASE_FIXTURE(with_loop, "a shutdown during a pending write happens after the write") {
   stream_pair pair(loop);
   std::error_code error = std::make_error_code(std::errc::interrupted);
   std::size_t size = much.size();
@@ -122,20 +122,20 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown while a write waits happens after that 
 
   SUBCASE("a handler") {
     pair.near.write(much, done);
-    SUBCASE("that waits") { loop.run_ready(); }
-    SUBCASE("that has not begun") {}
+    SUBCASE("while the write waits") { loop.run_ready(); }
+    SUBCASE("before the first attempt") {}
   }
-  SUBCASE("a handler, of several buffers") {
+  SUBCASE("a handler, several buffers") {
     size += 4;
     pair.near.write(pieces, done);
-    SUBCASE("that waits") { loop.run_ready(); }
-    SUBCASE("that has not begun") {}
+    SUBCASE("while the write waits") { loop.run_ready(); }
+    SUBCASE("before the first attempt") {}
   }
   SUBCASE("a coroutine") {
     writing = eddy::spawn(loop, write_all(pair.near));
     loop.run_ready();
   }
-  SUBCASE("a coroutine, of several buffers") {
+  SUBCASE("a coroutine, several buffers") {
     size += 4;
     writing = eddy::spawn(loop, write_pieces(pair.near));
     loop.run_ready();
@@ -149,7 +149,8 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown while a write waits happens after that 
   CHECK(!error);
 }
 
-TEST_CASE_FIXTURE(with_loop, "the handler of a write finds the shutdown done that waited for it") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a shutdown that waited for a write is done when the write's handler runs") {
   stream_pair pair(loop);
   std::error_code late;
   pair.near.write("last words", [&](result<void> r) {
@@ -167,38 +168,38 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown follows a write that is cancelled") {
   stream_pair pair(loop);
   std::optional<eddy::future<std::error_code>> writing;
   int alive = 0;
-  // With a copy of the socket only a shutdown tells the other side of the end.
+  // While a copy of the socket is open, only a shutdown ends the sending side.
   tcp_stream copy(loop, ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0));
-  SUBCASE("a handler's, by stop_writing") {
+  SUBCASE("a handler, by stop_writing") {
     pair.near.write(much, [c = counted(alive)](result<void>) { FAIL("it was dropped"); });
     loop.run_ready();
     pair.near.shutdown();
     pair.near.stop_writing();
   }
-  SUBCASE("a handler's, by closing") {
+  SUBCASE("a handler, by closing") {
     pair.near.write(much, [c = counted(alive)](result<void>) { FAIL("it was dropped"); });
     loop.run_ready();
     pair.near.shutdown();
     pair.near.close();
   }
-  SUBCASE("a handler's that has not begun, by destroying the stream") {
+  SUBCASE("a handler before the first attempt, by destroying the stream") {
     pair.near.write(much, [c = counted(alive)](result<void>) { FAIL("it was dropped"); });
     pair.near.shutdown();
     tcp_stream(std::move(pair.near));
   }
-  SUBCASE("a coroutine's, by stop_writing") {
+  SUBCASE("a coroutine, by stop_writing") {
     writing = eddy::spawn(loop, write_all(pair.near));
     loop.run_ready();
     pair.near.shutdown();
     pair.near.stop_writing();
   }
-  SUBCASE("a coroutine's, by closing") {
+  SUBCASE("a coroutine, by closing") {
     writing = eddy::spawn(loop, write_all(pair.near));
     loop.run_ready();
     pair.near.shutdown();
     pair.near.close();
   }
-  SUBCASE("a coroutine's, by dropping it") {
+  SUBCASE("a coroutine, by destroying it") {
     writing = eddy::spawn(loop, write_all(pair.near));
     loop.run_ready();
     pair.near.shutdown();
@@ -218,14 +219,14 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown follows a write that fails") {
   pair.near.write(much, [&](result<void> r) { error = r.error(); });
   loop.run_ready();
   pair.near.shutdown();
-  SUBCASE("by what the system has") {
+  SUBCASE("because of the system") {
     failing_system system;
     system.fail(call::send, ENOBUFS);
     CHECK(read_to_end(loop, pair.far) < much.size());
     CHECK(system.count(call::shutdown) == 1);
     CHECK(error == std::errc::no_buffer_space);
   }
-  SUBCASE("by the other side") {
+  SUBCASE("because of the peer") {
     pair.far.set_linger(0s);
     pair.far.close();
     loop.run();
@@ -242,12 +243,12 @@ TEST_CASE_FIXTURE(with_loop,
   loop.run_ready();
   pair.near.shutdown();
 
-  SUBCASE("a handler's, which is not called inside the call") {
+  SUBCASE("with a handler, which is not called inside the call") {
     const auto second = [&](result<void> r) {
       note(r.error() == std::errc::broken_pipe ? "second" : "wrong");
     };
-    SUBCASE("of one buffer") { pair.near.write("more", second); }
-    SUBCASE("of several") {
+    SUBCASE("one buffer") { pair.near.write("more", second); }
+    SUBCASE("several buffers") {
       const std::array<const_buffer, 2> two = {"a", "b"};
       pair.near.write(two, second);
     }
@@ -255,7 +256,7 @@ TEST_CASE_FIXTURE(with_loop,
     loop.run_ready();
     CHECK(note == "called second");
   }
-  SUBCASE("several handlers', in their order") {
+  SUBCASE("with several handlers, in their order") {
     for (const char* const name : {"one", "two", "three"}) {
       pair.near.write("more", [&note, name](result<void> r) {
         CHECK(r.error() == std::errc::broken_pipe);
@@ -275,7 +276,7 @@ TEST_CASE_FIXTURE(with_loop,
     CHECK(pair.near.try_write("more")->error() == std::errc::broken_pipe);
     CHECK(note == "");
   }
-  SUBCASE("and a wait for room is over, because a write would not wait") {
+  SUBCASE("a wait_writable completes, because a write would not wait") {
     auto waiting = eddy::spawn(loop, wait_for_room(pair.near));
     pair.near.wait_writable([&](result<void> r) { note(r ? "room" : "wrong"); });
     loop.run_ready();
@@ -287,7 +288,7 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(note.text().ends_with("first"));
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a million writes after a shutdown starve nobody") {
+TEST_CASE_FIXTURE(with_still_loop, "a million writes after a shutdown do not starve a timer") {
   stream_pair pair(loop);
   pair.near.write(much, [](result<void>) { FAIL("it was dropped"); });
   loop.run_ready();
@@ -303,7 +304,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a million writes after a shutdown starve nob
   pair.near.stop_writing();
 }
 
-TEST_CASE_FIXTURE(with_loop, "handlers that are told of a late write are the stream's until then") {
+TEST_CASE_FIXTURE(with_loop, "handlers of late writes are destroyed with the stream's writes") {
   std::optional<stream_pair> pair(loop);
   int alive = 0;
   pair->near.write(much, [c = counted(alive)](result<void>) { FAIL("it was dropped"); });
@@ -319,7 +320,7 @@ TEST_CASE_FIXTURE(with_loop, "handlers that are told of a late write are the str
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a stream that is closed drops the late writes of no other stream") {
+TEST_CASE_FIXTURE(with_loop, "closing a stream does not touch the late writes of another stream") {
   stream_pair first(loop);
   stream_pair second(loop);
   journal note;
@@ -336,7 +337,7 @@ TEST_CASE_FIXTURE(with_loop, "a stream that is closed drops the late writes of n
   second.near.stop_writing();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a handler that is told of a late write may own the stream") {
+TEST_CASE_FIXTURE(with_loop, "the handler of a late write may own the stream") {
   auto pair = std::make_shared<stream_pair>(loop);
   const std::weak_ptr<stream_pair> watch = pair;
   bool told = false;
@@ -361,7 +362,7 @@ TEST_CASE_FIXTURE(with_loop, "a handler that is told of a late write may own the
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a late write for which there is no memory is an exception") {
+TEST_CASE_FIXTURE(with_loop, "a late write without memory throws bad_alloc") {
   using eddy::detail::failing_allocations;
   stream_pair pair(loop);
   pair.near.write("first", [](result<void>) {});
@@ -378,7 +379,7 @@ TEST_CASE_FIXTURE(with_loop, "a late write for which there is no memory is an ex
   CHECK(take(pair.far) == "first");
 }
 
-TEST_CASE_FIXTURE(with_loop, "a shutdown does not wait for who waits for room") {
+TEST_CASE_FIXTURE(with_loop, "a shutdown does not wait for a pending wait_writable") {
   stream_pair pair(loop);
   while (pair.near.try_write(much)) {
   }
@@ -391,7 +392,7 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown does not wait for who waits for room") 
   CHECK(pair.near.try_write("x")->error() == std::errc::broken_pipe);
 }
 
-TEST_CASE_FIXTURE(with_loop, "bytes that come after both shutdowns do not reset the connection") {
+TEST_CASE_FIXTURE(with_loop, "bytes that arrive after both shutdowns do not reset the connection") {
   stream_pair pair(loop);
   const std::string answer = much.substr(0, 400'000);
   pair.near.shutdown_read();
@@ -404,15 +405,15 @@ TEST_CASE_FIXTURE(with_loop, "bytes that come after both shutdowns do not reset 
   loop.run();
 }
 
-TEST_CASE_TEMPLATE("after shutdown_read a reader gets what had come, and then the end", two_ends,
-                   two_of_tcp, two_of_a_pair) {
+TEST_CASE_TEMPLATE("after shutdown_read a reader gets the bytes that had arrived, and then the end",
+                   two_ends, two_of_tcp, two_of_a_pair) {
   with_loop fixture;
   eddy::event_loop& loop = fixture.loop;
   two_ends ends(loop);
   send(ends.far, "last words");
   ends.near.shutdown_read();
   CHECK(ends.far.try_write("later")->has_value() == two_ends::hears_late);
-  ends.near.shutdown_read();  // once more gives no more
+  ends.near.shutdown_read();  // a second call changes nothing
   static_cast<void>(ends.far.try_write("and later"));
 
   SUBCASE("a coroutine") {
@@ -451,8 +452,8 @@ TEST_CASE_TEMPLATE("after shutdown_read a reader gets what had come, and then th
   CHECK(take(ends.far) == "bye");
 }
 
-TEST_CASE_TEMPLATE("after shutdown_read the end is there to be read, though nothing comes",
-                   two_ends, two_of_tcp, two_of_a_pair) {
+TEST_CASE_TEMPLATE("after shutdown_read the end can be read, though no bytes arrive", two_ends,
+                   two_of_tcp, two_of_a_pair) {
   with_loop fixture;
   eddy::event_loop& loop = fixture.loop;
   two_ends ends(loop);
@@ -473,7 +474,7 @@ TEST_CASE_TEMPLATE("after shutdown_read the end is there to be read, though noth
   CHECK(words == "called awaited called awaited ");
 }
 
-TEST_CASE_TEMPLATE("shutdown_read ends a read that waits", two_ends, two_of_tcp, two_of_a_pair) {
+TEST_CASE_TEMPLATE("shutdown_read completes a pending read", two_ends, two_of_tcp, two_of_a_pair) {
   with_loop fixture;
   eddy::event_loop& loop = fixture.loop;
   two_ends ends(loop);
@@ -489,14 +490,14 @@ TEST_CASE_TEMPLATE("shutdown_read ends a read that waits", two_ends, two_of_tcp,
   }
   SUBCASE("a handler") {
     ends.near.read(buffer, [&](result<std::size_t> n) { words.assign(buffer.data(), n.value()); });
-    SUBCASE("that waits") { loop.run_ready(); }
-    SUBCASE("that has not begun") {}
+    SUBCASE("while the write waits") { loop.run_ready(); }
+    SUBCASE("before the first attempt") {}
     ends.near.shutdown_read();
     CHECK(words == "none");
     loop.run();
     CHECK(words.empty());
   }
-  SUBCASE("for which there is something that it was not told of") {
+  SUBCASE("with bytes that it has not read yet") {
     ends.near.read(buffer, [&](result<std::size_t> n) { words.assign(buffer.data(), n.value()); });
     loop.run_ready();
     send(ends.far, "just now");
@@ -506,7 +507,7 @@ TEST_CASE_TEMPLATE("shutdown_read ends a read that waits", two_ends, two_of_tcp,
     CHECK(words == "just now");
     CHECK(ends.near.try_read(buffer)->value() == 0);
   }
-  SUBCASE("for something to read") {
+  SUBCASE("wait_readable") {
     bool readable = false;
     ends.near.wait_readable([&](result<void> r) { readable = r.has_value(); });
     loop.run_ready();
@@ -517,7 +518,8 @@ TEST_CASE_TEMPLATE("shutdown_read ends a read that waits", two_ends, two_of_tcp,
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "after shutdown_read a side that never stops sending is not heard") {
+TEST_CASE_FIXTURE(with_loop,
+                  "after shutdown_read the bytes of a peer that keeps sending are not read") {
   stream_pair pair(loop);
   std::string piece(10'000, 'x');
   send(pair.far, piece);
@@ -532,7 +534,7 @@ TEST_CASE_FIXTURE(with_loop, "after shutdown_read a side that never stops sendin
   pair.far.stop_writing();
 }
 
-TEST_CASE_FIXTURE(with_loop, "after shutdown_read a reset is the end, too") {
+TEST_CASE_FIXTURE(with_loop, "after shutdown_read a reset reads as the end") {
   stream_pair pair(loop);
   pair.near.shutdown_read();
   pair.far.set_linger(0s);
@@ -545,7 +547,7 @@ TEST_CASE_FIXTURE(with_loop, "after shutdown_read a reset is the end, too") {
 TEST_CASE_FIXTURE(with_loop, "after shutdown_read a read does not wait") {
   stream_pair pair(loop);
   std::array<char, 100> buffer;
-  CHECK(!pair.near.try_read(buffer));  // so the next one would wait
+  CHECK(!pair.near.try_read(buffer));  // so the next read would wait
   pair.near.shutdown_read();
   auto reading = eddy::spawn(loop, read_words(pair.near));
   loop.run_ready();
@@ -553,7 +555,7 @@ TEST_CASE_FIXTURE(with_loop, "after shutdown_read a read does not wait") {
   CHECK(std::move(reading).take().value().empty());
 }
 
-TEST_CASE_FIXTURE(with_loop, "after shutdown_read an error of what had come is told") {
+TEST_CASE_FIXTURE(with_loop, "after shutdown_read an error of a read is reported") {
   stream_pair pair(loop);
   send(pair.far, "last words");
   pair.near.shutdown_read();
@@ -566,7 +568,8 @@ TEST_CASE_FIXTURE(with_loop, "after shutdown_read an error of what had come is t
   CHECK(take(pair.near) == "last words");
 }
 
-TEST_CASE_FIXTURE(with_loop, "where the system can't say how much has come, all is read") {
+TEST_CASE_FIXTURE(with_loop,
+                  "after shutdown_read all bytes are read if the system cannot tell their number") {
   stream_pair pair(loop);
   send(pair.far, "last words");
   {

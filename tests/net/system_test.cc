@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/detail/system.h, and the support that fails its calls
+// eddy/net/detail/system.h, and the failing_system of the tests
 #include <eddy/net/detail/system.h>
 
 #include <thread>
@@ -13,7 +13,7 @@
 using eddy::detail::os;
 using eddy::detail::scoped_system;
 
-TEST_CASE("the kernel answers unless another system stands in for it") {
+TEST_CASE("calls go to the kernel unless a scoped_system replaces it") {
   eddy::detail::system& kernel = os();
   {
     eddy::detail::system outer;
@@ -29,7 +29,7 @@ TEST_CASE("the kernel answers unless another system stands in for it") {
   CHECK(&os() == &kernel);
 }
 
-TEST_CASE("a system stands in on its own thread only") {
+TEST_CASE("a scoped_system replaces the kernel on its own thread only") {
   eddy::detail::system& kernel = os();
   eddy::detail::system mine;
   const scoped_system in_place(mine);
@@ -38,7 +38,7 @@ TEST_CASE("a system stands in on its own thread only") {
   CHECK(seen == &kernel);
 }
 
-TEST_CASE("the failing system fails the k-th call of a kind, and counts") {
+TEST_CASE("a failing_system counts calls and fails the k-th of a kind") {
   const socket_pair pair;
   pair.send("abc");
   failing_system system;
@@ -54,7 +54,7 @@ TEST_CASE("the failing system fails the k-th call of a kind, and counts") {
   CHECK(system.total() == 3);
 }
 
-TEST_CASE("the failing system moves few bytes at a time") {
+TEST_CASE("a failing_system can limit the bytes of a call") {
   const socket_pair pair;
   failing_system system;
   system.limit_bytes(2);
@@ -64,7 +64,7 @@ TEST_CASE("the failing system moves few bytes at a time") {
   CHECK(os().read(pair.near(), bytes, sizeof bytes) == 2);
 }
 
-TEST_CASE("a descriptor that is made non-blocking is closed on exec and keeps its other flags") {
+TEST_CASE("set_non_blocking sets close-on-exec and keeps the other flags") {
   const socket_pair pair;
   REQUIRE(::fcntl(pair.near(), F_SETFL, O_APPEND) == 0);
   REQUIRE(::fcntl(pair.near(), F_SETFD, 0) == 0);

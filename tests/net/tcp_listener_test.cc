@@ -20,7 +20,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
@@ -65,14 +65,14 @@ private:
   int number_;
 };
 
-/// Lets this process open so many more descriptors than it has now.
+/// Limits the descriptors that this process may still open to a number.
 class few_descriptors_free {
 public:
   explicit few_descriptors_free(rlim_t count) {
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const int next = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
     ::close(next);
-    // Below this one all are in use.
+    // All lower numbers are in use.
     const rlimit now{.rlim_cur = static_cast<rlim_t>(next) + count, .rlim_max = before_.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &now);
   }
@@ -95,7 +95,7 @@ eddy::task<> accept_all(tcp_listener& listener, std::vector<tcp_stream>& accepte
 
 }  // namespace
 
-ASYNC_TEST("an accept gives a connection that waits, or the next that comes") {
+ASYNC_TEST("an accept gives a queued connection, or the next one") {
   tcp_listener listener(loop, here);
   CHECK(listener.local_address().port() != 0);
   const descriptor early(plain_connection(listener.local_address()));
@@ -111,7 +111,7 @@ ASYNC_TEST("an accept gives a connection that waits, or the next that comes") {
   CHECK(accepted.local_address() == listener.local_address());
 }
 
-TEST_CASE_FIXTURE(with_loop, "a handler accepts one connection, later") {
+TEST_CASE_FIXTURE(with_loop, "an accept with a handler gives one connection, later") {
   tcp_listener listener(loop, here);
   const descriptor a(plain_connection(listener.local_address()));
   const descriptor b(plain_connection(listener.local_address()));
@@ -124,7 +124,7 @@ TEST_CASE_FIXTURE(with_loop, "a handler accepts one connection, later") {
   CHECK(!listener.try_accept());
 }
 
-TEST_CASE_FIXTURE(with_loop, "a handler may accept the next, or close the listener") {
+TEST_CASE_FIXTURE(with_loop, "a handler may accept again or close the listener") {
   tcp_listener listener(loop, here);
   std::vector<descriptor> all;
   for (int i = 0; i < 5; ++i) all.emplace_back(plain_connection(listener.local_address()));
@@ -144,7 +144,8 @@ TEST_CASE_FIXTURE(with_loop, "a handler may accept the next, or close the listen
   CHECK(count == 5);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "an accept dropped when it is ready loses no connection") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "an accept that is cancelled when it is ready loses no connection") {
   tcp_listener listener(loop, here);
   std::optional<eddy::future<tcp_stream>> first = eddy::spawn(loop, accept_one(listener));
   loop.run_ready();
@@ -159,10 +160,10 @@ TEST_CASE_FIXTURE(with_still_loop, "an accept dropped when it is ready loses no 
   CHECK(std::move(second).take().value().peer_address() == client.local_address());
 }
 
-TEST_CASE_FIXTURE(with_loop, "closing ends an accept") {
+TEST_CASE_FIXTURE(with_loop, "closing a listener cancels its accept") {
   tcp_listener listener(loop, here);
   int alive = 0;
-  SUBCASE("of a coroutine with operation_canceled") {
+  SUBCASE("an awaiting coroutine is resumed with operation_canceled") {
     auto accepting = eddy::spawn(loop, accept_one(listener));
     loop.run_ready();
     SUBCASE("close") { listener.close(); }
@@ -173,7 +174,7 @@ TEST_CASE_FIXTURE(with_loop, "closing ends an accept") {
     REQUIRE(!o);
     CHECK_THROWS_AS(std::rethrow_exception(o.error()), std::system_error);
   }
-  SUBCASE("of a handler, which is dropped") {
+  SUBCASE("a handler is destroyed") {
     listener.accept([c = counted(alive)](result<tcp_stream>) { FAIL("it was dropped"); });
     CHECK(alive == 1);
     SUBCASE("close") { listener.close(); }
@@ -184,7 +185,7 @@ TEST_CASE_FIXTURE(with_loop, "closing ends an accept") {
   }
 }
 
-ASYNC_TEST("a connection that failed before it was accepted is passed over") {
+ASYNC_TEST("a connection that failed before it was accepted is skipped") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
   for (const int error : {ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH, EINTR}) {
@@ -197,7 +198,7 @@ ASYNC_TEST("a connection that failed before it was accepted is passed over") {
   }
 }
 
-ASYNC_TEST("any other error of accept is told") {
+ASYNC_TEST("any other error of accept is reported") {
   tcp_listener listener(loop, here);
   failing_system system;
   system.fail(call::accept, EINVAL);
@@ -231,7 +232,7 @@ TEST_CASE_FIXTURE(with_loop,
     }
     const auto accepted = [&] { return by_handler.open() || (awaiting && awaiting->ready()); };
 
-    // It does not spin: a few turns and a few tries in a fifth of a second.
+    // It does not spin: a fifth of a second takes few turns and few attempts.
     int turns = 0;
     eddy::timer t(loop);
     t.start(200ms, [] {});
@@ -240,7 +241,7 @@ TEST_CASE_FIXTURE(with_loop,
     CHECK(turns < 15);
     CHECK(system.count(call::accept) < 8);
 
-    // Four are not for connections.
+    // Four descriptors are the reserve.
     while (files.size() > 1) files.pop_back();
     for (t.start(60ms, [] {}); t.active();) loop.run_once();
     CHECK(!accepted());
@@ -263,7 +264,7 @@ TEST_CASE_FIXTURE(with_loop,
   SUBCASE("a handler, and the program closes something else") { hold(false, false); }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "errors of accept that come again and again are tried rarely") {
+TEST_CASE_FIXTURE(with_still_loop, "a listener whose connections all fail makes few attempts") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
   tcp_stream other(loop, plain_connection(listener.local_address()));
@@ -290,7 +291,7 @@ TEST_CASE_FIXTURE(with_still_loop, "errors of accept that come again and again a
     for (std::size_t i = 0; i < 3 * most; ++i) loop.run_ready();
     CHECK(system.count(call::accept) - before == 2 * most);
 
-    // A connection that is good is accepted after the pause, and the count begins anew.
+    // A good connection is accepted after the pause, and the count starts again.
     system.stop_failing(call::accept);
     const descriptor good(plain_connection(listener.local_address()));
     clock.advance(50ms);
@@ -300,7 +301,7 @@ TEST_CASE_FIXTURE(with_still_loop, "errors of accept that come again and again a
   other.close();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a few connections that fail delay no other") {
+TEST_CASE_FIXTURE(with_loop, "a few failed connections do not delay a good one") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
   failing_system system;
@@ -316,7 +317,7 @@ TEST_CASE_FIXTURE(with_loop, "a few connections that fail delay no other") {
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "connections that fail count only while one follows the other") {
+TEST_CASE_FIXTURE(with_loop, "only failed connections in a row count") {
   tcp_listener listener(loop, here);
   failing_system system;
   for (int i = 0; i < 10; ++i) {
@@ -324,12 +325,12 @@ TEST_CASE_FIXTURE(with_loop, "connections that fail count only while one follows
       system.fail(call::accept, ECONNABORTED);
       CHECK(!listener.try_accept());
     }
-    CHECK(!listener.try_accept());  // none waits
+    CHECK(!listener.try_accept());  // none is queued
     CHECK(loop.count().timers == 0);
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a pause that ends while nobody accepts wakes nobody") {
+TEST_CASE_FIXTURE(with_still_loop, "a pause that ends without a pending accept does nothing") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
   int accepted = 0;
@@ -351,7 +352,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a pause that ends while nobody accepts wakes
   CHECK(loop.count().waiting == 0);
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a listener holds, whatever the system is short of") {
+TEST_CASE_FIXTURE(with_still_loop, "a listener pauses for every kind of shortage") {
   tcp_listener listener(loop, here);
   for (const int error : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
     INFO(error);
@@ -371,12 +372,12 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener holds, whatever the system is sho
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to work with") {
+TEST_CASE_FIXTURE(with_still_loop, "a listener leaves descriptors to the rest of the program") {
   const auto fill = [this](bool by_await) {
     tcp_listener listener(loop, here);
     std::vector<descriptor> clients;
     for (int i = 0; i < 20; ++i) clients.emplace_back(plain_connection(listener.local_address()));
-    const few_descriptors_free limit(10);  // four of which are not for connections
+    const few_descriptors_free limit(10);  // four of which are the reserve
 
     std::vector<tcp_stream> accepted;
     std::optional<eddy::future<>> awaiting;
@@ -408,7 +409,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to
       return files;
     };
     {
-      // With these it holds still, and goes on to.
+      // With these numbers it pauses, and the pause can end.
       const std::vector<descriptor> files = open_four();
       clock.advance(50ms);
       run();
@@ -418,13 +419,13 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to
     run();
     CHECK(accepted.size() == 6);
 
-    // The next connection gets the descriptor of a stream that is closed.
+    // The next connection gets the descriptor of a closed stream,
     accepted.erase(accepted.begin());
     run();
     CHECK(accepted.size() == 6);
     open_four();
 
-    // And of anything else after the pause.
+    // or, after the pause, of any other closed file.
     clients.pop_back();
     run();
     CHECK(accepted.size() == 6);
@@ -438,7 +439,9 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves the program descriptors to
   SUBCASE("a handler") { fill(false); }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a listener without any stream takes one though few are left") {
+TEST_CASE_FIXTURE(
+    with_still_loop,
+    "without any stream a listener accepts one connection though few descriptors are left") {
   tcp_listener listener(loop, here);
   std::vector<descriptor> clients;
   for (int i = 0; i < 3; ++i) clients.emplace_back(plain_connection(listener.local_address()));
@@ -453,7 +456,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener without any stream takes one thou
   }
 }
 
-TEST_CASE_FIXTURE(with_still_loop, "a stream that is closed has every listener of its loop go on") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "closing a stream ends the pause of every listener of its loop") {
   tcp_listener first(loop, here);
   tcp_listener second(loop, here);
   tcp_stream client(loop, plain_connection(first.local_address()));
@@ -475,7 +479,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a stream that is closed has every listener o
   CHECK(loop.count().timers == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an accept that holds can be dropped") {
+TEST_CASE_FIXTURE(with_loop, "an accept can be cancelled during a pause") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
   failing_system system;
@@ -496,7 +500,7 @@ TEST_CASE_FIXTURE(with_loop, "an accept that holds can be dropped") {
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a try to accept does not hold") {
+TEST_CASE_FIXTURE(with_loop, "try_accept does not start a pause") {
   tcp_listener listener(loop, here);
   const descriptor client(plain_connection(listener.local_address()));
   failing_system system;
@@ -506,11 +510,11 @@ TEST_CASE_FIXTURE(with_loop, "a try to accept does not hold") {
   CHECK(listener.try_accept()->has_value());
 }
 
-TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the next one") {
+TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is accepted next") {
   using eddy::detail::failing_allocations;
   tcp_listener listener(loop, here);
   tcp_stream client(loop, plain_connection(listener.local_address()));
-  SUBCASE("of a try") {
+  SUBCASE("by try_accept") {
     {
       const failing_allocations all(0, failing_allocations::times::for_good);
       CHECK(listener.try_accept()->error() == std::errc::not_enough_memory);
@@ -518,7 +522,7 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
     CHECK(listener.try_accept()->value().peer_address() == client.local_address());
     CHECK(!listener.try_accept());
   }
-  SUBCASE("of a try, and then has the least number that is free") {
+  SUBCASE("by try_accept, with the lowest free number") {
     const int least = ::dup(STDERR_FILENO);
     {
       const failing_allocations all(0, failing_allocations::times::for_good);
@@ -527,7 +531,7 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
     ::close(least);
     CHECK(listener.try_accept()->value().descriptor() == least);
   }
-  SUBCASE("of an accept") {
+  SUBCASE("by accept") {
     std::vector<result<tcp_stream>> accepted;
     const auto accept = [&] {
       listener.accept([&](result<tcp_stream> s) { accepted.push_back(std::move(s)); });
@@ -544,13 +548,13 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
     CHECK(accepted[0].error() == std::errc::not_enough_memory);
     CHECK(accepted[1].value().peer_address() == client.local_address());
   }
-  SUBCASE("of an accept when few descriptors are left") {
+  SUBCASE("by accept, when few descriptors are left") {
     {
       const failing_allocations all(0, failing_allocations::times::for_good);
       static_cast<void>(listener.try_accept());
     }
     {
-      // From now on it asks how many are left.
+      // From now on it checks how many are left.
       failing_system system;
       system.fail(call::accept, EMFILE);
       tcp_listener other(loop, here);
@@ -565,7 +569,7 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
     loop.run_ready();
     CHECK(accepted);
   }
-  SUBCASE("and is closed with the listener") {
+  SUBCASE("unless the listener is closed before") {
     {
       const failing_allocations all(0, failing_allocations::times::for_good);
       static_cast<void>(listener.try_accept());
@@ -579,7 +583,20 @@ TEST_CASE_FIXTURE(with_loop, "a connection for which there was no memory is the 
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "an address that is taken is an error that names it") {
+TEST_CASE_FIXTURE(with_loop, "an assignment closes the previous listener") {
+  tcp_listener first(loop, here);
+  tcp_listener second(loop, here);
+  const address at = second.local_address();
+  first = std::move(second);
+  CHECK(tcp_listener::count() == 1);
+  CHECK(!second.open());  // NOLINT(bugprone-use-after-move)
+  CHECK(first.local_address() == at);
+  tcp_listener& same = first;
+  first = std::move(same);
+  CHECK(first.open());
+}
+
+TEST_CASE_FIXTURE(with_loop, "the error for an address in use names the address") {
   const tcp_listener listener(loop, here);
   const std::string name = listener.local_address().to_string();
   CHECK_THROWS_WITH_AS(tcp_listener(loop, listener.local_address()),
@@ -589,7 +606,7 @@ TEST_CASE_FIXTURE(with_loop, "an address that is taken is an error that names it
   CHECK(tcp_listener::count() == 1);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an address can be listened at again at once") {
+TEST_CASE_FIXTURE(with_loop, "a new listener can use the address of a closed listener at once") {
   address where;
   {
     tcp_listener listener(loop, here);
@@ -600,7 +617,7 @@ TEST_CASE_FIXTURE(with_loop, "an address can be listened at again at once") {
   CHECK(tcp_listener(loop, where).local_address() == where);
 }
 
-TEST_CASE_FIXTURE(with_loop, "listeners may share an address if all want to") {
+TEST_CASE_FIXTURE(with_loop, "listeners with reuse_port share an address") {
   const tcp_listener::options shared{.reuse_port = true};
   const tcp_listener first(loop, here, shared);
   const tcp_listener second(loop, first.local_address(), shared);
@@ -608,7 +625,7 @@ TEST_CASE_FIXTURE(with_loop, "listeners may share an address if all want to") {
   CHECK_THROWS_AS(tcp_listener(loop, first.local_address()), std::system_error);
 }
 
-TEST_CASE_FIXTURE(with_loop, "IPv6 takes IPv4 connections along unless it is told not to") {
+TEST_CASE_FIXTURE(with_loop, "an IPv6 listener accepts IPv4 connections unless ipv6_only is set") {
   tcp_listener both(loop, address::any_v6(0));
   const auto port = both.local_address().port();
   const descriptor client(plain_connection(address::loopback_v4(port)));
@@ -620,7 +637,7 @@ TEST_CASE_FIXTURE(with_loop, "IPv6 takes IPv4 connections along unless it is tol
   const descriptor other(plain_connection(address::loopback_v6(only.local_address().port())));
 }
 
-TEST_CASE_FIXTURE(with_loop, "a socket that listens already can be taken over") {
+TEST_CASE_FIXTURE(with_loop, "a listener takes over a socket that listens already") {
   tcp_listener first(loop, here);
   tcp_listener second(loop, ::fcntl(first.descriptor(), F_DUPFD_CLOEXEC, 0));
   first.close();
@@ -662,7 +679,7 @@ TEST_CASE_FIXTURE(with_loop, "each step of listening that fails leaves nothing o
   CHECK(tcp_listener::count() == 0);
 }
 
-TEST_CASE_FIXTURE(with_jumping_loop, "a thousand connections one after the other leave nothing") {
+TEST_CASE_FIXTURE(with_jumping_loop, "a thousand connections in a row leave nothing open") {
   auto serve = [](tcp_listener& l) -> eddy::task<> {
     std::array<char, 16> buffer;
     for (;;) {
@@ -687,7 +704,7 @@ TEST_CASE_FIXTURE(with_jumping_loop, "a thousand connections one after the other
 }
 
 TEST_SUITE("threads") {
-  TEST_CASE_FIXTURE(tidy, "a loop that another thread ran may go on, or end, on this one") {
+  TEST_CASE_FIXTURE(tidy, "a loop that another thread ran may go on or end on this thread") {
     eddy::event_loop loop;
     std::optional<tcp_listener> listener(std::in_place, loop, here);
     tcp_stream client(loop, plain_connection(listener->local_address()));
@@ -699,7 +716,7 @@ TEST_SUITE("threads") {
       system.fail(call::accept, EMFILE, 1, true);
       loop.run_ready();
     }).join();
-    CHECK(loop.count().timers == 1);  // it holds
+    CHECK(loop.count().timers == 1);  // the listener pauses
 
     SUBCASE("the listener is destroyed, and then a stream is closed") {
       listener.reset();
@@ -707,7 +724,7 @@ TEST_SUITE("threads") {
       loop.run_ready();
       CHECK(!accepted);
     }
-    SUBCASE("a stream is closed, and the listener goes on") {
+    SUBCASE("a stream is closed, which ends the pause") {
       other.close();
       loop.run_ready();
       CHECK(accepted);
@@ -715,7 +732,7 @@ TEST_SUITE("threads") {
     CHECK(loop.count().timers == 0);
   }
 
-  TEST_CASE_FIXTURE(tidy, "streams and listeners are counted though they go on another thread") {
+  TEST_CASE_FIXTURE(tidy, "streams and listeners that another thread closes are counted") {
     eddy::event_loop loop;
     std::optional<tcp_listener> listener(std::in_place, loop, here);
     std::optional<tcp_stream> client(std::in_place, loop,
@@ -731,7 +748,8 @@ TEST_SUITE("threads") {
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a listener, or a stream, that the kernel refused once goes on") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a listener or stream whose watch the kernel refused once still works") {
   tcp_listener listener(loop, here);
   std::error_code refused;
   std::optional<tcp_stream> stream;
@@ -745,7 +763,7 @@ TEST_CASE_FIXTURE(with_loop, "a listener, or a stream, that the kernel refused o
   loop.run_ready();
   {
     const epoll_refusal once(1);
-    listener.accept(take);  // it pauses, and goes on
+    listener.accept(take);  // the listener pauses and goes on
     loop.run_ready();
   }
   const int client = plain_connection(listener.local_address());
@@ -769,14 +787,14 @@ TEST_CASE_FIXTURE(with_loop, "a listener, or a stream, that the kernel refused o
   ::close(client);
 }
 
-TEST_CASE("wrong use of a listener stops the program with a sentence") {
-  dies_saying("two accept from one listener at a time", [] {
+TEST_CASE("misuse of a listener aborts the program with a sentence") {
+  dies_saying("an accept is already pending on this tcp_listener (127.0.0.1:", [] {
     eddy::event_loop loop;
     tcp_listener listener(loop, here);
     listener.accept([](result<tcp_stream>) {});
     listener.accept([](result<tcp_stream>) {});
   });
-  dies_saying("two accept from one listener at a time", [] {
+  dies_saying("an accept is already pending on this tcp_listener (127.0.0.1:", [] {
     eddy::event_loop loop;
     tcp_listener listener(loop, here);
     listener.accept([](result<tcp_stream>) {});

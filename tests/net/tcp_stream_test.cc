@@ -27,7 +27,7 @@
 #include <eddy/future/join.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/tcp_listener.h>
@@ -75,7 +75,7 @@ eddy::task<> write_and_end(tcp_stream& to, const std::string& text) {
   to.shutdown();
 }
 
-/// The kernel, which notes how many bytes one call was to move at most.
+/// The kernel, with a note of the most bytes that one call was given.
 class measured : public failing_system {
 public:
   ssize_t read(int descriptor, void* data, std::size_t size) override {
@@ -109,7 +109,7 @@ eddy::task<> read_twice(tcp_stream& from) {
   for (int i = 0; i < 2; ++i) co_await from.read(buffer);
 }
 
-/// The callback form of `read_to_end`.
+/// Reads until the end, with handlers.
 struct reader {
   explicit reader(tcp_stream& s) : from(s) { more(); }
   void more() {
@@ -132,7 +132,7 @@ struct reader {
 
 }  // namespace
 
-ASYNC_TEST("a read gives what is there") {
+ASYNC_TEST("a read returns the bytes that are there") {
   stream_pair pair(loop);
   send(pair.far, "abc");
   std::array<char, 2> buffer;
@@ -142,7 +142,7 @@ ASYNC_TEST("a read gives what is there") {
   CHECK(std::string(buffer.data(), second) == "c");
 }
 
-ASYNC_TEST("a read waits until something is there") {
+ASYNC_TEST("a read waits until bytes arrive") {
   stream_pair pair(loop);
   journal note;
   auto reading = [](tcp_stream& from, journal& j) -> eddy::task<> {
@@ -159,7 +159,7 @@ ASYNC_TEST("a read waits until something is there") {
   CHECK(note == "send read 3");
 }
 
-ASYNC_TEST("a read at the end gives nothing, again and again") {
+ASYNC_TEST("each read at the end of the stream returns 0") {
   stream_pair pair(loop);
   send(pair.far, "a");
   pair.far.close();
@@ -172,7 +172,7 @@ ASYNC_TEST("a read at the end gives nothing, again and again") {
   }
 }
 
-ASYNC_TEST("a write writes all, however much, while the other side reads") {
+ASYNC_TEST("a write sends all bytes while the peer reads") {
   stream_pair pair(loop);
   pair.near.set_send_buffer(4096);
   const std::string text = letters(3'000'000);
@@ -181,7 +181,7 @@ ASYNC_TEST("a write writes all, however much, while the other side reads") {
   CHECK(std::get<1>(ended) == text);
 }
 
-TEST_CASE_FIXTURE(with_loop, "handlers get the same as those who await") {
+TEST_CASE_FIXTURE(with_loop, "handlers get the same results as awaits") {
   stream_pair pair(loop);
   pair.near.set_send_buffer(4096);
   const std::string text = letters(3'000'000);
@@ -196,7 +196,7 @@ TEST_CASE_FIXTURE(with_loop, "handlers get the same as those who await") {
   CHECK(read.all == text);
 }
 
-ASYNC_TEST("several buffers are written in order, and empty ones are nothing") {
+ASYNC_TEST("several buffers are written in order, and empty buffers add nothing") {
   stream_pair pair(loop);
   const std::string head = "head ";
   const std::vector<std::byte> middle = {std::byte{'m'}, std::byte{' '}};
@@ -228,7 +228,7 @@ ASYNC_TEST("any number of buffers of any size is written") {
   CHECK(std::get<1>(ended) == whole);
 }
 
-ASYNC_TEST("a kernel that moves a byte at a time is no hindrance") {
+ASYNC_TEST("reads and writes work if the kernel moves one byte at a time") {
   stream_pair pair(loop);
   const std::string text = letters(200);
   const std::array<const_buffer, 3> parts = {"one", "", text};
@@ -240,7 +240,7 @@ ASYNC_TEST("a kernel that moves a byte at a time is no hindrance") {
   CHECK(take(pair.far) == text + "one" + text);
 }
 
-ASYNC_TEST("a call that a signal interrupts is made again") {
+ASYNC_TEST("a system call that a signal interrupts is repeated") {
   stream_pair pair(loop);
   failing_system system;
   system.fail(call::send, EINTR);
@@ -269,7 +269,7 @@ ASYNC_TEST("a try never waits") {
   co_return;
 }
 
-ASYNC_TEST("a wait for something to read takes nothing and needs no buffer") {
+ASYNC_TEST("wait_readable takes no bytes and needs no buffer") {
   stream_pair pair(loop);
   auto sending = [](tcp_stream& to) -> eddy::task<> {
     co_await eddy::sleep(1ms);
@@ -287,7 +287,7 @@ ASYNC_TEST("a wait for something to read takes nothing and needs no buffer") {
   CHECK(n == 0);
 }
 
-ASYNC_TEST("a wait for room ends when there is some") {
+ASYNC_TEST("wait_writable completes when the kernel has space") {
   stream_pair pair(loop);
   const std::string much = letters(100'000);
   while (pair.near.try_write(much)) {
@@ -302,7 +302,7 @@ ASYNC_TEST("a wait for room ends when there is some") {
   CHECK(pair.near.try_write(much).has_value());
 }
 
-TEST_CASE_FIXTURE(with_loop, "handlers are told of readiness, too") {
+TEST_CASE_FIXTURE(with_loop, "wait_readable and wait_writable call their handlers") {
   stream_pair pair(loop);
   journal note;
   pair.near.wait_writable([&](result<void> r) {
@@ -315,7 +315,7 @@ TEST_CASE_FIXTURE(with_loop, "handlers are told of readiness, too") {
   CHECK(take(pair.near) == "x");
 }
 
-ASYNC_TEST("one side can end while the other goes on") {
+ASYNC_TEST("one direction can end while the other goes on") {
   stream_pair pair(loop);
   pair.near.shutdown();
   std::array<char, 8> buffer;
@@ -362,7 +362,7 @@ ASYNC_TEST("a reset after a short read is found") {
   CHECK(r.error() == std::errc::connection_reset);
 }
 
-ASYNC_TEST("the end after a short read is found, and what came in between") {
+ASYNC_TEST("the end after a short read is found, and so are the bytes before it") {
   stream_pair pair(loop);
   send(pair.far, "abc");
   std::array<char, 8> buffer;
@@ -376,7 +376,7 @@ ASYNC_TEST("the end after a short read is found, and what came in between") {
   CHECK(end == 0);
 }
 
-ASYNC_TEST("a write to who has gone is an error and no signal") {
+ASYNC_TEST("a write to a closed peer is an error and no signal") {
   std::signal(SIGPIPE, SIG_DFL);
   stream_pair pair(loop);
   pair.far.set_linger(0s);
@@ -391,7 +391,7 @@ ASYNC_TEST("a write to who has gone is an error and no signal") {
   }
 }
 
-ASYNC_TEST("an error of the connection that nobody was told can be asked for") {
+ASYNC_TEST("take_error returns an error that no operation has reported") {
   stream_pair pair(loop);
   CHECK(!pair.near.take_error());
   pair.far.set_linger(0s);
@@ -401,7 +401,7 @@ ASYNC_TEST("an error of the connection that nobody was told can be asked for") {
   CHECK(!pair.near.take_error());
 }
 
-TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once, and tells later") {
+TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once and calls the handler later") {
   const socket_pair pair;
   tcp_stream near(loop, ::dup(pair.near()));
   journal note;
@@ -415,7 +415,7 @@ TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once, and tells la
   loop.run();
   CHECK(note == "in the call one that was ready before sent");
 
-  // One handler's share of a turn ends it: the others run first.
+  // After one handler's share of the turn, the other handlers run first.
   loop.defer([&] {
     while (loop.may_go_on()) {
     }
@@ -426,7 +426,7 @@ TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once, and tells la
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "a write that begins outside of a turn is sent in the next one") {
+TEST_CASE_FIXTURE(with_loop, "a write that begins outside a turn is sent in the next turn") {
   const socket_pair pair;
   tcp_stream near(loop, ::dup(pair.near()));
   char got = 0;
@@ -438,7 +438,7 @@ TEST_CASE_FIXTURE(with_loop, "a write that begins outside of a turn is sent in t
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "an error that a write finds at once is told to its handler") {
+TEST_CASE_FIXTURE(with_loop, "the handler of a write gets an error that the write finds at once") {
   const socket_pair pair;
   tcp_stream near(loop, ::dup(pair.near()));
   const auto ends = [&](std::error_code& end) {
@@ -459,7 +459,7 @@ TEST_CASE_FIXTURE(with_loop, "an error that a write finds at once is told to its
   CHECK(third == std::errc::broken_pipe);
 }
 
-TEST_CASE_FIXTURE(with_loop, "options are what they were set to") {
+TEST_CASE_FIXTURE(with_loop, "options have the values that were set") {
   stream_pair pair(loop);
   tcp_stream& s = pair.near;
   CHECK(!s.no_delay());
@@ -480,7 +480,7 @@ TEST_CASE_FIXTURE(with_loop, "options are what they were set to") {
   s.set_linger(std::nullopt);
 }
 
-TEST_CASE_FIXTURE(with_loop, "the times of keep-alive reach the system") {
+TEST_CASE_FIXTURE(with_loop, "the times of set_keep_alive reach the system") {
   stream_pair pair(loop);
   pair.near.set_keep_alive({.idle = 10s, .interval = 5s, .probes = 3});
   CHECK(option(pair.near, IPPROTO_TCP, TCP_KEEPIDLE) == 10);
@@ -488,7 +488,7 @@ TEST_CASE_FIXTURE(with_loop, "the times of keep-alive reach the system") {
   CHECK(option(pair.near, IPPROTO_TCP, TCP_KEEPCNT) == 3);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a buffer size that no int holds asks for the largest buffer") {
+TEST_CASE_FIXTURE(with_loop, "a buffer size that no int can hold asks for the largest buffer") {
   stream_pair pair(loop);
   tcp_stream& s = pair.near;
   s.set_send_buffer(INT_MAX);
@@ -545,7 +545,7 @@ TEST_CASE_FIXTURE(with_loop, "a stream takes over any connected socket") {
   CHECK(take(s) == "abc");
 }
 
-TEST_CASE_FIXTURE(with_loop, "what is no connected socket is refused, and closed") {
+TEST_CASE_FIXTURE(with_loop, "a descriptor that is no connected socket is refused and closed") {
   CHECK_THROWS_AS(tcp_stream(loop, -1), std::system_error);
   CHECK_THROWS_AS(tcp_stream(loop, ::open("/dev/null", O_RDONLY | O_CLOEXEC)), std::system_error);
   CHECK_THROWS_AS(tcp_stream(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
@@ -558,7 +558,7 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(refusal_to_take_over<tcp_stream>(loop) == std::errc::operation_not_permitted);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a stream for which there is no memory is closed") {
+TEST_CASE_FIXTURE(with_loop, "a descriptor is closed if there is no memory for its stream") {
   using eddy::detail::failing_allocations;
   const socket_pair pair;
   const int descriptor = ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0);
@@ -573,7 +573,7 @@ TEST_CASE_FIXTURE(with_loop, "a stream for which there is no memory is closed") 
   CHECK(tcp_stream::count() == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "an assignment closes the stream that was there") {
+TEST_CASE_FIXTURE(with_loop, "an assignment closes the previous stream") {
   stream_pair first(loop);
   stream_pair second(loop);
   const auto peer = second.near.peer_address();
@@ -585,13 +585,15 @@ TEST_CASE_FIXTURE(with_loop, "an assignment closes the stream that was there") {
   CHECK(first.far.try_read(buffer)->value() == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a wait on a descriptor that the program has closed is an error") {
+TEST_CASE_FIXTURE(with_loop, "a read of a descriptor that the program has closed is an error") {
   bool waited_before = false;
   bool names_a_file = false;
   SUBCASE("on a loop that has not waited yet") {}
-  SUBCASE("on one that has") { waited_before = true; }
-  SUBCASE("and whose number only names a file") { names_a_file = true; }
-  SUBCASE("and both") { waited_before = names_a_file = true; }
+  SUBCASE("on a loop that has waited") { waited_before = true; }
+  SUBCASE("when its number is a file's") { names_a_file = true; }
+  SUBCASE("on a loop that has waited, when its number is a file's") {
+    waited_before = names_a_file = true;
+  }
   if (waited_before) {
     eddy::timer timer(loop);
     timer.start(1us, [] {});
@@ -625,8 +627,7 @@ TEST_CASE_FIXTURE(with_loop, "a wait on a descriptor that the program has closed
   }
 }
 
-TEST_CASE_FIXTURE(with_loop,
-                  "a stream with the number of a descriptor that was closed is watched") {
+TEST_CASE_FIXTURE(with_loop, "a stream whose descriptor reuses a closed number is watched") {
   for (const bool copied : {false, true}) {
     INFO(copied);
     eddy::tcp_listener listener(loop, eddy::address::loopback_v4(0));
@@ -645,7 +646,7 @@ TEST_CASE_FIXTURE(with_loop,
     std::array<char, 8> buffer;
     std::size_t got = 0;
     stream.read(buffer, [&](result<std::size_t> r) { got = r.value(); });
-    loop.run_ready();  // the read finds nothing, and waits
+    loop.run_ready();  // the read finds nothing and waits
     CHECK(::write(client, "hello", 5) == 5);
     loop.run();
     CHECK(error == std::errc::bad_file_descriptor);
@@ -655,7 +656,8 @@ TEST_CASE_FIXTURE(with_loop,
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "a closed stream is not watched any more, though a copy of it lives") {
+TEST_CASE_FIXTURE(with_loop,
+                  "a closed stream is not watched, though a copy of its descriptor is open") {
   stream_pair pair(loop);
   std::array<char, 8> buffer;
   pair.near.read(buffer, [](result<std::size_t>) { FAIL("it was dropped"); });
@@ -670,7 +672,7 @@ TEST_CASE_FIXTURE(with_loop, "a closed stream is not watched any more, though a 
   ::close(copy);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a read at the end is followed by another at once") {
+TEST_CASE_FIXTURE(with_loop, "after a read at the end, the next read does not wait") {
   stream_pair pair(loop);
   pair.far.close();
   auto reading = eddy::spawn(loop, read_twice(pair.near));
@@ -678,7 +680,7 @@ TEST_CASE_FIXTURE(with_loop, "a read at the end is followed by another at once")
   CHECK(reading.ready());
 }
 
-ASYNC_TEST("no call moves more than 256 KiB, so that others have their turn") {
+ASYNC_TEST("no system call moves more than 256 KiB") {
   constexpr std::size_t most = 262'144;
   stream_pair pair(loop);
   const std::string text = letters(3'000'000);

@@ -7,21 +7,21 @@
 
 #include "support/tidy.h"
 
-// The four ways to run a loop, for TEST_CASE_TEMPLATE: what is promised of one
-// holds for all.
+// Four fixtures for TEST_CASE_TEMPLATE, one for each way to run a loop. A test of what all
+// loops guarantee runs on each.
 
-/// By itself.
+/// A loop that eddy makes and runs.
 struct own_loop : with_loop {
   void run() { loop.run(); }
 };
 
-/// On a libev loop of its own, for C libraries.
+/// A loop that eddy makes and runs, with `native()` in use, as for C libraries.
 struct hosted_loop : with_loop {
   hosted_loop() { static_cast<void>(loop.native()); }
   void run() { loop.run(); }
 };
 
-/// A libev loop that belongs to the test.
+/// A base for the fixtures below: a libev loop that the test owns.
 class program_loop : public tidy {
 public:
   program_loop() = default;
@@ -30,14 +30,14 @@ public:
   struct ev_loop* ev = ev_loop_new(EVBACKEND_EPOLL);
 };
 
-/// On an adopted libev loop, run by eddy.
+/// A loop on an adopted libev loop that eddy runs.
 struct adopted_loop : program_loop {
   eddy::event_loop loop{ev};
   ~adopted_loop() { check_empty(loop); }
   void run() { loop.run(); }
 };
 
-/// On an adopted libev loop, run by the program.
+/// A loop on an adopted libev loop that the program runs.
 struct program_run_loop : program_loop {
   eddy::event_loop loop{ev};
   ~program_run_loop() { check_empty(loop); }

@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-/// Whether a process or thread sleeps in the kernel, and no signal is on its way to it.
+/// Whether a process or thread sleeps in the kernel and has no pending signal.
 inline bool asleep(::pid_t id) {
   std::ifstream status("/proc/" + std::to_string(id) + "/status");
   bool sleeps = false;

@@ -12,13 +12,13 @@
 
 #include "support/tidy.h"
 
-/// A fixture for tests with coroutines: a loop that jumps to the next deadline,
-/// which the test leaves empty, with no coroutine and no descriptor left.
+/// A fixture for tests with coroutines: a loop whose clock jumps to the next deadline.
+/// The test must leave no work on the loop, no coroutine frame and no open descriptor.
 class async_fixture : public with_jumping_loop {
 public:
   ~async_fixture() { CHECK(eddy::frame_count() == frames_); }
 
-  /// Runs a test's body. One that hangs fails: at once if nothing can go on.
+  /// Runs a test's body. A deadlock fails the test at once; SIGALRM ends a test after 60 s.
   void run(eddy::task<> body) {
     ::alarm(60);
     try {
@@ -33,7 +33,7 @@ private:
   std::size_t frames_ = eddy::frame_count();
 };
 
-/// A test case whose body is a coroutine; it finds a `loop` and its `clock`.
+/// A test case whose body is a coroutine, a member of a fixture with `loop` and `clock`.
 #define ASYNC_TEST(name) ASYNC_TEST_NAMED(DOCTEST_ANONYMOUS(async_test_), name)
 #define ASYNC_TEST_NAMED(fixture, name) \
   namespace {                           \

@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-/// Does something when it goes, unless it was moved from.
+/// Calls a function when it is destroyed, unless it was moved from.
 class at_end {
 public:
   explicit at_end(std::function<void()> work) : work_(std::move(work)) {}

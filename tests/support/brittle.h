@@ -3,7 +3,7 @@
 
 #include <stdexcept>
 
-/// A value that can be moved so many times. After that it breaks: it throws "broke".
+/// A value that can be moved `strength` times. The next move throws "broke".
 struct brittle {
   explicit brittle(int strength) : moves(strength) {}
   brittle(brittle&& other) : moves(other.moves - 1) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-/// Counts how many of it are alive: in `alive`, which outlives them.
+/// Counts its living copies in `alive`, which must outlive them.
 class counted {
 public:
   explicit counted(int& alive) noexcept : alive_(&alive) { ++alive; }

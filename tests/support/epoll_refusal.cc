@@ -11,20 +11,20 @@
 namespace {
 
 constinit std::atomic<int> refused{0};
-constinit std::atomic<int> the_one{-1};  // negative: any
+constinit std::atomic<int> target{-1};  // negative: any
 
 }  // namespace
 
 epoll_refusal::epoll_refusal(int count, int descriptor) noexcept {
-  the_one = descriptor;
+  target = descriptor;
   refused = count;
 }
 
 epoll_refusal::~epoll_refusal() { refused = 0; }
 
-// In the place of the C library's, also for libev.
+// Replaces the C library's epoll_ctl, for libev too.
 extern "C" int epoll_ctl(int set, int operation, int descriptor, epoll_event* event) noexcept {
-  const bool meant = operation == EPOLL_CTL_ADD && (the_one < 0 || the_one == descriptor);
+  const bool meant = operation == EPOLL_CTL_ADD && (target < 0 || target == descriptor);
   if (meant && refused > 0 && refused-- > 0) {
     errno = ENOSPC;
     return -1;

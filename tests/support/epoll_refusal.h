@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-/// Has the kernel's epoll sets refuse the next `count` descriptors that are new to
-/// them, or that one so often, as at the limit of
-/// /proc/sys/fs/epoll/max_user_watches. Ends with its scope.
+/// Makes the next `count` EPOLL_CTL_ADD calls fail with ENOSPC, as at the limit of
+/// /proc/sys/fs/epoll/max_user_watches. With `descriptor`, only calls for that descriptor
+/// fail. The destructor restores epoll_ctl.
 class epoll_refusal {
 public:
   explicit epoll_refusal(int count, int descriptor = -1) noexcept;

@@ -4,7 +4,7 @@
 #include <exception>
 #include <string>
 
-/// The words of an exception; empty if there is none.
+/// The exception's `what()`, or an empty string without an exception.
 inline std::string words_of(const std::exception_ptr& error) {
   try {
     if (error != nullptr) std::rethrow_exception(error);

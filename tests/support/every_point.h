@@ -5,14 +5,14 @@
 
 #include <eddy/testing/every_point.h>
 
-/// Checks what `every_point` has found, and prints how many points there were.
+/// Fails for each failure that `every_point` found, and prints the number of points.
 inline void check_report(const eddy::every_point_report& found) {
   MESSAGE(found.points, " points, ", found.allocations, " allocations, ", found.runs, " runs");
   for (const auto& failure : found.failures) FAIL_CHECK(failure);
 }
 
-/// A test case that is a scenario: a coroutine `(trial& t)`, which is ended at
-/// each of its points, with descriptors in their own order and in another.
+/// A test case that is a scenario: a coroutine `(trial& t)`. `every_point` ends it at each
+/// of its points, with ready descriptors reported in their own order and in another order.
 #define SCENARIO_TEST(name) SCENARIO_TEST_NAMED(DOCTEST_ANONYMOUS(scenario_), name)
 #define SCENARIO_TEST_NAMED(work, name)        \
   static eddy::task<> work(eddy::trial& t);    \

@@ -31,14 +31,14 @@ enum class call {
   set_non_blocking,
   unread,
   receive_message,
-  kinds,  // how many there are
+  kinds,  // the number of kinds
 };
 
-/// The kernel, on a bad day: it counts calls, fails those it is told to, and
-/// moves fewer bytes than asked. It stands in for the kernel while it lives.
+/// Replaces the kernel in `net/` until it is destroyed. It counts system calls, fails chosen
+/// calls, and can limit how many bytes a call moves.
 class failing_system : public eddy::detail::system {
 public:
-  /// Fails the `kth` call of that kind from now on, once or for good.
+  /// Fails the `kth` call of `kind` from now on, and with `for_good` all later ones.
   void fail(call kind, int error, std::size_t kth = 1, bool for_good = false) {
     plan& p = of(kind);
     p.error = error;
@@ -53,7 +53,7 @@ public:
     any_at_ = total_ + kth;
   }
 
-  /// Lets no call move more than so many bytes.
+  /// Lets no call move more than `most` bytes.
   void limit_bytes(std::size_t most) { most_ = most; }
 
   [[nodiscard]] std::size_t count(call kind) { return of(kind).count; }
@@ -90,7 +90,7 @@ public:
   int shutdown(int descriptor, int how) override {
     return fails(call::shutdown) ? -1 : system::shutdown(descriptor, how);
   }
-  /// One that fails has closed, as on Linux.
+  /// A close that fails still closes the descriptor, as on Linux.
   int close(int descriptor) override {
     const bool failed = fails(call::close);
     const int error = errno;
@@ -154,8 +154,8 @@ private:
   eddy::detail::scoped_system in_place_{*this};
 };
 
-/// The error with which an Owner refuses a socket that can't be made non-blocking. Its
-/// close fails as well.
+/// The error that the constructor of an Owner throws for a socket that can't be made
+/// non-blocking. Closing the socket fails, too.
 template <class Owner>
 std::error_code refusal_to_take_over(eddy::event_loop& loop) {
   failing_system system;

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/// Starts `work` in a child of this process; it ends with 0 if `work` is true.
+/// Runs `work` in a child process, which exits with 0 if `work` returns true.
 template <class Work>
 ::pid_t start_forked(Work work) {
   std::cout.flush();
@@ -23,7 +23,7 @@ template <class Work>
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const ::pid_t pid = ::fork();
   if (pid == 0) {
-    // doctest's handlers would report a failure of this process.
+    // doctest's signal handlers would report a failure of the parent.
     for (const int number : {SIGABRT, SIGTERM, SIGINT, SIGSEGV}) std::signal(number, SIG_DFL);
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -38,21 +38,20 @@ template <class Work>
   ::_exit(good ? 0 : 1);
 }
 
-/// The exit code of a child process, or minus the signal that ended it.
+/// The exit code of a child process, or the negative number of the signal that ended it.
 inline int end_of(::pid_t pid) {
   int status = 0;
   ::waitpid(pid, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/// Whether `work` is true in a child of this process. Checks in there are not
-/// counted: it has to return what it found.
+/// Whether `work` returns true in a child process. doctest's checks in `work` do not count.
 template <class Work>
 bool holds_in_child(Work work) {
   return end_of(start_forked(work)) == 0;
 }
 
-/// Leaves this process, the child of a fork, no free descriptor.
+/// Uses up all descriptors of this process. For a forked child only.
 inline void use_up_descriptors() {
   const struct rlimit few{64, 64};
   ::setrlimit(RLIMIT_NOFILE, &few);
@@ -60,7 +59,7 @@ inline void use_up_descriptors() {
   }
 }
 
-/// Checks that `mistake` stops the program with `sentence` on its standard error.
+/// Checks that `mistake` aborts with `sentence` on standard error, in a child process.
 template <class Mistake>
 void dies_saying(std::string_view sentence, Mistake mistake) {
   int ends[2];

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-/// Notes what happened, in order: `note("a")`, `CHECK(note == "a b")`.
+/// Records events in order: `note("a")`, `CHECK(note == "a b")`.
 class journal {
 public:
   void operator()(std::string_view what) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The program that runs a room's tests. Selecting no test case is a failure, so
-// that a file whose name was mistyped is not taken for one that passes.
+// The program that runs a room's tests. It fails if it selects no test case, so that a
+// mistyped file name does not pass.
 #include <cstdlib>
 #include <iostream>
 

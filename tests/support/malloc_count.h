@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// Counts the calls of malloc and its like in a test program. One file of a
-// program includes it. Not under a sanitizer, which has a malloc of its own.
+// Counts a thread's calls of malloc, calloc and realloc. One file of a program includes this
+// header. Under a sanitizer, which has its own malloc, the count stays 0.
 
 #include <cstddef>
 
@@ -12,7 +12,7 @@
 inline constinit thread_local std::size_t mallocs = 0;
 
 extern "C" {
-// glibc's names for what is behind the public ones.
+// glibc's internal names of malloc, calloc and realloc.
 void* __libc_malloc(std::size_t size);                     // NOLINT(bugprone-reserved-identifier)
 void* __libc_calloc(std::size_t count, std::size_t size);  // NOLINT(bugprone-reserved-identifier)
 void* __libc_realloc(void* block, std::size_t size);       // NOLINT(bugprone-reserved-identifier)

@@ -14,21 +14,20 @@
 
 #include "support/failing_system.h"
 
-/// A resolver that knows what it is told; it stands in for the system's while
-/// it lives.
+/// Replaces the system's resolver until it is destroyed. The test sets its answers.
 class name_server : public failing_system {
 public:
   ~name_server() override { wait_for_workers(); }
 
-  std::vector<std::string> knows;  // of every name
-  int answer = 0;                  // or what is wrong: an EAI_ number
+  std::vector<std::string> knows;  // the addresses of every name
+  int answer = 0;                  // if not 0, the EAI_ error of every look-up
   std::atomic<int> asked = 0;
-  std::atomic<int> kept = 0;  // answers that were not given back
+  std::atomic<int> kept = 0;  // answers that were not freed
   std::string last_name;
   int last_flags = 0;
-  std::vector<std::string> in_hosts;  // names of loopback
+  std::vector<std::string> in_hosts;  // the names of the loopback address
 
-  /// No worker thread uses this any more.
+  /// Returns when no worker thread uses this object any more.
   void wait_for_workers() const {
     while (busy_ != 0 || kept != 0) std::this_thread::yield();
   }
@@ -55,7 +54,7 @@ public:
     return error;
   }
 
-  void forget(addrinfo* found) override {
+  void free_addresses(addrinfo* found) override {
     while (found != nullptr) {
       auto* const e = reinterpret_cast<entry*>(found);
       found = found->ai_next;

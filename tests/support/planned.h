@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What scenarios are made of: work that takes its time, or fails as planned.
+// Parts of scenarios: work that takes some time, or fails as planned.
 
 #include <utility>
 
@@ -28,7 +28,7 @@ inline eddy::task<int> fail_after(eddy::trial& t, eddy::duration time) {
   throw eddy::trial::planned();
 }
 
-/// What throws a planned error, and is to.
+/// Awaits `work` and checks that it throws a planned error.
 template <class Awaitable>
 eddy::task<> expect_planned(Awaitable work) {
   bool thrown = false;

@@ -19,13 +19,13 @@
 
 #include "support/temporary_directory.h"
 
-/// A redis-server of the test's own, in a temporary directory. It listens on a
-/// Unix socket there and on a free port of the loopback.
+/// Runs a redis-server in a temporary directory. The server listens on a Unix socket in the
+/// directory and on a free loopback port.
 ///
-/// Lifetime: the server ends with this object, and also if the test is killed.
+/// Lifetime: the destructor kills the server. The kernel kills it if the test is killed.
 class redis_server {
 public:
-  /// The program's path; empty if `$PATH` has none.
+  /// The path of redis-server, or an empty string if `$PATH` has none.
   static std::string program() {
     const char* const path = std::getenv("PATH");
     std::istringstream folders(path != nullptr ? path : "");
@@ -47,7 +47,7 @@ public:
 
   /// Starts the server and returns when it listens.
   void start() {
-    // Somebody else may take the port before the server does.
+    // Another process may take the port before the server binds it.
     for (int attempts = 0; attempts < 10; ++attempts) {
       port_ = free_port();
       if (launch()) return;
@@ -56,7 +56,7 @@ public:
     throw std::runtime_error("redis-server does not start");
   }
 
-  /// Kills the server; its socket stays in the directory.
+  /// Kills the server. Its Unix socket stays in the directory.
   void stop() {
     if (!runs()) return;
     ::kill(pid_, SIGKILL);

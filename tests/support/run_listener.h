@@ -3,8 +3,8 @@
 
 #include <doctest/doctest.h>
 
-/// A listener of doctest's that hears nothing: derive from it, and override what is
-/// to be heard. `REGISTER_LISTENER` makes it known.
+/// A doctest listener whose functions do nothing. Derive from this class, override the
+/// functions you need, and register the class with `REGISTER_LISTENER`.
 struct run_listener : doctest::IReporter {
   explicit run_listener(const doctest::ContextOptions& /*options*/) {}
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// Whether malloc is a sanitizer's, which ends the program when memory is short.
+// 1 under AddressSanitizer or ThreadSanitizer, whose malloc ends the program when memory is
+// short; otherwise 0.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)

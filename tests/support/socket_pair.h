@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/// Two connected stream sockets that never block.
+/// Two connected non-blocking Unix stream sockets, called near and far.
 class socket_pair {
 public:
   socket_pair() {
@@ -43,7 +43,7 @@ public:
     }
   }
 
-  /// What there is to read at the near end.
+  /// Reads all bytes that are available at the near end.
   std::string receive() const {
     std::string all;
     char some[4096];
@@ -53,14 +53,14 @@ public:
     return all;
   }
 
-  /// Writes to the near end until no more goes in.
+  /// Writes to the near end until its buffer is full.
   void fill() const {
     const std::string much(65536, 'x');
     while (::write(near_, much.data(), much.size()) > 0) {
     }
   }
 
-  /// Reads all that waits at the far end.
+  /// Reads all bytes that are available at the far end.
   void empty() const {
     char some[65536];
     while (::read(far_, some, sizeof some) > 0) {

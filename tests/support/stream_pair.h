@@ -15,7 +15,7 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-/// A blocking connection to an address, by the kernel's own means.
+/// Connects a blocking socket to an address, without eddy.
 inline int plain_connection(const eddy::address& to) {
   sockaddr_storage name;
   const socklen_t size = to.to(name);
@@ -26,7 +26,7 @@ inline int plain_connection(const eddy::address& to) {
   throw error;
 }
 
-/// The connection that a listener has in its queue, or is about to.
+/// Accepts the next connection, for which it waits up to 10 s.
 inline eddy::tcp_stream next_of(eddy::tcp_listener& listener) {
   pollfd waiting{.fd = listener.descriptor(), .events = POLLIN, .revents = 0};
   ::poll(&waiting, 1, 10'000);
@@ -35,7 +35,7 @@ inline eddy::tcp_stream next_of(eddy::tcp_listener& listener) {
   return std::move(accepted->value());
 }
 
-/// Two ends of one connection over the loopback, both on one loop.
+/// The two ends of one loopback connection, both on one loop.
 struct stream_pair {
   explicit stream_pair(eddy::event_loop& loop)
       : stream_pair(loop, eddy::tcp_listener(loop, eddy::address::loopback_v4(0))) {}
@@ -48,14 +48,14 @@ private:
       : near(loop, plain_connection(listener.local_address())), far(next_of(listener)) {}
 };
 
-/// Sends all of it from the end of a connection, which has room for it.
+/// Writes all `bytes` at once. The socket's buffer must have space for them.
 inline void send(eddy::tcp_stream& from, std::string_view bytes) {
   const auto sent = from.try_write(bytes);
   REQUIRE(sent.has_value());
   REQUIRE(sent->value() == bytes.size());
 }
 
-/// Takes what has come to the end of a connection.
+/// Reads all bytes that have arrived.
 inline std::string take(eddy::tcp_stream& from) {
   std::string all;
   char some[65536];

@@ -10,14 +10,14 @@
 #include <eddy/future/task.h>
 #include <eddy/net/tcp_stream.h>
 
-/// Gives the bytes of one read; none at the end.
+/// Gives the bytes of one read, or an empty string at the end of the stream.
 inline eddy::task<std::string> read_some(eddy::tcp_stream& from) {
   std::array<char, 4096> buffer;
   const std::size_t n = co_await from.read(buffer);
   co_return std::string(buffer.data(), n);
 }
 
-/// Gives all bytes until the end.
+/// Gives all bytes until the end of the stream.
 inline eddy::task<std::string> read_all(eddy::tcp_stream& from) {
   std::string all;
   for (;;) {
@@ -27,12 +27,12 @@ inline eddy::task<std::string> read_all(eddy::tcp_stream& from) {
   }
 }
 
-/// How one read fails; zero if it does not.
+/// The error of one read, or zero if the read succeeds.
 inline eddy::task<std::error_code> read_error(eddy::tcp_stream& from) {
   std::array<char, 64> buffer;
   const auto r = co_await eddy::as_result(from.read(buffer));
   co_return r ? std::error_code() : r.error();
 }
 
-/// `text` is copied, so that it lives as long as the write.
+/// Writes `text`, which is passed by value so that it lives as long as the write.
 inline eddy::task<> write_all(eddy::tcp_stream& to, std::string text) { co_await to.write(text); }

@@ -7,7 +7,7 @@
 #include <string>
 #include <system_error>
 
-/// An empty directory, removed with all that is in it at the end.
+/// Makes an empty directory. The destructor removes the directory and its contents.
 class temporary_directory {
 public:
   temporary_directory() : path_((std::filesystem::temp_directory_path() / "eddy-XXXXXX").string()) {

@@ -11,13 +11,13 @@
 #include <eddy/loop/clock.h>
 #include <eddy/loop/event_loop.h>
 
-/// How many descriptors this process has open.
+/// The number of open descriptors of this process.
 inline std::size_t open_descriptors() {
   const std::filesystem::directory_iterator all("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
-/// A fixture: the test leaves no descriptor open.
+/// A fixture that checks that the test leaves no descriptor open.
 class tidy {
 public:
   tidy() = default;
@@ -33,7 +33,7 @@ private:
   std::size_t before_ = open_descriptors();
 };
 
-/// Checks that nothing is left on a loop.
+/// Checks that a loop has no work left.
 inline void check_empty(const eddy::event_loop& loop) {
   const auto left = loop.count();
   CHECK(left.ready == 0);
@@ -42,20 +42,20 @@ inline void check_empty(const eddy::event_loop& loop) {
   CHECK(left.tasks == 0);
 }
 
-/// A fixture: a loop, which the test leaves empty.
+/// A fixture with a loop on the real clock. The test must leave the loop empty.
 struct with_loop : tidy {
   eddy::event_loop loop;
   ~with_loop() { check_empty(loop); }
 };
 
-/// A fixture: a loop whose time stands still until the test moves it.
+/// A fixture with a loop on a clock that moves only when the test moves it.
 struct with_still_loop : tidy {
   eddy::manual_clock clock;
   eddy::event_loop loop{clock};
   ~with_still_loop() { check_empty(loop); }
 };
 
-/// A fixture: a loop that jumps to the next deadline when nothing is ready.
+/// A fixture with a loop on a clock that jumps to the next deadline when nothing is ready.
 struct with_jumping_loop : tidy {
   eddy::manual_clock clock{eddy::manual_clock::idle::jump};
   eddy::event_loop loop{clock};

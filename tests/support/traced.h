@@ -11,8 +11,8 @@
 
 #include "support/forked.h"
 
-/// A child that has ended with 9, while another process that traces it has not been told: until
-/// that one lets go, the child's descriptor is readable, but nothing can be reaped.
+/// A child process that exits with 9 while a tracer process still traces it. Until the tracer
+/// detaches, the child's pidfd is readable, but the child can't be reaped.
 class traced_child {
 public:
   traced_child() {
@@ -60,7 +60,7 @@ public:
   [[nodiscard]] bool traced() const noexcept { return traced_; }
   [[nodiscard]] ::pid_t pid() const noexcept { return pid_; }
 
-  /// It has ended when this returns.
+  /// Ends the child, and returns when it has ended.
   void end() {
     if (go_[1] < 0) return;
     ::close(go_[1]);
@@ -69,6 +69,7 @@ public:
     ::poll(&ended, 1, -1);
     ::close(ended.fd);
   }
+  /// Ends the tracer, and with it the tracing.
   void let_go() {
     if (hold_[1] < 0) return;
     ::close(hold_[1]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Boost.Asio, as its example of an echo server of coroutines.
+// Boost.Asio, after its example of an echo server with coroutines.
 #include <exception>
 #include <utility>
 #include <vector>
@@ -24,7 +24,7 @@ awaitable<void> echo(tcp::socket socket, std::size_t buffer) {
                                         use_awaitable);
     }
   } catch (const std::exception&) {
-    // The other side has gone.
+    // The peer has closed the connection.
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Boost.Asio, as its example of an asynchronous TCP echo server.
+// Boost.Asio, after its example of an asynchronous TCP echo server.
 #include <memory>
 #include <utility>
 #include <vector>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Boost.Asio: timers, post, and its coroutines.
+// Boost.Asio: timers, post and coroutines.
 #include <chrono>
 #include <cstdlib>
 #include <thread>

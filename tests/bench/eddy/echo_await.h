@@ -15,10 +15,10 @@
 
 namespace bench {
 
-/// All connections share one buffer: what is read is sent, or copied, at once.
+/// All connections share one buffer, because bytes read are sent or copied at once.
 class echo_server {
 public:
-  /// Serves one connection, until the other side goes.
+  /// Serves one connection until the peer closes it.
   using connection = eddy::task<> (*)(echo_server& server, eddy::tcp_stream stream);
 
   explicit echo_server(std::size_t buffer) : buffer_(buffer) {}
@@ -29,22 +29,22 @@ public:
     for (;;) {
       eddy::tcp_stream stream = co_await listener.accept();
       stream.set_no_delay(true);
-      // By its descriptor's number, which is used again when it has ended.
-      const auto place = static_cast<std::size_t>(stream.descriptor());
-      if (place >= connections_.size()) connections_.resize(place + 1);
-      connections_[place] = eddy::spawn(loop, echo(*this, std::move(stream)));
+      // The index is the descriptor, which the system reuses after the connection is closed.
+      const auto index = static_cast<std::size_t>(stream.descriptor());
+      if (index >= connections_.size()) connections_.resize(index + 1);
+      connections_[index] = eddy::spawn(loop, echo(*this, std::move(stream)));
     }
   }
 
-  /// By a coroutine of its own, so that the one that stays needs no room for it.
+  /// A coroutine of its own, so that the frame of a quiet connection has no space for `rest`.
   eddy::task<bool> send_rest(eddy::tcp_stream& stream) {
     const auto rest = std::exchange(rest_, {});
     const auto sent = co_await eddy::as_result(stream.write(std::span(rest)));
     co_return sent.has_value();
   }
 
-  /// Sends back what has come; what the kernel did not take is in `rest_`.
-  /// False at the end.
+  /// Sends back the available bytes, and keeps bytes that the kernel did not take in `rest_`.
+  /// False at the end of the connection.
   bool read(eddy::tcp_stream& stream) {
     const auto size = stream.try_read(std::span(buffer_));
     if (!size) return true;

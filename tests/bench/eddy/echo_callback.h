@@ -14,14 +14,14 @@
 
 namespace bench {
 
-/// The `Timeout` of a connection that may be idle for ever.
+/// The `Timeout` of a connection without an idle timeout.
 struct no_timeout {
   template <class Handler>
   no_timeout(eddy::event_loop&, Handler) {}
   void restart() {}
 };
 
-/// A connection owns itself, until the other side goes or its timeout is over.
+/// A connection, which owns itself until the peer closes it or its timeout expires.
 template <class Timeout>
 class connection {
 public:
@@ -59,7 +59,7 @@ private:
   [[no_unique_address]] Timeout timeout_;
 };
 
-/// All connections share one buffer: what is read is sent, or copied, at once.
+/// All connections share one buffer, because bytes read are sent or copied at once.
 template <class Timeout = no_timeout>
 class echo_server {
 public:

@@ -24,7 +24,7 @@ private:
   eddy::timer timer_;
 };
 
-/// On a libev loop that the program made and runs.
+/// Runs the server on a libev loop that the program makes and runs.
 void serve_on_adopted(const bench::echo_arguments& arguments) {
   struct ev_loop* const own = ev_default_loop(EVBACKEND_EPOLL);
   eddy::event_loop loop(own);

@@ -19,7 +19,7 @@ using bench::numbers;
 
 namespace {
 
-/// Runs the loop, and with it the flood, until the timer has ticked `ticks` times.
+/// Runs the loop and the flood until the timer has ticked `ticks` times.
 bench::lateness tick(eddy::event_loop& loop, std::uint64_t ticks) {
   bench::lateness late(ticks);
   eddy::timer timer(loop);
@@ -111,7 +111,7 @@ void reads(const numbers& n) {
 void posts(const numbers& n) {
   bench::pace pace(n[0]);
   eddy::event_loop loop;
-  std::thread other = bench::start_other([&pace, remote = loop.remote()] {
+  std::thread other = bench::start_other([&pace, remote = loop.handle()] {
     while (pace.next()) remote.post([&pace] { pace.count(); });
   });
   auto late = tick(loop, n[1]);

@@ -22,8 +22,8 @@
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/keep_alive.h>
 #include <eddy/loop/timer.h>
+#include <eddy/loop/work_guard.h>
 
 #include "bench/workload.h"
 
@@ -43,7 +43,7 @@ void timer_reset(const numbers& n) {
   }
   bench::random_numbers random;
   time_each("timer-reset", n[1], [&](std::uint64_t count) {
-    // In a handler, as a connection that has heard something would.
+    // Timers move in a handler, as they do when a connection receives something.
     const auto move_some = [&] {
       for (int i = 0; i < 64 && count != 0; ++i, --count) {
         timers[random.below(n[0])].restart(60s);
@@ -130,11 +130,11 @@ void yields(const numbers& n) {
 void post(const numbers& n) {
   eddy::event_loop loop;
   const auto run = [&](std::uint64_t count) {
-    std::optional<eddy::keep_alive> alive(std::in_place, loop);
+    std::optional<eddy::work_guard> alive(std::in_place, loop);
     bench::clock::time_point begin;
     bench::clock::time_point end;
     std::uint64_t left = count;
-    std::thread other([&, remote = loop.remote()] {
+    std::thread other([&, remote = loop.handle()] {
       begin = bench::clock::now();
       for (std::uint64_t i = 0; i < count; ++i) {
         remote.post([&] {
@@ -155,8 +155,8 @@ void post(const numbers& n) {
 void wake(const numbers& n) {
   eddy::event_loop loop;
   const int answer = ::eventfd(0, EFD_CLOEXEC);
-  std::optional<eddy::keep_alive> alive(std::in_place, loop);
-  std::thread other([&, remote = loop.remote()] {
+  std::optional<eddy::work_guard> alive(std::in_place, loop);
+  std::thread other([&, remote = loop.handle()] {
     time_each("wake", n[0], [&](std::uint64_t count) {
       for (std::uint64_t i = 0; i < count; ++i) {
         remote.post([answer] { ::eventfd_write(answer, 1); });

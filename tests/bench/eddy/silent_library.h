@@ -8,7 +8,7 @@
 
 namespace bench {
 
-/// Stands for a C library that has a watcher on libev's loop and hears nothing.
+/// Stands for a C library with a watcher on the libev loop that is never ready.
 class silent_library {
 public:
   void start(struct ev_loop* on) {

@@ -51,7 +51,7 @@ private:
     ::epoll_ctl(set_, operation, s, &e);
   }
 
-  /// Accepts all that have come: one at a time would cost a wait for each connection.
+  /// Accepts all connections that are there. One at a time would cost an epoll_wait each.
   void accept() {
     for (int s = bench::accept_from(listener_); s >= 0; s = bench::accept_from(listener_)) {
       watch(EPOLL_CTL_ADD, s, EPOLLIN);
@@ -113,11 +113,11 @@ private:
 
   int set_ = ::epoll_create1(EPOLL_CLOEXEC);
   int listener_;
-  int every_second_ = -1;             // only if idle connections are closed
-  std::uint32_t second_ = 1;          // now
-  std::vector<std::uint32_t> heard_;  // the last message of each descriptor; 0: not open
+  int every_second_ = -1;             // set only if idle connections are closed
+  std::uint32_t second_ = 1;          // the current second
+  std::vector<std::uint32_t> heard_;  // the second of each descriptor's last message; 0: not open
   std::vector<char> buffer_;
-  std::unordered_map<int, std::string> late_;  // what the kernel had no room for
+  std::unordered_map<int, std::string> late_;  // bytes that the kernel did not take
 };
 
 }  // namespace

@@ -21,7 +21,7 @@ using function = std::function<void()>;
 namespace {
 
 constexpr int portion = 1024;     // functions
-constexpr int system_calls = 32;  // small ones
+constexpr int system_calls = 32;  // small reads or writes
 constexpr int gathers = 16;       // writes of 8 KiB
 constexpr int events = 64;        // each makes one big system call
 
@@ -29,7 +29,7 @@ constexpr int events = 64;        // each makes one big system call
 class epoll_loop {
 public:
   explicit epoll_loop(std::uint64_t ticks) : late(ticks) {
-    ::prctl(PR_SET_TIMERSLACK, 1UL);  // has a wait end as exactly as a timerfd would
+    ::prctl(PR_SET_TIMERSLACK, 1UL);  // makes a wait end as exactly as a timerfd
     late.start(bench::clock::now() + bench::period);
   }
   epoll_loop(const epoll_loop&) = delete;
@@ -47,7 +47,7 @@ public:
   /// Calls the timer's handler, if the timer is due, and those of the descriptors that
   /// are ready. False if the timer has ticked for the last time.
   bool look() { return look(bench::clock::duration::zero()); }
-  /// The same, but waits if nothing is ready, until `until` at most.
+  /// Like look(), but waits until `until` if nothing is ready.
   bool wait(time_point until = time_point::max()) {
     const auto left = std::min(until, late.due()) - bench::clock::now();
     return look(std::max(left, bench::clock::duration::zero()));
@@ -82,7 +82,7 @@ class writer {
 public:
   explicit writer(int s) : socket_(s) {}
 
-  /// One piece at most: epoll tells again if there is room for more.
+  /// Writes at most one piece. epoll reports the socket again if its buffer has more space.
   void write() {
     static const std::vector<char> piece(bench::piece_size);
     const ssize_t n = ::send(socket_, piece.data() + sent_, piece.size() - sent_, MSG_NOSIGNAL);
@@ -91,7 +91,7 @@ public:
 
 private:
   int socket_;
-  std::size_t sent_ = 0;  // of the piece
+  std::size_t sent_ = 0;  // bytes of the piece
 };
 
 void writers(const numbers& n) {
@@ -106,7 +106,7 @@ void writers(const numbers& n) {
   for (const int s : others.sockets()) ::close(s);
 }
 
-/// Runs functions that queue themselves again. Gives how many ran in a second.
+/// Runs functions that queue themselves again. Returns how many ran per second.
 double requeue(const numbers& n, epoll_loop& loop) {
   std::uint64_t count = 0;
   std::deque<function> queue;
@@ -142,8 +142,8 @@ void awaits(const numbers& n) {
   loop.late.tell("awaits", rate, "M/s");
 }
 
-/// The queue holds only the flood's timers. The timer of 1 ms is apart, and so it does
-/// not wait behind a million that were due before it.
+/// The queue holds only the flood's timers. The timer of 1 ms is separate, so that it does not
+/// wait behind a million timers that were due before it.
 void timers(const numbers& n) {
   struct timer {
     time_point due;
@@ -189,7 +189,7 @@ void reads(const numbers& n) {
   ::close(other.socket());
 }
 
-/// Functions that another thread posts: a queue under a lock, and a wake-up when it was
+/// Functions that another thread posts: a queue with a lock, and a wake-up if the queue was
 /// empty.
 class inbox {
 public:
@@ -279,7 +279,7 @@ private:
 
   int socket_;
   std::vector<iovec> pieces_;
-  std::size_t next_ = 0;  // the first piece that is not all written
+  std::size_t next_ = 0;  // the first piece that is not completely written
 };
 
 void pieces(const numbers& n) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// epoll by hand: the limit. What a queue, and a wake-up, cost without anything else.
+// epoll by hand, the limit: the cost of a queue and of a wake-up without anything else.
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -16,7 +16,7 @@ using bench::time_each;
 
 namespace {
 
-/// A queue of what there is to call, and nothing else.
+/// A queue of functions to call, and nothing else.
 struct node {
   void (*run)(node&);
   node* next = nullptr;
@@ -66,7 +66,7 @@ void yield(const numbers& n) {
   bench::tell("yield", yields(n[0], n[1]));
 }
 
-/// Calls from other threads: a queue under a lock, and a wake-up when it was empty.
+/// Calls from other threads: a queue with a lock, and a wake-up if the queue was empty.
 class inbox {
 public:
   inbox() {

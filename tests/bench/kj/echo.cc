@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// KJ, Cap'n Proto's event loop: a chain of promises a connection.
+// KJ, Cap'n Proto's event loop: a chain of promises per connection.
 #include "bench/echo.h"
 
 #include <vector>
@@ -10,7 +10,7 @@ namespace {
 
 class errors : public kj::TaskSet::ErrorHandler {
 public:
-  void taskFailed(kj::Exception&&) override {}  // the other side has gone
+  void taskFailed(kj::Exception&&) override {}  // the peer has closed the connection
 };
 
 struct connection {

@@ -44,8 +44,8 @@ void future(const numbers& n) {
   });
 }
 
-/// Chains of at most a hundred links, one after the other: KJ takes a chain's values by recursion,
-/// and one of thousands is more than the stack holds.
+/// Runs chains of at most a hundred links, one after the other: KJ evaluates a chain by recursion,
+/// and a chain of thousands of links overflows the stack.
 void then(const numbers& n) {
   auto io = kj::setupAsyncIo();
   bench::time_each("then", n[0], [&](std::uint64_t count) {
@@ -93,7 +93,7 @@ void first_of(const numbers& n) {
   });
 }
 
-/// A timer of KJ's is a promise: a new one moves it.
+/// A timer of KJ's is a promise. To move the timer, the program replaces the promise.
 void timer_reset(const numbers& n) {
   auto io = kj::setupAsyncIo();
   kj::Timer& timer = io.provider->getTimer();
@@ -128,8 +128,8 @@ void timer_expire(const numbers& n) {
   bench::tell("timer-expire", run(n[0]));
 }
 
-/// A call on another thread's loop is a promise on the caller's, who waits for a thousand at a
-/// time: each takes a kilobyte until then.
+/// A call on another thread's loop is a promise on the caller's loop and takes a kilobyte until
+/// the caller has waited for it. The caller therefore waits after each thousand calls.
 void post(const numbers& n) {
   auto io = kj::setupAsyncIo();
   const kj::Executor& here = kj::getCurrentThreadExecutor();
@@ -161,7 +161,7 @@ void post(const numbers& n) {
   bench::tell("post", run(n[0]));
 }
 
-/// A call of executeSync answers by itself.
+/// executeSync returns when the other thread has answered.
 void wake(const numbers& n) {
   auto io = kj::setupAsyncIo();
   const kj::Executor& here = kj::getCurrentThreadExecutor();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// libev, as ev(3) shows it: an ev_io a connection.
+// libev, as ev(3) shows it: an ev_io per connection.
 #include "bench/echo.h"
 
 #include <cerrno>
@@ -13,11 +13,11 @@
 namespace {
 
 std::vector<char> buffer;
-bool idle = false;  // whether an idle connection is closed
+bool idle = false;  // whether idle connections are closed
 
 struct connection {
   ev_io io;
-  std::string* rest = nullptr;  // what the kernel had no room for
+  std::string* rest = nullptr;  // bytes that the kernel did not take
 };
 
 /// Each message calls `ev_timer_again`, as ev(3) says in "Be smart about timeouts".

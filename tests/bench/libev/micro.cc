@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// libev: timers, and ev_async with a queue under a lock, as ev(3) advises.
+// libev: timers, and ev_async with a locked queue, as ev(3) advises.
 #include <cstdlib>
 #include <functional>
 #include <mutex>
@@ -61,7 +61,7 @@ void timer_expire(const numbers& n) {
   bench::tell("timer-expire", run(n[0]));
 }
 
-/// Functions from other threads.
+/// Functions that other threads post.
 class inbox {
 public:
   explicit inbox(struct ev_loop* loop) : loop_(loop) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// libevent, as its book's echo server: a bufferevent a connection.
+// libevent, after the echo server in its book: a bufferevent per connection.
 #include "bench/echo.h"
 
 #include <csignal>
@@ -39,7 +39,7 @@ void on_connection(evconnlistener* listener, evutil_socket_t s, sockaddr*, int, 
 int main(int count, char** words) {
   const auto arguments = bench::echo_main(count, words);
   most = arguments.buffer;
-  std::signal(SIGPIPE, SIG_IGN);  // libevent leaves it to the program
+  std::signal(SIGPIPE, SIG_IGN);  // libevent leaves SIGPIPE to the program
   event_base* const base = event_base_new();
   const int s = bench::listen_at(arguments.port);
   evconnlistener_new(base, on_connection, nullptr, LEV_OPT_CLOSE_ON_FREE, 0, s);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// libuv, as its guide's echo server: a write request a message.
+// libuv, after the echo server in its guide: a write request per message.
 #include "bench/echo.h"
 
 #include <csignal>
@@ -9,7 +9,7 @@
 
 namespace {
 
-std::vector<char> buffer;  // between an alloc and its read
+std::vector<char> buffer;  // used between an alloc callback and its read
 
 struct write {
   uv_write_t request;
@@ -23,7 +23,7 @@ void end(uv_stream_t* stream) {
 
 void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* from) {
   if (size == 0) return;
-  if (size == UV_EOF) {  // what is still to be written comes first
+  if (size == UV_EOF) {  // first finishes the pending writes
     uv_shutdown(new uv_shutdown_t, stream, [](uv_shutdown_t* request, int) {
       end(request->handle);
       delete request;
@@ -58,7 +58,7 @@ void on_connection(uv_stream_t* listener, int status) {
 int main(int count, char** words) {
   const auto arguments = bench::echo_main(count, words);
   buffer.resize(arguments.buffer);
-  std::signal(SIGPIPE, SIG_IGN);  // libuv leaves it to the program
+  std::signal(SIGPIPE, SIG_IGN);  // libuv leaves SIGPIPE to the program
   uv_loop_t* const loop = uv_default_loop();
   uv_tcp_t listener;
   uv_tcp_init(loop, &listener);

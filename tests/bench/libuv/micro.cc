@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// libuv: timers, and uv_async with a queue under a lock, as its guide advises.
+// libuv: timers, and uv_async with a locked queue, as its guide advises.
 #include <cstdlib>
 #include <functional>
 #include <mutex>
@@ -38,7 +38,7 @@ void timer_reset(const numbers& n) {
 
 std::uint64_t fired = 0;
 
-/// Its deadlines are whole milliseconds.
+/// libuv's deadlines are whole milliseconds.
 void timer_expire(const numbers& n) {
   const auto run = [](std::uint64_t count) {
     uv_loop_t loop;
@@ -59,7 +59,7 @@ void timer_expire(const numbers& n) {
   bench::tell("timer-expire", run(n[0]));
 }
 
-/// Functions from other threads.
+/// Functions that other threads post.
 class inbox {
 public:
   explicit inbox(uv_loop_t& loop) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/concurrent.h> promises.
+// The guarantees of <eddy/future/flow/concurrent.h>.
 #include <eddy/future/flow/concurrent.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
@@ -56,7 +56,7 @@ eddy::task<> fail_at(int n, int bad, counted) {
 
 }  // namespace
 
-ASYNC_TEST("for each runs no more than the limit at once, and all") {
+ASYNC_TEST("for_each_concurrent runs all calls, at most the limit at a time") {
   load on;
   const auto before = clock.now();
   int begun = 0;
@@ -64,18 +64,18 @@ ASYNC_TEST("for each runs no more than the limit at once, and all") {
     ++begun;
     return work_for(&on, d);
   };
-  SUBCASE("of equal length") {
+  SUBCASE("the calls take equally long") {
     co_await eddy::for_each_concurrent(std::vector<eddy::duration>(10, 1s), 3, work);
     CHECK(begun == 10);
     CHECK(clock.now() - before == 4s);
   }
-  SUBCASE("the next begins when any has ended") {
+  SUBCASE("the next call starts when any earlier one completes") {
     const std::vector<eddy::duration> times{5s, 1s, 1s, 3s, 1s};
     co_await eddy::for_each_concurrent(times, 3, work);
     CHECK(begun == 5);
     CHECK(clock.now() - before == 5s);
   }
-  SUBCASE("that take no time") {
+  SUBCASE("the calls complete at once") {
     co_await eddy::for_each_concurrent(std::vector<eddy::duration>(1000, 0s), 3, work);
     CHECK(begun == 1000);
     CHECK(clock.now() == before);
@@ -84,7 +84,7 @@ ASYNC_TEST("for each runs no more than the limit at once, and all") {
   CHECK(on.most == (clock.now() == before ? 1 : 3));
 }
 
-ASYNC_TEST("for each of none, and with more room than work") {
+ASYNC_TEST("for_each_concurrent takes an empty range, and a limit above its size") {
   load on;
   auto work = [&](eddy::duration d) { return work_for(&on, d); };
   co_await eddy::for_each_concurrent(std::vector<eddy::duration>(), 1, work);
@@ -94,7 +94,7 @@ ASYNC_TEST("for each of none, and with more room than work") {
   CHECK(on.most == 5);
 }
 
-ASYNC_TEST("a range is looked at no further than is needed") {
+ASYNC_TEST("the range is read only as far as calls are made") {
   journal note;
   auto numbers = std::views::iota(1) | std::views::transform([&](int n) {
                    note(n);
@@ -114,29 +114,29 @@ ASYNC_TEST("a range is looked at no further than is needed") {
   CHECK(note == "1 2 3 4 5");
 }
 
-ASYNC_TEST("elements and the function live until the end") {
+ASYNC_TEST("the elements and the function live until the work completes") {
   std::vector<std::string> seen;
   auto look = [&seen, held = std::make_shared<int>(1)](const std::string& word) -> eddy::task<> {
     co_await eddy::sleep(1s);
     CHECK(*held == 1);
     seen.push_back(word);
   };
-  SUBCASE("of a range that is given away") {
+  SUBCASE("of a moved range") {
     std::vector<std::string> words{"a long enough word, a", "a long enough word, b"};
     auto all = eddy::for_each_concurrent(std::move(words), 2, std::move(look));
     co_await std::move(all);
   }
-  SUBCASE("of one that is referred to") {
+  SUBCASE("of an lvalue range") {
     const std::vector<std::string> words{"a long enough word, a", "a long enough word, b"};
     co_await eddy::for_each_concurrent(words, 2, std::move(look));
   }
-  SUBCASE("of one that makes them") {
+  SUBCASE("of a range that makes its elements") {
     auto words = std::vector{'a', 'b'} | std::views::transform([](char c) {
                    return std::string("a long enough word, ") + c;
                  });
     co_await eddy::for_each_concurrent(std::move(words), 2, std::move(look));
   }
-  SUBCASE("of one that reuses their place") {
+  SUBCASE("of a range that reuses one element") {
     std::istringstream text("a_long_enough_word,_a a_long_enough_word,_b");
     co_await eddy::for_each_concurrent(std::views::istream<std::string>(text), 2, std::move(look));
   }
@@ -145,7 +145,7 @@ ASYNC_TEST("elements and the function live until the end") {
   CHECK(seen[1].ends_with("b"));
 }
 
-ASYNC_TEST("an element that is made for a call may be moved on") {
+ASYNC_TEST("the function may take an element that the range makes by value") {
   auto boxes = std::views::iota(0, 3) |
                std::views::transform([](int n) { return std::make_unique<int>(n); });
   auto open = [](std::unique_ptr<int> box) -> eddy::task<int> {
@@ -156,13 +156,13 @@ ASYNC_TEST("an element that is made for a call may be moved on") {
   CHECK(values == std::vector{0, 1, 2});
 }
 
-ASYNC_TEST("a map gives the values in the range's order") {
+ASYNC_TEST("map_concurrent gives the values in the range's order") {
   const std::vector numbers{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   const auto values = co_await eddy::map_concurrent(numbers, 4, twice);
   CHECK(values == std::vector{0, 2, 4, 6, 8, 10, 12, 14, 16, 18});
 }
 
-ASYNC_TEST("an unordered map gives the values as they come") {
+ASYNC_TEST("map_unordered gives the values in the order of completion") {
   const std::vector numbers{0, 9, 5, 7};
   const auto values = co_await eddy::map_unordered(numbers, 4, twice);
   CHECK(values == std::vector{18, 14, 10, 0});
@@ -170,7 +170,7 @@ ASYNC_TEST("an unordered map gives the values as they come") {
   CHECK(two_at_once == std::vector{18, 10, 14, 0});
 }
 
-ASYNC_TEST("a map keeps the value's kind") {
+ASYNC_TEST("the maps keep references and move-only values") {
   std::vector numbers{1, 2};
   auto refer = [](int& n) -> eddy::task<int&> { co_return n; };
   const auto references = co_await eddy::map_concurrent(numbers, 2, refer);
@@ -185,7 +185,7 @@ ASYNC_TEST("a map keeps the value's kind") {
   CHECK(*boxes[0] == 1);
 }
 
-ASYNC_TEST("an error comes out when it occurs, and no more begins") {
+ASYNC_TEST("the first error cancels the running calls and starts no more") {
   int alive = 0;
   int begun = 0;
   std::string what;
@@ -198,7 +198,7 @@ ASYNC_TEST("an error comes out when it occurs, and no more begins") {
       CHECK(alive == 0);
     }
   };
-  SUBCASE("of what runs") {
+  SUBCASE("an awaitable fails at once") {
     auto work = [&](int n) {
       ++begun;
       return fail_at(n, 3, counted(alive));
@@ -207,7 +207,7 @@ ASYNC_TEST("an error comes out when it occurs, and no more begins") {
     co_await run(std::move(all));
     CHECK(begun == 3);
   }
-  SUBCASE("later") {
+  SUBCASE("an awaitable fails later") {
     auto work = [&](int n) -> eddy::task<> {
       const counted held(alive);
       ++begun;
@@ -219,7 +219,7 @@ ASYNC_TEST("an error comes out when it occurs, and no more begins") {
     CHECK(begun == 7);
     CHECK(clock.now() - before == 3s);
   }
-  SUBCASE("of the function itself") {
+  SUBCASE("the function throws") {
     auto work = [&](int n) {
       ++begun;
       if (n == 3) throw std::runtime_error("bad");
@@ -229,7 +229,7 @@ ASYNC_TEST("an error comes out when it occurs, and no more begins") {
     co_await run(std::move(all));
     CHECK(begun == 3);
   }
-  SUBCASE("of the range") {
+  SUBCASE("the range throws") {
     auto made = std::views::iota(1, 100) | std::views::transform([](int n) {
                   if (n == 3) throw std::runtime_error("bad");
                   return n;
@@ -246,7 +246,7 @@ ASYNC_TEST("an error comes out when it occurs, and no more begins") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("work that never waits lets the others run") {
+ASYNC_TEST("calls that never suspend let other tasks run") {
   bool done = false;
   struct program {
     static eddy::task<> other(bool* flag) {
@@ -265,12 +265,12 @@ ASYNC_TEST("work that never waits lets the others run") {
   CHECK(left_when_done < 1000);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping it drops all that runs") {
+TEST_CASE_FIXTURE(async_fixture, "cancelling for_each_concurrent cancels the running calls") {
   int alive = 0;
   auto work = [&alive](int n) { return fail_at(n, 0, counted(alive)); };
   auto f = eddy::spawn(loop, eddy::for_each_concurrent(std::views::iota(1, 100), 5, work));
-  SUBCASE("before it began") {}
-  SUBCASE("while all wait") {
+  SUBCASE("before the start") {}
+  SUBCASE("while all calls are suspended") {
     loop.run_ready();
     CHECK(alive == 5);
     const auto tree = loop.dump();
@@ -282,7 +282,7 @@ TEST_CASE_FIXTURE(async_fixture, "dropping it drops all that runs") {
   CHECK(loop.count().timers == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "what runs may drop the whole") {
+TEST_CASE_FIXTURE(async_fixture, "a call may cancel the whole operation") {
   eddy::future<> all;
   int alive = 0;
   auto work = [&](int n) -> eddy::task<> {
@@ -290,15 +290,14 @@ TEST_CASE_FIXTURE(async_fixture, "what runs may drop the whole") {
     co_await eddy::sleep(1s * n);
     all = {};
     co_await eddy::yield();
-    FAIL_CHECK("it is gone");
+    FAIL_CHECK("a destroyed coroutine resumed");
   };
   all = eddy::spawn(loop, eddy::for_each_concurrent(std::views::iota(1, 100), 5, work));
   loop.run();
   CHECK(alive == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture,
-                  "an error that came just before the whole was dropped leaves run") {
+TEST_CASE_FIXTURE(async_fixture, "run throws an error that came just before the cancellation") {
   struct program {
     static eddy::task<> fail(at_end) {
       co_await eddy::sleep(1s);
@@ -312,7 +311,7 @@ TEST_CASE_FIXTURE(async_fixture,
   loop.run();
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a long range takes no more memory than a short one") {
+TEST_CASE_FIXTURE(async_fixture, "a long range needs no more memory than a short one") {
   const auto allocations_for = [&](std::size_t elements) {
     struct program {
       static eddy::task<> work(int) { co_await eddy::yield(); }
@@ -323,12 +322,12 @@ TEST_CASE_FIXTURE(async_fixture, "a long range takes no more memory than a short
     eddy::block_on(loop, eddy::for_each_concurrent(range, 2, &program::work));
     return counter.count();
   };
-  // Each element's coroutine is one, and is gone when the next one begins.
+  // One allocation per element: its coroutine, which is destroyed before a later one starts.
   CHECK(allocations_for(1000) - allocations_for(100) == 900);
 }
 
-TEST_CASE("a limit of 0 stops the program") {
-  dies_saying("a limit of 0 would let none run", [] {
+TEST_CASE("a limit of 0 aborts the program") {
+  dies_saying("given a limit of 0", [] {
     auto work = [](int) -> eddy::task<> { co_return; };
     eddy::block_on(eddy::for_each_concurrent(std::vector{1}, 0, work));
   });

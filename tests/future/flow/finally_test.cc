@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/finally.h> promises.
+// The guarantees of <eddy/future/flow/finally.h>.
 #include <eddy/future/flow/finally.h>
 
 #include <exception>
@@ -18,7 +18,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/yield.h>
-#include <eddy/loop/detail/recycler.h>
+#include <eddy/loop/detail/block_pool.h>
 
 #include "support/async_test.h"
 #include "support/error_words.h"
@@ -73,7 +73,7 @@ eddy::task<std::string> error_of(Awaitable what) {
 
 }  // namespace
 
-ASYNC_TEST("the clean-up ends before the value comes out") {
+ASYNC_TEST("finally completes with the value after the clean-up") {
   journal note;
   eddy::scope outer;
   const int answer = co_await eddy::finally(outer, work(&note, 1s), clean_up(&note, 1s), 5s);
@@ -82,7 +82,7 @@ ASYNC_TEST("the clean-up ends before the value comes out") {
   co_await outer.join();
 }
 
-ASYNC_TEST("and before an error does") {
+ASYNC_TEST("finally completes with the error of the work after the clean-up") {
   journal note;
   eddy::scope outer;
   const std::string what =
@@ -92,7 +92,7 @@ ASYNC_TEST("and before an error does") {
   co_await outer.join();
 }
 
-ASYNC_TEST("work that is dropped is cleaned up after by the scope") {
+ASYNC_TEST("the scope runs the clean-up of cancelled work") {
   journal note;
   eddy::scope outer;
   auto f = eddy::spawn(eddy::finally(outer, work(&note, 1h), clean_up(&note, 1s), 5s));
@@ -104,7 +104,7 @@ ASYNC_TEST("work that is dropped is cleaned up after by the scope") {
   CHECK(note == "work clean clean end");
 }
 
-ASYNC_TEST("a clean-up goes on though its caller is dropped") {
+ASYNC_TEST("a clean-up continues after its caller is cancelled") {
   journal note;
   eddy::scope outer;
   auto f = eddy::spawn(eddy::finally(outer, work(&note, 1s), clean_up(&note, 2s), 5s));
@@ -116,7 +116,7 @@ ASYNC_TEST("a clean-up goes on though its caller is dropped") {
   CHECK(note == "work clean clean end");
 }
 
-ASYNC_TEST("a clean-up sees the task_locals of its work, whoever drops that") {
+ASYNC_TEST("a clean-up reads the task_local values of its work") {
   struct program {
     static eddy::task<> log_out(const eddy::task_local<int>* name, int* seen) {
       co_await eddy::yield();
@@ -135,14 +135,16 @@ ASYNC_TEST("a clean-up sees the task_locals of its work, whoever drops that") {
   int seen = 0;
   auto work = eddy::spawn(name.with(7, program::transfer(&outer, &name, &seen)));
   co_await eddy::yield();
-  SUBCASE("when it has ended") { co_await std::move(work); }
-  SUBCASE("when it is dropped") { work = {}; }
-  SUBCASE("when it is dropped under other values") { co_await name.with(8, program::drop(&work)); }
+  SUBCASE("after the work completed") { co_await std::move(work); }
+  SUBCASE("after the work was cancelled") { work = {}; }
+  SUBCASE("after a task with another value cancelled the work") {
+    co_await name.with(8, program::drop(&work));
+  }
   co_await outer.join();
   CHECK(seen == 7);
 }
 
-ASYNC_TEST("work that has not begun needs no clean-up") {
+ASYNC_TEST("work that has not started gets no clean-up") {
   journal note;
   eddy::scope outer;
   {
@@ -153,15 +155,15 @@ ASYNC_TEST("work that has not begun needs no clean-up") {
   co_return;
 }
 
-ASYNC_TEST("a clean-up that takes too long is cancelled, which is an error") {
+ASYNC_TEST("a clean-up that exceeds its limit is cancelled and fails") {
   journal note;
   eddy::scope outer;
   std::string what;
-  SUBCASE("of the caller's") {
+  SUBCASE("the caller gets the error") {
     what = co_await error_of(eddy::finally(outer, work(&note, 1s), clean_up(&note, 1h), 5s));
     co_await outer.join();
   }
-  SUBCASE("of the scope's if that is gone") {
+  SUBCASE("the scope gets the error if the caller is cancelled") {
     auto f = eddy::spawn(eddy::finally(outer, work(&note, 1h), clean_up(&note, 1h), 5s));
     co_await eddy::sleep(1s);
     f = {};
@@ -171,7 +173,7 @@ ASYNC_TEST("a clean-up that takes too long is cancelled, which is an error") {
   CHECK(note == "work clean end");
 }
 
-ASYNC_TEST("a clean-up's error comes out after a value") {
+ASYNC_TEST("finally throws the error of the clean-up if the work succeeds") {
   journal note;
   eddy::scope outer;
   const std::string what = co_await error_of(
@@ -180,20 +182,20 @@ ASYNC_TEST("a clean-up's error comes out after a value") {
   co_await outer.join();
 }
 
-ASYNC_TEST("it is the scope's if the caller is gone") {
+ASYNC_TEST("the scope gets the error of the clean-up if the caller is cancelled") {
   journal note;
   eddy::scope outer;
   auto f =
       eddy::spawn(eddy::finally(outer, work(&note, 2s), fail_to_clean_up("not clean", 2s), 5s));
-  SUBCASE("while it works") { co_await eddy::sleep(1s); }
-  SUBCASE("while it cleans up") { co_await eddy::sleep(3s); }
+  SUBCASE("during the work") { co_await eddy::sleep(1s); }
+  SUBCASE("during the clean-up") { co_await eddy::sleep(3s); }
   f = {};
   const std::string what = co_await error_of(outer.join());
   CHECK(what == "not clean");
 }
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "an error of both: the work's comes out, the clean-up's leaves run") {
+                  "if both fail, finally throws the work's error and run the clean-up's") {
   struct program {
     static eddy::task<> run(std::string* what) {
       eddy::scope outer;
@@ -210,7 +212,7 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(raised == "not clean");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the work's error does not vanish with a caller that is dropped") {
+TEST_CASE_FIXTURE(async_fixture, "run throws the work's error if the caller is cancelled") {
   journal note;
   {
     eddy::scope outer(loop);
@@ -223,7 +225,7 @@ TEST_CASE_FIXTURE(async_fixture, "the work's error does not vanish with a caller
   CHECK(note == "clean clean end");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a clean-up that can't begin for want of memory is told") {
+TEST_CASE_FIXTURE(async_fixture, "a clean-up that cannot start throws std::bad_alloc from run") {
   journal note;
   eddy::scope outer(loop);
   auto f = eddy::spawn(loop, eddy::finally(outer, work(&note, 1h), clean_up(&note, 1h), 2h));
@@ -238,7 +240,7 @@ TEST_CASE_FIXTURE(async_fixture, "a clean-up that can't begin for want of memory
   CHECK(note == "work");
 }
 
-ASYNC_TEST("a scope that is cancelled drops the clean-up, too") {
+ASYNC_TEST("cancelling the scope cancels the clean-up") {
   journal note;
   auto f = eddy::future<int>();
   {

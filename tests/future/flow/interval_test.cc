@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/interval.h> promises.
+// The guarantees of <eddy/future/flow/interval.h>.
 #include <eddy/future/flow/interval.h>
 
 #include <chrono>
@@ -22,7 +22,7 @@
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/clock.h>
-#include <eddy/loop/remote.h>
+#include <eddy/loop/loop_handle.h>
 
 #include "support/asleep.h"
 #include "support/async_test.h"
@@ -35,13 +35,12 @@ namespace {
 using times = std::vector<eddy::duration>;
 
 struct ticks {
-  times came;
+  times at;
   times due;
   std::vector<std::uint64_t> missed;
 };
 
-/// The ticks of an interval of a second, with work after the first that takes
-/// until `busy_until`.
+/// The ticks of an interval of 1 s. The work after the first tick takes until `busy_until`.
 eddy::task<ticks> tick(eddy::manual_clock* clock, eddy::missed_ticks rule,
                        eddy::duration busy_until) {
   const auto begin = clock->now();
@@ -49,7 +48,7 @@ eddy::task<ticks> tick(eddy::manual_clock* clock, eddy::missed_ticks rule,
   ticks all;
   for (int i = 0; i < 5; ++i) {
     const eddy::time_point due = co_await seconds.next();
-    all.came.push_back(clock->now() - begin);
+    all.at.push_back(clock->now() - begin);
     all.due.push_back(due - begin);
     all.missed.push_back(seconds.missed());
     if (i == 0) co_await eddy::sleep_until(begin + busy_until);
@@ -59,43 +58,43 @@ eddy::task<ticks> tick(eddy::manual_clock* clock, eddy::missed_ticks rule,
 
 }  // namespace
 
-ASYNC_TEST("an interval ticks each period, whatever the work between takes") {
+ASYNC_TEST("an interval ticks each period, however long the work takes") {
   for (const auto rule : {eddy::missed_ticks::skip, eddy::missed_ticks::burst}) {
     const ticks all = co_await tick(&clock, rule, 1900ms);
-    CHECK(all.came == times{1s, 2s, 3s, 4s, 5s});
-    CHECK(all.due == all.came);
+    CHECK(all.at == times{1s, 2s, 3s, 4s, 5s});
+    CHECK(all.due == all.at);
   }
 }
 
-ASYNC_TEST("ticks that were missed are skipped") {
+ASYNC_TEST("an interval skips missed ticks by default") {
   const ticks all = co_await tick(&clock, eddy::missed_ticks::skip, 3500ms);
-  CHECK(all.came == times{1s, 3500ms, 4s, 5s, 6s});
+  CHECK(all.at == times{1s, 3500ms, 4s, 5s, 6s});
   CHECK(all.due == times{1s, 2s, 4s, 5s, 6s});
   CHECK(all.missed == std::vector<std::uint64_t>{0, 1, 0, 0, 0});
 }
 
-ASYNC_TEST("or come in a burst") {
+ASYNC_TEST("burst delivers missed ticks at once") {
   const ticks all = co_await tick(&clock, eddy::missed_ticks::burst, 3500ms);
-  CHECK(all.came == times{1s, 3500ms, 3500ms, 4s, 5s});
+  CHECK(all.at == times{1s, 3500ms, 3500ms, 4s, 5s});
   CHECK(all.due == times{1s, 2s, 3s, 4s, 5s});
   CHECK(all.missed == std::vector<std::uint64_t>{0, 0, 0, 0, 0});
 }
 
-ASYNC_TEST("or delay the others") {
+ASYNC_TEST("delay shifts all ticks after a missed one") {
   const ticks all = co_await tick(&clock, eddy::missed_ticks::delay, 3500ms);
-  CHECK(all.came == times{1s, 3500ms, 4500ms, 5500ms, 6500ms});
+  CHECK(all.at == times{1s, 3500ms, 4500ms, 5500ms, 6500ms});
   CHECK(all.due == times{1s, 2s, 4500ms, 5500ms, 6500ms});
 }
 
-ASYNC_TEST("one that is due at the very moment a late one comes is skipped, too") {
+ASYNC_TEST("skip also skips a tick that is due exactly when the late tick comes") {
   const ticks all = co_await tick(&clock, eddy::missed_ticks::skip, 3s);
-  CHECK(all.came == times{1s, 3s, 4s, 5s, 6s});
+  CHECK(all.at == times{1s, 3s, 4s, 5s, 6s});
   CHECK(all.missed == std::vector<std::uint64_t>{0, 1, 0, 0, 0});
 }
 
-ASYNC_TEST("what is missed is counted to the moment, in a turn that has lasted long") {
+ASYNC_TEST("missed ticks are counted up to the present time, not the turn's") {
   const auto second = [&](auto rule) -> eddy::task<eddy::duration> {
-    co_await eddy::sleep(1h);  // a turn of its own
+    co_await eddy::sleep(1h);  // so that the following lines run in a new turn
     const eddy::time_point turn = loop.now();
     clock.advance(10s);
     eddy::interval every(2s, rule);
@@ -109,7 +108,7 @@ ASYNC_TEST("what is missed is counted to the moment, in a turn that has lasted l
   CHECK(co_await second(eddy::missed_ticks::delay) == 17s);
 }
 
-ASYNC_TEST("one who does not wait to the end loses no tick") {
+ASYNC_TEST("a cancelled next loses no tick") {
   const auto begin = clock.now();
   eddy::interval seconds(1s);
   const auto early = co_await eddy::as_result(eddy::timeout(500ms, seconds.next()));
@@ -122,11 +121,11 @@ ASYNC_TEST("one who does not wait to the end loses no tick") {
 
 namespace {
 
-/// Whether the kernel's timer, of which there is one, may be set to a whole millisecond.
+/// Whether the process's only timerfd may be set to a whole millisecond.
 bool set_to_a_millisecond() {
   using std::chrono::steady_clock;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    std::error_code gone;  // the directory's own descriptor
+    std::error_code gone;  // of the iterator itself, which is closed by now
     if (std::filesystem::read_symlink(entry.path(), gone) != "anon_inode:[timerfd]") continue;
     itimerspec t{};
     const auto before = steady_clock::now();
@@ -141,7 +140,8 @@ bool set_to_a_millisecond() {
   return false;
 }
 
-/// The same, while a loop sleeps until the tick of an interval.
+/// Whether a loop that sleeps until the tick of an interval sets its timerfd to a whole
+/// millisecond.
 bool sleeps_to_a_millisecond(eddy::resolution exactness) {
   struct program {
     static eddy::task<> tick(eddy::resolution exactness) {
@@ -150,11 +150,11 @@ bool sleeps_to_a_millisecond(eddy::resolution exactness) {
     }
   };
   bool found = false;
-  eddy::event_loop loop;  // a new one: what an old one has set may still be
+  eddy::event_loop loop;  // a new loop, because an older one may still have a timer set
   auto ticking = eddy::spawn(loop, program::tick(exactness));
-  const std::jthread waker([&loop, &found, sleeper = ::gettid(), remote = loop.remote()] {
+  const std::jthread waker([&loop, &found, sleeper = ::gettid(), handle = loop.handle()] {
     wait_until_asleep(sleeper);
-    remote.post([&] {
+    handle.post([&] {
       found = set_to_a_millisecond();
       loop.stop();
     });
@@ -165,9 +165,10 @@ bool sleeps_to_a_millisecond(eddy::resolution exactness) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(tidy, "an interval is as exact as it was asked to be") {
+TEST_CASE_FIXTURE(tidy, "an interval waits with the resolution it was given") {
   CHECK(sleeps_to_a_millisecond(eddy::resolution::millisecond));
-  // By chance, or if it is interrupted while it looks, a fine one may seem to be, too.
+  // A fine timer may also be set to a whole millisecond by chance, or seem so after an
+  // interruption.
   bool always = true;
   for (int i = 0; always && i < 100; ++i) {
     always = sleeps_to_a_millisecond(eddy::resolution::fine);
@@ -175,7 +176,7 @@ TEST_CASE_FIXTURE(tidy, "an interval is as exact as it was asked to be") {
   CHECK_FALSE(always);
 }
 
-ASYNC_TEST("the loop's dump names the interval that a task waits for") {
+ASYNC_TEST("the dump of the loop shows a task that awaits an interval") {
   struct program {
     static eddy::task<> tick() {
       eddy::interval seconds(1s);
@@ -188,7 +189,7 @@ ASYNC_TEST("the loop's dump names the interval that a task waits for") {
   CHECK(loop.dump().contains(": sleep, 500 ms left"));
 }
 
-ASYNC_TEST("one waits for the next tick at a time, and any may be dropped") {
+ASYNC_TEST("next may be called again after the suspended next is cancelled") {
   eddy::interval seconds(1s);
   auto first = eddy::spawn(seconds.next());
   co_await eddy::yield();
@@ -199,8 +200,8 @@ ASYNC_TEST("one waits for the next tick at a time, and any may be dropped") {
   co_await copy.next();
 }
 
-TEST_CASE("two that wait for one tick stop the program") {
-  dies_saying("two coroutines wait for the next tick of one interval", [] {
+TEST_CASE("two tasks that await one interval abort the program") {
+  dies_saying("another next of this interval is suspended", [] {
     struct program {
       static eddy::task<> wait_twice() {
         eddy::interval seconds(1s);
@@ -213,7 +214,7 @@ TEST_CASE("two that wait for one tick stop the program") {
   });
 }
 
-TEST_CASE("an interval of no length stops the program") {
+TEST_CASE("an interval with a period of 0 aborts the program") {
   dies_saying("a period that is not more than zero", [] {
     struct program {
       static eddy::task<> make() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/join_settled.h> promises.
+// The guarantees of <eddy/future/flow/join_settled.h>.
 #include <eddy/future/flow/join_settled.h>
 
 #include <memory>
@@ -38,7 +38,7 @@ eddy::task<> hold(counted, eddy::duration delay) { co_await eddy::sleep(delay); 
 
 }  // namespace
 
-ASYNC_TEST("a settled join waits for all and keeps every outcome") {
+ASYNC_TEST("join_settled waits for all awaitables and keeps every outcome") {
   const auto before = clock.now();
   auto [a, b, c, d] = co_await eddy::join_settled(fails(1s, "first"), after(3s, 2),
                                                   fails(0s, "at once"), eddy::sleep(2s));
@@ -49,7 +49,7 @@ ASYNC_TEST("a settled join waits for all and keeps every outcome") {
   CHECK(d.has_value());
 }
 
-ASYNC_TEST("a settled join keeps each value's kind") {
+ASYNC_TEST("join_settled keeps void, references and move-only values") {
   int n = 0;
   eddy::promise<int&> p;
   auto f = p.get_future();
@@ -64,7 +64,7 @@ ASYNC_TEST("a settled join keeps each value's kind") {
   CHECK(**std::get<1>(outcomes) == 4);
 }
 
-ASYNC_TEST("a settled join of a range gives the outcomes in the range's order") {
+ASYNC_TEST("join_settled of a range gives the outcomes in the range's order") {
   std::vector<eddy::task<int>> tasks;
   tasks.push_back(after(3s, 1));
   tasks.push_back(fails(2s, "second"));
@@ -79,7 +79,7 @@ ASYNC_TEST("a settled join of a range gives the outcomes in the range's order") 
   CHECK(none.empty());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping a settled join drops all") {
+TEST_CASE_FIXTURE(async_fixture, "cancelling join_settled cancels all awaitables") {
   int alive = 0;
   auto f = eddy::spawn(loop, eddy::join_settled(hold(counted(alive), 1h), fails(0s, "is lost"),
                                                 hold(counted(alive), 2h)));
@@ -89,5 +89,5 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a settled join drops all") {
   f = {};
   CHECK(alive == 0);
   CHECK(loop.count().timers == 0);
-  CHECK_THROWS_WITH_AS(loop.run(), "is lost", std::runtime_error);  // nobody was told of it
+  CHECK_THROWS_WITH_AS(loop.run(), "is lost", std::runtime_error);  // no coroutine got this error
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/race_ok.h> promises.
+// The guarantees of <eddy/future/flow/race_ok.h>.
 #include <eddy/future/flow/race_ok.h>
 
 #include <exception>
@@ -45,7 +45,7 @@ eddy::task<int> hold(counted, eddy::duration delay) {
 
 }  // namespace
 
-ASYNC_TEST("a race gives the first success, and the rest is gone by then") {
+ASYNC_TEST("race_ok gives the first success after it destroyed the other awaitables") {
   int alive = 0;
   const auto before = clock.now();
   auto slow = hold(counted(alive), 1h);
@@ -56,7 +56,7 @@ ASYNC_TEST("a race gives the first success, and the rest is gone by then") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a race goes on to the next when one fails at once, and no further than a success") {
+ASYNC_TEST("race_ok starts awaitables in order until one succeeds") {
   int alive = 0;
   auto never = hold(counted(alive), 1h);
   const int first = co_await eddy::race_ok(fails(0s, "no"), after(0s, 2), std::move(never));
@@ -65,9 +65,9 @@ ASYNC_TEST("a race goes on to the next when one fails at once, and no further th
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("when all fail a race tells every error, in their order") {
+ASYNC_TEST("if all awaitables fail, all_failed has every error in order") {
   std::optional<eddy::all_failed> failed;
-  SUBCASE("of few") {
+  SUBCASE("of arguments") {
     try {
       co_await eddy::race_ok(fails(2s, "late"), fails(0s, "at once"), throws_a_number());
     } catch (const eddy::all_failed& e) {
@@ -93,7 +93,7 @@ ASYNC_TEST("when all fail a race tells every error, in their order") {
   CHECK(failed->what() == std::string("none has succeeded: late; at once; not a std::exception"));
 }
 
-ASYNC_TEST("a race of a range") {
+ASYNC_TEST("race_ok takes a range") {
   std::vector<eddy::task<int>> tasks;
   for (int i = 0; i < 100; ++i) tasks.push_back(i == 42 ? after(1s, i) : fails(1ms * i, "no"));
   const int first = co_await eddy::race_ok(std::move(tasks));
@@ -108,13 +108,13 @@ ASYNC_TEST("a race of a range") {
   CHECK(failed);
 }
 
-ASYNC_TEST("a race of void gives void") {
+ASYNC_TEST("race_ok of void gives void") {
   static_assert(std::is_void_v<
                 eddy::await_result_t<decltype(eddy::race_ok(eddy::sleep(1s), eddy::sleep(2s)))>>);
   co_await eddy::race_ok(eddy::sleep(2s), eddy::sleep(1s));
 }
 
-TEST_CASE_FIXTURE(async_fixture, "dropping a race drops all") {
+TEST_CASE_FIXTURE(async_fixture, "cancelling race_ok cancels all awaitables") {
   int alive = 0;
   auto f = eddy::spawn(loop, eddy::race_ok(hold(counted(alive), 1h), fails(0s, "is dropped"),
                                            hold(counted(alive), 2h)));
@@ -126,7 +126,7 @@ TEST_CASE_FIXTURE(async_fixture, "dropping a race drops all") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a race of references gives the winner's") {
+ASYNC_TEST("race_ok of references gives the winner's reference") {
   int one = 1;
   const auto refer = [](int& to) -> eddy::task<int&> { co_return to; };
   int& few = co_await eddy::race_ok(refer(one), refer(one));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/retry.h> promises.
+// The guarantees of <eddy/future/flow/retry.h>.
 #include <eddy/future/flow/retry.h>
 
 #include <algorithm>
@@ -39,7 +39,7 @@ namespace {
 
 static_assert(std::is_trivially_destructible_v<eddy::retry_policy>);
 
-/// Fails as often as it is told to, and notes when it was called.
+/// A function that fails the given number of times, and notes the time of each call.
 class flaky {
 public:
   flaky(eddy::manual_clock& clock, int failures) : clock_(&clock), failures_(failures) {}
@@ -66,28 +66,28 @@ constexpr eddy::retry_policy without_jitter{.jitter = false};
 
 }  // namespace
 
-ASYNC_TEST("what succeeds is tried once") {
+ASYNC_TEST("a function that succeeds is called once") {
   flaky work(clock, 0);
   const int n = co_await eddy::retry(without_jitter, std::ref(work));
   CHECK(n == 1);
   CHECK(work.times == std::vector<eddy::duration>{0s});
 }
 
-ASYNC_TEST("what fails is tried again, after delays that grow") {
+ASYNC_TEST("a function that fails is called again, after growing delays") {
   flaky work(clock, 4);
-  SUBCASE("by the default's factor of 2") {
+  SUBCASE("the default factor is 2") {
     const int n = co_await eddy::retry(without_jitter, std::ref(work));
     CHECK(n == 5);
     CHECK(work.times == std::vector<eddy::duration>{0s, 100ms, 300ms, 700ms, 1500ms});
   }
-  SUBCASE("no further than the longest") {
+  SUBCASE("the delays stop at longest_delay") {
     const eddy::retry_policy policy{
         .first_delay = 1s, .factor = 3, .longest_delay = 4s, .jitter = false};
     const int n = co_await eddy::retry(policy, std::ref(work));
     CHECK(n == 5);
     CHECK(work.times == std::vector<eddy::duration>{0s, 1s, 4s, 8s, 12s});
   }
-  SUBCASE("and with a factor below one from where they would be without the longest") {
+  SUBCASE("a factor below 1 applies to the delay without longest_delay") {
     const eddy::retry_policy policy{
         .first_delay = 1s, .factor = 0.5, .longest_delay = 700ms, .jitter = false};
     const int n = co_await eddy::retry(policy, std::ref(work));
@@ -96,7 +96,7 @@ ASYNC_TEST("what fails is tried again, after delays that grow") {
   }
 }
 
-ASYNC_TEST("jitter spreads the delays, and a seed repeats them") {
+ASYNC_TEST("jitter makes the delays random, and a seed repeats them") {
   const auto run = [this](std::uint64_t seed) -> eddy::task<std::vector<eddy::duration>> {
     flaky work(clock, 20);
     const eddy::retry_policy policy{.attempts = 30, .longest_delay = 1s, .seed = seed};
@@ -128,7 +128,7 @@ ASYNC_TEST("jitter spreads the delays, and a seed repeats them") {
   for (std::size_t i = 1; i < spread.times.size(); ++i) {
     delays.insert(spread.times[i] - spread.times[i - 1]);
   }
-  CHECK(delays.size() == 9);  // each is drawn anew
+  CHECK(delays.size() == 9);  // all delays differ
 
   flaky unseeded(clock, 1);
   const int n = co_await eddy::retry(eddy::retry_policy(), std::ref(unseeded));
@@ -136,7 +136,7 @@ ASYNC_TEST("jitter spreads the delays, and a seed repeats them") {
   CHECK(unseeded.times[1] <= 101ms);
 }
 
-ASYNC_TEST("when the attempts are used up the last error comes out, and tells all") {
+ASYNC_TEST("after the last attempt retry throws the last code and lists all errors") {
   flaky work(clock, 99);
   const eddy::retry_policy policy{.attempts = 3, .jitter = false};
   std::optional<eddy::retries_failed> failed;
@@ -158,7 +158,7 @@ ASYNC_TEST("when the attempts are used up the last error comes out, and tells al
   CHECK(as_result.error() == std::errc::connection_refused);
 }
 
-ASYNC_TEST("of very many errors the last are kept") {
+ASYNC_TEST("retries_failed keeps the last 16 errors") {
   flaky work(clock, 99);
   std::vector<std::exception_ptr> errors;
   try {
@@ -172,7 +172,7 @@ ASYNC_TEST("of very many errors the last are kept") {
   CHECK(words_of(errors.back()).starts_with("attempt 40"));
 }
 
-ASYNC_TEST("by default only errors of the world's are worth another attempt") {
+ASYNC_TEST("by default only a std::system_error is worth another attempt") {
   int calls = 0;
   auto breaks = [&]() -> eddy::task<> {
     ++calls;
@@ -189,9 +189,9 @@ ASYNC_TEST("by default only errors of the world's are worth another attempt") {
   CHECK(what == "a mistake");
 }
 
-ASYNC_TEST("a predicate tells what is worth another attempt") {
+ASYNC_TEST("a predicate decides which errors are worth another attempt") {
   std::string what;
-  SUBCASE("by its code") {
+  SUBCASE("of a std::error_code") {
     flaky work(clock, 99);
     auto never = [](std::error_code e) { return e != std::errc::connection_refused; };
     try {
@@ -204,7 +204,7 @@ ASYNC_TEST("a predicate tells what is worth another attempt") {
     CHECK(work.times.size() == 1);
     CHECK(what.starts_with("attempt 1"));
   }
-  SUBCASE("by the whole exception") {
+  SUBCASE("of a std::exception_ptr") {
     int calls = 0;
     auto breaks = [&]() -> eddy::task<> {
       throw std::runtime_error("call " + std::to_string(++calls));
@@ -221,7 +221,7 @@ ASYNC_TEST("a predicate tells what is worth another attempt") {
   }
 }
 
-ASYNC_TEST("no attempt begins after the deadline of those who await it") {
+ASYNC_TEST("no attempt starts after the current deadline") {
   flaky connect(clock, 100);
   const eddy::retry_policy policy{.attempts = 50, .first_delay = 1s, .jitter = false};
   std::error_code error;
@@ -235,17 +235,17 @@ ASYNC_TEST("no attempt begins after the deadline of those who await it") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a time limit holds for all attempts together") {
+ASYNC_TEST("the limit of a policy includes all attempts and delays") {
   const auto before = clock.now();
   const eddy::retry_policy policy{.first_delay = 1s, .jitter = false, .limit = 10s};
-  SUBCASE("none begins after it") {
+  SUBCASE("no attempt starts after the limit") {
     flaky work(clock, 99);
     const auto failed = co_await eddy::as_result(eddy::retry(policy, std::ref(work)));
     CHECK(failed.error() == std::errc::connection_refused);
     CHECK(work.times == std::vector<eddy::duration>{0s, 1s, 3s, 7s});
     CHECK(clock.now() - before == 7s);
   }
-  SUBCASE("nor at its end") {
+  SUBCASE("no attempt starts exactly at the limit") {
     const eddy::retry_policy even{
         .attempts = 50, .first_delay = 1s, .factor = 1, .jitter = false, .limit = 3s};
     flaky work(clock, 99);
@@ -253,7 +253,7 @@ ASYNC_TEST("a time limit holds for all attempts together") {
     CHECK(failed.error() == std::errc::connection_refused);
     CHECK(work.times == std::vector<eddy::duration>{0s, 1s, 2s});
   }
-  SUBCASE("nor at the end of those who await it") {
+  SUBCASE("no attempt starts exactly at the current deadline") {
     const eddy::retry_policy even{.attempts = 50, .first_delay = 1s, .factor = 1, .jitter = false};
     flaky work(clock, 99);
     const auto failed =
@@ -261,7 +261,7 @@ ASYNC_TEST("a time limit holds for all attempts together") {
     CHECK(failed.error() == std::errc::connection_refused);
     CHECK(clock.now() - before == 2s);
   }
-  SUBCASE("the one under way is cancelled") {
+  SUBCASE("the attempt that runs is cancelled") {
     int alive = 0;
     auto hangs = [&]() -> eddy::task<> {
       const counted held(alive);
@@ -272,7 +272,7 @@ ASYNC_TEST("a time limit holds for all attempts together") {
     CHECK(clock.now() - before == 10s);
     CHECK(alive == 0);
   }
-  SUBCASE("what ends in time is not touched") {
+  SUBCASE("an attempt that completes in time is not cancelled") {
     flaky work(clock, 2);
     const int n = co_await eddy::retry(policy, std::ref(work));
     CHECK(n == 3);
@@ -280,12 +280,12 @@ ASYNC_TEST("a time limit holds for all attempts together") {
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("the function may give any awaitable, and lives until the end") {
+ASYNC_TEST("the function may return any awaitable, and lives as long as the retry") {
   auto sleeps = [held = std::make_shared<int>(1)] { return eddy::sleep(1ms * *held); };
   co_await eddy::retry(without_jitter, std::move(sleeps));
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a dropped retry drops the attempt, or the wait for the next") {
+TEST_CASE_FIXTURE(async_fixture, "cancelling retry cancels the attempt or the delay") {
   int alive = 0;
   auto fails = [&]() -> eddy::task<> {
     const counted held(alive);
@@ -295,8 +295,8 @@ TEST_CASE_FIXTURE(async_fixture, "a dropped retry drops the attempt, or the wait
   auto f = eddy::spawn(loop, eddy::retry(without_jitter, fails));
   loop.run_ready();
   CHECK(alive == 1);
-  SUBCASE("the attempt") {}
-  SUBCASE("the wait") {
+  SUBCASE("during an attempt") {}
+  SUBCASE("during a delay") {
     clock.advance(1s);
     while (loop.run_ready()) {
     }
@@ -308,33 +308,33 @@ TEST_CASE_FIXTURE(async_fixture, "a dropped retry drops the attempt, or the wait
   CHECK(loop.count().timers == 0);
 }
 
-ASYNC_TEST("a delay below zero is none") {
+ASYNC_TEST("a negative delay counts as zero") {
   const auto begin = clock.now();
   flaky work(clock, 2);
   eddy::retry_policy policy;
-  SUBCASE("the first") { policy.first_delay = -1h; }
-  SUBCASE("the longest") { policy.longest_delay = -1h; }
+  SUBCASE("first_delay") { policy.first_delay = -1h; }
+  SUBCASE("longest_delay") { policy.longest_delay = -1h; }
   const int n = co_await eddy::retry(policy, std::ref(work));
   CHECK(n == 3);
   CHECK(clock.now() == begin);
   static_cast<void>(loop);
 }
 
-TEST_CASE("a factor below zero stops the program") {
+TEST_CASE("a negative factor aborts the program") {
   dies_saying("a factor below zero", [] {
     auto nothing = []() -> eddy::task<> { co_return; };
     eddy::block_on(eddy::retry({.factor = -1}, nothing));
   });
 }
 
-TEST_CASE("a factor that is not a number stops the program") {
+TEST_CASE("a factor that is not a number aborts the program") {
   dies_saying("a factor below zero", [] {
     auto nothing = []() -> eddy::task<> { co_return; };
     eddy::block_on(eddy::retry({.factor = std::numeric_limits<double>::quiet_NaN()}, nothing));
   });
 }
 
-TEST_CASE("a policy of no attempts stops the program") {
+TEST_CASE("a policy with 0 attempts aborts the program") {
   dies_saying("a policy of no attempts", [] {
     auto nothing = []() -> eddy::task<> { co_return; };
     eddy::block_on(eddy::retry({.attempts = 0}, nothing));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/shared.h> promises.
+// The guarantees of <eddy/future/flow/shared.h>.
 #include <eddy/future/flow/shared.h>
 
 #include <cstddef>
@@ -61,7 +61,7 @@ eddy::task<> read(eddy::shared<std::string> page, journal* note, int who) {
 
 }  // namespace
 
-ASYNC_TEST("the work is done once, and all who wait get its value, first come first served") {
+ASYNC_TEST("the work runs once, and its waiters resume in order with its value") {
   int calls = 0;
   journal note;
   const auto before = clock.now();
@@ -80,7 +80,7 @@ ASYNC_TEST("the work is done once, and all who wait get its value, first come fi
   CHECK(calls == 1);
 }
 
-ASYNC_TEST("a shared task begins when the first one waits") {
+ASYNC_TEST("a shared task starts at the first co_await") {
   int calls = 0;
   {
     eddy::shared never(fetch(&calls, 0s));
@@ -96,7 +96,7 @@ ASYNC_TEST("a shared task begins when the first one waits") {
   CHECK(calls == 1);
 }
 
-ASYNC_TEST("what is shared may be under way already") {
+ASYNC_TEST("a shared future may have started or completed before") {
   int calls = 0;
   eddy::shared page(eddy::spawn(fetch(&calls, 0s)));
   co_await eddy::yield();
@@ -112,7 +112,7 @@ ASYNC_TEST("what is shared may be under way already") {
   CHECK(four == 4);
 }
 
-ASYNC_TEST("what is shared may be void, a reference, or move-only") {
+ASYNC_TEST("a shared result may be void, a reference, or move-only") {
   eddy::shared nothing(eddy::sleep(1s));
   static_assert(std::is_same_v<decltype(nothing), eddy::shared<>>);
   co_await nothing;
@@ -130,7 +130,7 @@ ASYNC_TEST("what is shared may be void, a reference, or move-only") {
   CHECK(*four == 4);
 }
 
-ASYNC_TEST("each who waits gets the error") {
+ASYNC_TEST("each waiter gets the error") {
   int caught = 0;
   eddy::shared broken(fail(1s));
   auto wait = [&caught](eddy::shared<> on) -> eddy::task<> {
@@ -146,7 +146,7 @@ ASYNC_TEST("each who waits gets the error") {
   CHECK(caught == 3);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "an error that nobody got does not vanish") {
+TEST_CASE_FIXTURE(async_fixture, "run throws an error that no waiter got") {
   std::string what;
   loop.on_exception([&](std::exception_ptr e) { what = words_of(e); });
   struct program {
@@ -164,13 +164,13 @@ TEST_CASE_FIXTURE(async_fixture, "an error that nobody got does not vanish") {
       co_await eddy::sleep(2s);
     }
   };
-  SUBCASE("those who waited have gone") { eddy::block_on(loop, program::leave_early()); }
-  SUBCASE("none has waited") { eddy::block_on(loop, program::never_wait()); }
+  SUBCASE("the waiters were cancelled") { eddy::block_on(loop, program::leave_early()); }
+  SUBCASE("nobody awaited the result") { eddy::block_on(loop, program::never_wait()); }
   loop.run();
   CHECK(what == "no page");
 }
 
-ASYNC_TEST("one who waits may be dropped, and the others go on") {
+ASYNC_TEST("cancelling one waiter does not affect the others") {
   int calls = 0;
   journal note;
   eddy::shared page(fetch(&calls, 1s));
@@ -186,7 +186,7 @@ ASYNC_TEST("one who waits may be dropped, and the others go on") {
   CHECK(calls == 1);
 }
 
-ASYNC_TEST("the work goes on without one who waits while there is a handle, and no longer") {
+ASYNC_TEST("destroying the last handle or waiter cancels the work") {
   int alive = 0;
   std::optional<eddy::shared<int>> handle;
   handle.emplace(hold(counted(alive)));
@@ -195,17 +195,17 @@ ASYNC_TEST("the work goes on without one who waits while there is a handle, and 
   co_await eddy::yield();
   co_await eddy::yield();
   CHECK(alive == 1);
-  SUBCASE("the handle is the last") {
+  SUBCASE("the handle is destroyed last") {
     waiter = {};
     CHECK(alive == 1);
     handle.reset();
   }
-  SUBCASE("one who waits is the last") {
+  SUBCASE("the waiter is destroyed last") {
     handle.reset();
     CHECK(alive == 1);
     waiter = {};
   }
-  SUBCASE("before it began") {
+  SUBCASE("before the work started") {
     waiter = {};
     handle.reset();
     handle.emplace(hold(counted(alive)));
@@ -216,7 +216,7 @@ ASYNC_TEST("the work goes on without one who waits while there is a handle, and 
   CHECK(loop.count().timers == 0);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a task that has dropped itself does not begin the work") {
+TEST_CASE_FIXTURE(async_fixture, "a task that destroyed itself does not start the work") {
   bool began = false;
   auto work = [&]() -> eddy::task<> {
     began = true;
@@ -228,21 +228,21 @@ TEST_CASE_FIXTURE(async_fixture, "a task that has dropped itself does not begin 
     co_await eddy::yield();
     self.reset();
     co_await handle;
-    FAIL_CHECK("it is gone");
+    FAIL_CHECK("a destroyed coroutine resumed");
   };
   self.emplace(eddy::spawn(loop, drops()));
   loop.run();
   CHECK_FALSE(began);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "the work may drop the last handle to it") {
+TEST_CASE_FIXTURE(async_fixture, "the work may destroy its last handle") {
   int alive = 0;
   std::optional<eddy::shared<>> handle;
   auto drops = [&](counted) -> eddy::task<> {
     co_await eddy::sleep(1s);
     handle.reset();
     co_await eddy::yield();
-    FAIL_CHECK("it is gone");
+    FAIL_CHECK("a destroyed coroutine resumed");
   };
   handle.emplace(drops(counted(alive)));
   auto begins = [](eddy::shared<>* on) -> eddy::task<> {
@@ -254,7 +254,7 @@ TEST_CASE_FIXTURE(async_fixture, "the work may drop the last handle to it") {
   CHECK_FALSE(std::move(f).take());
 }
 
-ASYNC_TEST("copies are of one result, and a copy may be given to what takes it over") {
+ASYNC_TEST("copies share one result, and combinators take a copy") {
   int calls = 0;
   const eddy::shared page(fetch(&calls, 1s));
   eddy::shared copy = page;
@@ -268,7 +268,7 @@ ASYNC_TEST("copies are of one result, and a copy may be given to what takes it o
   CHECK(calls == 1);
 }
 
-TEST_CASE("awaiting a shared result that was moved from stops the program") {
+TEST_CASE("awaiting a moved-from shared aborts the program") {
   dies_saying("a shared result was awaited after it was moved from", [] {
     struct program {
       static eddy::task<> wait() {
@@ -281,7 +281,7 @@ TEST_CASE("awaiting a shared result that was moved from stops the program") {
   });
 }
 
-TEST_CASE("awaiting a shared result on another loop stops the program") {
+TEST_CASE("awaiting a shared on another loop aborts the program") {
   dies_saying("a shared result was awaited on another loop than its own", [] {
     struct program {
       static eddy::task<> wait(eddy::shared<> on) { co_await on; }
@@ -302,7 +302,7 @@ TEST_CASE("awaiting a shared result on another loop stops the program") {
   });
 }
 
-TEST_CASE("a shared result that is asked, copied or dropped on another thread stops the program") {
+TEST_CASE("using, copying or destroying a shared on another thread aborts the program") {
   struct program {
     static eddy::task<> use(eddy::shared<> one, void (*use)(std::optional<eddy::shared<>>&)) {
       co_await one;
@@ -319,7 +319,7 @@ TEST_CASE("a shared result that is asked, copied or dropped on another thread st
   uses([](auto& one) { one.reset(); });
 }
 
-TEST_CASE("a shared result may outlive its loop, unless it has an error that nobody took") {
+TEST_CASE("a shared may outlive its loop unless it has an untaken error") {
   struct program {
     static eddy::task<int> give() {
       co_await eddy::yield();
@@ -359,24 +359,24 @@ TEST_CASE("a shared result may outlive its loop, unless it has an error that nob
 
 namespace {
 
-/// While it is described, another thread makes a dump.
+/// While a dump describes this operation, another thread makes a dump of another loop.
 struct described_by_dumps {
   auto operator()(eddy::completer<> /*done*/) const {
     return [] {};
   }
-  void describe(std::string& out) const {
+  std::string describe() const {
     std::thread([] {
       const eddy::event_loop other;
       static_cast<void>(other.dump());
     }).join();
-    out += "described\n";
+    return "described";
   }
 };
 
 }  // namespace
 
 TEST_CASE_FIXTURE(async_fixture,
-                  "a dump tells a shared result once, though others dump meanwhile") {
+                  "a dump shows a shared result once, even while another thread dumps") {
   struct program {
     static eddy::task<> nap() { co_await eddy::adapt(described_by_dumps()); }
     static eddy::task<> wait_for_all(std::vector<eddy::shared<>> below) {
@@ -404,11 +404,11 @@ TEST_CASE_FIXTURE(async_fixture,
   }
   const std::string dump = loop.dump();
   CHECK(dump.size() < 100'000);
-  CHECK(dump.contains("a shared result that is told above\n"));
+  CHECK(dump.contains("a shared result, shown above\n"));
   CHECK(loop.dump() == dump);
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a shared result of a promise that nobody sets is no error") {
+TEST_CASE_FIXTURE(async_fixture, "run ignores the broken_promise of an unset promise") {
   const auto wait = [](eddy::shared<> on) -> eddy::task<> { co_await on; };
   auto promise = std::make_optional<eddy::promise<>>(loop);
   std::optional<eddy::shared<>> all(promise->get_future());
@@ -425,7 +425,7 @@ TEST_CASE_FIXTURE(async_fixture, "a shared result of a promise that nobody sets 
 
 namespace {
 
-/// Calls `dropped` when one goes that was moved from.
+/// Calls `dropped` when the `left`-th moved-from object is destroyed.
 struct acts_when_moved_from {
   static inline int living = 0;
   static inline int left = 0;
@@ -446,7 +446,7 @@ struct acts_when_moved_from {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(async_fixture, "a shared result may be dropped by a part of its own value") {
+TEST_CASE_FIXTURE(async_fixture, "a destructor in the value may destroy the last handle") {
   struct program {
     static eddy::task<acts_when_moved_from> make() {
       acts_when_moved_from value;

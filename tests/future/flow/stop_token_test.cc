@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/stop_token.h> promises.
+// The guarantees of <eddy/future/flow/stop_token.h>.
 #include <eddy/future/flow/stop_token.h>
 
 #include <atomic>
@@ -43,7 +43,7 @@ eddy::task<> note_std_stop(std::stop_token stop, journal* note, std::string name
 
 }  // namespace
 
-ASYNC_TEST("work sees that it is to stop, and ends where it can") {
+ASYNC_TEST("a task sees the stop request and ends where it can") {
   int done = 0;
   auto serve = [&done](eddy::stop_token stop) -> eddy::task<> {
     while (!stop.stop_requested()) {
@@ -59,10 +59,10 @@ ASYNC_TEST("work sees that it is to stop, and ends where it can") {
   CHECK(source.stop_requested());
   CHECK(source.token().stop_requested());
   co_await std::move(serving);
-  CHECK(done == 2);  // the second was finished
+  CHECK(done == 2);  // the second round was finished
 }
 
-ASYNC_TEST("those who await it go on in the order in which they came, not within the request") {
+ASYNC_TEST("the waiters of a stop_token resume in order, after request_stop returns") {
   journal note;
   eddy::stop_source source;
   eddy::scope waiters;
@@ -78,10 +78,10 @@ ASYNC_TEST("those who await it go on in the order in which they came, not within
   CHECK(note == "a b c");
 
   const eddy::stop_token late = source.token();
-  co_await late;  // it was requested
+  co_await late;  // completes: the stop was requested before
 }
 
-ASYNC_TEST("a wait for it that is dropped leaves no trace") {
+ASYNC_TEST("cancelling one waiter does not affect the others") {
   journal note;
   eddy::stop_source source;
   auto a = eddy::spawn(note_stop(source.token(), &note, "a"));
@@ -92,7 +92,7 @@ ASYNC_TEST("a wait for it that is dropped leaves no trace") {
     a = {};
     source.request_stop();
   }
-  SUBCASE("after it") {
+  SUBCASE("after the request") {
     source.request_stop();
     a = {};
   }
@@ -100,7 +100,7 @@ ASYNC_TEST("a wait for it that is dropped leaves no trace") {
   CHECK(note == "b");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "one that goes on may drop the others, and the source") {
+TEST_CASE_FIXTURE(async_fixture, "a resumed waiter may destroy the others and the source") {
   std::vector<eddy::future<>> waiters;
   std::optional<eddy::stop_source> source(std::in_place, loop);
   journal note;
@@ -123,7 +123,8 @@ TEST_CASE_FIXTURE(async_fixture, "one that goes on may drop the others, and the 
   CHECK(waiters.empty());
 }
 
-TEST_CASE_FIXTURE(async_fixture, "a handler is called once, from the loop, if it is still there") {
+TEST_CASE_FIXTURE(async_fixture,
+                  "a stop_callback that still exists is called once, from the loop") {
   journal note;
   eddy::stop_source source(loop);
   const eddy::stop_callback a(source.token(), [&] { note("a"); });
@@ -133,11 +134,11 @@ TEST_CASE_FIXTURE(async_fixture, "a handler is called once, from the loop, if it
     note("c");
     c.reset();
   });
-  SUBCASE("dropped before the request") {
+  SUBCASE("destroyed before the request") {
     b.reset();
     source.request_stop();
   }
-  SUBCASE("dropped after it") {
+  SUBCASE("destroyed after the request") {
     source.request_stop();
     b.reset();
   }
@@ -153,7 +154,7 @@ TEST_CASE_FIXTURE(async_fixture, "a handler is called once, from the loop, if it
   CHECK(note == "a c late");
 }
 
-TEST_CASE_FIXTURE(async_fixture, "tokens may outlive their source, which then never stops") {
+TEST_CASE_FIXTURE(async_fixture, "a token may outlive its source, and then never sees a request") {
   auto source = std::make_unique<eddy::stop_source>(loop);
   const eddy::stop_token token = source->token();
   eddy::stop_token same = token;
@@ -166,7 +167,7 @@ TEST_CASE_FIXTURE(async_fixture, "tokens may outlive their source, which then ne
   CHECK_FALSE(f.ready());
 }
 
-ASYNC_TEST("a std::stop_token is awaited alike") {
+ASYNC_TEST("until_stopped completes when a std::stop_source requests a stop") {
   journal note;
   std::stop_source source;
   eddy::scope waiters;
@@ -176,11 +177,11 @@ ASYNC_TEST("a std::stop_token is awaited alike") {
   source.request_stop();
   CHECK(note == "");
   co_await waiters.join();
-  CHECK(note.text().size() == 3);  // std::stop_token knows no order
+  CHECK(note.text().size() == 3);  // in any order
   co_await eddy::until_stopped(source.get_token());
 }
 
-ASYNC_TEST("and may be dropped, before and after the request") {
+ASYNC_TEST("until_stopped can be cancelled before and after the request") {
   journal note;
   std::stop_source source;
   auto a = eddy::spawn(note_std_stop(source.get_token(), &note, "a"));
@@ -195,7 +196,7 @@ ASYNC_TEST("and may be dropped, before and after the request") {
 }
 
 TEST_SUITE("threads") {
-  ASYNC_TEST("the stop of a std::stop_token may be requested on another thread") {
+  ASYNC_TEST("until_stopped completes when another thread requests the stop") {
     for (int i = 0; i < 100; ++i) {
       std::stop_source source;
       std::jthread other([&source] { source.request_stop(); });
@@ -209,7 +210,7 @@ TEST_SUITE("threads") {
     }
   }
 
-  TEST_CASE("a std::stop_token's request may come while the loop is destroyed") {
+  TEST_CASE("another thread may request a stop while the loop is destroyed") {
     for (int i = 0; i < 20; ++i) {
       std::stop_source source;
       std::stop_source never;
@@ -240,7 +241,7 @@ TEST_SUITE("threads") {
     }
   }
 
-  ASYNC_TEST("a dump says that a request to stop is waited for") {
+  ASYNC_TEST("a dump shows that a task awaits a request to stop") {
     std::stop_source source;
     const auto waits = eddy::spawn(eddy::until_stopped(source.get_token()));
     co_await eddy::yield();
@@ -248,7 +249,7 @@ TEST_SUITE("threads") {
     CHECK_FALSE(loop.dump().contains("promise"));
   }
 
-  TEST_CASE("a stop_source that is used on another thread stops the program") {
+  TEST_CASE("using a stop_source on another thread aborts the program") {
     dies_saying("used from another thread", [] {
       eddy::event_loop loop;
       eddy::stop_source source(loop);
@@ -264,7 +265,7 @@ TEST_SUITE("threads") {
     });
   }
 
-  TEST_CASE("a stop_token that is asked, copied or dropped on another thread stops the program") {
+  TEST_CASE("using, copying or destroying a stop_token on another thread aborts the program") {
     const auto uses = [](void (*use)(std::optional<eddy::stop_token>&)) {
       dies_saying("used from another thread", [use] {
         eddy::event_loop loop;
@@ -278,7 +279,7 @@ TEST_SUITE("threads") {
     uses([](auto& token) { token.reset(); });
   }
 
-  TEST_CASE("a stop_token may outlive its loop, and then be any thread's") {
+  TEST_CASE("a stop_token may outlive its loop, and then any thread may use it") {
     std::optional<eddy::stop_token> token;
     {
       eddy::event_loop loop;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/flow/task_local.h> promises.
+// The guarantees of <eddy/future/flow/task_local.h>.
 #include <eddy/future/flow/task_local.h>
 
 #include <chrono>
@@ -51,7 +51,7 @@ eddy::task<> fails() {
 
 }  // namespace
 
-ASYNC_TEST("a value holds for the work and all that it awaits, and no longer") {
+ASYNC_TEST("only the work and everything it awaits reads the value") {
   co_await sees(0);
   co_await number.with(7, calls_sees(7));
   co_await sees(0);
@@ -60,7 +60,7 @@ ASYNC_TEST("a value holds for the work and all that it awaits, and no longer") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a nearer value holds instead, until its work has ended") {
+ASYNC_TEST("a nested with hides the outer value until its work has completed") {
   struct program {
     static eddy::task<> nested() {
       co_await sees(1);
@@ -72,7 +72,7 @@ ASYNC_TEST("a nearer value holds instead, until its work has ended") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("values of different names hold side by side") {
+ASYNC_TEST("values of different keys do not hide each other") {
   struct program {
     static eddy::task<> both() {
       CHECK(number_here() == 3);
@@ -85,13 +85,13 @@ ASYNC_TEST("values of different names hold side by side") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a value is seen in the branches of a join, and under a time limit") {
+ASYNC_TEST("the branches of a join and the work of a timeout read the value") {
   co_await number.with(4, eddy::join(calls_sees(4), number.with(5, calls_sees(5)), sees(4)));
   co_await number.with(4, eddy::timeout(1s, calls_sees(4)));
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("what is spawned inherits the values of where that was") {
+ASYNC_TEST("a spawned task inherits the values of its spawner") {
   struct program {
     static eddy::task<eddy::future<>> begin() { co_return eddy::spawn(calls_sees(6)); }
     static eddy::task<> in_scope() {
@@ -110,7 +110,7 @@ ASYNC_TEST("what is spawned inherits the values of where that was") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a value goes with the last task that it holds for") {
+ASYNC_TEST("a value is destroyed with the last task that can read it") {
   int alive = 0;
   struct program {
     static eddy::task<eddy::future<>> begin() { co_return eddy::spawn(eddy::sleep(1h)); }
@@ -123,12 +123,12 @@ ASYNC_TEST("a value goes with the last task that it holds for") {
   auto dropped = eddy::spawn(thing.with(std::make_unique<counted>(alive), eddy::sleep(1h)));
   co_await eddy::yield();
   CHECK(alive == 1);
-  CHECK(loop.dump().contains("a task with a value of its own"));
+  CHECK(loop.dump().contains("a task with a task_local value"));
   dropped = {};
   CHECK(alive == 0);
 }
 
-ASYNC_TEST("an error of the work comes out, and the value has gone") {
+ASYNC_TEST("with throws the error of its work and unsets the value") {
   bool thrown = false;
   try {
     co_await number.with(5, fails());
@@ -140,7 +140,7 @@ ASYNC_TEST("an error of the work comes out, and the value has gone") {
   static_cast<void>(loop);
 }
 
-ASYNC_TEST("a function that a coroutine calls sees the value, and a handler sees none") {
+ASYNC_TEST("a function called by the coroutine reads the value, a handler does not") {
   int seen = -1;
   struct program {
     static eddy::task<> defers(eddy::event_loop* on, int* into) {
@@ -154,13 +154,10 @@ ASYNC_TEST("a function that a coroutine calls sees the value, and a handler sees
   CHECK(seen == 0);
 }
 
-TEST_CASE_FIXTURE(tidy, "where no coroutine runs there is no value") {
-  CHECK(number.get() == nullptr);
-}
+TEST_CASE_FIXTURE(tidy, "outside coroutines there is no value") { CHECK(number.get() == nullptr); }
 
-ASYNC_TEST("a value is found as far up as it is given, and no farther") {
-  // The time that `get` takes is that of the way to the nearest `with`: 20,000 nested ones
-  // would take minutes if each look went all the way up.
+ASYNC_TEST("get searches only up to the nearest with") {
+  // 20,000 nested `with`s would take minutes if each `get` searched to the outermost one.
   static const eddy::task_local<int> depth;
   struct program {
     static eddy::task<> go_down(int left) {

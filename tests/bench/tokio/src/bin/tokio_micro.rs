@@ -57,12 +57,12 @@ fn processor_time() -> f64 {
     t.seconds as f64 * 1e9 + t.nanoseconds as f64
 }
 
-/// One non-blocking turn.
+/// Lets ready tasks run, without waiting.
 async fn turn() {
     tokio::task::yield_now().await
 }
 
-/// Polls once, so that a timer is set.
+/// Polls a future once, so that its timer is set.
 struct Begin<'a, F>(Pin<&'a mut F>);
 
 impl<F: Future> Future for Begin<'_, F> {
@@ -173,7 +173,7 @@ async fn selects(count: u64) {
     }
 }
 
-/// Runs it as a task: what `block_on` runs itself is woken by a detour.
+/// Runs `work` as a task, because Tokio wakes the future of `block_on` itself by a detour.
 fn complete<F: Future + Send + 'static>(runtime: &Runtime, work: F) -> F::Output
 where
     F::Output: Send,
@@ -181,7 +181,7 @@ where
     runtime.block_on(async { tokio::spawn(work).await.unwrap() })
 }
 
-/// `run` does so many, a tenth of them as a warm-up.
+/// Prints the time of one operation, after a warm-up. `run(n)` performs n operations.
 fn time_each<F>(name: &str, count: u64, run: impl Fn(u64) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -193,7 +193,7 @@ where
     tell(name, begun.elapsed().as_nanos() as f64 / count as f64);
 }
 
-/// `run` tells the time of one.
+/// Prints the time of one operation, which `run` measures itself.
 fn tell_each<F>(name: &str, count: u64, run: impl Fn(u64) -> F)
 where
     F: Future<Output = f64> + Send + 'static,
@@ -205,8 +205,8 @@ where
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// Runs what other threads send, until none can: a channel, as Tokio's guide has it. A spawn from
-/// another thread costs a system call each.
+/// Runs the calls that other threads send, until all senders are gone. A channel, as in Tokio's
+/// guide: a spawn from another thread would cost a system call each.
 async fn run_calls(mut calls: mpsc::UnboundedReceiver<Call>) {
     while let Some(call) = calls.recv().await {
         call();

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include <eddy/net/detail/open_socket.h>
+
+namespace eddy::detail {
+
+/// Owns the open socket of a stream, and closes it when it is destroyed.
+class stream_socket {
+public:
+  /// Owns nothing.
+  stream_socket() noexcept = default;
+  explicit stream_socket(open_socket& socket) noexcept;
+  stream_socket(stream_socket&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
+  stream_socket& operator=(stream_socket&& other) noexcept {
+    stream_socket before(std::move(other));
+    std::swap(socket_, before.socket_);
+    return *this;
+  }
+  ~stream_socket() { close(); }
+
+  void close() noexcept {
+    if (socket_ != nullptr) close_socket();
+  }
+
+  /// Null if this owns nothing.
+  [[nodiscard]] open_socket* get() const noexcept { return socket_; }
+  [[nodiscard]] bool open() const noexcept {
+    if (socket_ != nullptr) socket_->loop().check_thread();
+    return socket_ != nullptr;
+  }
+
+  /// The number of streams that are open in this process.
+  /// Threads: any.
+  [[nodiscard]] static std::size_t count() noexcept;
+
+private:
+  void close_socket() noexcept;
+
+  open_socket* socket_ = nullptr;
+};
+
+}  // namespace eddy::detail
