@@ -31,4 +31,6 @@ void run_until_ready(const future_core& work) {
       text({"deadlock: nothing on the loop can complete what block_on waits for:\n", loop.dump()}));
 }
 
+template outcome<void> run_to_end<task<>>(event_loop& loop, task<>&& work);
+
 }  // namespace eddy::detail

@@ -77,6 +77,9 @@ outcome<owned_result_t<Awaitable>> run_to_end(event_loop& loop, Awaitable&& work
   return end;
 }
 
+// The library has this one, so that not every program compiles it.
+extern template outcome<void> run_to_end<task<>>(event_loop& loop, task<>&& work);
+
 }  // namespace detail
 
 template <class Awaitable>
