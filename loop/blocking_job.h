@@ -27,7 +27,7 @@ class process_pool;
 /// completes in the parent only. The child's copy of that job never completes and keeps the
 /// child's loop running: destroy the copy.
 ///
-/// Lifetime: the loop outlives the job.
+/// Lifetime: the loop must outlive the job.
 /// Cancelling: the destructor takes back work that has not begun. Work that has begun cannot be
 /// stopped: it runs to its end without `on_done`, and keeps its worker busy. So `work` must own
 /// everything it uses.

@@ -47,24 +47,26 @@ struct exit_status {
 /// watches it stays a zombie, as usual, and may be watched later.
 ///
 /// libev's default loop reaps every child of the process. On an event_loop that has adopted the
-/// default loop, the handler still gets the code or signal, but no times and sizes: eddy keeps
-/// the statuses of the last 1,024 children that ended. In such a process, loops of other threads
+/// default loop, the handler still gets the code or signal, but no times and sizes: eddy keeps the
+/// statuses of the last 1,024 children that libev reaped. In such a process, loops of other threads
 /// lose the statuses of their children. An `ev_child` of the program for a process that eddy
 /// watches is not called, because eddy has reaped the process.
 ///
 /// Fork: in the child of a fork the watched process is a sibling. When the sibling has ended,
 /// the handler there gets `no_child_process`.
 ///
-/// Lifetime: the loop outlives the `child_process`. The handler may destroy the `child_process`,
-/// and a started `child_process` may be moved.
+/// Lifetime: the loop must outlive the `child_process`. The handler may destroy the
+/// `child_process`, and a started `child_process` may be moved.
 /// Cancelling: after `stop` or the destructor the handler does not run. A process whose handler
 /// did not run has not been reaped.
 class child_process {
 public:
-  /// Opens a descriptor of the process `pid`, which is a child of this process.
-  /// Errors: `std::system_error` with `no_such_process` if there is no such process or it was
-  /// reaped, with `no_child_process` if it is not a child of this process, with the kernel's
-  /// error if `pid` is the number of a thread or no descriptor is free; `std::bad_alloc`.
+  /// Makes a watcher of the process `pid`, and does not start it. The process must be a child of
+  /// this process.
+  /// Errors: `std::system_error` with `no_such_process` if the process does not exist or was
+  /// reaped; with `no_child_process` if it is not a child of this process; with the kernel's error
+  /// if `pid` is the number of a thread, or if no descriptor is free. `std::bad_alloc`. A child
+  /// that libev has reaped on an adopted loop gives no error.
   child_process(event_loop& loop, ::pid_t pid);
   child_process(child_process&& other) noexcept;
   child_process& operator=(child_process&& other) noexcept;
@@ -78,17 +80,21 @@ public:
   /// handler. Aborts with a message if `on_end` is null.
   void start(handler<void(result<exit_status>)> on_end);
 
-  /// Queues `node` when the process has ended or other code has reaped it: a wait without a
-  /// handler. The node then calls `reap`.
-  /// Lifetime: `node` lives until it is queued, or until `stop` or the destructor ends the wait.
+  /// Queues `node` once, when the process has ended or other code has reaped it. This is `start`
+  /// for an object that has a `ready_node` and no handler.
+  ///
+  /// The node's function calls `gives_way`, and then `reap`.
+  /// Lifetime: `node` must live until it is queued, or until `stop` or the destructor ends the
+  /// wait.
   void wait(ready_node& node);
 
-  /// Lets ready descriptors of the same turn run first. The node of `wait` calls this function
-  /// when it runs. If the function returns true, it has queued `node` again, and the node must
-  /// not reap yet.
+  /// Lets the handlers of descriptors that are ready in the same turn run first. The function of
+  /// the node that was given to `wait` calls `gives_way`. If the result is true, `node` is queued
+  /// again, and the function returns without calling `reap`.
   [[nodiscard]] bool gives_way(ready_node& node);
 
-  /// Reaps the process, and returns how it ended. Empty if the process still runs.
+  /// Reaps the process, and returns how the process ended. Returns `std::nullopt` if it still runs:
+  /// then call `wait` again. The error is `no_child_process` if other code has reaped the process.
   [[nodiscard]] std::optional<result<exit_status>> reap();
 
   /// Stops watching the process and destroys the handler. Does nothing if the `child_process` is

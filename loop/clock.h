@@ -75,8 +75,8 @@ template <class Rep, class Period>
 
 }  // namespace detail
 
-/// A length of time in any unit, of integers or floating-point numbers, as a function argument.
-/// A length that does not fit a `duration` becomes the longest or shortest one; a NaN becomes
+/// A length of time in any unit, of integers or floating-point numbers, as a function argument. A
+/// length that does not fit a `duration` becomes the longest or shortest `duration`; a NaN becomes
 /// zero.
 class time_span {
 public:
@@ -91,7 +91,7 @@ private:
 };
 
 /// A time of the loop's clock in any unit, as a function argument. A time that does not fit a
-/// `time_point` becomes the latest or earliest one.
+/// `time_point` becomes the latest or earliest `time_point`.
 class instant {
 public:
   template <class Duration>
@@ -104,19 +104,19 @@ private:
   time_point time_;
 };
 
-/// A clock that only the program moves: for tests.
+/// A clock for tests: the program moves it, or it jumps from timer to timer.
 ///
 /// A loop made on this clock reads no other clock. So an hour's wait takes no time and is exact.
 ///
-/// Lifetime: the clock outlives the loops that are made on it.
+/// Lifetime: the clock must outlive the loops that are made on it.
 class manual_clock {
 public:
-  /// What the clock does when a loop has nothing ready and a timer is set.
+  /// What the clock does when a loop has nothing to run before its next timer.
   enum class idle : std::uint8_t {
     /// Time stands still. A timer that is not due does not keep its loop running.
     hold,
-    /// The clock jumps to the next deadline. It jumps only if no descriptor is ready, and never
-    /// while a `work_guard` exists.
+    /// The clock jumps to the deadline of the loop's next timer. It does not jump while a
+    /// descriptor is ready or a `work_guard` exists.
     jump,
   };
 
@@ -128,11 +128,11 @@ public:
   [[nodiscard]] time_point now() const noexcept { return now_; }
   [[nodiscard]] idle when_idle() const noexcept { return when_idle_; }
 
-  /// Moves the clock forward by `by`. Timers that become due run in the loop's next turn. A
-  /// negative `by` moves nothing.
+  /// Moves the clock forward by `by`. Timers that become due run in the loop's next turn. If `by`
+  /// is negative, the clock does not move.
   void advance(time_span by) noexcept { advance_to(detail::plus(now_, by)); }
 
-  /// Moves the clock to `to`. A time that has passed moves nothing.
+  /// Moves the clock to `to`. If `to` has passed, the clock does not move.
   void advance_to(instant to) noexcept {
     if (const time_point later = to; now_ < later) now_ = later;
   }

@@ -22,7 +22,7 @@ namespace eddy {
 /// that node. In text, control characters are escaped and leading spaces are left out. In JSON,
 /// control characters and bytes that are not UTF-8 are escaped.
 ///
-/// Lifetime: eddy makes it. It ends when `describe` returns.
+/// Lifetime: eddy makes the description, and destroys it after `describe` has returned.
 class description {
 public:
   description(const description&) = delete;
@@ -45,7 +45,7 @@ public:
 
   /// Gives the node that is added next a location in the source, such as that of a `co_await`.
   ///
-  /// Lifetime: `function` and `file` live until that node is added.
+  /// Lifetime: `function` and `file` must live until that node is added.
   void set_location(std::string_view function, std::string_view file, unsigned line) noexcept {
     next_.function = function;
     next_.file = file;
@@ -57,10 +57,11 @@ public:
   /// The level of the node that is added next.
   [[nodiscard]] int depth() const noexcept { return depth_; }
 
-  /// Whether this description calls it with `mark` for the first time. An object that several
-  /// others wait for keeps a mark, which is 0 at first, and adds what is below it only once in each
-  /// description: the description of n layers, each awaited by all of the next, would otherwise
-  /// grow exponentially with n.
+  /// Returns whether this is the first call with `mark` in this description.
+  ///
+  /// An object that several others wait for keeps a mark, which is 0 at first. The object adds the
+  /// nodes below its own only if `is_first` returns true. Otherwise the description of n layers,
+  /// each awaited by all objects of the next layer, would grow exponentially with n.
   [[nodiscard]] bool is_first(std::uint64_t& mark) const noexcept {
     return std::exchange(mark, number_) != number_;
   }

@@ -57,31 +57,32 @@ class description;
 /// every turn runs at least one entry of each kind. An operation is a call of a handler, a
 /// `co_await` that completes, or 2 KiB of bytes read or written.
 ///
-/// The loop reads the clock after every 16 operations, and whenever a handler or coroutine that
-/// did more returns to the loop. If more than 100 us pass between two readings, the loop reads
-/// the clock more often, down to after each operation. While a timer is set, the loop also reads
-/// the kernel's coarse clock after each handler. That clock moves every 4 ms at CONFIG_HZ=250.
-/// So a due timer waits at most for the longest handler and one such tick, or for `share`
-/// operations of a coroutine that computes between awaits that complete without waiting.
+/// The loop reads the clock after every 16 operations. If a handler or coroutine makes more than 16
+/// operations before it returns to the loop, the loop reads the clock then. If more than 100 us
+/// pass between two readings, the loop reads the clock more often, down to after each operation.
+/// While a timer is set, the loop also reads the kernel's coarse clock after each handler. That
+/// clock moves every 4 ms at CONFIG_HZ=250. So a due timer waits at most for the longest handler
+/// and one such tick, or for `share` operations of a coroutine that computes between awaits that
+/// complete without waiting.
 ///
 /// Work that a handler makes ready goes to the end of the ready queue. No handler runs inside
 /// the call that registered it. A handler may destroy any object except the loop, including the
 /// object that owns the handler.
 ///
 /// Memory: a call that starts something also allocates what the loop needs for it later, and
-/// reports a lack of memory. One table of libev's is an exception. It grows when 64 descriptors
-/// are ready in one turn, and whenever that number doubles. libev ends the program if it gets no
-/// memory for this table: 1.5 KiB at first, and twice as much each time. If the kernel has no
-/// memory to watch the loop's own descriptors, the loop raises an error that says so, and tries
-/// again after 100 ms. Until then timers and posted functions may be that late.
+/// reports a lack of memory. One table of libev's is an exception. It grows when 64 descriptors are
+/// ready in one turn, and whenever that number doubles. libev ends the program if it gets no memory
+/// for this table: 1.5 KiB at first, and twice as much each time. If the kernel has no memory to
+/// watch the loop's own descriptors, the loop raises an error that says so, and tries again after
+/// 100 ms. So timers and posted functions may be 100 ms late.
 ///
-/// Fork: the child process may continue to use its copy of the loop. The first turn there
-/// replaces everything that the two processes must not share. Until then neither process
-/// disturbs the other. Signal watchers, timers and watched descriptors stay as they were.
+/// Fork: the child process may continue to use its copy of the loop. The first turn in the child
+/// replaces everything that the two processes must not share. Before that turn, too, neither
+/// process disturbs the other. Signal watchers, timers and watched descriptors stay as they were.
 ///
-/// Lifetime: the loop outlives every object on it. The destructor destroys detached tasks and
-/// deferred and posted functions without running them. If timers, watchers, tasks or
-/// `work_guard`s are left, the destructor aborts with a list of them.
+/// Lifetime: the loop must outlive every object on it. The destructor destroys detached tasks and
+/// deferred and posted functions without running them. If timers, watchers, tasks or `work_guard`s
+/// are left, the destructor aborts with a list of them.
 /// Threads: while a loop runs, only the thread that runs it may use the loop and the objects on
 /// it, except `post` and `loop_handle`. While the loop does not run, any one thread may use
 /// them, if the program synchronises. An adopted loop belongs to the thread that adopted it,
@@ -95,22 +96,22 @@ public:
   static constexpr int share = 32;
 
   /// Makes a loop that runs on the monotonic clock.
-  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of watches is
-  /// reached; `std::bad_alloc`.
+  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of epoll watches
+  /// is reached; `std::bad_alloc`.
   event_loop();
 
-  /// Makes a loop that runs on `clock`, which the program moves by hand: for tests.
-  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of watches is
-  /// reached; `std::bad_alloc`.
-  /// Lifetime: `clock` outlives the loop.
+  /// Makes a loop for tests, which runs on `clock`.
+  /// Errors: `std::system_error` if no descriptor is free, or the kernel's limit of epoll watches
+  /// is reached; `std::bad_alloc`.
+  /// Lifetime: `clock` must outlive the loop.
   explicit event_loop(manual_clock& clock);
 
   /// Adopts a libev loop that the program owns.
   ///
   /// Aborts with a message if `adopted` is null, or is the libev loop of another event_loop.
-  /// Errors: `std::system_error` if `adopted` does not run on epoll, no descriptor is free, or
-  /// the kernel's limit of watches is reached; `std::bad_alloc`.
-  /// Lifetime: `adopted` outlives this event_loop.
+  /// Errors: `std::system_error` if `adopted` does not run on epoll, no descriptor is free, or the
+  /// kernel's limit of epoll watches is reached; `std::bad_alloc`.
+  /// Lifetime: `adopted` must outlive this event_loop.
   explicit event_loop(struct ev_loop* adopted);
 
   event_loop(const event_loop&) = delete;
@@ -162,14 +163,15 @@ public:
   /// Returns how many operations of its `share` the running handler or coroutine has left.
   [[nodiscard]] int operations_left() const noexcept { return left_; }
 
-  /// Uses up the `share` of the running handler or coroutine, so that its next operation lets
+  /// Uses up the `share` of the running handler or coroutine, so that its next `co_await` lets
   /// other work run.
   void forbid_going_on() noexcept;
 
-  /// Gives the running handler or coroutine a whole `share` of operations, for work that must
-  /// not be interrupted. After that work, pass the returned number to `take_back`.
+  /// Lets the running handler or coroutine make at least `share` more operations, for work that
+  /// must not be interrupted. Returns the number of added operations: pass it to `take_back` after
+  /// the work.
   [[nodiscard]] int lend() noexcept;
-  /// Takes back the operations that `lend` gave. `lent` is the number that `lend` returned.
+  /// Takes back the `lent` operations that `lend` added. `lent` is the number that `lend` returned.
   void take_back(int lent) noexcept { left_ -= lent; }
 
   /// Counts bytes that were read or written, as one operation per 2 KiB.
@@ -178,16 +180,17 @@ public:
   /// Returns whether `stop` ended the last run of the loop, or is about to end the current run.
   [[nodiscard]] bool stopped() const noexcept;
 
-  /// Makes an adopted loop belong to the calling thread from now on. The program synchronises
-  /// with the thread that the loop belonged to. On a loop that eddy made, the call does nothing.
+  /// Makes an adopted loop belong to the calling thread from now on. The program must synchronise
+  /// the calling thread with the thread that the loop belonged to. On a loop that eddy made, the
+  /// call does nothing.
   void move_to_this_thread() noexcept;
 
   /// Aborts with a message if the loop belongs to another thread now, which runs or has adopted
   /// it.
   void check_thread() const noexcept;
 
-  /// Queues `function` at the end of the ready queue. The loop calls it from a turn, never
-  /// inside a call of user code.
+  /// Queues `function` at the end of the ready queue. The loop calls `function` in a turn, never
+  /// inside the call of `defer` or inside another handler.
   /// Errors: `std::bad_alloc`.
   void defer(handler<void()> function);
 
@@ -222,14 +225,14 @@ public:
   /// call `descriptor` and `next_run` before each wait, wait no longer than `next_run` says, and
   /// then call `run_ready`. The loop owns the descriptor: do not close it.
   ///
-  /// Both functions take into account the watchers that others have on the native loop. On an
-  /// adopted loop they know libev's timers, but not the watchers that the program has started
-  /// since the last turn.
+  /// `descriptor` and `next_run` also take into account the libev watchers of the program and of
+  /// libraries. On an adopted loop, these functions know libev's timers, but not the watchers that
+  /// the program has started since the last turn.
   ///
-  /// Where libraries have prepare and check watchers on the native loop, the first call of
-  /// either function calls the prepare callbacks, and `run_ready` calls the check callbacks, so
-  /// that the wait lies in between. libev looks at a watcher that was started after that first
-  /// call only after `run_ready`.
+  /// Libraries may have prepare and check watchers on the native loop. The first call of
+  /// `descriptor` or `next_run` after a turn calls the prepare callbacks, and `run_ready` calls the
+  /// check callbacks, so that the wait lies in between. If a watcher is started after that first
+  /// call, libev ignores it until after `run_ready`.
   ///
   /// `ev_async` and `ev_signal` watchers do not make the descriptor readable, because libev
   /// wakes only a thread that waits inside `ev_run`. The next `run_ready` calls their callbacks.
@@ -253,16 +256,15 @@ public:
   /// watchers keep `run` going. Their callbacks run inside libev, before eddy's handlers of the
   /// same turn.
   ///
-  /// If eddy made the loop, only `run`, `run_once` and `run_ready` may run it: `ev_run` aborts
-  /// with a message, except inside a callback of libev's. While such a callback runs the loop,
-  /// eddy's own work waits until that `ev_run` returns. `ev_break` ends a round of libev's, but
-  /// not `run`.
+  /// If eddy made the libev loop, only `run`, `run_once` and `run_ready` may run it. A call of
+  /// `ev_run` aborts with a message, except inside a callback of a libev watcher. While that
+  /// `ev_run` runs, eddy does no work of its own. `ev_break` does not end `run`.
   ///
   /// libev ends the program if a descriptor is closed at the wrong time. When a library stops
-  /// watching a descriptor that eddy watches as well, do not close the descriptor in the same
-  /// turn before eddy's wait for the descriptor has ended. If the program embeds this loop into
-  /// another by `ev_embed`, do not close a descriptor that only eddy watches in the turn in
-  /// which a wait for the descriptor began.
+  /// watching a descriptor that eddy watches as well, do not close the descriptor in the same turn
+  /// before eddy's wait for the descriptor has ended. If the program embeds this loop into another
+  /// by `ev_embed`, the same is true of a descriptor that only eddy watches: do not close it in the
+  /// turn in which a wait for it began.
   [[nodiscard]] struct ev_loop* native() noexcept;
 
   /// Returns the loop that this thread is running, or null if it runs none.
@@ -285,9 +287,8 @@ public:
   /// they are lost. Aborts with a message if `error` is null.
   void raise(std::exception_ptr error) noexcept;
 
-  /// Gives the errors that `raise` has queued to `on_exception`, or throws them if
-  /// `on_exception` is not set. If `own` is not null, `own` is thrown too, as the first of the
-  /// errors.
+  /// Throws the errors that `raise` has queued. If `on_exception` is set, its function gets these
+  /// errors instead. If `own` is not null, `own` is thrown in both cases, as the first error.
   void rethrow_raised(const std::exception_ptr& own = nullptr);
 
   /// The number of objects that are alive on a loop, by kind.
@@ -333,8 +334,8 @@ private:
   template <bool Observed>
   int run_some(detail::list_node& queue, int most);
   [[nodiscard]] bool time_is_over() noexcept;
-  /// Decides from the time since the last reading of the clock how many operations may run
-  /// before the next reading.
+  /// Decides how many operations may run before the next reading of the clock, by the time since
+  /// the last one.
   void learn_pace(time_point now) noexcept;
   [[nodiscard]] bool alive() noexcept;
   [[nodiscard]] bool has_work() const noexcept;
@@ -345,8 +346,8 @@ private:
   /// Makes the delays that wait for a reading of the clock count from now.
   void settle_delays() noexcept;
   void unpark() noexcept;
-  /// Tells a program's `ev_run` that is about to end to go on, because something keeps the loop
-  /// alive.
+  /// Lets the program's `ev_run` continue if it is about to return: something keeps the loop alive
+  /// now.
   void revive() noexcept {
     if (parked_) unpark();
   }

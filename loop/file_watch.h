@@ -67,30 +67,30 @@ struct file_event {
 /// The watch ends after `self_deleted` or `lost`. The handler gets these two and `overflow` even
 /// if the program did not ask for them.
 ///
-/// If the kernel refuses to watch the loop's inotify descriptor, for example for want of memory,
-/// the loop treats the error as an exception of a handler: see `event_loop::run`. After 100 ms
-/// the loop tries again, and reports the changes in between.
+/// If the kernel refuses to watch the loop's inotify descriptor, for example for lack of memory,
+/// the loop treats the error as an exception of a handler: see `event_loop::run`. After 100 ms the
+/// loop tries again, and reports the changes in between.
 ///
 /// Fork: the first turn in the child process watches the path again, with an inotify descriptor
 /// of its own. The child's handler does not get earlier changes. If the path is not found any
 /// more, the handler gets `lost`.
 ///
-/// Lifetime: the loop outlives a started `file_watch`. The handler may destroy or restart its
+/// Lifetime: the loop must outlive a started `file_watch`. The handler may destroy or restart its
 /// own and other watches. A started `file_watch` may be moved.
 /// Cancelling: after `stop` or the destructor the handler does not run.
 class file_watch {
 public:
-  /// Makes a watch of the file or directory at `path` that is not started.
+  /// Makes a watch of the file or directory at `path`, and does not start the watch.
   file_watch(event_loop& loop, std::string path);
   file_watch(file_watch&& other) noexcept;
   file_watch& operator=(file_watch&&) = delete;
   ~file_watch();
 
-  /// Calls `on_change` for each change of the kinds in `wanted` from now on. A started watch
-  /// stops first.
-  /// Errors: `std::system_error` if the path is not found, may not be read, or has a zero byte
-  /// in it (`invalid_argument`), or if the user's limit of watches or of inotify descriptors is
-  /// reached; `std::bad_alloc`. The watch is not started then. Aborts with a message if
+  /// Calls `on_change` for each change of the kinds in `wanted` from now on. If the watch is
+  /// started already, `start` replaces its handler and its kinds.
+  /// Errors: `std::system_error` if the path is not found, may not be read, or has a zero byte in
+  /// it (`invalid_argument`), or if the user's limit of watches or of inotify descriptors is
+  /// reached; `std::bad_alloc`. After an error the watch is not started. Aborts with a message if
   /// `on_change` is null.
   void start(handler<void(const file_event&)> on_change, file_change wanted = all_changes);
 

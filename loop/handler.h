@@ -32,7 +32,7 @@ public:
     requires(!std::same_as<std::remove_cvref_t<Callable>, handler>)
   handler(Callable&& callable) noexcept(std::is_nothrow_constructible_v<function, Callable>)
       : function(detail::checked_callable<Signature>(std::forward<Callable>(callable))) {}
-  /// Makes a handler of one with another signature. An empty `other` makes an empty handler.
+  /// Makes a handler of a handler with another signature. An empty `other` makes an empty handler.
   template <class Other>
   handler(handler<Other>&& other) : handler(static_cast<std::move_only_function<Other>&&>(other)) {}
 };
@@ -41,7 +41,7 @@ public:
 
 namespace detail {
 
-/// Returns the callable itself, after checks at compile time.
+/// Whether a call of the callable returns a task or a future.
 template <class Signature, class Callable>
 inline constexpr bool makes_coroutine = false;
 template <class... Arguments, class Callable>
@@ -49,7 +49,7 @@ template <class... Arguments, class Callable>
 inline constexpr bool makes_coroutine<void(Arguments...), Callable> = requires(
     std::invoke_result_t<Callable&, Arguments...> made) { std::move(made).operator co_await(); };
 
-/// The callable itself.
+/// Returns the callable itself, after checks at compile time.
 template <class Signature, class Callable>
 decltype(auto) checked_callable(Callable&& callable) noexcept {
   using function = std::move_only_function<Signature>;

@@ -9,14 +9,15 @@ namespace eddy {
 
 /// An object on a loop that describes what it waits for, for `event_loop::dump`.
 ///
-/// Lifetime: the loop outlives the object.
+/// Lifetime: the loop must outlive the object.
 class inspectable : private detail::list_node {
 public:
   explicit inspectable(event_loop& loop) noexcept : inspectable(loop, true) {}
   inspectable(const inspectable&) = delete;
   inspectable& operator=(const inspectable&) = delete;
 
-  /// Adds a node that says what this object waits for, and the nodes below it.
+  /// Describes this object to `to`: adds a node that says what this object waits for, and the nodes
+  /// below that node.
   virtual void describe(description& to) const = 0;
 
 protected:
@@ -51,8 +52,8 @@ protected:
     return static_cast<const inspectable&>(place);
   }
 
-  /// Called when the loop is destroyed. An object that only the loop owns deletes itself and
-  /// returns true.
+  /// The loop's destructor calls this function. An object that only the loop owns deletes itself
+  /// and returns true. Any other object returns false.
   virtual bool abandon() noexcept { return false; }
 
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }

@@ -35,8 +35,9 @@ public:
   /// thread that may be faster than the loop can pause when the number is high.
   [[nodiscard]] std::size_t backlog() const noexcept;
 
-  /// Aborts with a message if another thread runs or has adopted the loop: for objects that may
-  /// outlive their loop. Returns false if the loop is gone.
+  /// Aborts with a message if the loop belongs to another thread, which runs the loop or has
+  /// adopted it. Returns false if the loop is gone, so an object that may outlive its loop can call
+  /// this function.
   bool check_thread() const noexcept;
 
 private:

@@ -18,29 +18,30 @@ struct watch;
 
 /// Calls a handler when a descriptor can be read or written without waiting.
 ///
-/// A wait calls its handler once. To be called again, wait again. An error or a hang-up counts
-/// as ready: the next read or write reports it. Files, directories and devices such as /dev/null
-/// are always ready, as for `poll`. Reading these may still block: use `run_blocking` for that.
+/// A wait calls its handler once. To be called again, wait again. An error or a hang-up counts as
+/// ready: the next read or write reports that error. Files, directories and devices such as
+/// /dev/null are always ready, as for `poll`. A read from one of these may still block: use
+/// `run_blocking`.
 ///
 /// A `readiness` does not own its descriptor: destroy the `readiness` first, then close the
-/// descriptor. If the descriptor is closed under a wait, the wait ends with
-/// `bad_file_descriptor`, but perhaps only when another `readiness` or socket uses the same
-/// number: the kernel does not report a close. In some cases the wait moves without an error to
-/// a new descriptor of the same number. It does so if it began in the turn of the close, or if
-/// libev makes its epoll set anew: after a fork, after `ev_loop_fork`, and when a copy of the
-/// closed descriptor still reports events.
+/// descriptor. If the descriptor is closed during a wait, the wait ends with `bad_file_descriptor`.
+/// The kernel does not report a close, so the wait may end only when another `readiness` or socket
+/// uses the same number. In some cases the wait moves without an error to a new descriptor of the
+/// same number. This happens if the wait began in the turn of the close, or if libev makes its
+/// epoll set anew: after a fork, after `ev_loop_fork`, and when a copy of the closed descriptor
+/// still reports events.
 ///
-/// Lifetime: the loop outlives the `readiness`. It may be moved during a wait.
+/// Lifetime: the loop must outlive the `readiness`. It may be moved during a wait.
 /// Cancelling: after `stop` or the destructor no handler runs.
 class readiness {
 public:
   enum class direction : std::uint8_t { read, write };
 
-  /// Makes a `readiness` of `descriptor` that does not wait.
+  /// Makes a `readiness` of `descriptor`, and starts no wait.
   ///
-  /// The kernel may refuse the descriptor later, because memory is short or its limit of watches
-  /// is reached. The wait then ends with `not_enough_memory` or `no_space_on_device`; on an
-  /// adopted loop, only when libev wakes next. The next wait asks the kernel again.
+  /// The kernel may refuse the descriptor later, because the kernel lacks memory or has reached its
+  /// limit of epoll watches. The wait then ends with `not_enough_memory` or `no_space_on_device`;
+  /// on an adopted loop, only when libev wakes next. The next wait asks the kernel again.
   /// Errors: `std::system_error` if `descriptor` is closed or negative, or is an epoll set that
   /// watches this loop; `std::bad_alloc`.
   readiness(event_loop& loop, int descriptor);
@@ -48,24 +49,26 @@ public:
   readiness& operator=(readiness&& other) noexcept;
   ~readiness();
 
-  /// Calls `on_ready` once, when the descriptor can be read. `on_ready` gets no error, or why
-  /// the descriptor cannot be watched. Aborts with a message if a wait to read is pending, or
-  /// `on_ready` is null.
+  /// Calls `on_ready` once, when the descriptor can be read. `on_ready` gets a zero code, or the
+  /// error because of which the descriptor cannot be watched. Aborts with a message if a wait to
+  /// read is pending, or `on_ready` is null.
   /// Errors: `std::bad_alloc`.
   void wait_readable(handler<void(std::error_code)> on_ready);
-  /// Calls `on_ready` once, when the descriptor can be written. `on_ready` gets no error, or why
-  /// the descriptor cannot be watched. Aborts with a message if a wait to write is pending, or
-  /// `on_ready` is null.
+  /// Calls `on_ready` once, when the descriptor can be written. `on_ready` gets a zero code, or the
+  /// error because of which the descriptor cannot be watched. Aborts with a message if a wait to
+  /// write is pending, or `on_ready` is null.
   /// Errors: `std::bad_alloc`.
   void wait_writable(handler<void(std::error_code)> on_ready);
 
-  /// Queues `node` when the descriptor is ready in the direction `which`: a wait without a
-  /// handler. When the node runs, call `error` to see whether the watch failed. Aborts with a
-  /// message if a wait in that direction is pending.
+  /// Queues `node` once, when the descriptor is ready in the direction `which`. This is for an
+  /// object that has a `ready_node` and no handler. When the node runs, call `error` to see whether
+  /// the watch failed. Aborts with a message if a wait in that direction is pending, or `node` is
+  /// in a queue.
   ///
   /// Cancelling: until the node is queued, call `stop`. From then on, withdraw or destroy the
   /// node.
-  /// Lifetime: `node` lives until it is queued, or until `stop` or the destructor ends the wait.
+  /// Lifetime: `node` must live until it is queued, or until `stop` or the destructor ends the
+  /// wait.
   void wait(direction which, ready_node& node);
 
   /// Returns whether a wait in the direction `which` is pending.
@@ -82,7 +85,8 @@ public:
   /// loop running.
   void background(bool on) noexcept;
 
-  /// Returns why the descriptor cannot be watched, or no error.
+  /// Returns the error because of which the descriptor cannot be watched; a zero code if there is
+  /// none.
   [[nodiscard]] std::error_code error() const noexcept;
   [[nodiscard]] int descriptor() const noexcept;
   [[nodiscard]] event_loop& loop() const noexcept;

@@ -19,14 +19,15 @@ class post_chunk;
 class timer_queue;
 }  // namespace detail
 
-/// An entry of a loop's ready queue, as a base class of the object that waits.
+/// An entry of a loop's ready queue: a base class for objects that a loop runs.
 ///
-/// `event_loop::ready` puts the node at the end of the queue, without allocating memory. The
-/// loop takes it out and calls its function from a turn, never inside a call of user code. All
-/// work of the loop runs in this way.
+/// `event_loop::ready` puts the node at the end of the queue, without allocating memory. In a turn,
+/// the loop takes the node out of the queue and calls the node's function. The loop never calls the
+/// function inside the call of `ready`, or inside another handler. The loop runs all its work as
+/// such nodes.
 ///
-/// Lifetime: a node may be destroyed at any time, also by its own function. A queued node that
-/// is destroyed leaves the queue and never runs.
+/// Lifetime: a node may be destroyed at any time, also by its own function. If a queued node is
+/// destroyed, the loop does not run it.
 class ready_node : private detail::list_node {
 public:
   using function = void (*)(ready_node&);
@@ -47,10 +48,11 @@ public:
   void withdraw() noexcept { unlink(); }
 
 protected:
-  /// Takes the position of `other` in the queue, and its function.
+  /// Takes over the function of `other` and its position in the queue.
   ready_node(ready_node&& other) noexcept : run_(other.run_) { replace(other); }
 
-  /// Runs the function of `other` in place of this node's. A node's function calls this last.
+  /// Calls the function of `other`. A node's function may call `run_instead` as its last statement,
+  /// to let `other` run in its place.
   static void run_instead(ready_node& other) { other.run_(other); }
 
   /// Sets the function that the loop calls from now on.
@@ -64,10 +66,11 @@ private:
   friend class detail::post_chunk;
   friend class detail::timer_queue;
 
-  /// Makes a node of the loop's own: a function given to `defer`.
+  /// Makes the node of a function that was given to `defer`. The loop owns such a node.
   ready_node() noexcept : run_(nullptr) {}
-  /// Whether the loop owns this node. No function tells the kind of a node by its address,
-  /// because linkers may give equal functions one address (`--icf=all`).
+  /// Whether this is the node of a function that was given to `defer`. Such nodes have no `run_`.
+  /// Comparing `run_` with a known function would not be safe, because linkers may give equal
+  /// functions one address (`--icf=all`).
   [[nodiscard]] bool deferred() const noexcept { return run_ == nullptr; }
 
   function run_;  // null: `deferred`

@@ -11,18 +11,19 @@
 
 namespace eddy {
 
-/// Several errors that leave `event_loop::run` or `block_on` together. `what` has the message of
-/// each.
+/// Several errors that leave `event_loop::run` or `block_on` together. `what()` lists their
+/// messages.
 ///
 /// If `event_loop::on_exception` is set, it gets each error separately, and no `several_errors`
 /// is thrown.
 class several_errors : public std::runtime_error {
 public:
-  /// Makes an error of `errors`, with the messages of them all.
+  /// Makes one error of `errors`, with all their messages.
   explicit several_errors(std::vector<std::exception_ptr> errors);
 
   /// Returns the errors, in the order in which the loop received them. None of them is a
-  /// `several_errors`, unless the program raised it. They live as long as a copy of this object.
+  /// `several_errors`, unless the program raised it. The errors live as long as any copy of this
+  /// object.
   [[nodiscard]] std::span<const std::exception_ptr> errors() const noexcept { return *errors_; }
 
 private:

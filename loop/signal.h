@@ -22,34 +22,36 @@ class signal_hub;
 /// reported in the order of their numbers.
 ///
 /// While a signal is watched, the action that the program had installed for it does not run. The
-/// action is restored when the last watcher stops. If the program installs an action while a
-/// signal is watched, for example by an `ev_signal`, the watchers are not called. Two copies of
-/// eddy in one process, in plugins for example, replace each other's action in this way: the
-/// copy that started last has to stop first. System calls that a watched signal interrupts are
-/// restarted. A signal that every thread blocks does not arrive.
+/// action is restored when the last watcher stops. If the program installs an action while a signal
+/// is watched, for example by an `ev_signal`, the watchers are not called. Two copies of eddy in
+/// one process, in plugins for example, replace each other's action in this way: the copy that
+/// started to watch the signal last has to stop first. System calls that a watched signal
+/// interrupts are restarted. A signal that every thread blocks does not arrive.
 ///
 /// A program that this process executes has the default action for a watched signal, even if
 /// this process ignored the signal before: `exec` resets caught signals.
 ///
-/// Fork: the child process keeps its watchers. A signal that arrived in the parent is reported
-/// in the child only during the turn that forks, if the handler was already queued.
+/// Fork: the child process keeps its watchers, but does not report signals that arrived in the
+/// parent. There is one exception: handlers that were queued when a handler forked may run in the
+/// child, until that turn ends.
 ///
-/// Lifetime: the loop outlives a started `signal`. The handler may destroy or restart its
+/// Lifetime: the loop must outlive a started `signal`. The handler may destroy or restart its
 /// `signal`. A started `signal` may be moved.
 /// Cancelling: after `stop` or the destructor the handler does not run, even if a signal has
 /// arrived.
 class signal : private ready_node {
 public:
-  /// Makes a watcher of the signal `number` that is not started.
-  /// Errors: `std::system_error` if `number` is not a signal, cannot be caught (SIGKILL,
-  /// SIGSTOP), or reports a fault in the running code (SIGSEGV, SIGBUS, SIGFPE, SIGILL). Code
-  /// with such a fault cannot continue until the loop runs the handler.
+  /// Makes a watcher of the signal `number`, and does not start it.
+  /// Errors: `std::system_error` with `invalid_argument` if `number` is not a signal, if that
+  /// signal cannot be caught (SIGKILL, SIGSTOP), or if it reports a fault in the running code
+  /// (SIGSEGV, SIGBUS, SIGFPE, SIGILL). After such a fault the code cannot go on to the loop, which
+  /// would call the handler.
   signal(event_loop& loop, int number);
   signal(signal&& other) noexcept;
   signal& operator=(signal&&) = delete;
   ~signal();
 
-  /// Calls `on_signal` for each signal that arrives from now on. On a started `signal` it
+  /// Calls `on_signal` for each signal that arrives from now on. On a started `signal`, `start`
   /// replaces the handler.
   ///
   /// If the loop has another watcher of this signal, the first call may be for a signal that
@@ -57,8 +59,8 @@ public:
   /// Errors: `std::bad_alloc`. Aborts with a message if `on_signal` is null.
   void start(handler<void()> on_signal);
 
-  /// Runs `node` once, when the signal has arrived: a wait without a handler. The wait ends when
-  /// `node` runs, or by `stop` or the destructor.
+  /// Runs `node` once, when the signal has arrived. This is `start` for an object that has a
+  /// `ready_node` and no handler. The wait ends when `node` runs, or by `stop` or the destructor.
   ///
   /// If the signal has arrived but the wait ends before `node` runs, the signal is not lost.
   /// Another watcher on this loop reports it, or else another `wait` for this signal on this
@@ -66,7 +68,7 @@ public:
   /// already.
   /// Errors: `std::bad_alloc`; `std::system_error` if the child of a fork finds no descriptors
   /// for the loop.
-  /// Lifetime: `node` lives until the wait ends.
+  /// Lifetime: `node` must live until the wait ends.
   void wait(ready_node& node);
 
   /// Stops watching the signal and destroys the handler. Does nothing if the `signal` is not

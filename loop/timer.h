@@ -14,33 +14,33 @@ namespace eddy {
 /// Starting an active timer moves its deadline and replaces its handler. Timers with equal
 /// deadlines run in the order in which they were started. No timer runs early.
 ///
-/// A delay that a handler starts counts from the end of the loop's turn, so equal delays of one
-/// turn have equal deadlines. A delay counts from the call of `start` instead if it is started
-/// outside of the loop's turns, has `resolution::fine`, or is on a `manual_clock`.
+/// If a handler starts a delay, the delay counts from the end of the loop's turn, so equal delays
+/// of one turn have equal deadlines. The delay counts from the call of `start` instead outside of
+/// the loop's turns, with `resolution::fine`, and on a `manual_clock`.
 ///
 /// Due timers run before ready descriptors. So after the process was stopped for a while, a
 /// timeout may run before the handler of bytes that arrived in time.
 ///
-/// Lifetime: the loop outlives the timer. The handler may destroy or restart the timer. An
+/// Lifetime: the loop must outlive the timer. The handler may destroy or restart the timer. An
 /// active timer may be moved.
 /// Cancelling: after `stop` or the destructor the handler does not run, even if the timer was
 /// due.
 class timer : private timer_node {
 public:
-  /// Makes a timer on `loop` that is not active.
+  /// Makes a timer on `loop`, and does not start it.
   explicit timer(event_loop& loop) noexcept : timer_node(loop, &fire) {}
   timer(timer&& other) noexcept;
   timer& operator=(timer&&) = delete;
   ~timer() = default;
 
-  /// Calls `on_time` once, after `delay`. A `delay` of zero or less has passed in the loop's
-  /// next turn.
+  /// Calls `on_time` once, after `delay`. If `delay` is zero or less, the loop calls `on_time` in
+  /// its next turn.
   /// Errors: `std::bad_alloc`. Aborts with a message if `on_time` is null.
   void start(time_span delay, handler<void()> on_time,
              resolution exactness = resolution::millisecond);
 
-  /// Calls `on_time` once, at the time `when`. A time that has passed is due in the loop's next
-  /// turn.
+  /// Calls `on_time` once, at the time `when`. If `when` has passed, the loop calls `on_time` in
+  /// its next turn.
   /// Errors: `std::bad_alloc`. Aborts with a message if `on_time` is null.
   void start_at(instant when, handler<void()> on_time,
                 resolution exactness = resolution::millisecond);
@@ -58,8 +58,8 @@ public:
   /// Moves the next deadline to `delay` from now, and keeps the handler. For an idle timeout,
   /// this costs a few stores.
   ///
-  /// The timer is active, or the call is in its own handler: otherwise `restart` aborts with a
-  /// message. The period of `start_every` stays as it was.
+  /// Aborts with a message if the timer is not active, except inside the timer's own handler. The
+  /// period of `start_every` stays as it was.
   /// Errors: `std::bad_alloc`.
   void restart(time_span delay);
 

@@ -21,12 +21,13 @@ enum class resolution : std::uint8_t {
   fine,
 };
 
-/// A timer without a handler, as a base class of the object that waits. `timer` adds a handler.
+/// A timer without a handler: a base class for objects that a loop runs at a deadline. `timer` adds
+/// a handler.
 ///
-/// At its deadline the loop queues the node and then calls its function. Nodes with equal
-/// deadlines run in the order in which they were set.
+/// At the node's deadline, the loop queues the node, and then calls the node's function. Nodes with
+/// equal deadlines run in the order in which they were set.
 ///
-/// Lifetime: the loop outlives a node that is set. A node may be destroyed at any time, also by
+/// Lifetime: the loop must outlive a node that is set. A node may be destroyed at any time, also by
 /// its own function, and then never runs. A set node may be moved.
 class timer_node : public ready_node {
 public:
@@ -36,22 +37,23 @@ public:
   timer_node& operator=(timer_node&&) = delete;
   ~timer_node() { clear(); }
 
-  /// Sets the deadline, or moves it. A deadline that has passed is due in the loop's next turn.
-  /// Moving a deadline later costs a few stores: no search, no system call.
-  /// Errors: `std::bad_alloc`, and then the node is not set.
+  /// Sets the deadline. On a node that is set, moves the deadline. If the deadline has passed, the
+  /// node runs in the loop's next turn. Moving a deadline later costs a few stores: no search, no
+  /// system call.
+  /// Errors: `std::bad_alloc`, after which the node is not set.
   void set(instant deadline, resolution exactness = resolution::millisecond);
 
-  /// Sets the deadline to `delay` from now, or moves it there. A negative `delay` counts as
-  /// zero.
+  /// Sets the deadline to `delay` from now, or moves the deadline there. A negative `delay` counts
+  /// as zero.
   ///
-  /// In a turn of the loop, the delay counts from the loop's next reading of the clock, after
-  /// all handlers of the turn. One reading serves all delays of the turn, because it costs more
+  /// In a turn of the loop, the delay counts from the loop's next reading of the clock, after all
+  /// handlers of the turn. One reading serves all delays of the turn, because a reading costs more
   /// than the rest of this call. Outside of the loop's turns, for `resolution::fine`, and on a
   /// `manual_clock`, the delay counts from the call.
-  /// Errors: `std::bad_alloc`, and then the node is not set.
+  /// Errors: `std::bad_alloc`, after which the node is not set.
   void set_after(time_span delay, resolution exactness = resolution::millisecond);
 
-  /// Cancels the deadline. The node does not run then, even if it was due.
+  /// Removes the deadline. The node does not run, even if the deadline has passed already.
   void clear() noexcept {
     if (pending()) clear_pending();
   }
@@ -62,8 +64,10 @@ public:
   /// Returns whether the node is due and queued to run.
   [[nodiscard]] bool queued() const noexcept { return index_ == absent && ready_node::queued(); }
 
-  /// Returns the deadline that was set last. In the turn that set a delay, the call makes the
-  /// loop read the clock.
+  /// Returns the deadline that was set last.
+  ///
+  /// A delay that `set_after` started in the running turn has no deadline yet. In that case the
+  /// call reads the clock, and all such delays of the loop count from that reading.
   [[nodiscard]] time_point deadline() const noexcept;
 
   /// Decides whether the node is in the background. A node in the background does not keep its
@@ -76,7 +80,8 @@ public:
   [[nodiscard]] event_loop& loop() const noexcept { return *loop_; }
 
 protected:
-  /// Returns `pending`. A pending node first checks the thread, because it belongs to its loop.
+  /// Returns whether the node is pending. Aborts with a message if it is, and the loop belongs to
+  /// another thread.
   [[nodiscard]] bool checked_pending() const noexcept;
 
 private:

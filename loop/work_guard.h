@@ -8,10 +8,10 @@
 
 namespace eddy {
 
-/// Keeps a loop running while nothing on the loop does: for work whose result another thread
-/// will post.
+/// Keeps a loop running even if nothing else on the loop does so. Use it while another thread does
+/// work and will post the result.
 ///
-/// Lifetime: the loop outlives the guard.
+/// Lifetime: the loop must outlive the guard.
 class [[nodiscard]] work_guard {
 public:
   explicit work_guard(event_loop& loop) noexcept : loop_(&loop) {
