@@ -48,7 +48,7 @@ concept gives_result =
     (std::is_void_v<T> ? std::is_void_v<U> : std::convertible_to<U, T>);
 }  // namespace detail
 
-/// Completes the wait of an `adapt`: the callback of the other API calls a completer.
+/// Completes the wait of an `adapt`. The callback of the adapted API calls the completer.
 ///
 /// A completer is a pointer that can be copied. Only one call is allowed, from any of the copies,
 /// on the loop's thread, and none after the wait was cancelled. The loop resumes the coroutine
@@ -58,8 +58,9 @@ class completer {
 public:
   /// Completes the wait with a T that is constructed from `arguments`.
   ///
-  /// An error type is accepted only if T is that type. If the constructor throws, the exception
-  /// leaves this call, and the wait goes on. The constructor must not complete or cancel the wait.
+  /// An error is not made into a T: a single `std::error_code`, `std::exception_ptr` or
+  /// `std::expected` is accepted only if T is that type. If the constructor of T throws, this call
+  /// throws too, and the wait goes on. The constructor must not complete or cancel the wait.
   template <class... Arguments>
     requires detail::makes_value<T, Arguments...>
   void operator()(Arguments&&... arguments) const;
@@ -81,7 +82,7 @@ public:
 
   /// The completer as a `void*`, for the argument of a C callback.
   [[nodiscard]] void* pointer() const noexcept { return adapted_; }
-  /// The completer that `pointer` was made from.
+  /// The completer that returned this `void*` from `pointer()`.
   [[nodiscard]] static completer from(void* pointer) noexcept {
     return completer(static_cast<detail::adapted<T>*>(pointer));
   }
@@ -106,20 +107,19 @@ private:
 /// The `co_await` calls `start` with a completer, which the API's callback has to call. `start`
 /// returns a way to cancel: either a function without arguments, which is called if the wait is
 /// cancelled before it completes; or an object such as a `timer`, which is destroyed when the wait
-/// ends, and whose destructor cancels. After that, the API must not use the completer: test this
-/// with `every_point` and AddressSanitizer. Use a `promise` for an API that can't cancel. Name a
-/// lambda that captures, as here: g++ 12 destroys the captures twice if the lambda is written
-/// inside the `co_await`. `adapt` allocates no memory.
+/// ends, and whose destructor cancels. After that call or destructor, the API must not use the
+/// completer: test this with `every_point` and AddressSanitizer. Use a `promise` for an API that
+/// can't cancel. Name a lambda that captures, as here: g++ 12 destroys the captures twice if the
+/// lambda is written inside the `co_await`. `adapt` allocates no memory.
 ///
-/// `start` may have two further members. `std::string describe() const` says in a few words
-/// what the coroutine waits for; `event_loop::dump` calls it. `void give_back(T value)`, without a
+/// `start` may have two further members. `std::string describe() const` says in a few words what
+/// the coroutine waits for; `event_loop::dump` calls it. `void give_back(T value)`, without a
 /// parameter if T is void, gets the value of a wait that is cancelled after it completed and before
 /// the coroutine resumed. `give_back` returns the value to its source, such as the front of a
-/// queue, and must not throw. Siblings are cancelled from the last to the first, which keeps the
-/// order of such a queue.
+/// queue, and must not throw. eddy cancels concurrent waits from the last to the first, so values
+/// that return to the front keep their order.
 ///
-/// Errors: an error that can't be delivered because the wait was cancelled is thrown from the
-/// loop's `run`.
+/// Errors: if a failed wait is cancelled before the coroutine resumes, `run` throws the error.
 template <class T = void, class Start>
 detail::adaptation<T, Start> adapt(Start start) {
   return detail::adaptation<T, Start>(std::move(start));

@@ -16,18 +16,19 @@ namespace eddy {
 ///       std::fprintf(stderr, "%s\n%s", e.what(), eddy::await_trace_text().c_str());
 ///     }
 ///
-/// The first location is the operation that failed, or the last `co_await` before the `throw`. At
-/// most 32 locations are kept, and coroutines that eddy makes itself are left out. A coroutine that
-/// catches an error and throws another error, or throws the same error after a further `co_await`,
-/// begins a new trace. An error that a coroutine catches and gives to a `promise` keeps its trace.
+/// The first location is the last `co_await` of the coroutine in which the error began: that of the
+/// operation that failed, for instance. At most 32 locations are kept, without those in eddy's own
+/// coroutines. A coroutine that catches an error begins a new trace if it throws another error, or
+/// throws the same error after a further `co_await`. An error that a coroutine gives to a `promise`
+/// keeps its trace.
 ///
 /// Call this where an error comes out of `co_await` or `block_on`, or in
 /// `event_loop::on_exception`. The process keeps the traces of its last 64 errors, and recognises
-/// errors by type and address. For an error that never left a coroutine, or that a `then` or a
-/// completer got, the result is empty or the trace of an earlier error at that address.
+/// errors by type and address. An error has no trace if it never left a coroutine, or if a `then`
+/// or a completer received it: the result is then empty, or the trace of an earlier error at the
+/// same address.
 ///
-/// If nobody catches an error of `block_on`, the program prints the trace on stderr as it
-/// terminates.
+/// If nobody catches an error of `block_on`, the program prints its trace on stderr at the end.
 /// Threads: any.
 [[nodiscard]] std::vector<std::source_location> await_trace(
     const std::exception_ptr& error = std::current_exception());

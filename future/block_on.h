@@ -16,7 +16,7 @@ namespace eddy {
 
 /// Thrown by `block_on` when nothing on the loop can complete the work.
 ///
-/// `what()` holds the loop's `dump`, which says what each task waits for, and where.
+/// `what()` holds the loop's `dump`, which says what each task waits for, and at which location.
 class deadlock : public std::logic_error {
 public:
   using std::logic_error::logic_error;
@@ -29,14 +29,16 @@ public:
 ///
 /// Errors: what `work` throws; what a handler throws; an error that nobody took, such as that of a
 /// destroyed future; `several_errors` for more than one of these; `deadlock`; `std::system_error`
-/// with `operation_canceled` if the loop was stopped. `block_on` destroys the work before it
-/// throws.
+/// with `operation_canceled` if the loop was stopped. The work is destroyed before the throw.
 template <class Awaitable>
 detail::owned_result_t<Awaitable> block_on(event_loop& loop, Awaitable&& work);
 
-/// Runs `work` as `block_on(loop, work)` does, on a new loop that lives as long as this call.
+/// Runs `work` until it completes, on a new loop, and returns the value of `work`.
 ///
-/// A call inside a handler or a coroutine of any loop aborts the program.
+/// The loop is destroyed before the call returns, and detached tasks with it. Other tasks that are
+/// left abort the program, as does a call inside a handler or a coroutine of any loop.
+///
+/// Errors: what `work` or a handler throws; `deadlock`. `block_on(loop, work)` lists all of them.
 template <class Awaitable>
 detail::owned_result_t<Awaitable> block_on(Awaitable&& work);
 

@@ -58,8 +58,7 @@ public:
     return state_->ready();
   }
 
-  /// Returns the value or the error without waiting. Aborts the program if the future is not
-  /// `ready`.
+  /// Returns the value or the error without waiting. Aborts if the future is not `ready`.
   [[nodiscard]] outcome<T> take() &&;
 
   /// Suspends the coroutine until the value or the error arrives. A `co_await` on another loop than

@@ -35,8 +35,8 @@ detail::side_by_side_t<detail::join_rule, Awaitables...> join(Awaitables&&... aw
 /// `co_await join(std::move(range))` runs all elements of a range concurrently, and gives a vector
 /// of their values.
 ///
-/// The `std::vector` is in the order of the range; it holds a `std::reference_wrapper` for a
-/// reference. If the elements give void, so does the join.
+/// The `std::vector` is in the range's order. It stores references as `std::reference_wrapper`s. If
+/// the elements give void, so does the join.
 ///
 /// Errors: the first error cancels the other elements at once, and `co_await` throws it.
 /// Cancelling: cancels all elements, from the last to the first.

@@ -76,13 +76,13 @@ public:
     set_value();
   }
 
-  /// Sets a function that is called when the future is destroyed and the promise is unset.
+  /// Sets a function that is called if the future is destroyed before the promise is set.
   ///
   /// The future's destructor calls `stop_work`, which may destroy the promise. An exception of
   /// `stop_work` is thrown from the loop's `run`.
   void on_cancel(handler<void()> stop_work);
 
-  /// False once the future was destroyed before the promise was set: setting then has no effect.
+  /// False if the future was destroyed before the promise was set. Setting then has no effect.
   [[nodiscard]] bool wanted() const noexcept;
 
 private:
@@ -170,8 +170,7 @@ promise<T>::~promise() {
   state_->drop_promise();
 }
 
-/// Sets an error that does not leave `run` if the future is dropped, because the work was
-/// cancelled.
+/// Sets an error that does not leave `run` if the future is destroyed: the work was cancelled.
 template <class T>
 void promise<T>::set_cancelled(std::exception_ptr error) noexcept {
   set_error(std::move(error));

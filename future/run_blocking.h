@@ -31,15 +31,15 @@ blocking_operation<Function, Arguments...> run_on(process_pool* pool, const char
 /// result.
 ///
 /// Use it for a function that would block the loop. Function and arguments are moved to the worker.
-/// Name a lambda that captures first:
+/// A lambda with captures needs a name:
 ///
 ///     auto job = [path] { return read_file(path); };
 ///     const std::string text = co_await run_blocking(std::move(job));
 ///
 /// Errors: the exception that `function` throws; `std::system_error` if no thread can be started.
 /// Cancelling: a function that has not begun does not run. A function that is running completes,
-/// and its result is ignored: the function must own everything it uses. The exception of a function
-/// that has failed, where the coroutine has not resumed, is thrown from the loop's `run`.
+/// and its result is ignored: the function must own everything it uses. If it has thrown and the
+/// coroutine has not resumed, the loop's `run` throws the exception.
 /// Threads: the function runs on another thread and must not touch the loop.
 template <class Function, class... Arguments>
   requires std::invocable<Function&, Arguments...>

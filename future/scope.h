@@ -51,23 +51,23 @@ class scope_wait;
 /// Lifetime: the loop must outlive the scope.
 /// Cancelling: `cancel` and the destructor destroy all children, the last spawned first, and any
 /// task that the children spawn into the scope meanwhile. A child that cancels its own scope runs
-/// on to its next `co_await`, where it is destroyed; until then it must not use objects that died
+/// on to its next `co_await`, where it is destroyed; until then it must not use objects destroyed
 /// with the scope. The destructor of a child's local must not destroy an object that other children
-/// use, except by destroying the task that awaits `join`, which dies after all children.
+/// use. It may destroy the task that awaits `join`: the locals of that task outlive all children.
 class scope final : public inspectable, private ready_node {
 public:
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
-  /// Makes a scope on the running loop. At most `limit` of its children run at once.
+  /// Makes a scope on the running loop. At most `limit` of its children run at a time.
   ///
   /// Further children wait for a permit, in the order in which they were spawned. A limit of 0
   /// aborts the program.
   explicit scope(std::size_t limit = unlimited);
-  /// Makes a scope on `loop`, with at most `limit` children that run at once.
+  /// Makes a scope on `loop`, with at most `limit` children that run at a time.
   explicit scope(event_loop& loop, std::size_t limit = unlimited);
   ~scope();
 
-  /// Makes `work`, which gives void, a child of the scope.
+  /// Makes `work` a child of the scope. `work` must give void.
   ///
   /// The loop starts the child later, from its ready queue, never inside this call.
   template <class Awaitable>
@@ -93,8 +93,8 @@ public:
   /// Cancelling: the children run on, unless the scope is destroyed too.
   detail::scope_end join() noexcept;
 
-  /// `co_await s.finish(work)` gives the value of `work`, and lets `work` complete if the waiter is
-  /// cancelled.
+  /// `co_await s.finish(work)` gives the value of `work`. If the waiter is cancelled, `work` still
+  /// completes.
   ///
   /// The work becomes a child when the returned task is awaited. If the waiter is cancelled, an
   /// error of the work becomes an error of the scope.
@@ -107,20 +107,20 @@ public:
   /// Cancels all children, the last spawned first.
   void cancel() noexcept;
 
-  /// Sets the time at which the scope fails with `timed_out`, unless it has no children then.
+  /// Sets a deadline: a scope with children at `when` cancels them and fails with `timed_out`.
   ///
-  /// The deadline covers later children too, until it arrives or is set again: an idle timeout sets
-  /// it with each message. `current_deadline` of a child includes the deadline, and
-  /// `timed_out::where` gives `where`. Without children, the deadline does not keep the loop
-  /// running. A late loop gives the children more time, as under `timeout`. If `when` has passed,
-  /// the deadline arrives when the loop next runs its timers; a child that is ready may run before
-  /// that.
+  /// The deadline applies to later children too. A second call replaces the deadline: an idle
+  /// timeout sets it with each message. A deadline that arrives while the scope has no children is
+  /// removed. `current_deadline` of a child includes the deadline, and `timed_out::where` gives
+  /// `where`. Without children, the deadline does not keep the loop running. If the loop is late,
+  /// the children get more time, as under `timeout`. If `when` has passed, the deadline arrives
+  /// when the loop next runs its timers; a child that is ready may run before that.
   void set_deadline(instant when, std::source_location where = std::source_location::current());
 
-  /// Sets a handler that gets the errors of failed children, instead of `join`.
+  /// Sets a handler that gets the error of a failed child. `join` then throws no error.
   ///
-  /// The loop calls the handler when the other children are gone. The handler may destroy the
-  /// scope.
+  /// The loop calls `take` when all children are gone. `take` may destroy the scope. A null `take`
+  /// removes the handler.
   void on_error(handler<void(std::exception_ptr)> take);
 
   /// Returns the number of children, waiting children included.

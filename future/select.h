@@ -26,12 +26,11 @@ struct select_rule;
 ///
 /// The result is a `std::variant` with the winner's index and value. A void value is a
 /// `std::monostate`, a reference a `std::reference_wrapper`. Use `timeout`, not `sleep`, for a time
-/// limit: a process that was stopped for a while would find the `sleep` complete before bytes that
-/// came in time.
+/// limit: after a SIGSTOP of the process, a `sleep` wins over bytes that came in time.
 ///
-/// The branches start in order, and each runs until it first suspends. A branch that completes at
-/// once wins, and later branches never start. A branch that needs more than half of
-/// `event_loop::share` operations to complete may have to suspend before, and may lose to a later
+/// The branches start in order, and each runs until it first suspends. A branch that completes
+/// without suspending wins, and later branches never start. A branch that needs more than half of
+/// `event_loop::share` operations to complete may have to suspend first, and may lose to a later
 /// branch. Among branches that complete later, the first in the ready queue wins. A timer comes
 /// before the other events of its turn.
 ///
@@ -66,8 +65,9 @@ struct selected<void> {
 /// `co_await select(std::move(range))` runs all elements of a range until the first completes, and
 /// cancels the others.
 ///
-/// The result is a `selected` with the winner's index and value. The elements start in order, and
-/// one that completes at once wins. An empty range aborts the program.
+/// The result is a `selected` with the winner's index and value. The elements start in order. An
+/// element that completes without suspending wins, and later elements never start. An empty range
+/// aborts the program.
 ///
 /// Errors: the winner's error.
 /// Cancelling: cancels all elements, from the last to the first.

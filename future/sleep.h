@@ -21,24 +21,25 @@ time_point end_of_sleep(duration delay);
 
 /// `co_await sleep(1s)` suspends the coroutine until a second has passed since the call of `sleep`.
 ///
-/// The coroutine resumes at most a millisecond late on an idle loop. A delay of zero or less
-/// completes at once.
+/// The coroutine resumes at most a millisecond late on an idle loop. A delay of zero or less does
+/// not wait: `yield` lets other work run.
 template <class Rep, class Period>
 detail::sleep_operation sleep(std::chrono::duration<Rep, Period> delay) {
   const time_point until = detail::end_of_sleep(time_span(delay));
   return detail::sleep_operation(until.time_since_epoch().count());
 }
 
-/// Sleeps for `delay`, counted from the call of `sleep`, with the given timer resolution.
+/// Suspends the coroutine until `delay` has passed since this call, with the given resolution.
 template <class Rep, class Period>
 detail::exact_sleep_operation sleep(std::chrono::duration<Rep, Period> delay, resolution exactness);
 
-/// Suspends the coroutine until the loop's clock shows `when`: at once if that time has passed.
+/// `co_await sleep_until(when)` suspends the coroutine until the loop's clock shows `when`. If
+/// `when` has passed, the coroutine goes on without waiting.
 inline detail::sleep_operation sleep_until(instant when) {
   return detail::sleep_operation(time_point(when).time_since_epoch().count());
 }
 
-/// Sleeps until the loop's clock shows `when`, with the given timer resolution.
+/// Suspends the coroutine until the loop's clock shows `when`, with the given resolution.
 inline detail::exact_sleep_operation sleep_until(instant when, resolution exactness);
 
 // implementation

@@ -14,8 +14,7 @@
 
 namespace eddy {
 
-/// Starts `work` on `loop`, concurrently with everything else there, and returns a future for its
-/// value.
+/// Starts `work` on `loop`, concurrently with other work, and returns a future for its value.
 ///
 /// The loop starts the work later, from its ready queue, never inside this call.
 /// Errors: an error of the work goes to the future.
@@ -23,7 +22,7 @@ namespace eddy {
 template <class Awaitable>
 future<detail::work_result_t<Awaitable>> spawn(event_loop& loop, Awaitable&& work);
 
-/// Starts `work` on the running loop: `spawn(*event_loop::current(), work)`.
+/// Starts `work` on the running loop, and returns a future for its value. Aborts if no loop runs.
 template <class Awaitable>
 future<detail::work_result_t<Awaitable>> spawn(Awaitable&& work);
 
@@ -36,8 +35,8 @@ template <class Function, class... Arguments>
 future<detail::called_result_t<Function, Arguments...>> spawn(event_loop& loop, Function function,
                                                               Arguments... arguments);
 
-/// Starts the coroutine `function(arguments…)` on the running loop, and keeps the captures of
-/// `function`.
+/// Starts the coroutine `function(arguments…)` on the running loop, and returns a future for its
+/// value. The task keeps the function and the arguments. Aborts if no loop runs.
 template <class Function, class... Arguments>
   requires std::invocable<Function&, Arguments...>
 future<detail::called_result_t<Function, Arguments...>> spawn(Function function,

@@ -57,8 +57,7 @@ public:
   /// False after the task was moved from or awaited.
   [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
 
-  /// Starts the task, runs it to its first suspension, and only then suspends the awaiting
-  /// coroutine.
+  /// Starts the task and runs it to its first suspension. Then suspends the awaiting coroutine.
   ///
   /// The awaiting coroutine resumes when the task completes.
   detail::task_wait<T> operator co_await() && noexcept;

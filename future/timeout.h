@@ -34,18 +34,17 @@ class timeout_operation;
 /// `what()` names the limit, and what the work was waiting for when the limit expired.
 class timed_out : public std::system_error {
 public:
-  /// `in_one_line` is `waited_for` as a part of a sentence; nothing is said if it is empty.
+  /// `in_one_line` is `waited_for` as a part of the sentence in `what()`; it may be empty.
   timed_out(duration limit, std::source_location where, std::string waited_for,
             std::string_view in_one_line);
 
   /// Returns the time that the work had: zero for a deadline that had passed already.
   [[nodiscard]] duration limit() const noexcept { return limit_; }
 
-  /// Returns the location of the `co_await timeout(…)`, or of the call that set another kind of
-  /// limit.
+  /// Returns the location of the `co_await timeout(…)`, or of the call that set the limit.
   ///
-  /// For a spawned timeout, this is the `co_await` of its future. `line()` is 0 if the waiter is
-  /// eddy's own, such as a scope or `then`.
+  /// For a spawned timeout, the location is the `co_await` of the future. `line()` is 0 if the
+  /// waiter is eddy's own, such as a scope or `then`.
   [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
 
   /// Returns what the work was waiting for, in the format of `event_loop::dump`.
@@ -59,19 +58,19 @@ private:
 
 /// `co_await timeout(5s, work)` gives the value of `work`, or cancels it after five seconds.
 ///
-/// The time counts from the turn of the loop that runs the `co_await`: as for a `timer`, from the
-/// end of that turn. The limit covers everything that the work awaits. If limits nest, the earliest
-/// deadline expires first. Work under a limit of zero starts, and has to complete without
-/// suspending, within `event_loop::share` operations.
+/// As for a `timer`, the time counts from the end of the loop's turn in which the `co_await` runs.
+/// The limit covers everything that the work awaits. If limits nest, the earliest deadline expires
+/// first. If the limit is zero, the work starts, and has to complete without suspending, within
+/// `event_loop::share` operations.
 ///
 /// When the time is over, the loop first runs everything that is ready, for about 10 ms at most. If
 /// that completes the work, its result counts. If the loop is more than 10 ms late, because the
 /// process was stopped or a handler took long, the work gets 10 to 80 ms more, so that bytes that
 /// arrived in time are not lost. future/README.md has the details.
 ///
-/// Errors: `timed_out`; what the work throws. With `as_result` an expired limit throws nothing. An
-/// error that has arrived for the work, but that the work has not taken when it is cancelled, is
-/// thrown from the loop's `run`.
+/// Errors: `timed_out`; what the work throws. With `as_result` an expired limit throws nothing. If
+/// an error has arrived for the work, and the work is cancelled before it takes that error, the
+/// loop's `run` throws that error.
 /// Cancelling: cancels the work.
 template <class Awaitable>
 detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span limit,
@@ -83,7 +82,10 @@ detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span l
 /// `co_await timeout_at(when, work)` gives the value of `work`, or cancels it when the loop's clock
 /// shows `when`.
 ///
-/// `timeout_at` behaves as a `timeout` that ends at that time, and throws the same errors.
+/// If `when` has passed, the work starts, and has to complete without suspending. Otherwise the
+/// work gets as much extra time as under `timeout`.
+///
+/// Errors: `timed_out`; what the work throws.
 /// Cancelling: cancels the work.
 template <class Awaitable>
 detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout_at(instant when,
@@ -94,8 +96,8 @@ detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout_at(instant 
 
 /// Returns the earliest deadline that limits the running coroutine, or nothing if there is none.
 ///
-/// The function looks at all coroutines that await this coroutine, and at the scope in which it was
-/// spawned, but not behind a `then`, a `shared` or a `scope::finish`.
+/// The search follows the chain of awaiting coroutines, and includes the scopes that own a
+/// coroutine of that chain. The chain ends at a `then`, a `shared` or a `scope::finish`.
 [[nodiscard]] std::optional<time_point> current_deadline() noexcept;
 
 // implementation
@@ -112,8 +114,7 @@ public:
   explicit time_limit(duration d) noexcept : length_(d) {}
   explicit time_limit(time_point t) noexcept : length_(t.time_since_epoch()), absolute_(true) {}
 
-  /// Sets the timer. True if the limit is over already. Afterwards this is the duration that was
-  /// left.
+  /// Sets the timer. True if the limit has expired. Afterwards `length` is the duration left.
   bool begin(timer_node& timer);
 
   [[nodiscard]] duration length() const noexcept { return length_; }

@@ -51,7 +51,7 @@ inline detail::until_writable_operation until_writable(int fd);
 ///
 /// eddy watches the signal only during the wait. At other times the signal has its usual action,
 /// which may end the program: keep a `signal` object for a signal that may come at any time.
-/// Errors: `std::system_error` if `number` is no signal, can't be caught (SIGKILL, SIGSTOP), or
+/// Errors: `std::system_error` if `number` is not a signal, can't be caught (SIGKILL, SIGSTOP), or
 /// reports a fault (SIGSEGV, SIGBUS, SIGFPE, SIGILL).
 /// Cancelling: if the signal has arrived, and no other watcher on this loop has reported the
 /// signal, eddy gives it to another `until_signal` on this loop, or to the next `until_signal`.
@@ -61,9 +61,9 @@ inline detail::until_signal_operation until_signal(int number);
 /// `exit_status`.
 ///
 /// eddy reaps the process when the coroutine resumes.
-/// Errors: `std::system_error` with `no_such_process` if there is no such process or it was reaped;
-/// with `no_child_process` if the process is no child of this program, if other code reaps it
-/// first, or if SIGCHLD is ignored; with the kernel's error otherwise.
+/// Errors: `std::system_error` with `no_such_process` if the process does not exist or was reaped;
+/// with `no_child_process` if it is not a child of this process, if other code reaps it first, or
+/// if SIGCHLD is ignored; with the kernel's error otherwise.
 /// Cancelling: the process is not reaped, and can be awaited again.
 inline detail::until_exit_operation until_exit(::pid_t pid);
 

@@ -22,8 +22,8 @@ namespace eddy {
 ///     };
 ///     co_await eddy::with_scope(fetch_both, here, there);
 ///
-/// The value is that of the body, once the body and all tasks that were spawned into the scope have
-/// completed. The function and the arguments are moved into the returned task.
+/// The `co_await` completes when the body and all tasks in the scope have completed, and gives the
+/// value of the body. The function and the arguments are moved into the returned task.
 ///
 /// Errors: the first error of the body or of a spawned task, which cancels all others;
 /// `std::system_error` with `operation_canceled` if the scope was cancelled before the body

@@ -12,11 +12,10 @@ namespace detail {
 class yield_operation;
 }
 
-/// `co_await yield()` lets everything run that is in the ready queue, and then resumes the
-/// coroutine.
+/// `co_await yield()` moves the coroutine to the end of the loop's ready queue.
 ///
-/// Timers, descriptors and posted functions are not in the ready queue. The loop runs them in
-/// between, but `yield` does not wait for them.
+/// Everything that is in the ready queue already runs first. Timers, descriptors and posted
+/// functions are not in that queue: `yield` does not wait for them.
 inline detail::yield_operation yield() noexcept;
 
 // implementation

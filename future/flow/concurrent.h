@@ -23,8 +23,8 @@ namespace eddy {
 /// to the element in the range. If the range makes its elements on demand, the function gets an
 /// rvalue instead, which lives until the awaitable completes.
 ///
-/// Errors: the first error of an awaitable, the function or the range. By then the awaitables that
-/// still run are cancelled, and no further call is made.
+/// Errors: the first error of an awaitable, of the function or of the range. Before `co_await`
+/// throws that error, it cancels the awaitables that still run. No further call is made.
 /// Cancelling: cancels the awaitables that run, the last started first.
 template <class Range, class Function>
   requires std::is_void_v<detail::result_for_each<Range, Function>>
@@ -38,13 +38,13 @@ task<> for_each_concurrent(Range&& range, std::size_t limit, Function function) 
 /// of the values in the range's order.
 ///
 /// `function` returns an awaitable that gives a value. The calls are made in the range's order,
-/// each as soon as fewer than `limit` awaitables run. A `limit` of 0 aborts. The vector holds a
-/// `std::reference_wrapper` for each reference.
+/// each as soon as fewer than `limit` awaitables run. A `limit` of 0 aborts. If the awaitables give
+/// references, the vector holds `std::reference_wrapper`s.
 ///
-/// Errors: the first error of an awaitable, the function or the range. By then the awaitables that
-/// still run are cancelled, and no further call is made.
-/// Lifetime: an lvalue range outlives the operation. Any other range, and the function, are moved
-/// in.
+/// Errors: the first error of an awaitable, of the function or of the range. Before `co_await`
+/// throws that error, it cancels the awaitables that still run. No further call is made.
+/// Lifetime: an lvalue range is held by reference and must outlive the operation. Any other range
+/// is moved in, and so is the function.
 /// Cancelling: cancels the awaitables that run, the last started first.
 template <class Range, class Function>
   requires(!std::is_void_v<detail::result_for_each<Range, Function>>)
@@ -61,13 +61,13 @@ task<std::vector<detail::value_for_each<Range, Function>>> map_concurrent(Range&
 /// of the values in the order of completion.
 ///
 /// `function` returns an awaitable that gives a value. The calls are made in the range's order,
-/// each as soon as fewer than `limit` awaitables run. A `limit` of 0 aborts. The vector holds a
-/// `std::reference_wrapper` for each reference.
+/// each as soon as fewer than `limit` awaitables run. A `limit` of 0 aborts. If the awaitables give
+/// references, the vector holds `std::reference_wrapper`s.
 ///
-/// Errors: the first error of an awaitable, the function or the range. By then the awaitables that
-/// still run are cancelled, and no further call is made.
-/// Lifetime: an lvalue range outlives the operation. Any other range, and the function, are moved
-/// in.
+/// Errors: the first error of an awaitable, of the function or of the range. Before `co_await`
+/// throws that error, it cancels the awaitables that still run. No further call is made.
+/// Lifetime: an lvalue range is held by reference and must outlive the operation. Any other range
+/// is moved in, and so is the function.
 /// Cancelling: cancels the awaitables that run, the last started first.
 template <class Range, class Function>
   requires(!std::is_void_v<detail::result_for_each<Range, Function>>)

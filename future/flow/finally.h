@@ -22,10 +22,10 @@ namespace eddy {
 ///
 ///     co_await eddy::finally(server, transfer(account), log_out(account), 1s);
 ///
-/// Use `finally` for a clean-up that must suspend, such as sending a last message, and destructors
-/// for all others. The scope `outer` runs the clean-up, so cancelling the caller, which awaits
-/// `finally`, does not cancel the clean-up. The clean-up therefore has to own everything it uses.
-/// `work` is destroyed before the clean-up starts.
+/// Use `finally` for a clean-up that must suspend, such as sending a last message, and a destructor
+/// for any other clean-up. The scope `outer` runs the clean-up, so cancelling the caller, which
+/// awaits `finally`, does not cancel the clean-up. The clean-up therefore has to own everything it
+/// uses. `work` is destroyed before the clean-up starts.
 ///
 /// Errors: the error of `work`. If `work` succeeds, the error of the clean-up. If both fail, the
 /// loop's `run` throws the error of the clean-up. A clean-up that takes longer than `limit` is
@@ -33,7 +33,7 @@ namespace eddy {
 /// makes the scope fail, which cancels the scope's other tasks, among them the clean-ups of other
 /// callers: a clean-up in a shared scope should handle its errors. If the caller is cancelled
 /// during the clean-up and `work` had failed, the loop's `run` throws the error of `work`.
-/// Lifetime: the scope outlives the operation.
+/// Lifetime: the scope must outlive the operation.
 /// Cancelling: cancels `work`, and the scope then runs the clean-up. A scope that has failed or is
 /// being cancelled destroys the clean-up instead, so choose a scope that outlives the caller. If
 /// `work` has not started, the clean-up does not run.

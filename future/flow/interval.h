@@ -32,8 +32,9 @@ enum class missed_ticks : std::uint8_t { skip, burst, delay };
 /// later tick is due a whole number of periods after the first, however long the work takes.
 class interval {
 public:
-  /// Starts the first period now, on the running loop. `exactness` applies to each wait for a tick.
-  /// Aborts if no loop runs, or if `period` is not more than zero.
+  /// Starts the first period now, on the running loop. `rule` says how missed ticks are treated,
+  /// and `exactness` how late each tick may be. Aborts if no loop runs, or if `period` is not more
+  /// than zero.
   explicit interval(time_span period, missed_ticks rule = missed_ticks::skip,
                     resolution exactness = resolution::millisecond);
 
@@ -41,7 +42,7 @@ public:
   ///
   /// If the tick is already overdue, `next` completes without waiting. Awaiting a second `next` of
   /// the same interval aborts while the first is suspended.
-  /// Lifetime: the interval outlives the task.
+  /// Lifetime: the interval must outlive the task.
   /// Cancelling: a cancelled `next` consumes no tick. The following `next` gives the same tick.
   task<time_point> next();
 

@@ -25,8 +25,9 @@ struct join_settled_rule;
 /// `join_settled` takes any number of awaitables. The awaitables start in order, and each runs
 /// until it first suspends.
 ///
-/// Errors: throws none. The error of each awaitable is in its `outcome`. If the `co_await` is
-/// cancelled, the loop's `run` throws the errors of the awaitables that had completed.
+/// Errors: the `co_await` throws no error of an awaitable: each `outcome` holds a value or an
+/// error. If the `co_await` is cancelled, the loop's `run` throws the errors of the awaitables that
+/// had completed.
 /// Cancelling: cancels the awaitables, the last one first.
 template <class... Awaitables>
 detail::awaitable_of<std::tuple<outcome<detail::given_t<Awaitables>>...>> auto join_settled(
@@ -39,8 +40,9 @@ detail::awaitable_of<std::tuple<outcome<detail::given_t<Awaitables>>...>> auto j
 ///
 /// The elements are moved from. The elements start in order, and each runs until it first suspends.
 ///
-/// Errors: throws none. The error of each element is in its `outcome`. If the `co_await` is
-/// cancelled, the loop's `run` throws the errors of the elements that had completed.
+/// Errors: the `co_await` throws no error of an element: each `outcome` holds a value or an error.
+/// If the `co_await` is cancelled, the loop's `run` throws the errors of the elements that had
+/// completed.
 /// Cancelling: cancels the elements, the last one first.
 template <detail::range_of_awaitables Range>
 detail::awaitable_of<std::vector<outcome<await_result_t<detail::element_of<Range>>>>> auto

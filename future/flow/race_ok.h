@@ -37,8 +37,8 @@ private:
 /// succeeds.
 ///
 /// `race_ok` takes any number of awaitables, all of one result type. The awaitables start in order,
-/// and each runs until it first suspends. If an awaitable succeeds without suspending, the later
-/// ones never start. All others are cancelled and destroyed before the `co_await` completes.
+/// and each runs until it first suspends. If an awaitable succeeds without suspending, later
+/// awaitables never start. All others are cancelled and destroyed before the `co_await` completes.
 ///
 /// Errors: `all_failed`, with every error, if all fail. If one succeeds, the errors of those that
 /// failed before it are ignored.
@@ -54,7 +54,7 @@ detail::awaitable_of<detail::given_t<First>> auto race_ok(First&& first, Others&
 /// value of the first that succeeds.
 ///
 /// The elements are moved from. The elements start in order, and each runs until it first suspends.
-/// If an element succeeds without suspending, the later ones never start. All others are cancelled
+/// If an element succeeds without suspending, later elements never start. All others are cancelled
 /// and destroyed before the `co_await` completes.
 ///
 /// Errors: `all_failed`, with every error, if all fail or the range is empty. If one succeeds, the

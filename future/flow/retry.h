@@ -32,7 +32,7 @@ namespace eddy {
 /// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), who found that it needs the
 /// fewest calls.
 struct retry_policy {
-  /// As `attempts`: no limit on the number of attempts.
+  /// The value of `attempts` that sets no limit to the number of attempts.
   static constexpr unsigned forever = std::numeric_limits<unsigned>::max();
 
   unsigned attempts = 5;  // including the first
@@ -44,9 +44,9 @@ struct retry_policy {
   std::optional<std::uint64_t> seed = std::nullopt;  // of the jitter; by default a random one
 };
 
-/// The error of a `retry` that failed more than once. It has the `code()` of the last error.
+/// The error of a `retry` after several failed attempts. Its `code()` is that of the last error.
 ///
-/// `what()` lists the messages of the attempts.
+/// `what()` lists the messages of the attempts, at most the last 16.
 class retries_failed : public std::system_error {
 public:
   retries_failed(std::error_code last, std::vector<std::exception_ptr> errors);
@@ -76,11 +76,11 @@ struct any_system_error;
 /// `function` again. A policy with 0 attempts, or a factor that is negative or not a number,
 /// aborts.
 ///
-/// `worth` decides whether an error is worth another attempt. If it takes a `std::exception_ptr`,
-/// it decides about every exception. Otherwise it gets the `std::error_code` of each
-/// `std::system_error`, and any other exception ends the retry. By default every
-/// `std::system_error` is worth another attempt. Both functions are moved in, so lambdas that
-/// capture are safe.
+/// `worth` decides whether an error is worth another attempt. If `worth` takes a
+/// `std::exception_ptr`, it decides about every exception. Otherwise `worth` gets the
+/// `std::error_code` of each `std::system_error`, and any other exception ends the retry. By
+/// default every `std::system_error` is worth another attempt. `function` and `worth` are moved in,
+/// so they may be lambdas with captures.
 ///
 /// The retry ends with the last error if there is no attempt left, if `worth` returns false, or if
 /// the next attempt would start after the policy's `limit` or the `current_deadline()`. An attempt

@@ -36,7 +36,7 @@ inline constexpr bool is_shared<shared<T>> = true;
 /// Errors: every waiter gets the exception. If no coroutine got the exception before the last
 /// handle is destroyed, the loop's `run` throws the exception, also if the work itself destroys
 /// that handle. A `broken_promise` that no coroutine got is ignored.
-/// Lifetime: the loop of the first `co_await` outlives the work. Handles may outlive that loop
+/// Lifetime: the loop of the first `co_await` must outlive the work. Handles may outlive that loop
 /// unless they hold an error that no coroutine got: the program then aborts.
 /// Cancelling: destroying the last handle cancels the work. A suspended waiter counts as a handle.
 template <class T = void>
@@ -57,7 +57,7 @@ public:
     }
   }
 
-  /// Whether the work has completed, with a value or an error. False after a move from this.
+  /// Whether the work has completed, with a value or an error. False for a moved-from handle.
   [[nodiscard]] bool ready() const noexcept { return state_ && state_->ready(); }
 
   detail::shared_wait<T> operator co_await() const noexcept {

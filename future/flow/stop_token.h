@@ -44,9 +44,9 @@ private:
   detail::counted_ptr<detail::stop_state> state_;
 };
 
-/// Requests a stop, which all tokens of this source and of its copies show.
+/// Requests a stop. All tokens of this source and of its copies report the request.
 ///
-/// Lifetime: the loop outlives the source, and every wait for one of its tokens. The tokens may
+/// Lifetime: the loop must outlive the source, and every wait for one of its tokens. The tokens may
 /// outlive the source and the loop.
 class stop_source {
 public:
@@ -70,8 +70,8 @@ private:
 
 /// Calls a handler once, from the loop, after the stop of a token is requested.
 ///
-/// If the stop was requested before, the loop calls the handler soon. The handler may destroy the
-/// `stop_callback`.
+/// If the stop was requested before the `stop_callback` was made, the loop calls the handler from
+/// its ready queue. The handler may destroy the `stop_callback`.
 ///
 /// Cancelling: destroy the `stop_callback`; the handler is then not called.
 class stop_callback : private ready_node {
@@ -90,8 +90,8 @@ private:
 /// `co_await until_stopped(token)` completes when any thread requests the stop of a
 /// `std::stop_token`.
 ///
-/// A `std::jthread` and a coroutine can so obey the same `std::stop_source`. The wait keeps the
-/// loop running.
+/// In this way a `std::jthread` and a coroutine can obey the same `std::stop_source`. The wait
+/// keeps the loop running.
 ///
 /// Errors: `std::bad_alloc`.
 /// Cancelling: a cancelled wait has no effect on the token or on its other waiters.

@@ -31,10 +31,10 @@ class with_operation;
 ///
 /// A key is usually a constant at namespace scope. Each `with` makes a value for the key.
 ///
-/// A spawned task, also one in a scope, inherits the values that its spawner could read. A value
-/// is destroyed when its `with` has completed, and every task that inherited the value is destroyed
-/// together with its future.
-/// Lifetime: the key outlives every `with` and every task that inherited its values.
+/// A spawned task, also one in a scope, inherits the values that its spawner could read. A value is
+/// destroyed as soon as two conditions hold: its `with` has completed, and all tasks that inherited
+/// the value, and their futures, are destroyed.
+/// Lifetime: the key must outlive every `with` and every task that inherited its values.
 /// Threads: any thread may use the key. A coroutine reads only values of its own thread.
 template <class T>
 class task_local {
@@ -61,7 +61,7 @@ public:
   /// for instance in a handler.
   ///
   /// The time is proportional to the number of coroutines between the running one and the nearest
-  /// `with`, plus the number of values set there.
+  /// `with`, plus the number of values, of all keys, that the coroutine can read.
   /// Lifetime: the value exists at least until the running coroutine ends.
   [[nodiscard]] const T* get() const noexcept;
 };
