@@ -38,14 +38,14 @@ public:
 
   /// Parses an address with a port: `1.2.3.4:80`, `[::1]:80`, `[fe80::1%eth0]:80` or
   /// `[fe80::1%2]:80`. For host names, use `resolve`.
-  /// Errors: `invalid_argument` if `text` is no such address; `no_such_device` if the machine has
-  /// no interface of that name.
+  /// Errors: `invalid_argument` if `text` is not such an address; `no_such_device` if the machine
+  /// has no interface of that name.
   [[nodiscard]] static result<address> parse(std::string_view text);
 
   /// Parses an address without a port: `1.2.3.4`, `::1`, `[::1]`, `fe80::1%eth0` or `fe80::1%2`.
   /// For host names, use `resolve`.
-  /// Errors: `invalid_argument` if `host` is no such address; `no_such_device` if the machine has
-  /// no interface of that name.
+  /// Errors: `invalid_argument` if `host` is not such an address; `no_such_device` if the machine
+  /// has no interface of that name.
   [[nodiscard]] static result<address> parse(std::string_view host, std::uint16_t port);
 
   /// The loopback address 127.0.0.1, which only programs on this machine can reach.

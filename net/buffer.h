@@ -13,8 +13,8 @@ namespace eddy {
 
 /// A view of memory that a read fills.
 ///
-/// Every object that converts to `std::span<std::byte>` or `std::span<char>` converts to this: an
-/// array or a vector of `std::byte` or `char`, for example.
+/// Every object that converts to `std::span<std::byte>` or `std::span<char>` converts to a
+/// `mutable_buffer`: an array or a vector of `std::byte` or `char`, for example.
 ///
 /// Lifetime: the memory must outlive the operation that fills it.
 class mutable_buffer {
@@ -40,9 +40,9 @@ private:
 /// A view of bytes that a write sends.
 ///
 /// Every object that converts to `std::string_view`, `std::span<const char>` or `std::span<const
-/// std::byte>` converts to this: a string or a vector of bytes, for example. An array of `char` is
-/// text, and its view ends before its first zero. To send the whole array, wrap it in a
-/// `std::span`.
+/// std::byte>` converts to a `const_buffer`: a string or a vector of bytes, for example. An array
+/// of `char` is text, and its view ends before its first zero. To send the whole array, wrap it in
+/// a `std::span`.
 ///
 /// Lifetime: the bytes must outlive the operation that sends them.
 class const_buffer {

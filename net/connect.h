@@ -36,7 +36,7 @@ detail::steps_operation<tcp_stream> connect(const address& to);
 /// `timeout` sets a shorter one.
 ///
 /// Errors: `std::system_error` with the error of `resolve`, or of the last address. Its text names
-/// each address that was tried, and its error.
+/// each address that was tried, with the error of that address.
 /// Cancelling: destroying the awaiting coroutine closes the socket, or cancels the `resolve`.
 detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port);
 

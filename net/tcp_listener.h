@@ -30,10 +30,10 @@ class listening_socket;
 /// stay in the kernel's queue. The listener goes on when a stream of this loop is closed, or after
 /// 50 ms. It also pauses when few descriptors are left, so that the program can still open files,
 /// resolve names and start processes. It keeps a sixteenth of RLIMIT_NOFILE free, but at least 4
-/// and at most 16. It compares the lowest free descriptor number with the limit, so it counts all
-/// higher numbers as free. A changed limit takes effect when no connection is queued, or after 16
-/// connections. If no stream is open in the process, the listener accepts one connection even from
-/// that reserve.
+/// and at most 16. It compares the lowest free descriptor number with RLIMIT_NOFILE, as if all
+/// higher numbers were free. A changed RLIMIT_NOFILE takes effect when no connection is queued, or
+/// after 16 connections. If no stream is open in the process, the listener accepts one connection
+/// even if it needs one of these descriptors.
 ///
 /// Both pauses are timers on the loop's clock. With a `manual_clock` that stands still, a pausing
 /// listener does not keep its loop running. With a `manual_clock` that jumps, time jumps by 50 ms
@@ -73,10 +73,10 @@ public:
   /// Errors: `std::system_error` whose text names the address; `std::bad_alloc`.
   tcp_listener(event_loop& loop, const address& local, const options& how);
 
-  /// Takes over a socket that listens already. `descriptor` is closed even if this throws.
+  /// Takes over a socket that listens already. If the constructor throws, it closes `descriptor`.
   ///
   /// The descriptor becomes non-blocking and close-on-exec. The socket may be a Unix socket.
-  /// Errors: `std::system_error` if `descriptor` is no socket; `std::bad_alloc`.
+  /// Errors: `std::system_error` if `descriptor` is not a socket; `std::bad_alloc`.
   tcp_listener(event_loop& loop, int descriptor);
 
   tcp_listener(tcp_listener&&) noexcept;

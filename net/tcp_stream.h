@@ -47,20 +47,21 @@ struct stream_access;  // makes streams, for `accept` and `connect`
 ///
 /// Error queue: a program that makes the kernel report time stamps or the ends of zero-copy sends
 /// must read them from the socket's error queue, in the handler of its own `readiness` on
-/// `descriptor()`. While that queue holds entries, the kernel always reports the socket as ready. A
-/// pending read or write therefore drops the entries that are left when that handler has returned,
-/// unless the `readiness` waits to read again by then. Errors of the connection are still reported.
+/// `descriptor()`. While that queue holds entries, the kernel always reports the socket as ready.
+/// So if that handler returns and leaves entries in the queue, a pending read or write drops these
+/// entries. To keep them, the handler must call `wait_readable` of its `readiness` again. Errors of
+/// the connection are still reported.
 class tcp_stream {
 public:
   /// A stream that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
   tcp_stream() noexcept = default;
 
-  /// Takes over a connected socket. `descriptor` is closed even if this throws.
+  /// Takes over a connected socket. If the constructor throws, it closes `descriptor`.
   ///
   /// The descriptor becomes non-blocking and close-on-exec. A connected Unix socket works too; its
   /// `peer_address` is empty.
-  /// Errors: `std::system_error` if `descriptor` is no connected socket; `std::bad_alloc`.
+  /// Errors: `std::system_error` if `descriptor` is not a connected socket; `std::bad_alloc`.
   tcp_stream(event_loop& loop, int descriptor);
 
   tcp_stream(tcp_stream&&) noexcept = default;
@@ -84,24 +85,31 @@ public:
   detail::operation_awaitable<detail::read_call> read(mutable_buffer into) {
     return {socket(), detail::read_call(into)};
   }
-  /// Reads the bytes that are there, as the awaited `read` does, and calls `on_read` with their
+  /// Reads the bytes that are there, up to the size of the buffer, and calls `on_read` with their
   /// number or an error.
+  ///
+  /// The number is at most 256 KiB. If no bytes are there, the read waits for some. The number is 0
+  /// when the peer has ended its sending side, and after `shutdown_read`. An empty buffer aborts
+  /// the program. The buffer must live until `on_read` is called.
   void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);
   /// Reads the bytes that are there without waiting; `std::nullopt` means that there are none.
   ///
   /// The result is the number of bytes, at most 256 KiB, or an error. It is 0 when the peer has
-  /// ended its sending side, and after `shutdown_read`. An empty buffer aborts the program.
+  /// ended its sending side, and after `shutdown_read`. Aborts the program if the buffer is empty,
+  /// or if a read or `wait_readable` is pending.
   [[nodiscard]] std::optional<result<std::size_t>> try_read(mutable_buffer into);
 
-  /// Waits until a read would not wait: there are bytes, the end of the stream, or an error.
+  /// Suspends the coroutine until a read would complete without waiting: there are bytes, the end
+  /// of the stream, or an error.
   ///
-  /// This needs no buffer while it waits, which saves memory for connections that are mostly
-  /// silent. A read that starts during this wait aborts the program.
+  /// This wait needs no buffer, which saves memory for connections that are mostly silent. A read
+  /// during this wait, even a `try_read`, aborts the program.
   detail::operation_awaitable<detail::wait_call<readiness::direction::read>> wait_readable() {
     return {socket(), {}};
   }
-  /// Waits until a read would not wait, and then calls `on_readable`. A read that starts during
-  /// this wait aborts the program.
+  /// Calls `on_readable` when a read would complete without waiting: there are bytes, the end of
+  /// the stream, or an error. Until then, any other read of the stream, even a `try_read`, aborts
+  /// the program.
   void wait_readable(handler<void(result<void>)> on_readable);
 
   /// Writes all the bytes.
@@ -112,14 +120,15 @@ public:
   ///
   /// Errors: `std::system_error`; `broken_pipe` after `shutdown`.
   /// Lifetime: the bytes must outlive the operation.
-  /// Cancelling: an unknown part of the bytes has been sent, so close the stream.
+  /// Cancelling: a cancelled write has sent an unknown part of the bytes, so close the stream.
   detail::operation_awaitable<detail::write_call> write(const_buffer bytes) {
     return {socket(), detail::write_call(bytes)};
   }
   /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
   /// outlive the operation.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
-  /// Does not compile: the handler form would send a temporary's bytes after it is destroyed.
+  /// Rejects temporary bytes at compile time: the handler form sends its bytes after the call, when
+  /// a temporary no longer exists.
   template <detail::temporary_bytes Bytes, class Handler>
   void write(Bytes&&, Handler&&) {
     static_assert(!detail::temporary_bytes<Bytes>,
@@ -128,14 +137,15 @@ public:
   /// Writes as many bytes as the kernel has space for, without waiting, and returns their number.
   ///
   /// `std::nullopt` means that the kernel has no space. The result is an error if the write failed,
-  /// such as `broken_pipe` after `shutdown`.
+  /// such as `broken_pipe` after `shutdown`. Aborts the program if a write or `wait_writable` is
+  /// pending.
   [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes);
 
   /// Writes all the bytes of several buffers, in few system calls: up to 512 buffers in each.
   ///
   /// Errors: `std::system_error`; `broken_pipe` after `shutdown`.
   /// Lifetime: the list of buffers and the bytes must outlive the operation.
-  /// Cancelling: an unknown part of the bytes has been sent, so close the stream.
+  /// Cancelling: a cancelled write has sent an unknown part of the bytes, so close the stream.
   detail::operation_awaitable<detail::write_call> write(std::span<const const_buffer> buffers) {
     return {socket(), detail::write_call(buffers)};
   }
@@ -143,13 +153,14 @@ public:
   /// the bytes must outlive the operation.
   void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
 
-  /// Waits until a write would not wait: the kernel has space, or the write would fail. A write
-  /// that starts during this wait aborts the program.
+  /// Suspends the coroutine until a write would complete without waiting: the kernel has space, or
+  /// the write would fail. A write during this wait, even a `try_write`, aborts the program.
   detail::operation_awaitable<detail::wait_call<readiness::direction::write>> wait_writable() {
     return {socket(), {}};
   }
-  /// Waits until a write would not wait, and then calls `on_writable`. A write that starts during
-  /// this wait aborts the program.
+  /// Calls `on_writable` when a write would complete without waiting: the kernel has space, or the
+  /// write would fail. Until then, any other write to the stream, even a `try_write`, aborts the
+  /// program.
   void wait_writable(handler<void(result<void>)> on_writable);
 
   /// Cancels the pending read or `wait_readable`, if there is one.
@@ -160,21 +171,22 @@ public:
   /// Cancels the pending write or `wait_writable`, if there is one.
   ///
   /// A handler is destroyed and never called; an awaiting coroutine is resumed with
-  /// `operation_canceled`. An unknown part of a write has been sent.
+  /// `operation_canceled`. A cancelled write has sent an unknown part of its bytes.
   void stop_writing() noexcept { socket().stop(readiness::direction::write); }
 
-  /// Ends the sending side: the peer reads all bytes that were written, and then the end.
+  /// Ends the sending side: the peer reads all bytes that were written, and then the end of the
+  /// stream.
   ///
-  /// A pending write completes first. The end follows even if that write fails or is cancelled. A
-  /// write that starts after this call fails at once with `broken_pipe`. Reading is not affected.
-  /// If the connection has failed, the next operation reports the error.
+  /// A pending write completes first. If that write fails or is cancelled, the sending side ends
+  /// all the same. A write that starts after this call fails at once with `broken_pipe`. Reading is
+  /// not affected. If the connection has failed, the next operation reports the error.
   void shutdown() noexcept;
 
   /// Ends the receiving side, so that a reader can stop cleanly.
   ///
-  /// Reads return the bytes that arrived before this call, and after them 0, whatever the peer
-  /// still sends. A pending read completes. Writing is not affected, and the peer is not told.
-  /// Bytes that follow unread urgent data (MSG_OOB) are not returned.
+  /// Reads return the bytes that arrived before this call, and then 0, even if the peer sends more.
+  /// A pending read completes. Writing is not affected, and the peer is not told. Bytes that follow
+  /// unread urgent data (MSG_OOB) are not returned.
   void shutdown_read() noexcept;
 
   /// Closes the connection and cancels pending operations. Does nothing if the stream is not open.
@@ -199,15 +211,15 @@ public:
 
   // Options of the socket.
 
-  /// Turns Nagle's algorithm off or on: with `true`, small writes are sent without waiting for
-  /// more.
+  /// With `true`, turns Nagle's algorithm off, so that the kernel sends small writes without
+  /// waiting for more bytes. With `false`, turns Nagle's algorithm on.
   /// Errors: `std::system_error`.
   void set_no_delay(bool on);
   /// Whether Nagle's algorithm is off.
   /// Errors: `std::system_error`.
   [[nodiscard]] bool no_delay() const;
 
-  /// When the kernel probes a silent peer, and when it ends the connection.
+  /// The times at which the kernel probes a silent peer, and after which the connection fails.
   ///
   /// The kernel sends the first probe after `idle` without traffic, and further probes every
   /// `interval`. After `probes` probes without an answer, the connection fails. Times over 32,767
@@ -218,8 +230,8 @@ public:
     int probes = 9;
   };
   /// Turns probing of a silent peer on, with these times.
-  /// Errors: `std::system_error`; `invalid_argument` for times or probes below 1, or over 127
-  /// probes.
+  /// Errors: `std::system_error`; `invalid_argument` if a time is below 1 s, or `probes` is below 1
+  /// or above 127.
   void set_keep_alive(const keep_alive_times& times);
   /// Turns probing of a silent peer on or off. The kernel uses the times that were set last, or
   /// else its defaults.
@@ -237,10 +249,12 @@ public:
   /// its own limits.
   /// Errors: `std::system_error`.
   void set_receive_buffer(std::size_t size);
-  /// The size of the kernel's send buffer in bytes, after doubling.
+  /// Returns the size of the kernel's send buffer in bytes. This is usually twice the size that
+  /// `set_send_buffer` was given, because the kernel doubles that size.
   /// Errors: `std::system_error`.
   [[nodiscard]] std::size_t send_buffer() const;
-  /// The size of the kernel's receive buffer in bytes, after doubling.
+  /// Returns the size of the kernel's receive buffer in bytes. This is usually twice the size that
+  /// `set_receive_buffer` was given, because the kernel doubles that size.
   /// Errors: `std::system_error`.
   [[nodiscard]] std::size_t receive_buffer() const;
 
