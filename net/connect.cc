@@ -14,6 +14,7 @@
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/options.h>
+#include <eddy/net/detail/socket_setup.h>
 #include <eddy/net/detail/stream_access.h>
 #include <eddy/net/detail/stream_socket.h>
 #include <eddy/net/detail/system.h>
@@ -35,13 +36,20 @@ struct attempt {
 };
 
 /// Makes a socket and starts to connect it.
-result<attempt> begin(event_loop& loop, const address& to) {
+///
+/// If an option was refused, `refused` becomes its name.
+result<attempt> begin(event_loop& loop, const address& to, const socket_options& how,
+                      const char*& refused) {
   sockaddr_storage name;
   const socklen_t size = to.to(name);
   if (size == 0) return std::unexpected(std::make_error_code(std::errc::invalid_argument));
   detail::socket_descriptor descriptor(
       os().socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (descriptor.number() < 0) return std::unexpected(last_error());
+  refused =
+      detail::set_up(descriptor.number(), name.ss_family, detail::socket_use::connection, how);
+  if (refused == nullptr) refused = detail::bind_local(descriptor.number(), how);
+  if (refused != nullptr) return std::unexpected(last_error());
   attempt a;
   const int done =
       os().connect(descriptor.number(), reinterpret_cast<const sockaddr*>(&name), size);
@@ -71,9 +79,14 @@ void free_port_on_close(const detail::open_socket& socket) noexcept {
   os().set_option(socket.descriptor(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 }
 
-task<connection> connect_to(address to) {
-  result<attempt> begun = begin(detail::current_loop("connect"), to);
-  if (!begun) co_return std::unexpected(failure(begun.error(), "connect to " + to.to_string()));
+task<connection> connect_to(address to, socket_options how) {
+  const char* refused = nullptr;
+  result<attempt> begun = begin(detail::current_loop("connect"), to, how, refused);
+  if (!begun) {
+    std::string doing = "connect to " + to.to_string();
+    if (refused != nullptr) doing.append(", option ").append(refused);
+    co_return std::unexpected(failure(begun.error(), std::move(doing)));
+  }
   detail::open_socket& socket = *begun->socket.get();
   if (begun->under_way) {
     detail::operation_awaitable<detail::connect_call> wait(socket, detail::connect_call());
@@ -85,10 +98,10 @@ task<connection> connect_to(address to) {
     co_return std::unexpected(failure(std::make_error_code(std::errc::connection_refused),
                                       "connect to " + to.to_string()));
   }
-  co_return detail::stream_access::make(std::move(begun->socket));
+  co_return detail::stream_access::make<tcp_stream>(std::move(begun->socket));
 }
 
-task<connection> connect_by_name(std::string host, std::uint16_t port) {
+task<connection> connect_by_name(std::string host, std::uint16_t port, socket_options how) {
   std::string doing = "connect to " + detail::visible(host) + ':' + std::to_string(port);
   auto found = co_await detail::resolve_steps(std::move(host), port);
   if (!found) co_return std::unexpected(failure(found.error().error, std::move(doing)));
@@ -96,7 +109,7 @@ task<connection> connect_by_name(std::string host, std::uint16_t port) {
   std::string tried;
   std::error_code last;
   for (const address& to : all) {
-    connection made = co_await connect_to(to);
+    connection made = co_await connect_to(to, how);
     if (made) co_return made;
     // The error of the last address follows the whole sentence.
     if (!tried.empty()) tried += " (" + last.message() + "), ";
@@ -109,24 +122,36 @@ task<connection> connect_by_name(std::string host, std::uint16_t port) {
 
 }  // namespace
 
-detail::steps_operation<tcp_stream> connect(const address& to) {
-  return detail::steps_operation(connect_to(to));
+detail::steps_operation<tcp_stream> connect(const address& to, const socket_options& how) {
+  return detail::steps_operation(connect_to(to, how));
 }
 
-detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port) {
-  return detail::steps_operation(connect_by_name(std::move(host), port));
+detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port,
+                                            const socket_options& how) {
+  return detail::steps_operation(connect_by_name(std::move(host), port, how));
 }
 
 pending_operation connect(event_loop& loop, const address& to,
                           handler<void(result<tcp_stream>)> on_connected) {
+  return connect(loop, to, socket_options(), std::move(on_connected));
+}
+
+pending_operation connect(event_loop& loop, const address& to, const socket_options& how,
+                          handler<void(result<tcp_stream>)> on_connected) {
   detail::expect_handler(on_connected, "connect");
-  return detail::delivery<tcp_stream>::start(loop, connect_to(to), std::move(on_connected));
+  return detail::delivery<tcp_stream>::start(loop, connect_to(to, how), std::move(on_connected));
 }
 
 pending_operation connect(event_loop& loop, std::string host, std::uint16_t port,
                           handler<void(result<tcp_stream>)> on_connected) {
+  return connect(loop, std::move(host), port, socket_options(), std::move(on_connected));
+}
+
+pending_operation connect(event_loop& loop, std::string host, std::uint16_t port,
+                          const socket_options& how,
+                          handler<void(result<tcp_stream>)> on_connected) {
   detail::expect_handler(on_connected, "connect");
-  return detail::delivery<tcp_stream>::start(loop, connect_by_name(std::move(host), port),
+  return detail::delivery<tcp_stream>::start(loop, connect_by_name(std::move(host), port, how),
                                              std::move(on_connected));
 }
 

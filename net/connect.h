@@ -9,6 +9,7 @@
 #include <eddy/net/address.h>
 #include <eddy/net/detail/delivery.h>
 #include <eddy/net/pending_operation.h>
+#include <eddy/net/socket_options.h>
 #include <eddy/net/tcp_stream.h>
 
 namespace eddy {
@@ -26,7 +27,12 @@ class event_loop;
 /// `invalid_argument` for an empty address. At a local port without a listener, the kernel may
 /// connect a socket to itself; this is reported as `connection_refused`.
 /// Cancelling: destroying the awaiting coroutine closes the socket.
-detail::steps_operation<tcp_stream> connect(const address& to);
+///
+/// The members of `how` that apply: `local`, `reuse_address`, `reuse_port`, `device`, `mark`,
+/// `transparent`, `freebind`, the buffers, `fast_open` and `user_timeout`. The text of an error
+/// names an option that was refused.
+detail::steps_operation<tcp_stream> connect(const address& to,
+                                            const socket_options& how = socket_options());
 
 /// Opens a TCP connection to `host`, which is a name or an address without a port.
 ///
@@ -38,7 +44,10 @@ detail::steps_operation<tcp_stream> connect(const address& to);
 /// Errors: `std::system_error` with the error of `resolve`, or of the last address. Its text names
 /// each address that was tried, with the error of that address.
 /// Cancelling: destroying the awaiting coroutine closes the socket, or cancels the `resolve`.
-detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port);
+///
+/// `how` holds for each address. With `how.local`, addresses of the other family fail.
+detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port,
+                                            const socket_options& how = socket_options());
 
 /// Opens a TCP connection to an address and calls `on_connected` with the stream or an error.
 ///
@@ -49,6 +58,10 @@ detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port
 /// Cancelling: stopping or destroying the `pending_operation` closes the socket and destroys the
 /// handler.
 pending_operation connect(event_loop& loop, const address& to,
+                          handler<void(result<tcp_stream>)> on_connected);
+/// Opens a TCP connection to an address with options, and calls `on_connected` with the stream or
+/// an error. The text of `how.device` must outlive the operation.
+pending_operation connect(event_loop& loop, const address& to, const socket_options& how,
                           handler<void(result<tcp_stream>)> on_connected);
 
 /// Opens a TCP connection to `host`, a name or an address without a port, and calls `on_connected`.
@@ -62,6 +75,11 @@ pending_operation connect(event_loop& loop, const address& to,
 /// Cancelling: stopping or destroying the `pending_operation` closes the socket, or cancels the
 /// `resolve`, and destroys the handler.
 pending_operation connect(event_loop& loop, std::string host, std::uint16_t port,
+                          handler<void(result<tcp_stream>)> on_connected);
+/// Opens a TCP connection to `host` with options that hold for each address, and calls
+/// `on_connected`. The text of `how.device` must outlive the operation.
+pending_operation connect(event_loop& loop, std::string host, std::uint16_t port,
+                          const socket_options& how,
                           handler<void(result<tcp_stream>)> on_connected);
 
 }  // namespace eddy

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/tcp_listener.h>
 
-#include <cerrno>
 #include <string>
 
-#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
+#include <eddy/net/detail/adopt.h>
 #include <eddy/net/detail/listening_socket.h>
 #include <eddy/net/detail/options.h>
+#include <eddy/net/detail/socket_setup.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy {
@@ -27,12 +28,9 @@ socket_descriptor listening_descriptor(const address& local, const tcp_listener:
   if (size == 0) detail::throw_error(std::errc::invalid_argument, doing);
   socket_descriptor descriptor(
       os().socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), doing.c_str());
-  const auto set = [&](int level, int option, bool on) {
-    detail::set_option(descriptor.number(), level, option, int{on}, doing.c_str());
-  };
-  set(SOL_SOCKET, SO_REUSEADDR, how.reuse_address);
-  if (how.reuse_port) set(SOL_SOCKET, SO_REUSEPORT, true);
-  if (local.is_v6()) set(IPPROTO_IPV6, IPV6_V6ONLY, how.ipv6_only);
+  const char* const refused =
+      detail::set_up(descriptor.number(), name.ss_family, detail::socket_use::listener, how);
+  if (refused != nullptr) detail::throw_errno(detail::text({doing, ", option ", refused}));
   if (os().bind(descriptor.number(), reinterpret_cast<const sockaddr*>(&name), size) < 0 ||
       os().listen(descriptor.number(), how.backlog) < 0) {
     detail::throw_errno(doing);
@@ -41,10 +39,9 @@ socket_descriptor listening_descriptor(const address& local, const tcp_listener:
 }
 
 socket_descriptor taken_over(int number) {
-  socket_descriptor descriptor(number);
-  if (os().set_non_blocking(number) == 0) return descriptor;
-  const std::error_code error(errno, std::generic_category());
-  detail::throw_error(error, detail::text({"take over descriptor ", number}));
+  socket_descriptor descriptor = detail::adopt_tcp(number, "a tcp_listener");
+  detail::expect_listening(number, "a tcp_listener");
+  return descriptor;
 }
 
 std::unique_ptr<detail::listening_socket> make(event_loop& loop, socket_descriptor descriptor) {

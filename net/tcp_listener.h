@@ -10,6 +10,7 @@
 #include <eddy/net/address.h>
 #include <eddy/net/detail/accept_call.h>
 #include <eddy/net/detail/operation.h>
+#include <eddy/net/socket_options.h>
 #include <eddy/net/tcp_stream.h>
 
 namespace eddy {
@@ -49,18 +50,9 @@ class listening_socket;
 /// it.
 class tcp_listener {
 public:
-  struct options {
-    /// The number of connections that may wait to be accepted. The system's limit,
-    /// /proc/sys/net/core/somaxconn, applies too.
-    int backlog = 4096;
-    /// Listens even if closed connections of an earlier process still occupy the address.
-    bool reuse_address = true;
-    /// Shares the address with other listeners that set this option. The kernel distributes the
-    /// connections among them.
-    bool reuse_port = false;
-    /// Refuses IPv4 connections at the address `[::]`, which accepts them otherwise.
-    bool ipv6_only = false;
-  };
+  /// The members that apply: `backlog`, `reuse_address` (on by default), `reuse_port`, `ipv6_only`,
+  /// `device`, `mark`, `transparent`, `freebind`, the buffers, `fast_open` and `user_timeout`.
+  using options = socket_options;
 
   /// A listener that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
@@ -70,13 +62,16 @@ public:
   /// Errors: `std::system_error` whose text names the address; `std::bad_alloc`.
   tcp_listener(event_loop& loop, const address& local) : tcp_listener(loop, local, options()) {}
   /// Listens at `local` with options. Port 0 lets the system choose a free port.
-  /// Errors: `std::system_error` whose text names the address; `std::bad_alloc`.
+  /// Errors: `std::system_error` whose text names the address, and the option if one was refused;
+  /// `std::bad_alloc`.
   tcp_listener(event_loop& loop, const address& local, const options& how);
 
   /// Takes over a socket that listens already. If the constructor throws, it closes `descriptor`.
   ///
-  /// The descriptor becomes non-blocking and close-on-exec. The socket may be a Unix socket.
-  /// Errors: `std::system_error` if `descriptor` is not a socket; `std::bad_alloc`.
+  /// The descriptor becomes non-blocking and close-on-exec.
+  /// Errors: `std::system_error`: `not_a_socket`, `wrong_protocol_type`,
+  /// `address_family_not_supported` for a Unix socket, or `invalid_argument` if it does not listen;
+  /// `std::bad_alloc`. The text says what the descriptor is.
   tcp_listener(event_loop& loop, int descriptor);
 
   tcp_listener(tcp_listener&&) noexcept;
@@ -113,9 +108,21 @@ public:
   /// Whether this listener owns an open socket: it was neither closed nor moved from.
   [[nodiscard]] bool open() const noexcept;
 
-  /// The address at which this listens, with the port that the system chose; empty for a Unix
-  /// socket.
+  /// The address at which this listens, with the port that the system chose.
   [[nodiscard]] const address& local_address() const noexcept;
+
+  /// Sets an option of `<eddy/net/socket_options.h>`: `listener.set(option::mark, 7)`.
+  /// Errors: `std::system_error` whose text names the option.
+  template <class T>
+  void set(const socket_option<T>& which, typename detail::option_argument<T>::type value) {
+    detail::set_value(descriptor(), which, value);
+  }
+  /// Returns the value of an option of `<eddy/net/socket_options.h>`.
+  /// Errors: `std::system_error` whose text names the option.
+  template <class T>
+  [[nodiscard]] T get(const socket_option<T>& which) const {
+    return detail::value_of(descriptor(), which);
+  }
 
   /// The descriptor of the socket, which this listener still owns.
   [[nodiscard]] int descriptor() const noexcept;

@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 
 #include <eddy/net/detail/listening_socket.h>
-#include <eddy/net/detail/stream_access.h>
 #include <eddy/net/detail/stream_socket.h>
 #include <eddy/net/detail/system.h>
 
@@ -39,7 +38,7 @@ bool only_that_connection(int error) noexcept {
 
 }  // namespace
 
-std::optional<int> accept_call::attempt_without_pause(open_socket& socket) {
+std::optional<int> accept_steps::attempt_without_pause(open_socket& socket) {
   listening_socket::connection& next = listener_->accepted();
   if (next.descriptor.number() < 0) {
     sockaddr_storage storage;
@@ -66,8 +65,8 @@ std::optional<int> accept_call::attempt_without_pause(open_socket& socket) {
     listener_->renumber_accepted();
   }
   try {
-    accepted_ = stream_access::make(
-        stream_socket(*open_socket::make(socket.loop(), next.descriptor.number(), next.peer)));
+    accepted_ =
+        stream_socket(*open_socket::make(socket.loop(), next.descriptor.number(), next.peer));
   } catch (const std::bad_alloc&) {
     return ENOMEM;
   }
@@ -75,7 +74,7 @@ std::optional<int> accept_call::attempt_without_pause(open_socket& socket) {
   return 0;
 }
 
-std::optional<int> accept_call::attempt(open_socket& socket) {
+std::optional<int> accept_steps::attempt(open_socket& socket) {
   const auto kept = [this] { return listener_->accepted().descriptor.number() >= 0; };
   if (!kept() && !listener_->may_accept() && listener_->pause()) return std::nullopt;
   const std::optional<int> outcome = attempt_without_pause(socket);
@@ -84,10 +83,10 @@ std::optional<int> accept_call::attempt(open_socket& socket) {
   return outcome;
 }
 
-void accept_call::wait(open_socket& socket, operation& op) noexcept {
+void accept_steps::wait(open_socket& socket, operation& op) noexcept {
   if (!listener_->paused()) socket.wait(which, op);
 }
 
-void accept_call::cancelled() noexcept { listener_->end_pause(); }
+void accept_steps::cancelled() noexcept { listener_->end_pause(); }
 
 }  // namespace eddy::detail

@@ -9,6 +9,7 @@
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/refusal.h>
 #include <eddy/net/detail/system.h>
+#include <eddy/net/detail/unix_names.h>
 
 namespace eddy::detail {
 
@@ -41,15 +42,26 @@ open_socket* open_socket::make(event_loop& loop, int descriptor, const address& 
 }
 
 void open_socket::close() noexcept {
-  if (closed()) return;
+  if (!closed()) end(true);
+}
+
+int open_socket::give_up() noexcept {
+  const int descriptor = watch_.descriptor();
+  end(false);
+  return descriptor;
+}
+
+void open_socket::end(bool closes) noexcept {
   loop().check_thread();
   // A handler may own the owner of this socket, so handlers are destroyed last.
   retain();
   const std::array<operation*, 2> taken{take_out(direction::read), take_out(direction::write)};
   const int descriptor = watch_.descriptor();
   watch_.end();
-  os().close(descriptor);
-  loop_sockets::descriptor_freed(loop());
+  if (closes) {
+    os().close(descriptor);
+    loop_sockets::descriptor_freed(loop());
+  }
   const refusals_of refused(this);
   for (operation* const op : taken) delete static_cast<callback_operation_base*>(op);
   release();
@@ -106,7 +118,9 @@ void open_socket::end_sending() noexcept {
 void open_socket::expect_free(direction which, const char* busy) const noexcept {
   const operation* const op = current(which);
   if (op == nullptr || !op->active_) return;
-  misuse(text({busy, " (", name_.to_string(), ", descriptor ", descriptor(), ")"}).c_str());
+  const std::string peer = peer_words();
+  const std::string who = peer == "nowhere" ? std::string() : text({peer, ", "});  // a pipe
+  misuse(text({busy, " (", who, "descriptor ", descriptor(), ")"}).c_str());
 }
 
 operation* open_socket::kept(direction which) const noexcept {
@@ -156,7 +170,8 @@ void open_socket::spurious_wakeup(direction which, operation& op) noexcept {
   suspected_ = false;
   // A program that waits for more of the error queue may not have seen yet the entries that came
   // after its last turn.
-  const bool dropped = !watch_.others_wait() && drop_error_queue(descriptor());
+  const bool kept = (keeps_errors_ && which == direction::read) || watch_.others_wait();
+  const bool dropped = !kept && drop_error_queue(descriptor());
   if (op.tries_ || dropped) {
     watch_.wait(which, op.node());
   } else {
@@ -177,9 +192,14 @@ void open_socket::cancel(direction which, operation& op) noexcept {
   watch_.forget(which);
 }
 
+std::string open_socket::peer_words() const {
+  if (name_.is_v4() || name_.is_v6()) return name_.to_string();
+  return closed() ? "a socket" : unix_words(descriptor());
+}
+
 std::string open_socket::description() const {
-  if (closed()) return text({name_.to_string(), " (closed)"});
-  return text({name_.to_string(), " (descriptor ", descriptor(), ")"});
+  if (closed()) return text({peer_words(), " (closed)"});
+  return text({peer_words(), " (descriptor ", descriptor(), ")"});
 }
 
 }  // namespace eddy::detail

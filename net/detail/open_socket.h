@@ -42,6 +42,9 @@ public:
   /// Closes the descriptor and cancels both operations: destroys handlers, and resumes awaiting
   /// coroutines with ECANCELED.
   void close() noexcept;
+  /// Ends this as `close` does, but returns the descriptor open, for the caller to close. The
+  /// socket must not be closed.
+  [[nodiscard]] int give_up() noexcept;
   [[nodiscard]] bool closed() const noexcept { return watch_.descriptor() < 0; }
 
   [[nodiscard]] int descriptor() const noexcept { return watch_.descriptor(); }
@@ -50,8 +53,16 @@ public:
 
   /// The peer's address; of a listener, its own address.
   [[nodiscard]] const address& name() const noexcept { return name_; }
+  /// Names the peer in a message: "127.0.0.1:80", "/run/x.sock" or "unix peer, pid 812". The name
+  /// of a Unix socket is not kept: this asks the kernel for it.
+  [[nodiscard, gnu::cold]] std::string peer_words() const;
+  void set_name(const address& name) noexcept { name_ = name; }
   /// "127.0.0.1:80 (descriptor 7)".
   [[nodiscard, gnu::cold]] std::string description() const;
+
+  /// Whether this is one of the streams that `stream_socket::count` counts.
+  [[nodiscard]] bool counted() const noexcept { return counted_; }
+  void set_counted() noexcept { counted_ = true; }
 
   // Operations. At most one is current in each direction.
 
@@ -133,6 +144,10 @@ public:
   }
   [[nodiscard]] bool suspected() const noexcept { return suspected_; }
 
+  /// Notes that the reads of this socket take the entries of the error queue, which may then not be
+  /// dropped on behalf of a read.
+  void keep_errors() noexcept { keeps_errors_ = true; }
+
   /// Handles a report of readiness for which `op` found nothing. The loop attempts `op` again after
   /// all descriptors of this turn, so that the program can read the error queue first. If `op` then
   /// finds nothing, this empties the error queue, unless the program waits for more of its entries.
@@ -153,6 +168,8 @@ private:
   /// returns a callback operation, which the caller destroys.
   [[nodiscard]] operation* take_out(direction which) noexcept;
   void end_sending() noexcept;
+  /// Ends both operations and the watch. Closes the descriptor, or leaves it open.
+  void end(bool closes) noexcept;
 
   watch watch_;
   [[no_unique_address]] address name_;  // the flags lie in its padding
@@ -163,7 +180,9 @@ private:
   bool read_reported_ : 1 = false;
   bool write_reported_ : 1 = false;
   bool suspected_ : 1 = false;
-  std::uint32_t references_ : 31 = 1;
+  bool counted_ : 1 = false;  // among the open streams
+  bool keeps_errors_ : 1 = false;
+  std::uint32_t references_ : 30 = 1;
   bool moved_ : 1 = false;
   std::uint32_t unread_ = 0;
   // The operation of an awaiting coroutine, or a callback operation, which this owns and keeps.

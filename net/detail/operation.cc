@@ -19,8 +19,15 @@ void operation::describe_as(description& to, const char* name) const {
   to.add(text({name, " ", socket_->description()}));
 }
 
+void operation::describe_as(description& to, const std::string& doing) const {
+  if (socket_->closed()) return to.add(text({doing, " (closed)"}));
+  to.add(text({doing, " (descriptor ", socket_->descriptor(), ")"}));
+}
+
+void operation::fail(const std::string& doing) const { throw_error(std::errc(error_), doing); }
+
 void operation::fail(const char* name) const {
-  throw_error(std::errc(error_), text({name, " ", socket_->name().to_string()}));
+  throw_error(std::errc(error_), text({name, " ", socket_->peer_words()}));
 }
 
 }  // namespace eddy::detail

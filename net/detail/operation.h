@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <eddy/future/detail/frame.h>
@@ -46,6 +47,12 @@ concept pausing_call =
       call.wait(socket, op);
       call.cancelled();
     };
+
+/// A call that words itself what it does, and to whom: "send to 127.0.0.1:53".
+template <class Call>
+concept worded_call = socket_call<Call> && requires(const Call& call, const open_socket& socket) {
+  { call.doing(socket) } -> std::same_as<std::string>;
+};
 
 /// Aborts the program unless the running loop is the socket's.
 void expect_loop(const open_socket& socket) noexcept;
@@ -134,7 +141,9 @@ protected:
   [[nodiscard]] bool settled() const noexcept { return settled_; }
 
   [[gnu::cold]] void describe_as(description& to, const char* name) const;
+  [[gnu::cold]] void describe_as(description& to, const std::string& doing) const;
   [[noreturn, gnu::cold]] void fail(const char* name) const;
+  [[noreturn, gnu::cold]] void fail(const std::string& doing) const;
 
   template <socket_call Call>
   result<typename Call::value> take(Call& call) {
@@ -178,7 +187,10 @@ public:
   }
 
   [[nodiscard]] bool await_ready() {
-    if (socket_->closed()) return attempt(call_);
+    if (socket_->closed()) {
+      settle(ECANCELED);
+      return frame::may_go_on();
+    }
     expect_loop(*socket_);
     if constexpr (Call::which == open_socket::direction::write) {
       if (socket_->shutdown_delayed()) [[unlikely]] {
@@ -206,13 +218,21 @@ public:
   result<value> await_result() { return take(call_); }
 
   value await_resume() {
-    if (error_ != 0) fail(Call::name);
+    if (error_ != 0) fail(doing());
     return call_.take();
   }
 
-  void describe(description& to) const override { describe_as(to, Call::name); }
+  void describe(description& to) const override { describe_as(to, doing()); }
 
 private:
+  [[nodiscard]] auto doing() const {
+    if constexpr (worded_call<Call>) {
+      return call_.doing(*socket_);
+    } else {
+      return Call::name;
+    }
+  }
+
   static void run(ready_node& node) {
     auto& waiter = static_cast<frame&>(node);
     auto& self = static_cast<awaited&>(waiter.waiting_for());
@@ -275,8 +295,13 @@ public:
   /// Errors: `std::bad_alloc`.
   static void start(open_socket& socket, Call call, handler<void(result<value>)> on_done) {
     if constexpr (Call::which == open_socket::direction::write) {
-      if (socket.shutdown_delayed()) [[unlikely]]
-        return refuse(socket, Call::after_shutdown, std::move(on_done));
+      if (socket.shutdown_delayed()) [[unlikely]] {
+        if constexpr (std::is_void_v<value>) {
+          return refuse(socket, Call::after_shutdown, std::move(on_done));
+        } else {
+          return refuse(socket, Call::after_shutdown, without_value(std::move(on_done)));
+        }
+      }
     }
     socket.expect_free(Call::which, Call::busy);
     auto* self = static_cast<callback_operation_base*>(socket.kept(Call::which));
@@ -292,6 +317,12 @@ public:
   }
 
 private:
+  /// A handler of an operation that gives no value, which only fails.
+  static handler<void(result<void>)> without_value(handler<void(result<value>)>&& on_done) {
+    return
+        [call = std::move(on_done)](result<void> r) mutable { call(std::unexpected(r.error())); };
+  }
+
   explicit callback_operation(open_socket& socket) noexcept
       : callback_operation_base(&run, kind, socket) {}
 
@@ -305,6 +336,8 @@ private:
     if (!socket.exhausted(Call::which) && socket.loop().may_go_on() && attempt(*call_)) {
       settle(error_);
       socket.loop().ready(*this);
+    } else if constexpr (pausing_call<Call>) {
+      call_->wait(socket, *this);
     } else {
       socket.wait(Call::which, *this);
     }

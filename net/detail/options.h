@@ -2,14 +2,22 @@
 #pragma once
 
 #include <cerrno>
+#include <climits>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/address.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
+
+/// The nearest number that an `int` and the kernel's options can hold, and not below zero.
+[[nodiscard]] int as_int(auto number) noexcept {
+  if (std::cmp_greater(number, INT_MAX)) return INT_MAX;
+  return std::cmp_less(number, 0) ? 0 : static_cast<int>(number);
+}
 
 /// Sets an option of a socket. `doing` begins the error's text.
 /// Errors: `std::system_error`.

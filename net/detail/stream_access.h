@@ -3,14 +3,22 @@
 
 #include <utility>
 
+#include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/stream_socket.h>
-#include <eddy/net/tcp_stream.h>
 
 namespace eddy::detail {
 
-/// Makes streams from sockets, for `accept` and `connect`.
+/// Makes streams from sockets, for `accept` and `connect`, and gives the sockets of streams, for
+/// operations that are no members.
 struct stream_access {
-  static tcp_stream make(stream_socket socket) noexcept { return tcp_stream(std::move(socket)); }
+  template <class Stream>
+  static Stream make(stream_socket socket) noexcept {
+    return Stream(std::move(socket));
+  }
+  template <class Stream>
+  static open_socket& socket(Stream& stream) noexcept {
+    return stream.socket();
+  }
 };
 
 }  // namespace eddy::detail

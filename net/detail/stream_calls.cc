@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/net/detail/io.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
@@ -18,26 +19,14 @@ namespace {
 constexpr auto reading = readiness::direction::read;
 constexpr auto writing = readiness::direction::write;
 
-// The limits of one system call. Without the limit of bytes, a peer that reads as fast as this side
-// writes could keep one call in the kernel for as long as there are bytes to send.
-constexpr std::size_t most_buffers = 512;
-constexpr std::size_t most_bytes = std::size_t{256} * 1024;
+constexpr std::size_t most_buffers = 512;  // in one system call
 
-/// Repeats the call while signals interrupt it.
-template <class Call>
-auto uninterrupted(Call call) {
-  for (;;) {
-    const auto r = call();
-    if (r >= 0 || errno != EINTR) return r;
-  }
-}
+}  // namespace
 
-bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
-
-/// Notes the result of a system call that wrote `written` of `wanted` bytes, or failed.
 std::optional<int> note_written(open_socket& socket, ssize_t written, std::size_t wanted) noexcept {
   if (written < 0) {
-    if (!would_block()) return errno;
+    // EINPROGRESS: with TCP Fast Open, this write has begun to connect and has sent nothing yet.
+    if (!would_block() && errno != EINPROGRESS) return errno;
     socket.found_nothing(writing);
     return std::nullopt;
   }
@@ -46,8 +35,6 @@ std::optional<int> note_written(open_socket& socket, ssize_t written, std::size_
   socket.loop().charge(static_cast<std::size_t>(written));
   return std::nullopt;
 }
-
-}  // namespace
 
 read_call::read_call(mutable_buffer into) noexcept : data_(into.data()), size_(into.size()) {
   if (size_ == 0) {

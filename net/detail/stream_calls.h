@@ -22,7 +22,7 @@ public:
   using value = std::size_t;
   static constexpr auto which = readiness::direction::read;
   static constexpr const char* name = "read from";
-  static constexpr const char* busy = "a read is already pending on this tcp_stream";
+  static constexpr const char* busy = "a read is already pending on this stream";
   static constexpr bool tries = true;
 
   explicit read_call(mutable_buffer into) noexcept;
@@ -42,7 +42,7 @@ public:
   using value = void;
   static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "write to";
-  static constexpr const char* busy = "a write is already pending on this tcp_stream";
+  static constexpr const char* busy = "a write is already pending on this stream";
   static constexpr bool tries = true;
   static constexpr int after_shutdown = EPIPE;
 
@@ -75,8 +75,8 @@ public:
   static constexpr const char* name =
       Which == readiness::direction::read ? "wait to read from" : "wait to write to";
   static constexpr const char* busy = Which == readiness::direction::read
-                                          ? "a read is already pending on this tcp_stream"
-                                          : "a write is already pending on this tcp_stream";
+                                          ? "a read is already pending on this stream"
+                                          : "a write is already pending on this stream";
   static constexpr bool tries = false;
   static constexpr int after_shutdown = 0;  // a write fails without waiting
 
@@ -109,7 +109,7 @@ class write_some_call {
 public:
   using value = std::size_t;
   static constexpr auto which = readiness::direction::write;
-  static constexpr const char* busy = "a write is already pending on this tcp_stream";
+  static constexpr const char* busy = "a write is already pending on this stream";
   static constexpr int after_shutdown = EPIPE;
 
   explicit write_some_call(const_buffer all) noexcept : data_(all.data()), size_(all.size()) {}

@@ -12,15 +12,26 @@ constinit std::atomic<std::size_t> streams{0};
 
 }  // namespace
 
-stream_socket::stream_socket(open_socket& socket) noexcept : socket_(&socket) {
+stream_socket::stream_socket(open_socket& socket, bool counted) noexcept : socket_(&socket) {
+  if (!counted) return;
+  socket.set_counted();
   streams.fetch_add(1, std::memory_order_relaxed);
 }
 
 void stream_socket::close_socket() noexcept {
   open_socket* const dying = std::exchange(socket_, nullptr);
-  streams.fetch_sub(1, std::memory_order_relaxed);
+  if (dying->counted()) streams.fetch_sub(1, std::memory_order_relaxed);
   dying->close();
   dying->release();
+}
+
+int stream_socket::give_up() noexcept {
+  open_socket* const leaving = std::exchange(socket_, nullptr);
+  if (leaving == nullptr) return -1;
+  if (leaving->counted()) streams.fetch_sub(1, std::memory_order_relaxed);
+  const int descriptor = leaving->give_up();
+  leaving->release();
+  return descriptor;
 }
 
 std::size_t stream_socket::count() noexcept { return streams.load(std::memory_order_relaxed); }

@@ -13,7 +13,8 @@ class stream_socket {
 public:
   /// Owns nothing.
   stream_socket() noexcept = default;
-  explicit stream_socket(open_socket& socket) noexcept;
+  /// Owns `socket`, and counts it among the open streams unless it is no connection.
+  explicit stream_socket(open_socket& socket, bool counted = true) noexcept;
   stream_socket(stream_socket&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
   stream_socket& operator=(stream_socket&& other) noexcept {
     stream_socket before(std::move(other));
@@ -25,6 +26,9 @@ public:
   void close() noexcept {
     if (socket_ != nullptr) close_socket();
   }
+
+  /// Gives up the open socket's descriptor, and returns it; negative if this owns nothing.
+  [[nodiscard]] int give_up() noexcept;
 
   /// Null if this owns nothing.
   [[nodiscard]] open_socket* get() const noexcept { return socket_; }

@@ -1,19 +1,64 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/system.h>
 
+#include <atomic>
+#include <cerrno>
+#include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <utility>
 
 #include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <eddy/net/detail/loopback_names.h>
 
 namespace eddy::detail {
+
+namespace {
+
+constexpr int without_signal = 0x100;  // RWF_NOSIGNAL, since Linux 6.18; glibc 2.36 has no name
+
+/// Makes a call that writes to a socket and has no MSG_NOSIGNAL. The thread takes the SIGPIPE that
+/// the call raises, unless there was one before; the process's action for it is not touched.
+template <class Call>
+ssize_t without_sigpipe(Call call) {
+  sigset_t broken;
+  sigset_t before;
+  sigset_t pending;
+  ::sigemptyset(&broken);
+  ::sigaddset(&broken, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &broken, &before);
+  const bool was_pending = ::sigismember(&before, SIGPIPE) == 1 && ::sigpending(&pending) == 0 &&
+                           ::sigismember(&pending, SIGPIPE) == 1;
+  const ssize_t n = call();
+  const int error = errno;
+  if (n < 0 && error == EPIPE && !was_pending) {
+    const timespec at_once{};
+    while (::sigtimedwait(&broken, nullptr, &at_once) < 0 && errno == EINTR) {
+    }
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return n;
+}
+
+}  // namespace
 
 constinit system kernel;
 constinit thread_local system* installed = &kernel;
@@ -24,6 +69,8 @@ scoped_system::scoped_system(system& replacement) noexcept
 scoped_system::~scoped_system() { installed = before_; }
 
 int system::socket(int family, int type, int protocol) { return ::socket(family, type, protocol); }
+
+int system::socket_pair(int type, int* both) { return ::socketpair(AF_UNIX, type, 0, both); }
 
 int system::bind(int descriptor, const sockaddr* to, socklen_t size) {
   return ::bind(descriptor, to, size);
@@ -55,7 +102,66 @@ ssize_t system::receive_message(int descriptor, msghdr* message, int flags) {
   return ::recvmsg(descriptor, message, flags);
 }
 
+int system::send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) {
+  return ::sendmmsg(descriptor, messages, count, flags);
+}
+
+int system::receive_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) {
+  return ::recvmmsg(descriptor, messages, count, flags, nullptr);
+}
+
+ssize_t system::splice(int from, int to, std::size_t size) {
+  return without_sigpipe([=] {
+    return ::splice(from, nullptr, to, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  });
+}
+
+ssize_t system::send_file(int to, int file, off_t* offset, std::size_t size) {
+  return without_sigpipe([=] { return ::sendfile(to, file, offset, size); });
+}
+
 int system::shutdown(int descriptor, int how) { return ::shutdown(descriptor, how); }
+
+ssize_t system::receive(int descriptor, void* data, std::size_t size, int flags) {
+  return ::recv(descriptor, data, size, flags);
+}
+
+ssize_t system::write(int descriptor, const iovec* parts, int count) {
+  // One flag for all descriptors: a kernel that does not know RWF_NOSIGNAL refuses it for each.
+  static constinit std::atomic<bool> refused{false};
+  if (!refused.load(std::memory_order_relaxed)) {
+    const ssize_t n = ::pwritev2(descriptor, parts, count, -1, without_signal);
+    if (n >= 0 || errno != EOPNOTSUPP) return n;
+    refused.store(true, std::memory_order_relaxed);
+  }
+  return write_with_signal_blocked(descriptor, parts, count);
+}
+
+ssize_t system::read_now(int descriptor, void* data, std::size_t size) {
+  iovec part{data, size};
+  return ::preadv2(descriptor, &part, 1, -1, RWF_NOWAIT);
+}
+
+ssize_t system::write_now(int descriptor, const iovec* parts, int count) {
+  return ::pwritev2(descriptor, parts, count, -1, without_signal | RWF_NOWAIT);
+}
+
+int system::poll(int descriptor, short events) {
+  pollfd one{descriptor, events, 0};
+  return ::poll(&one, 1, 0);
+}
+
+int system::open(const char* path, int flags, mode_t mode) {
+  return ::open(path, flags | O_CLOEXEC, mode);
+}
+
+int system::file_status(int descriptor, struct stat* status) { return ::fstat(descriptor, status); }
+
+int system::pipe(int* ends, int flags) { return ::pipe2(ends, flags | O_CLOEXEC); }
+
+ssize_t write_with_signal_blocked(int descriptor, const iovec* parts, int count) noexcept {
+  return without_sigpipe([=] { return ::writev(descriptor, parts, count); });
+}
 
 int system::unread(int descriptor, int* bytes) { return ::ioctl(descriptor, FIONREAD, bytes); }
 
@@ -81,6 +187,95 @@ int system::set_non_blocking(int descriptor) {
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
   return ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+}
+
+int system::status(const char* path, struct ::stat* what) { return ::lstat(path, what); }
+
+int system::set_mode(int descriptor, mode_t mode) { return ::fchmod(descriptor, mode); }
+
+int system::set_path_mode(const char* path, mode_t mode) { return ::chmod(path, mode); }
+
+int system::rename(const char* from, const char* to, bool replaces) {
+  return ::renameat2(AT_FDCWD, from, AT_FDCWD, to, replaces ? 0 : RENAME_NOREPLACE);
+}
+
+int system::remove(const char* path) { return ::unlink(path); }
+
+pid_t system::process() { return ::getpid(); }
+
+int system::set_blocking(int descriptor) {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  return flags < 0 ? -1 : ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+int system::open_terminal() {
+  const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  if (master < 0) return -1;
+  if (::grantpt(master) == 0 && ::unlockpt(master) == 0) return master;
+  const int error = errno;
+  ::close(master);
+  errno = error;
+  return -1;
+}
+
+int system::open_terminal_peer(int master) {
+  return ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+int system::set_window(int terminal, const winsize* size) {
+  return ::ioctl(terminal, TIOCSWINSZ, size);
+}
+
+int system::get_window(int terminal, winsize* size) { return ::ioctl(terminal, TIOCGWINSZ, size); }
+
+void* system::map_stack(std::size_t size) {
+  void* const stack =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  return stack == MAP_FAILED ? nullptr : stack;
+}
+
+int system::unmap_stack(void* stack, std::size_t size) { return ::munmap(stack, size); }
+
+// The C library's functions leave out the two signals that it uses itself. Their handlers must not
+// run in the child, either.
+void system::block_signals(std::uint64_t* before) {
+  constexpr std::uint64_t all = ~std::uint64_t{0};
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, before, sizeof all);
+}
+
+void system::restore_signals(const std::uint64_t* before) {
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, nullptr, sizeof *before);
+}
+
+std::uint64_t system::blocked_signals() {
+  std::uint64_t mask = 0;
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, nullptr, &mask, sizeof mask);
+  return mask;
+}
+
+int system::open_signals(std::uint64_t mask) {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (int number = 1; number <= 64; ++number) {
+    if ((mask >> (number - 1) & 1) != 0) ::sigaddset(&set, number);
+  }
+  return ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+pid_t system::start_child(int (*body)(void*), void* stack_end, void* argument, int* pidfd) {
+  constexpr int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+  return ::clone(body, stack_end, flags, argument, pidfd);
+}
+
+int system::signal_process(int pidfd, int number) {
+  return static_cast<int>(::syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0));
+}
+
+int system::signal_group(pid_t group, int number) { return ::kill(-group, number); }
+
+int system::reap(int pidfd) {
+  siginfo_t info{};
+  return ::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | __WALL);
 }
 
 std::size_t system::descriptor_limit() {

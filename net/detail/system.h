@@ -2,13 +2,18 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <eddy/loop/detail/descriptor.h>
 
 struct addrinfo;
+struct mmsghdr;
+struct iovec;
+struct winsize;
 
 namespace eddy::detail {
 
@@ -25,6 +30,8 @@ public:
   constexpr virtual ~system() = default;
 
   virtual int socket(int family, int type, int protocol);
+  /// Makes two connected Unix sockets. As for `socket`, `type` holds the flags, too.
+  virtual int socket_pair(int type, int* both);
   virtual int bind(int descriptor, const sockaddr* to, socklen_t size);
   virtual int listen(int descriptor, int backlog);
   virtual int accept(int descriptor, sockaddr* peer, socklen_t* size, int flags);
@@ -33,7 +40,31 @@ public:
   virtual ssize_t send(int descriptor, const void* data, std::size_t size, int flags);
   virtual ssize_t send_message(int descriptor, const msghdr* message, int flags);
   virtual ssize_t receive_message(int descriptor, msghdr* message, int flags);
+  /// Sends up to `count` messages: sendmmsg.
+  virtual int send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags);
+  /// Receives up to `count` messages: recvmmsg without a time limit.
+  virtual int receive_messages(int descriptor, mmsghdr* messages, unsigned count, int flags);
+  /// Moves bytes between a pipe and a socket without waiting and without SIGPIPE: splice(2).
+  virtual ssize_t splice(int from, int to, std::size_t size);
+  /// Sends bytes of a file from `*offset` on, which it advances, without SIGPIPE: sendfile(2).
+  virtual ssize_t send_file(int to, int file, off_t* offset, std::size_t size);
   virtual int shutdown(int descriptor, int how);
+  virtual ssize_t receive(int descriptor, void* data, std::size_t size, int flags);
+
+  /// Writes at the file's position, and raises no SIGPIPE.
+  virtual ssize_t write(int descriptor, const iovec* parts, int count);
+  /// Reads without waiting, also from a descriptor that is not non-blocking: RWF_NOWAIT. Fails with
+  /// EOPNOTSUPP if the kernel cannot do that for this kind of file.
+  virtual ssize_t read_now(int descriptor, void* data, std::size_t size);
+  /// Writes without waiting and without SIGPIPE, as `read_now` reads.
+  virtual ssize_t write_now(int descriptor, const iovec* parts, int count);
+  /// Returns 1 if the descriptor has one of `events` or an error now, else 0.
+  virtual int poll(int descriptor, short events);
+  /// Opens with O_CLOEXEC.
+  virtual int open(const char* path, int flags, mode_t mode);
+  virtual int file_status(int descriptor, struct stat* status);
+  /// Makes a pipe whose ends have `flags` and O_CLOEXEC.
+  virtual int pipe(int* ends, int flags);
   /// Stores the number of bytes that can be read: FIONREAD.
   virtual int unread(int descriptor, int* bytes);
   virtual int close(int descriptor);
@@ -43,6 +74,52 @@ public:
   virtual int peer_name(int descriptor, sockaddr* name, socklen_t* size);
   /// Sets O_NONBLOCK and FD_CLOEXEC.
   virtual int set_non_blocking(int descriptor);
+
+  // The files of Unix sockets.
+
+  /// Stores what `path` is, and does not follow it if it is a symbolic link: lstat(2).
+  virtual int status(const char* path, struct ::stat* what);
+  /// Sets the permissions with which a socket will be bound: fchmod(2).
+  virtual int set_mode(int descriptor, mode_t mode);
+  /// Sets the permissions of a file: chmod(2).
+  virtual int set_path_mode(const char* path, mode_t mode);
+  /// Renames a file. Fails with EEXIST if `to` exists and `replaces` is false.
+  virtual int rename(const char* from, const char* to, bool replaces);
+  /// Removes a file: unlink(2).
+  virtual int remove(const char* path);
+  /// The number of this process, which cannot fail.
+  virtual pid_t process();
+
+  /// Clears O_NONBLOCK.
+  virtual int set_blocking(int descriptor);
+
+  /// Opens the master of a new pseudo-terminal, non-blocking.
+  virtual int open_terminal();
+  /// Opens the other end of the pseudo-terminal `master`.
+  virtual int open_terminal_peer(int master);
+  virtual int set_window(int terminal, const winsize* size);
+  virtual int get_window(int terminal, winsize* size);
+
+  /// Memory for a stack; null if there is none.
+  virtual void* map_stack(std::size_t size);
+  virtual int unmap_stack(void* stack, std::size_t size);
+  /// Blocks all signals of this thread and stores the old mask, or restores that mask. Neither
+  /// fails.
+  virtual void block_signals(std::uint64_t* before);
+  virtual void restore_signals(const std::uint64_t* before);
+  /// The signals that this thread blocks: signal 1 is the lowest bit.
+  virtual std::uint64_t blocked_signals();
+  /// Makes a non-blocking signalfd for the signals of `mask`.
+  virtual int open_signals(std::uint64_t mask);
+  /// Runs `body` in a child process that shares this process's memory, as `vfork` does: returns
+  /// when the child has executed a program or ended. Stores a descriptor of the child.
+  virtual pid_t start_child(int (*body)(void*), void* stack_end, void* argument, int* pidfd);
+  /// Sends a signal to one process.
+  virtual int signal_process(int pidfd, int number);
+  /// Sends a signal to a process group.
+  virtual int signal_group(pid_t group, int number);
+  /// Waits until the child has ended, and reaps it.
+  virtual int reap(int pidfd);
 
   /// The number of descriptors that the process may have: RLIMIT_NOFILE.
   virtual std::size_t descriptor_limit();
@@ -67,6 +144,10 @@ extern constinit thread_local system* installed [[gnu::tls_model("initial-exec")
 
 /// The system that this thread calls: the kernel, unless a `scoped_system` replaces it.
 [[nodiscard]] inline system& os() noexcept { return *installed; }
+
+/// Writes and raises no SIGPIPE, on kernels before 6.18, which have no flag for that: it blocks the
+/// signal of this thread for the call, and takes back the signal that the call raised.
+ssize_t write_with_signal_blocked(int descriptor, const iovec* parts, int count) noexcept;
 
 inline int close_through_seam(int descriptor) { return os().close(descriptor); }
 /// Owns a descriptor of `net/`, and closes it through the seam.

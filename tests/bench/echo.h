@@ -73,4 +73,11 @@ inline int listen_at(std::uint16_t port) {
   return l.socket;
 }
 
+/// Binds a UDP socket, prints `ready PORT`, and returns the socket.
+inline int udp_socket_at(std::uint16_t port) {
+  const listener l = udp_socket_on(port);
+  tell_ready(l.port);
+  return l.socket;
+}
+
 }  // namespace bench

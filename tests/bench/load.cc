@@ -4,6 +4,7 @@
 //
 //   load PORT CONNECTIONS SIZE MESSAGES [SERVER]
 //   load PORT CONNECTIONS churn COUNT [SERVER]
+//   load PORT SOCKETS udp MESSAGES [SERVER]
 //   load PORT CONNECTIONS idle
 //
 // The first form keeps one message of SIZE bytes in flight on each connection. After a tenth
@@ -15,7 +16,10 @@
 // The second form makes COUNT connections, CONNECTIONS at a time. Each sends one message of
 // 64 bytes, receives it back, and closes. Prints the same times per connection.
 //
-// The third form prints `ready` when the server has accepted all connections, and keeps them.
+// The third form keeps 8 datagrams of 64 bytes in flight on each socket, and prints the same times
+// per datagram.
+//
+// The last form prints `ready` when the server has accepted all connections, and keeps them.
 
 #include <array>
 #include <cerrno>
@@ -27,6 +31,7 @@
 #include <vector>
 
 #include <sys/epoll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bench/sockets.h"
@@ -144,6 +149,63 @@ private:
   std::vector<int> sockets_;
 };
 
+/// Keeps datagrams in flight on several sockets.
+class udp_load {
+public:
+  udp_load(std::uint16_t port, std::uint64_t sockets) {
+    for (std::uint64_t i = 0; i < sockets; ++i) {
+      const int s = bench::udp_socket_on(0).socket;
+      const sockaddr_in to = bench::loopback(port);
+      if (::connect(s, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail("connect");
+      epoll_event event{};
+      event.events = EPOLLIN;
+      event.data.fd = s;
+      ::epoll_ctl(set_, EPOLL_CTL_ADD, s, &event);
+      sockets_.push_back(s);
+    }
+    for (std::size_t i = 0; i < window; ++i) {
+      parts_[i] = {bytes_[i].data(), bytes_[i].size()};
+      messages_[i].msg_hdr.msg_iov = &parts_[i];
+      messages_[i].msg_hdr.msg_iovlen = 1;
+    }
+  }
+
+  void echo(std::uint64_t messages) {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+    const auto send = [&](int s, std::uint64_t count) {
+      for (std::uint64_t i = 0; i < count && sent < messages; ++i, ++sent) {
+        if (::send(s, bytes_[0].data(), bytes_[0].size(), 0) < 0) fail("send");
+      }
+    };
+    for (const int s : sockets_) send(s, window);
+    std::array<epoll_event, 256> events;
+    while (received < messages) {
+      const int count = ::epoll_wait(set_, events.data(), events.size(), 10000);
+      if (count == 0) {
+        errno = ETIMEDOUT;
+        fail("a datagram");
+      }
+      for (int i = 0; i < count; ++i) {
+        const int s = events[static_cast<std::size_t>(i)].data.fd;
+        const int n = ::recvmmsg(s, messages_.data(), window, 0, nullptr);
+        if (n < 0) fail("recvmmsg");
+        received += static_cast<std::uint64_t>(n);
+        send(s, static_cast<std::uint64_t>(n));
+      }
+    }
+  }
+
+private:
+  static constexpr unsigned window = 8;
+
+  int set_ = ::epoll_create1(EPOLL_CLOEXEC);
+  std::vector<int> sockets_;
+  std::array<std::array<char, 64>, window> bytes_{};
+  std::array<iovec, window> parts_{};
+  std::array<mmsghdr, window> messages_{};
+};
+
 /// Calls `work` with a tenth of `count` as a warm-up, then with `count`, and prints the times
 /// of one operation.
 template <class Work>
@@ -172,8 +234,9 @@ int main(int count, char** words) {
     std::fprintf(stderr,
                  "usage: %s PORT CONNECTIONS SIZE MESSAGES [SERVER]\n"
                  "       %s PORT CONNECTIONS churn COUNT [SERVER]\n"
+                 "       %s PORT SOCKETS udp MESSAGES [SERVER]\n"
                  "       %s PORT CONNECTIONS idle\n",
-                 words[0], words[0], words[0]);
+                 words[0], words[0], words[0], words[0]);
     return 64;
   }
   const auto port = static_cast<std::uint16_t>(number(words[1]));
@@ -189,7 +252,10 @@ int main(int count, char** words) {
     for (;;) ::pause();
   }
   if (count < 5) return 64;
-  if (what == "churn") {
+  if (what == "udp") {
+    udp_load all(port, connections);
+    time_each(number(words[4]), connections, server, [&](std::uint64_t n) { all.echo(n); });
+  } else if (what == "churn") {
     load all(port, churn_message);
     time_each(number(words[4]), connections, server,
               [&](std::uint64_t n) { all.churn(connections, n); });

@@ -70,10 +70,10 @@ def echo_cpu(connections, messages, variant=None, of=''):
     return measure
 
 
-def churn_cpu(connections, count):
+def churn_cpu(connections, count, what='churn'):
     def measure(program):
         with server(program) as s:
-            return s.load(connections, count, 'churn')
+            return s.load(connections, count, what)
     return measure
 
 

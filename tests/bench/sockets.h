@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// TCP on the loopback interface, for subjects without sockets of their own.
+// TCP and UDP on the loopback interface, for subjects without sockets of their own.
 
 #include <cerrno>
 #include <cstdint>
@@ -76,6 +76,18 @@ inline int connect_to(std::uint16_t port, std::uint32_t host = INADDR_LOOPBACK) 
   if (::connect(s, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail("connect");
   set_no_delay(s);
   return s;
+}
+
+/// Binds a non-blocking UDP socket to 127.0.0.1. Port 0 lets the system choose.
+inline listener udp_socket_on(std::uint16_t port) {
+  const int s = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (s < 0) fail("socket");
+  sockaddr_in at = loopback(port);
+  socklen_t size = sizeof at;
+  auto* const generic = reinterpret_cast<sockaddr*>(&at);
+  if (::bind(s, generic, size) != 0) fail("bind");
+  if (::getsockname(s, generic, &size) != 0) fail("getsockname");
+  return {s, ntohs(at.sin_port)};
 }
 
 }  // namespace bench

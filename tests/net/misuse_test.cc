@@ -277,12 +277,14 @@ TEST_CASE("a null handler is refused by the call that gets it") {
          eddy::stop_source source(e.loop);
          const eddy::stop_callback c(source.token(), nullptr);
        }},
-      {"tcp_stream::read",
+      {"socket_stream::read",
        [](everything& e) { e.streams.near.read(std::span(e.others), nullptr); }},
-      {"tcp_stream::write",
+      {"socket_stream::write",
        [](everything& e) { e.streams.near.write(eddy::const_buffer("x"), nullptr); }},
-      {"tcp_stream::wait_readable", [](everything& e) { e.streams.near.wait_readable(nullptr); }},
-      {"tcp_stream::wait_writable", [](everything& e) { e.streams.near.wait_writable(nullptr); }},
+      {"socket_stream::wait_readable",
+       [](everything& e) { e.streams.near.wait_readable(nullptr); }},
+      {"socket_stream::wait_writable",
+       [](everything& e) { e.streams.near.wait_writable(nullptr); }},
       {"tcp_listener::accept", [](everything& e) { e.listener.accept(nullptr); }},
       {"connect",
        [](everything& e) {
@@ -315,7 +317,7 @@ TEST_CASE("a use of an object that was moved from is refused") {
          const eddy::child_process second = std::move(first);
          first.start([](auto&&) {});  // NOLINT(bugprone-use-after-move)
        }},
-      {"a tcp_stream",
+      {"a stream",
        [](everything& e) {
          const eddy::tcp_stream other = std::move(e.streams.near);
          e.streams.near.shutdown();

@@ -23,7 +23,14 @@
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/timer.h>
+#include <eddy/net/any_stream.h>
+#include <eddy/net/buffered.h>
 #include <eddy/net/connect.h>
+#include <eddy/net/duplex.h>
+#include <eddy/net/pipe.h>
+#include <eddy/net/unix_datagram.h>
+#include <eddy/net/unix_seqpacket.h>
+#include <eddy/net/unix_stream.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
@@ -514,6 +521,37 @@ TEST_CASE_FIXTURE(with_loop, "alternating operations with handlers cost no mallo
   CHECK(turns(1000) == 0);
 }
 
+TEST_CASE_FIXTURE(with_loop, "passing descriptors and messages costs no malloc") {
+  auto streams = eddy::socket_pair(loop);
+  auto packets = eddy::seqpacket_pair(loop);
+  eddy::unix_datagram server(loop, eddy::unix_address());
+  eddy::unix_datagram client(loop);
+  const eddy::unix_address at = server.local_address();
+  const std::array passed{streams.first.descriptor()};
+  std::array<char, 8> buffer;
+  std::array<eddy::unique_descriptor, 1> slots;
+  std::size_t got = 0;
+  const auto turns = [&](int count) {
+    const auto before = mallocs;
+    for (int i = 0; i < count; ++i) {
+      streams.first.send_descriptors("x", passed, [](result<void>) {});
+      streams.second.receive_descriptors(
+          buffer, slots, [&](result<eddy::received_bytes> r) { got += r->descriptors; });
+      packets.first.send_descriptors("x", passed, [](result<void>) {});
+      loop.run();
+      packets.second.receive_descriptors(
+          buffer, slots, [&](result<eddy::received_message> r) { got += r->descriptors; });
+      client.send_to("x", at, [](result<void>) {});
+      server.receive(buffer, [&](result<eddy::received_message> r) { got += r->size; });
+      loop.run();
+    }
+    return mallocs - before;
+  };
+  turns(10);
+  CHECK(turns(1000) == 0);
+  CHECK(got == 3 * 1010);
+}
+
 TEST_CASE_FIXTURE(with_loop, "a read under a timeout costs no malloc") {
   stream_pair pair(loop);
   auto talk = [](stream_pair& p) -> eddy::task<std::size_t> {
@@ -530,6 +568,93 @@ TEST_CASE_FIXTURE(with_loop, "a read under a timeout costs no malloc") {
   CHECK(count == 0);
 }
 
+TEST_CASE_FIXTURE(with_loop,
+                  "reads and writes of a pipe cost no malloc, awaited or with handlers") {
+  eddy::pipe_ends pipe = eddy::make_pipe(loop);
+  auto talk = [](eddy::pipe_ends& p) -> eddy::task<std::size_t> {
+    std::array<char, 8> buffer;
+    std::size_t before = 0;
+    for (int i = 0; i < 1000; ++i) {
+      if (i == 10) before = mallocs;
+      co_await p.writer.write("abc");
+      co_await p.reader.read(buffer);
+    }
+    co_return mallocs - before;
+  };
+  const std::size_t count = eddy::block_on(loop, talk(pipe));
+  CHECK(count == 0);
+  std::array<char, 8> buffer;
+  const auto turns = [&](int times) {
+    const auto before = mallocs;
+    for (int i = 0; i < times; ++i) {
+      pipe.reader.read(buffer, [](result<std::size_t>) {});
+      pipe.writer.write("y", [](result<void>) {});
+      loop.run();
+    }
+    return mallocs - before;
+  };
+  turns(10);
+  CHECK(turns(1000) == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "lines and frames of a buffered stream cost no malloc") {
+  stream_pair pair(loop);
+  eddy::buffered<eddy::tcp_stream> out(std::move(pair.near));
+  eddy::buffered<eddy::tcp_stream> in(std::move(pair.far));
+  std::size_t count = 1;
+  SUBCASE("await") {
+    auto talk = [](auto& to, auto& from) -> eddy::task<std::size_t> {
+      std::size_t before = 0;
+      for (int i = 0; i < 1000; ++i) {
+        if (i == 10) before = mallocs;
+        co_await to.write(std::string_view("line\n"));
+        co_await to.write_frame({}, std::string_view("frame"));
+        co_await to.flush();
+        const auto line = co_await from.read_line(10);
+        const auto frame = co_await from.read_frame({}, 10);
+        if (!line || !frame) co_return SIZE_MAX;
+      }
+      co_return mallocs - before;
+    };
+    count = eddy::block_on(loop, talk(out, in));
+  }
+  SUBCASE("handlers") {
+    int left = 0;
+    std::function<void()> ask = [&] {
+      if (left-- == 0) return;
+      out.put(std::string_view("line\n"));
+      out.flush([&](result<void>) {
+        in.read_line(10, [&](result<std::optional<std::string_view>>) { ask(); });
+      });
+    };
+    for (const int turns : {10, 1000}) {
+      left = turns;
+      const auto before = mallocs;
+      ask();
+      loop.run();
+      count = mallocs - before;
+    }
+  }
+  CHECK(count == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a duplex and an any_stream cost no malloc for each operation") {
+  auto ends = eddy::duplex(loop, 100, 100);
+  eddy::any_stream near(std::move(ends.first));
+  auto talk = [](auto& to, auto& from) -> eddy::task<std::size_t> {
+    std::array<char, 8> buffer;
+    std::size_t before = 0;
+    for (int i = 0; i < 1000; ++i) {
+      if (i == 10) before = mallocs;
+      co_await to.write(std::string_view("abc"));
+      co_await from.read(buffer);
+    }
+    co_return mallocs - before;
+  };
+  const std::size_t count = eddy::block_on(loop, talk(near, ends.second));
+  CHECK(count == 0);
+}
+
 TEST_CASE("misuse of a stream aborts the program with a sentence") {
   const auto with_pair = [](auto mistake) {
     return [mistake] {
@@ -541,23 +666,23 @@ TEST_CASE("misuse of a stream aborts the program with a sentence") {
   };
   static std::array<char, 8> buffer;
 
-  dies_saying("a read is already pending on this tcp_stream (127.0.0.1:",
+  dies_saying("a read is already pending on this stream (127.0.0.1:",
               with_pair([](auto&, stream_pair& p) {
                 p.near.read(buffer, [](result<std::size_t>) {});
                 p.near.read(buffer, [](result<std::size_t>) {});
               }));
-  dies_saying("a read is already pending on this tcp_stream (127.0.0.1:",
+  dies_saying("a read is already pending on this stream (127.0.0.1:",
               with_pair([](auto& loop, stream_pair& p) {
                 auto first = eddy::spawn(loop, read_some(p.near));
                 auto second = eddy::spawn(loop, read_some(p.near));
                 loop.run();
               }));
-  dies_saying("a read is already pending on this tcp_stream (127.0.0.1:",
+  dies_saying("a read is already pending on this stream (127.0.0.1:",
               with_pair([](auto&, stream_pair& p) {
                 p.near.wait_readable([](result<void>) {});
                 static_cast<void>(p.near.try_read(buffer));
               }));
-  dies_saying("a write is already pending on this tcp_stream (127.0.0.1:",
+  dies_saying("a write is already pending on this stream (127.0.0.1:",
               with_pair([](auto&, stream_pair& p) {
                 p.near.write("a", [](result<void>) {});
                 p.near.write("b", [](result<void>) {});
@@ -565,7 +690,7 @@ TEST_CASE("misuse of a stream aborts the program with a sentence") {
   dies_saying("a read into an empty buffer", with_pair([](auto&, stream_pair& p) {
                 static_cast<void>(p.near.try_read(std::span<char>()));
               }));
-  dies_saying("a tcp_stream was used that is not open", with_pair([](auto&, stream_pair& p) {
+  dies_saying("a stream was used that is not open", with_pair([](auto&, stream_pair& p) {
                 p.near.close();
                 static_cast<void>(p.near.try_read(buffer));
               }));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Every operation of net/, cancelled at every point.
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <span>
@@ -20,11 +21,13 @@
 #include <eddy/net/resolve.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
+#include <eddy/net/udp_socket.h>
 #include <eddy/testing/failing_new.h>
 
 #include "support/every_point.h"
 #include "support/stream_pair.h"
 #include "support/stream_tasks.h"
+#include "support/udp_pair.h"
 
 using namespace std::chrono_literals;
 using eddy::join;
@@ -285,6 +288,165 @@ struct reads_in_time : connected {
   }
 };
 
+/// Two UDP sockets that outlive the tasks.
+struct datagrams {
+  explicit datagrams(trial& t) : of(t), ends(t.loop()) {}
+
+  /// Sends `count` datagrams, from "0" on.
+  task<> send_later(int count) {
+    co_await sleep(1s);
+    for (int i = 0; i < count; ++i) {
+      const std::string word = std::to_string(i);
+      co_await ends.far.send(word, ends.near_address);
+    }
+  }
+
+  trial& of;
+  udp_pair ends;
+};
+
+struct receives_a_late_datagram : datagrams {
+  using datagrams::datagrams;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(receive(), send_later(1));
+    co_await std::move(both);
+  }
+  task<> receive() {
+    std::array<char, 16> buffer;
+    const eddy::datagram d = co_await ends.near.receive(buffer);
+    got.assign(buffer.data(), d.size);
+  }
+  std::string check(bool whole) {
+    // A datagram that was sent and not received is there for the next receive.
+    const std::string left = take(ends.near);
+    if (whole) return got == "0" && left == "nothing" ? "" : "the datagram is lost";
+    return got.empty() || left == "nothing" ? "" : "the datagram came twice";
+  }
+  std::string got;
+};
+
+struct loses_no_datagram : datagrams {
+  explicit loses_no_datagram(trial& t) : datagrams(t) {
+    for (const std::string_view word : {"a", "b", "c"}) send(ends.far, word, ends.near_address);
+  }
+  task<> work() {
+    const trial::part held(of);
+    co_await sleep(1s);
+    std::array<std::array<char, 16>, 2> bytes;
+    std::array<eddy::incoming_datagram, 2> into{eddy::incoming_datagram(bytes[0]),
+                                                eddy::incoming_datagram(bytes[1])};
+    const std::size_t count = co_await ends.near.receive_many(into);
+    for (std::size_t i = 0; i < count; ++i) got.append(bytes[i].data(), into[i].received.size);
+    co_await sleep(1s);
+  }
+  std::string check(bool) {
+    for (;;) {
+      const std::string left = take(ends.near);
+      if (left == "nothing") break;
+      got += left;
+    }
+    return got == "abc" ? "" : "datagrams are lost: " + got;
+  }
+  std::string got;
+};
+
+struct sends_many_datagrams : datagrams {
+  using datagrams::datagrams;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(send_all(), receive());
+    co_await std::move(both);
+  }
+  task<> send_all() {
+    const std::vector<eddy::outgoing_datagram> all(
+        100, eddy::outgoing_datagram(std::string_view("x"), ends.near_address));
+    const std::size_t sent = co_await ends.far.send_many(all);
+    CHECK(sent == 100);
+  }
+  task<> receive() {
+    std::vector<std::array<char, 16>> bytes(40);
+    std::vector<eddy::incoming_datagram> into(bytes.begin(), bytes.end());
+    while (got < 100) {
+      const std::size_t count = co_await ends.near.receive_many(into);
+      got += count;
+    }
+  }
+  std::size_t got = 0;
+};
+
+struct waits_for_a_datagram : datagrams {
+  using datagrams::datagrams;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(wait(), send_later(1));
+    co_await std::move(both);
+  }
+  task<> wait() {
+    co_await ends.near.wait_writable();
+    co_await ends.near.wait_readable();
+  }
+};
+
+struct receives_in_time : datagrams {
+  using datagrams::datagrams;
+  task<> work() {
+    const trial::part held(of);
+    auto late = timeout(500ms, receive());
+    const auto none = co_await eddy::as_result(std::move(late));
+    CHECK(!none);
+    auto both = join(receive(), send_later(1));
+    co_await std::move(both);
+  }
+  task<> receive() {
+    std::array<char, 16> buffer;
+    co_await ends.near.receive(buffer);
+  }
+};
+
+struct stops_receiving : datagrams {
+  using datagrams::datagrams;
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(receive(), stop());
+    co_await std::move(both);
+  }
+  task<> receive() {
+    std::array<char, 16> buffer;
+    const auto r = co_await eddy::as_result(ends.near.receive(buffer));
+    CHECK(r.error() == std::errc::operation_canceled);
+  }
+  task<> stop() {
+    co_await sleep(1s);
+    ends.near.close();
+  }
+};
+
+struct is_told_of_an_unreachable_peer {
+  explicit is_told_of_an_unreachable_peer(trial& t)
+      : of(t),
+        server(t.loop(), eddy::address::loopback_v4(0), {.icmp_errors = true}),
+        nobody(deserted(t.loop())) {}
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(receive(), send_later());
+    co_await std::move(both);
+  }
+  task<> receive() {
+    std::array<char, 16> buffer;
+    const auto r = co_await eddy::as_result(server.receive(buffer));
+    CHECK(r.error() == std::errc::connection_refused);
+    CHECK(server.last_icmp()->unreachable == nobody);
+  }
+  task<> send_later() {
+    co_await sleep(1s);
+    co_await server.send(std::string_view("x"), nobody);
+  }
+  trial& of;
+  eddy::udp_socket server;
+  eddy::address nobody;
+};
+
 /// A listener that outlives the tasks.
 struct listening {
   explicit listening(trial& t) : of(t), listener(t.loop(), eddy::address::loopback_v4(0)) {}
@@ -376,6 +538,13 @@ SCENARIO_OBJECT_TEST(ends_reading, "shutdown_read: the reader reads the end")
 SCENARIO_OBJECT_TEST(stops_reading, "stop_reading: the reader is resumed")
 SCENARIO_OBJECT_TEST(reads_at_both_ends, "read: at both ends at once")
 SCENARIO_OBJECT_TEST(reads_in_time, "read: after a timeout, and then in time")
+SCENARIO_OBJECT_TEST(receives_a_late_datagram, "receive: a datagram that arrives later")
+SCENARIO_OBJECT_TEST(loses_no_datagram, "receive_many: datagrams that have arrived are never lost")
+SCENARIO_OBJECT_TEST(sends_many_datagrams, "send_many, receive_many: 100 datagrams")
+SCENARIO_OBJECT_TEST(waits_for_a_datagram, "wait_readable: a datagram that arrives later")
+SCENARIO_OBJECT_TEST(receives_in_time, "receive: after a timeout, and then in time")
+SCENARIO_OBJECT_TEST(stops_receiving, "receive: the socket is closed")
+SCENARIO_OBJECT_TEST(is_told_of_an_unreachable_peer, "receive: an ICMP error that arrives later")
 SCENARIO_OBJECT_TEST(accepts, "accept: a connection that arrives later")
 SCENARIO_OBJECT_TEST(loses_no_connection, "accept: a queued connection is never lost")
 SCENARIO_OBJECT_TEST(accepts_in_time, "accept: under a timeout")
@@ -402,5 +571,13 @@ SCENARIO_TEST("connect: to a name") {
   const trial::part held(t);
   tcp_listener listener(t.loop(), eddy::address::loopback_v4(0));
   const tcp_stream stream = co_await eddy::connect("127.0.0.1", listener.local_address().port());
+  CHECK(stream.open());
+}
+
+SCENARIO_TEST("connect: with options") {
+  const trial::part held(t);
+  tcp_listener listener(t.loop(), eddy::address::loopback_v4(0));
+  const eddy::socket_options how{.local = eddy::address::loopback_v4(0), .send_buffer = 65536};
+  const tcp_stream stream = co_await eddy::connect(listener.local_address(), how);
   CHECK(stream.open());
 }

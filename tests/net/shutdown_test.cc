@@ -19,6 +19,7 @@
 #include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/tcp_stream.h>
+#include <eddy/net/unix_stream.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
@@ -37,37 +38,37 @@ namespace {
 /// More bytes than the kernel takes at once.
 const std::string much(8'000'000, 'm');
 
-eddy::task<std::error_code> write_all(tcp_stream& to) {
+eddy::task<std::error_code> write_all(eddy::socket_stream& to) {
   const auto r = co_await eddy::as_result(to.write(much));
   co_return r ? std::error_code() : r.error();
 }
 
-eddy::task<std::error_code> write_pieces(tcp_stream& to) {
+eddy::task<std::error_code> write_pieces(eddy::socket_stream& to) {
   const std::array<const_buffer, 3> pieces = {"head", "", much};
   const auto r = co_await eddy::as_result(to.write(pieces));
   co_return r ? std::error_code() : r.error();
 }
 
-eddy::task<std::error_code> write_some(tcp_stream& to) {
+eddy::task<std::error_code> write_some(eddy::socket_stream& to) {
   const auto r = co_await eddy::as_result(to.write("more"));
   co_return r ? std::error_code() : r.error();
 }
 
 constexpr int many = 1'000'000;
 
-eddy::task<> write_often(tcp_stream& to, int& failed) {
+eddy::task<> write_often(eddy::socket_stream& to, int& failed) {
   for (int i = 0; i < many; ++i) {
     const auto r = co_await eddy::as_result(to.write("more"));
     if (!r && r.error() == std::errc::broken_pipe) ++failed;
   }
 }
 
-eddy::task<std::error_code> wait_for_room(tcp_stream& to) {
+eddy::task<std::error_code> wait_for_room(eddy::socket_stream& to) {
   const auto r = co_await eddy::as_result(to.wait_writable());
   co_return r ? std::error_code() : r.error();
 }
 
-eddy::task<std::string> read_words(tcp_stream& from) {
+eddy::task<std::string> read_words(eddy::socket_stream& from) {
   std::string all;
   std::array<char, 4> buffer;
   for (;;) {
@@ -85,16 +86,16 @@ struct two_of_tcp : stream_pair {
 struct two_of_a_pair {
   explicit two_of_a_pair(eddy::event_loop& loop) {
     const socket_pair pair;
-    near = tcp_stream(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
-    far = tcp_stream(loop, ::fcntl(pair.far(), F_DUPFD_CLOEXEC, 0));
+    near = eddy::unix_stream(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
+    far = eddy::unix_stream(loop, ::fcntl(pair.far(), F_DUPFD_CLOEXEC, 0));
   }
   static constexpr bool hears_late = false;  // the writer is told
-  tcp_stream near;
-  tcp_stream far;
+  eddy::unix_stream near;
+  eddy::unix_stream far;
 };
 
 /// Runs the loop and reads all that the other side sends. Returns the number of bytes.
-std::size_t read_to_end(eddy::event_loop& loop, tcp_stream& from) {
+std::size_t read_to_end(eddy::event_loop& loop, eddy::socket_stream& from) {
   std::array<char, 65536> buffer;
   std::size_t size = 0;
   bool ended = false;
@@ -459,7 +460,7 @@ TEST_CASE_TEMPLATE("after shutdown_read the end can be read, though no bytes arr
   two_ends ends(loop);
   ends.near.shutdown_read();
   std::string words;
-  const auto read = [](tcp_stream& from, std::string& told) -> eddy::task<> {
+  const auto read = [](eddy::socket_stream& from, std::string& told) -> eddy::task<> {
     co_await from.wait_readable();
     const std::string rest = co_await read_words(from);
     told += rest.empty() ? "awaited " : "wrong ";

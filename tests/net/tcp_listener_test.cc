@@ -788,13 +788,13 @@ TEST_CASE_FIXTURE(with_loop,
 }
 
 TEST_CASE("misuse of a listener aborts the program with a sentence") {
-  dies_saying("an accept is already pending on this tcp_listener (127.0.0.1:", [] {
+  dies_saying("an accept is already pending on this listener (127.0.0.1:", [] {
     eddy::event_loop loop;
     tcp_listener listener(loop, here);
     listener.accept([](result<tcp_stream>) {});
     listener.accept([](result<tcp_stream>) {});
   });
-  dies_saying("an accept is already pending on this tcp_listener (127.0.0.1:", [] {
+  dies_saying("an accept is already pending on this listener (127.0.0.1:", [] {
     eddy::event_loop loop;
     tcp_listener listener(loop, here);
     listener.accept([](result<tcp_stream>) {});

@@ -31,6 +31,7 @@
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/tcp_listener.h>
+#include <eddy/net/unix_stream.h>
 
 #include "support/async_test.h"
 #include "support/failing_system.h"
@@ -42,6 +43,7 @@ using namespace std::chrono_literals;
 using eddy::const_buffer;
 using eddy::result;
 using eddy::tcp_stream;
+using eddy::unix_stream;
 
 static_assert(std::is_nothrow_move_constructible_v<tcp_stream>);
 static_assert(std::is_nothrow_move_assignable_v<tcp_stream>);
@@ -403,7 +405,7 @@ ASYNC_TEST("take_error returns an error that no operation has reported") {
 
 TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once and calls the handler later") {
   const socket_pair pair;
-  tcp_stream near(loop, ::dup(pair.near()));
+  unix_stream near(loop, ::dup(pair.near()));
   journal note;
   loop.defer([&] {
     loop.defer([&] { note("one that was ready before"); });
@@ -428,7 +430,7 @@ TEST_CASE_FIXTURE(with_loop, "a write with a handler sends at once and calls the
 
 TEST_CASE_FIXTURE(with_loop, "a write that begins outside a turn is sent in the next turn") {
   const socket_pair pair;
-  tcp_stream near(loop, ::dup(pair.near()));
+  unix_stream near(loop, ::dup(pair.near()));
   char got = 0;
   for (int i = 0; i < 3; ++i) {
     near.write("x", [](result<void>) {});
@@ -440,7 +442,7 @@ TEST_CASE_FIXTURE(with_loop, "a write that begins outside a turn is sent in the 
 
 TEST_CASE_FIXTURE(with_loop, "the handler of a write gets an error that the write finds at once") {
   const socket_pair pair;
-  tcp_stream near(loop, ::dup(pair.near()));
+  unix_stream near(loop, ::dup(pair.near()));
   const auto ends = [&](std::error_code& end) {
     near.write("x", [&end](result<void> sent) { end = sent ? std::error_code() : sent.error(); });
   };
@@ -508,9 +510,10 @@ TEST_CASE_FIXTURE(with_loop, "a buffer size that no int can hold asks for the la
 }
 
 TEST_CASE_FIXTURE(with_loop, "an option that the system refuses is an error") {
-  const socket_pair pair;
-  tcp_stream not_tcp(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
-  CHECK_THROWS_WITH_AS(not_tcp.set_no_delay(true), "setting no-delay: Operation not supported",
+  stream_pair pair(loop);
+  failing_system system;
+  system.fail(call::set_option, EOPNOTSUPP);
+  CHECK_THROWS_WITH_AS(pair.near.set_no_delay(true), "setting no-delay: Operation not supported",
                        std::system_error);
 }
 
@@ -538,11 +541,23 @@ TEST_CASE_FIXTURE(with_loop, "the streams of the process are counted") {
   CHECK(tcp_stream::count() == 0);
 }
 
-TEST_CASE_FIXTURE(with_loop, "a stream takes over any connected socket") {
-  const socket_pair pair;
-  tcp_stream s(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
-  pair.send("abc");
+TEST_CASE_FIXTURE(with_loop, "a stream takes over a connected TCP socket") {
+  stream_pair pair(loop);
+  tcp_stream s(loop, ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0));
+  send(pair.far, "abc");
   CHECK(take(s) == "abc");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a connected Unix socket is refused as a tcp_stream and closed") {
+  const socket_pair pair;
+  std::error_code error;
+  try {
+    const tcp_stream s(loop, ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0));
+  } catch (const std::system_error& e) {
+    error = e.code();
+    CHECK(std::string(e.what()).find(", a Unix socket, as a tcp_stream") != std::string::npos);
+  }
+  CHECK(error == std::errc::address_family_not_supported);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a descriptor that is no connected socket is refused and closed") {
@@ -560,8 +575,8 @@ TEST_CASE_FIXTURE(with_loop,
 
 TEST_CASE_FIXTURE(with_loop, "a descriptor is closed if there is no memory for its stream") {
   using eddy::detail::failing_allocations;
-  const socket_pair pair;
-  const int descriptor = ::fcntl(pair.near(), F_DUPFD_CLOEXEC, 0);
+  stream_pair pair(loop);
+  const int descriptor = ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0);
   bool thrown = false;
   try {
     const failing_allocations all(0, failing_allocations::times::for_good);
@@ -570,7 +585,7 @@ TEST_CASE_FIXTURE(with_loop, "a descriptor is closed if there is no memory for i
     thrown = true;
   }
   CHECK(thrown);
-  CHECK(tcp_stream::count() == 0);
+  CHECK(tcp_stream::count() == 2);
 }
 
 TEST_CASE_FIXTURE(with_loop, "an assignment closes the previous stream") {

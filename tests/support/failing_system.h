@@ -5,9 +5,13 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <system_error>
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/detail/system.h>
@@ -31,6 +35,36 @@ enum class call {
   set_non_blocking,
   unread,
   receive_message,
+  socket_pair,
+  status,
+  set_mode,
+  set_path_mode,
+  rename,
+  remove,
+  send_messages,
+  receive_messages,
+  receive,
+  write,
+  read_now,
+  write_now,
+  poll,
+  open,
+  file_status,
+  pipe,
+  duplicate,
+  set_blocking,
+  open_terminal,
+  open_terminal_peer,
+  set_window,
+  get_window,
+  map_stack,
+  open_signals,
+  start_child,
+  signal_process,
+  signal_group,
+  reap,
+  splice,
+  send_file,
   kinds,  // the number of kinds
 };
 
@@ -52,6 +86,9 @@ public:
     any_error_ = error;
     any_at_ = total_ + kth;
   }
+
+  /// Lets no call move more than `most` of several messages.
+  void limit_messages(unsigned most) { most_messages_ = most; }
 
   /// Lets no call move more than `most` bytes.
   void limit_bytes(std::size_t most) { most_ = most; }
@@ -84,8 +121,13 @@ public:
   ssize_t send_message(int descriptor, const msghdr* message, int flags) override {
     if (fails(call::send_message)) return -1;
     if (most_ == no_limit) return system::send_message(descriptor, message, flags);
-    return system::send(descriptor, message->msg_iov[0].iov_base,
-                        std::min(message->msg_iov[0].iov_len, most_), flags);
+    // The first bytes alone, with the destination and the descriptors of the message.
+    iovec first = message->msg_iov[0];
+    first.iov_len = std::min(first.iov_len, most_);
+    msghdr shorter = *message;
+    shorter.msg_iov = &first;
+    shorter.msg_iovlen = 1;
+    return system::send_message(descriptor, &shorter, flags);
   }
   int shutdown(int descriptor, int how) override {
     return fails(call::shutdown) ? -1 : system::shutdown(descriptor, how);
@@ -114,13 +156,127 @@ public:
     return fails(call::set_non_blocking) ? -1 : system::set_non_blocking(descriptor);
   }
   ssize_t receive_message(int descriptor, msghdr* message, int flags) override {
-    return fails(call::receive_message) ? -1 : system::receive_message(descriptor, message, flags);
+    if (fails(call::receive_message)) return -1;
+    if (most_ == no_limit || message->msg_iovlen == 0) {
+      return system::receive_message(descriptor, message, flags);
+    }
+    const std::size_t whole = message->msg_iov[0].iov_len;
+    message->msg_iov[0].iov_len = std::min(whole, most_);
+    const ssize_t n = system::receive_message(descriptor, message, flags);
+    message->msg_iov[0].iov_len = whole;
+    return n;
+  }
+  int socket_pair(int type, int* both) override {
+    return fails(call::socket_pair) ? -1 : system::socket_pair(type, both);
+  }
+  int status(const char* path, struct ::stat* what) override {
+    return fails(call::status) ? -1 : system::status(path, what);
+  }
+  int set_mode(int descriptor, mode_t mode) override {
+    return fails(call::set_mode) ? -1 : system::set_mode(descriptor, mode);
+  }
+  int set_path_mode(const char* path, mode_t mode) override {
+    return fails(call::set_path_mode) ? -1 : system::set_path_mode(path, mode);
+  }
+  int rename(const char* from, const char* to, bool replaces) override {
+    return fails(call::rename) ? -1 : system::rename(from, to, replaces);
+  }
+  int remove(const char* path) override { return fails(call::remove) ? -1 : system::remove(path); }
+  int send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) override {
+    if (fails(call::send_messages)) return -1;
+    return system::send_messages(descriptor, messages, std::min(count, most_messages_), flags);
+  }
+  int receive_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) override {
+    if (fails(call::receive_messages)) return -1;
+    return system::receive_messages(descriptor, messages, std::min(count, most_messages_), flags);
+  }
+  ssize_t splice(int from, int to, std::size_t size) override {
+    return fails(call::splice) ? -1 : system::splice(from, to, std::min(size, most_));
+  }
+  ssize_t send_file(int to, int file, off_t* offset, std::size_t size) override {
+    if (fails(call::send_file)) return -1;
+    return system::send_file(to, file, offset, std::min(size, most_));
   }
   int unread(int descriptor, int* bytes) override {
     return fails(call::unread) ? -1 : system::unread(descriptor, bytes);
   }
 
+  ssize_t receive(int descriptor, void* data, std::size_t size, int flags) override {
+    return fails(call::receive) ? -1
+                                : system::receive(descriptor, data, std::min(size, most_), flags);
+  }
+  ssize_t write(int descriptor, const iovec* parts, int count) override {
+    if (fails(call::write)) return -1;
+    return limited(parts, count,
+                   [&](const iovec* p, int n) { return system::write(descriptor, p, n); });
+  }
+  ssize_t read_now(int descriptor, void* data, std::size_t size) override {
+    return fails(call::read_now) ? -1 : system::read_now(descriptor, data, std::min(size, most_));
+  }
+  ssize_t write_now(int descriptor, const iovec* parts, int count) override {
+    if (fails(call::write_now)) return -1;
+    return limited(parts, count,
+                   [&](const iovec* p, int n) { return system::write_now(descriptor, p, n); });
+  }
+  int poll(int descriptor, short events) override {
+    return fails(call::poll) ? -1 : system::poll(descriptor, events);
+  }
+  int open(const char* path, int flags, mode_t mode) override {
+    return fails(call::open) ? -1 : system::open(path, flags, mode);
+  }
+  int file_status(int descriptor, struct stat* status) override {
+    return fails(call::file_status) ? -1 : system::file_status(descriptor, status);
+  }
+  int pipe(int* ends, int flags) override {
+    return fails(call::pipe) ? -1 : system::pipe(ends, flags);
+  }
+  int duplicate(int descriptor) override {
+    return fails(call::duplicate) ? -1 : system::duplicate(descriptor);
+  }
+  int set_blocking(int descriptor) override {
+    return fails(call::set_blocking) ? -1 : system::set_blocking(descriptor);
+  }
+  int open_terminal() override { return fails(call::open_terminal) ? -1 : system::open_terminal(); }
+  int open_terminal_peer(int master) override {
+    return fails(call::open_terminal_peer) ? -1 : system::open_terminal_peer(master);
+  }
+  int set_window(int terminal, const winsize* size) override {
+    return fails(call::set_window) ? -1 : system::set_window(terminal, size);
+  }
+  int get_window(int terminal, winsize* size) override {
+    return fails(call::get_window) ? -1 : system::get_window(terminal, size);
+  }
+  void* map_stack(std::size_t size) override {
+    return fails(call::map_stack) ? nullptr : system::map_stack(size);
+  }
+  int open_signals(std::uint64_t mask) override {
+    return fails(call::open_signals) ? -1 : system::open_signals(mask);
+  }
+  pid_t start_child(int (*body)(void*), void* stack_end, void* argument, int* pidfd) override {
+    return fails(call::start_child) ? -1 : system::start_child(body, stack_end, argument, pidfd);
+  }
+  int signal_process(int pidfd, int number) override {
+    return fails(call::signal_process) ? -1 : system::signal_process(pidfd, number);
+  }
+  int signal_group(pid_t group, int number) override {
+    return fails(call::signal_group) ? -1 : system::signal_group(group, number);
+  }
+  int reap(int pidfd) override { return fails(call::reap) ? -1 : system::reap(pidfd); }
+
 private:
+  /// Makes the call with no more bytes than the limit allows.
+  template <class Call>
+  ssize_t limited(const iovec* parts, int count, Call make) const {
+    if (most_ == no_limit) return make(parts, count);
+    while (count > 1 && parts->iov_len == 0) {
+      ++parts;
+      --count;
+    }
+    iovec first = *parts;
+    first.iov_len = std::min(first.iov_len, most_);
+    return make(&first, 1);
+  }
+
   static constexpr std::size_t no_limit = static_cast<std::size_t>(-1);
 
   struct plan {
@@ -150,6 +306,7 @@ private:
   int any_error_ = 0;
   std::size_t any_at_ = 0;
   std::size_t most_ = no_limit;
+  unsigned most_messages_ = static_cast<unsigned>(-1);
   bool failed_ = false;
   eddy::detail::scoped_system in_place_{*this};
 };

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <eddy/net/socket_stream.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
@@ -49,14 +50,14 @@ private:
 };
 
 /// Writes all `bytes` at once. The socket's buffer must have space for them.
-inline void send(eddy::tcp_stream& from, std::string_view bytes) {
+inline void send(eddy::socket_stream& from, std::string_view bytes) {
   const auto sent = from.try_write(bytes);
   REQUIRE(sent.has_value());
   REQUIRE(sent->value() == bytes.size());
 }
 
 /// Reads all bytes that have arrived.
-inline std::string take(eddy::tcp_stream& from) {
+inline std::string take(eddy::socket_stream& from) {
   std::string all;
   char some[65536];
   for (;;) {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -24,6 +26,8 @@
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/timer.h>
 #include <eddy/loop/work_guard.h>
+#include <eddy/net/buffered.h>
+#include <eddy/net/duplex.h>
 
 #include "bench/workload.h"
 
@@ -208,6 +212,24 @@ eddy::task<> timeouts(std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) co_await eddy::timeout(1h, child(1));
 }
 
+eddy::task<> write_lines(eddy::duplex_stream& to, std::uint64_t count) {
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += std::string(80, 'x') + '\n';
+  for (; count > 100; count -= 100) co_await to.write(many);
+  co_await to.write(std::string_view(many).substr(0, count * 81));
+}
+
+/// Reads lines of 80 bytes from memory. The writer's part and the copying are in the figure.
+eddy::task<> lines(std::uint64_t count) {
+  auto [a, b] = eddy::duplex(64 * 1024, 1);
+  eddy::buffered<eddy::duplex_stream> from(std::move(b));
+  const eddy::future<> writer = eddy::spawn(write_lines(a, count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto line = co_await from.read_line(1000);
+    if (line->size() != 80) std::abort();
+  }
+}
+
 eddy::task<> asleep() { co_await eddy::sleep(1h); }
 
 void sleeps(const numbers& n) {
@@ -243,6 +265,7 @@ int main(int count, char** words) {
                          {"yield", {2, yields}},
                          {"post", {1, post}},
                          {"wake", {1, wake}},
+                         {"lines", awaited("lines", lines)},
                          {"future", awaited("future", promises)},
                          {"then", awaited("then", thens)},
                          {"join", awaited("join", joins)},

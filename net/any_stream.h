@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include <eddy/future/task.h>
+#include <eddy/net/buffer.h>
+#include <eddy/net/byte_stream.h>
+#include <eddy/net/detail/held_stream.h>
+
+namespace eddy {
+
+/// Owns a stream of any type: a `byte_stream` itself, with one type.
+///
+///     any_stream stream = secure ? any_stream(std::move(tls)) : any_stream(std::move(tcp));
+///
+/// Each operation is a virtual call and a task, so an error with `as_result` is thrown and caught
+/// inside. At most one read and one write may be pending at a time.
+///
+/// Errors: those of the stream below.
+/// Lifetime: the loop must outlive the stream. The stream may be moved while operations are
+/// pending. Cancelling: closing or destroying the stream cancels its operations. A handler is
+/// destroyed and never called; an awaiting coroutine is resumed with `operation_canceled`. A
+/// cancelled read loses no bytes.
+class any_stream : public detail::stream_around {
+public:
+  /// A stream that is not open: only assigning to it, `open`, `close` and destroying it are
+  /// allowed.
+  any_stream() noexcept = default;
+
+  /// Takes over a stream.
+  /// Errors: `std::bad_alloc`; then the stream is closed.
+  template <class Stream>
+    requires(!std::same_as<Stream, any_stream> && byte_stream<Stream>)
+  explicit any_stream(Stream stream);
+};
+
+// implementation
+
+namespace detail {
+
+template <byte_stream Stream>
+class any_held final : public held_stream {
+public:
+  explicit any_held(Stream&& stream) : stream_(std::move(stream)) {}
+
+  task<std::size_t> read(mutable_buffer into) override {
+    auto reading = stream_.read(into);
+    const std::size_t count = co_await std::move(reading);
+    co_return count;
+  }
+  task<> write(const_buffer bytes) override {
+    auto writing = stream_.write(bytes);
+    co_await std::move(writing);
+  }
+  task<> write_all(std::span<const const_buffer> buffers) override {
+    auto writing = stream_.write(buffers);
+    co_await std::move(writing);
+  }
+  task<> end_sending() override { return shut_down(stream_); }
+  void close_stream() noexcept override { stream_.close(); }
+  // The loop is known before the stream is closed.
+  [[nodiscard]] event_loop& loop() const noexcept override { return loop_; }
+
+private:
+  Stream stream_;
+  event_loop& loop_ = stream_.loop();
+};
+
+}  // namespace detail
+
+template <class Stream>
+  requires(!std::same_as<Stream, any_stream> && byte_stream<Stream>)
+any_stream::any_stream(Stream stream)
+    : stream_around(new detail::any_held<Stream>(std::move(stream))) {}
+
+}  // namespace eddy

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <system_error>
+#include <type_traits>
+
+#include <eddy/future/awaitable.h>
+#include <eddy/future/task.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/net/buffer.h>
+
+namespace eddy {
+
+namespace detail {
+template <class A, class T>
+concept awaits_to = awaitable<A> && std::same_as<await_result_t<A>, T>;
+template <class A>
+concept void_or_awaits_to_void = std::is_void_v<A> || awaits_to<A, void>;
+}  // namespace detail
+
+/// A stream of bytes in both directions, such as a `tcp_stream`.
+///
+/// Functions that take a `byte_stream` are templates: the compiler calls the stream directly.
+/// `any_stream` holds a stream of any of these types. A stream has these members:
+///
+/// - `read(mutable_buffer)` is an awaitable that gives the number of bytes read, and 0 at the end.
+///   A cancelled read takes no bytes.
+/// - `write(const_buffer)` and `write(std::span<const const_buffer>)` are awaitables that give void
+///   and send all bytes.
+/// - `shutdown()` ends the sending side after the bytes that were written. It returns void or an
+///   awaitable.
+/// - `close()` ends both sides at once, and resumes awaiting coroutines with `operation_canceled`.
+/// - `loop()` is the loop that the stream belongs to.
+///
+/// One read and one write may be pending at a time.
+template <class S>
+concept byte_stream =
+    std::move_constructible<S> && requires(S& stream, mutable_buffer into, const_buffer bytes,
+                                           std::span<const const_buffer> all) {
+      { stream.read(into) } -> detail::awaits_to<std::size_t>;
+      { stream.write(bytes) } -> detail::awaits_to<void>;
+      { stream.write(all) } -> detail::awaits_to<void>;
+      { stream.shutdown() } -> detail::void_or_awaits_to_void;
+      { stream.close() } -> std::same_as<void>;
+      { stream.loop() } -> std::same_as<event_loop&>;
+    };
+
+/// The errors of a stream's content, in addition to those of the system.
+enum class stream_error : std::uint8_t {
+  /// The stream ended in the middle of a line, a frame or another unit.
+  cut_off = 1,
+  /// A line, a frame or another unit is longer than its limit.
+  too_long,
+};
+
+/// The category of error codes that hold a `stream_error`.
+[[nodiscard]] const std::error_category& stream_category() noexcept;
+[[nodiscard]] inline std::error_code make_error_code(stream_error e) noexcept {
+  return {static_cast<int>(e), stream_category()};
+}
+
+// implementation
+
+namespace detail {
+
+/// Ends the sending side of any stream.
+template <byte_stream S>
+task<> shut_down(S& stream) {
+  if constexpr (std::is_void_v<decltype(stream.shutdown())>) {
+    stream.shutdown();
+    co_return;
+  } else {
+    co_await stream.shutdown();
+  }
+}
+
+}  // namespace detail
+
+}  // namespace eddy
+
+template <>
+struct std::is_error_code_enum<eddy::stream_error> : std::true_type {};

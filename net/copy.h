@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/join.h>
+#include <eddy/future/scope.h>
+#include <eddy/future/task.h>
+#include <eddy/loop/clock.h>
+#include <eddy/loop/detail/misuse.h>
+#include <eddy/loop/detail/throw_error.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/handler.h>
+#include <eddy/loop/result.h>
+#include <eddy/net/buffer.h>
+#include <eddy/net/byte_stream.h>
+#include <eddy/net/detail/delivery.h>
+#include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/splice_calls.h>
+#include <eddy/net/pending_operation.h>
+
+namespace eddy {
+
+/// The numbers of bytes that `copy_bidirectional` has copied.
+struct copied {
+  std::uint64_t a_to_b = 0;
+  std::uint64_t b_to_a = 0;
+};
+
+/// How `copy`, `tee` and `copy_bidirectional` work. `Progress` is what they tell about it.
+template <class Progress>
+struct copy_settings {
+  copy_settings() = default;
+
+  /// The size in bytes of the buffer of each direction. Zero aborts the program.
+  ///
+  /// The default is the size of a pipe's buffer in Linux (pipe(7)).
+  std::size_t buffer_size = std::size_t{64} * 1024;
+  /// If no bytes move for this time, the copy fails with `timed_out`. Without it, there is no
+  /// limit.
+  std::optional<duration> idle_limit;
+  /// Is called after each write with what was copied so far. It may be null.
+  handler<void(Progress)> on_progress;
+};
+
+using copy_options = copy_settings<std::uint64_t>;
+using copy_both_options = copy_settings<copied>;
+
+/// Copies all bytes of a stream to another one, until the end, and returns their number.
+///
+///     const std::uint64_t size = co_await copy(from, to);
+///
+/// Between two sockets, the kernel moves the bytes by itself, through a pipe (splice(2)). The
+/// sending side of `to` is not ended. If `to` has a `flush`, it is flushed after each write.
+///
+/// Errors: those of the streams; `timed_out` after the idle limit.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: bytes that were read and not written yet are lost.
+template <byte_stream From, byte_stream To>
+[[nodiscard]] task<std::uint64_t> copy(From& from, To& to, copy_options options = {});
+/// Copies all bytes of a stream to another one, until the end, and calls `on_done` with their
+/// number.
+///
+/// Errors: the handler gets those of the streams, `timed_out` after the idle limit, or
+/// `not_enough_memory`. The call itself throws `std::bad_alloc`.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: stopping or destroying the `pending_operation`. Bytes that were read and not written
+/// yet are lost.
+template <byte_stream From, byte_stream To>
+pending_operation copy(From& from, To& to, copy_options options,
+                       handler<void(result<std::uint64_t>)> on_done);
+
+/// Copies all bytes of a stream to two other ones, until the end, and returns their number.
+///
+/// Both get each piece at the same time, and the next piece is read when both have it: the slower
+/// one sets the pace. Their sending sides are not ended.
+///
+/// Errors: those of the streams; `timed_out` after the idle limit.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: bytes that were read and not written yet are lost.
+template <byte_stream From, byte_stream To, byte_stream Also>
+[[nodiscard]] task<std::uint64_t> tee(From& from, To& to, Also& also, copy_options options = {});
+/// Copies all bytes of a stream to two other ones, until the end, and calls `on_done` with their
+/// number.
+///
+/// Errors: the handler gets those of the streams, `timed_out` after the idle limit, or
+/// `not_enough_memory`. The call itself throws `std::bad_alloc`.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: stopping or destroying the `pending_operation`. Bytes that were read and not written
+/// yet are lost.
+template <byte_stream From, byte_stream To, byte_stream Also>
+pending_operation tee(From& from, To& to, Also& also, copy_options options,
+                      handler<void(result<std::uint64_t>)> on_done);
+
+/// Copies between two streams in both directions, until both have ended, and returns the numbers.
+///
+/// When a stream ends, its bytes are written to the other one, and then that one's sending side is
+/// ended; the other direction goes on. So a request that ends with a half-close gets its answer.
+/// The idle limit counts bytes of both directions.
+///
+/// Errors: the first error of a stream, which cancels the other direction; `timed_out` after the
+/// idle limit. Neither stream is closed.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: bytes that were read and not written yet are lost.
+template <byte_stream A, byte_stream B>
+[[nodiscard]] task<copied> copy_bidirectional(A& a, B& b, copy_both_options options = {});
+/// Copies between two streams in both directions, until both have ended, and calls `on_done` with
+/// the numbers.
+///
+/// When a stream ends, the other one's sending side is ended, and the other direction goes on.
+///
+/// Errors: the handler gets the first error of a stream, `timed_out` after the idle limit, or
+/// `not_enough_memory`. The call itself throws `std::bad_alloc`.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: stopping or destroying the `pending_operation`. Bytes that were read and not written
+/// yet are lost.
+template <byte_stream A, byte_stream B>
+pending_operation copy_bidirectional(A& a, B& b, copy_both_options options,
+                                     handler<void(result<copied>)> on_done);
+
+// implementation
+
+namespace detail {
+
+/// The progress of a copy: it counts, tells the program, and moves the idle limit.
+template <class Progress>
+class copy_progress {
+public:
+  copy_progress(event_loop& loop, copy_settings<Progress>&& options)
+      : loop_(loop), options_(std::move(options)) {
+    if (options_.buffer_size == 0) misuse("a copy was given a buffer of size zero");
+  }
+
+  /// Runs work under the idle limit.
+  task<> run(task<> work) {
+    if (!options_.idle_limit) {
+      co_await std::move(work);
+      co_return;
+    }
+    scope limited(loop_);
+    limited_ = &limited;
+    limited.spawn(std::move(work));
+    restart();
+    co_await limited.join();
+  }
+
+  [[nodiscard]] std::size_t buffer_size() const noexcept { return options_.buffer_size; }
+
+  void add(std::uint64_t& to, std::size_t count) {
+    to += count;
+    if (limited_ != nullptr) restart();
+    if (options_.on_progress) options_.on_progress(total);
+  }
+
+  Progress total{};
+
+private:
+  void restart() { limited_->set_deadline(loop_.after(*options_.idle_limit)); }
+
+  event_loop& loop_;
+  copy_settings<Progress> options_;
+  scope* limited_ = nullptr;
+};
+
+template <byte_stream To>
+task<> write_through(To& to, const_buffer bytes) {
+  auto writing = to.write(bytes);
+  co_await std::move(writing);
+  if constexpr (requires { to.flush(); }) {
+    auto flushing = to.flush();
+    co_await std::move(flushing);
+  }
+}
+
+/// Copies in one direction. `Write` is a function that returns a task.
+template <class Progress, byte_stream From, class Write>
+task<> pump(copy_progress<Progress>& progress, std::uint64_t& count, From& from, Write write) {
+  const std::size_t size = progress.buffer_size();
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(size);
+  for (;;) {
+    auto reading = from.read(std::span(buffer.get(), size));
+    const std::size_t n = co_await std::move(reading);
+    if (n == 0) co_return;
+    const const_buffer bytes = std::span<const std::byte>(buffer.get(), n);
+    task<> writing = write(bytes);
+    co_await std::move(writing);
+    progress.add(count, n);
+  }
+}
+
+/// Copies in one direction inside the kernel, through a pipe. False if the kernel cannot do so;
+/// then nothing was read.
+template <class Progress, spliceable From, spliceable To>
+task<bool> pump_in_kernel(copy_progress<Progress>& progress, std::uint64_t& count, From& from,
+                          To& to) {
+  const splice_pipe pipe;
+  if (!pipe.made()) co_return false;
+  const std::string words = "read from " + stream_access::socket(from).peer_words();
+  const std::uint64_t before = count;
+  for (;;) {
+    operation_awaitable<splice_in_call> reading(stream_access::socket(from),
+                                                splice_in_call(pipe.in(), progress.buffer_size()));
+    std::size_t n = 0;
+    if (count == before) {
+      const result<std::size_t> first = co_await as_result(std::move(reading));
+      if (!first && first.error() == std::errc::invalid_argument) co_return false;
+      if (!first) throw_error(first.error(), words);  // the stream may be closed by now
+      n = *first;
+    } else {
+      n = co_await std::move(reading);
+    }
+    if (n == 0) co_return true;
+    operation_awaitable<splice_out_call> writing(stream_access::socket(to),
+                                                 splice_out_call(pipe.out(), n));
+    co_await std::move(writing);
+    progress.add(count, n);
+  }
+}
+
+/// Copies in one direction in the best way that the streams have.
+template <class Progress, byte_stream From, byte_stream To>
+task<> pump_to(copy_progress<Progress>& progress, std::uint64_t& count, From& from, To& to) {
+  if constexpr (spliceable<From> && spliceable<To>) {
+    const bool moved = co_await pump_in_kernel(progress, count, from, to);
+    if (moved) co_return;
+  }
+  const auto write = [&to](const_buffer bytes) { return write_through(to, bytes); };
+  task<> pumping = pump(progress, count, from, write);
+  co_await std::move(pumping);
+}
+
+template <class Progress, byte_stream From, byte_stream To>
+task<> pump_and_end(copy_progress<Progress>& progress, std::uint64_t& count, From& from, To& to) {
+  task<> pumping = pump_to(progress, count, from, to);
+  co_await std::move(pumping);
+  task<> ending = shut_down(to);
+  co_await std::move(ending);
+}
+
+template <byte_stream A, byte_stream B>
+task<> pump_both(copy_progress<copied>& progress, A& a, B& b) {
+  auto both = join(pump_and_end(progress, progress.total.a_to_b, a, b),
+                   pump_and_end(progress, progress.total.b_to_a, b, a));
+  co_await std::move(both);
+}
+
+/// Turns a system error of `work` into a value, for a handler.
+template <class T>
+task<reported<T>> report(task<T> work) {
+  std::error_code error;
+  try {
+    T value = co_await std::move(work);
+    co_return value;
+  } catch (const std::system_error& e) {
+    error = e.code();
+  }
+  co_return std::unexpected(failure(error, std::string()));
+}
+
+}  // namespace detail
+
+template <byte_stream From, byte_stream To>
+task<std::uint64_t> copy(From& from, To& to, copy_options options) {
+  detail::copy_progress<std::uint64_t> progress(from.loop(), std::move(options));
+  task<> all = progress.run(detail::pump_to(progress, progress.total, from, to));
+  co_await std::move(all);
+  co_return progress.total;
+}
+
+template <byte_stream From, byte_stream To>
+pending_operation copy(From& from, To& to, copy_options options,
+                       handler<void(result<std::uint64_t>)> on_done) {
+  detail::expect_handler(on_done, "copy");
+  return detail::delivery<std::uint64_t>::start(
+      from.loop(), detail::report(copy(from, to, std::move(options))), std::move(on_done));
+}
+
+template <byte_stream From, byte_stream To, byte_stream Also>
+task<std::uint64_t> tee(From& from, To& to, Also& also, copy_options options) {
+  detail::copy_progress<std::uint64_t> progress(from.loop(), std::move(options));
+  const auto write = [&to, &also](const_buffer bytes) -> task<> {
+    auto both = join(detail::write_through(to, bytes), detail::write_through(also, bytes));
+    co_await std::move(both);
+  };
+  // The lambda lives here, and its coroutines refer to it.
+  const auto call = [&write](const_buffer bytes) { return write(bytes); };
+  task<> all = progress.run(detail::pump(progress, progress.total, from, call));
+  co_await std::move(all);
+  co_return progress.total;
+}
+
+template <byte_stream From, byte_stream To, byte_stream Also>
+pending_operation tee(From& from, To& to, Also& also, copy_options options,
+                      handler<void(result<std::uint64_t>)> on_done) {
+  detail::expect_handler(on_done, "tee");
+  return detail::delivery<std::uint64_t>::start(
+      from.loop(), detail::report(tee(from, to, also, std::move(options))), std::move(on_done));
+}
+
+template <byte_stream A, byte_stream B>
+task<copied> copy_bidirectional(A& a, B& b, copy_both_options options) {
+  detail::copy_progress<copied> progress(a.loop(), std::move(options));
+  task<> all = progress.run(detail::pump_both(progress, a, b));
+  co_await std::move(all);
+  co_return progress.total;
+}
+
+template <byte_stream A, byte_stream B>
+pending_operation copy_bidirectional(A& a, B& b, copy_both_options options,
+                                     handler<void(result<copied>)> on_done) {
+  detail::expect_handler(on_done, "copy_bidirectional");
+  return detail::delivery<copied>::start(
+      a.loop(), detail::report(copy_bidirectional(a, b, std::move(options))), std::move(on_done));
+}
+
+}  // namespace eddy

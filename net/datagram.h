@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <system_error>
+
+#include <eddy/net/address.h>
+#include <eddy/net/buffer.h>
+
+namespace eddy {
+
+/// What a receive reports about a datagram.
+///
+/// A datagram of 0 bytes is a datagram like any other, and not an end.
+struct datagram {
+  /// The number of bytes in the buffer.
+  std::size_t size = 0;
+  /// The number of bytes that were sent. It is larger than `size` if the datagram was truncated.
+  std::size_t whole_size = 0;
+  /// Whether the datagram was larger than the buffer. The bytes beyond the buffer are lost.
+  bool truncated = false;
+  /// The sender. A socket at `[::]` reports an IPv4 sender as `[::ffff:1.2.3.4]`.
+  address from{};
+  /// The local address to which the datagram was sent, with the port of the socket. It is empty
+  /// unless the option `destination` is set. Pass it to a send as the source of a reply.
+  address to{};
+  /// The number of the network interface that received the datagram, with the option `destination`;
+  /// zero if it is not known.
+  std::uint32_t interface = 0;
+  /// The size of each of several datagrams that the kernel joined in the buffer, because of the
+  /// option `join_datagrams`. The last one may be smaller. Zero if there is only one.
+  std::size_t segment_size = 0;
+};
+
+/// One of the datagrams that a `receive_many` receives: its buffer, and the report about it.
+struct incoming_datagram {
+  incoming_datagram() = default;
+  incoming_datagram(mutable_buffer into) noexcept : buffer(into) {}
+
+  /// The memory for the bytes.
+  mutable_buffer buffer = std::span<std::byte>();
+  /// What was received.
+  datagram received{};
+};
+
+/// From where a datagram is sent. The kernel chooses what is empty.
+struct datagram_source {
+  /// A local address of this machine; its port is ignored. To answer from the address to which the
+  /// question was sent, use the `to` of the received datagram.
+  address from{};
+  /// The number of the network interface; zero lets the kernel choose.
+  std::uint32_t interface = 0;
+};
+
+/// One of the datagrams that a `send_many` sends.
+struct outgoing_datagram {
+  outgoing_datagram() = default;
+  outgoing_datagram(const_buffer b, const address& receiver = {}, const datagram_source& s = {},
+                    std::size_t segment = 0) noexcept
+      : bytes(b), to(receiver), source(s), segment_size(segment) {}
+
+  /// The bytes. They must outlive the operation.
+  const_buffer bytes{};
+  /// The receiver; empty on a connected socket.
+  address to{};
+  /// From where it is sent.
+  datagram_source source{};
+  /// If this is not zero, the kernel cuts the bytes into datagrams of this size (UDP_SEGMENT, Linux
+  /// 4.18); the last one may be smaller. There may be 64 of them, and 65,507 bytes in all.
+  std::size_t segment_size = 0;
+};
+
+/// An ICMP message about a datagram that was sent.
+struct icmp_error {
+  /// The error, such as `connection_refused` if no socket has the port.
+  std::error_code error{};
+  /// The receiver of that datagram, which could not be reached.
+  address unreachable{};
+  /// The host or router that sent the ICMP message; its port is 0.
+  address reporter{};
+  /// Whether it is a message of ICMPv6, whose types and codes differ from those of ICMP.
+  bool v6 = false;
+  /// The type and the code of the message: 3 and 3 of ICMP, or 1 and 4 of ICMPv6, for a port that
+  /// no socket has.
+  std::uint8_t type = 0;
+  std::uint8_t code = 0;
+  /// The largest packet that the path allows, in bytes, if the datagram was larger; otherwise zero.
+  std::uint32_t path_mtu = 0;
+
+  /// "127.0.0.1:53 is unreachable (ICMP type 3, code 3, from 127.0.0.1)".
+  [[nodiscard, gnu::cold]] std::string to_string() const;
+};
+
+}  // namespace eddy

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/net/detail/held_stream.h>
+
+namespace eddy::detail {
+
+namespace {
+
+void expect_buffer(mutable_buffer into) noexcept {
+  if (into.size() != 0) return;
+  misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
+}
+
+void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_done,
+                 const char* who) {
+  expect_handler(on_done, who);
+  if (held.writer.active()) misuse("a write is already pending on this stream");
+  held.writer.start(held.loop(), std::move(work), std::move(on_done));
+}
+
+}  // namespace
+
+task<std::size_t> read_held(held_share held, mutable_buffer into) {
+  expect_buffer(into);
+  held->expect_open();
+  task<std::size_t> reading = held->read(into);
+  const std::size_t count = co_await std::move(reading);
+  co_return count;
+}
+
+task<> write_held(held_share held, const_buffer bytes) {
+  held->expect_open();
+  task<> writing = held->write(bytes);
+  co_await std::move(writing);
+}
+
+task<> write_held_list(held_share held, std::span<const const_buffer> buffers) {
+  held->expect_open();
+  task<> writing = held->write_all(buffers);
+  co_await std::move(writing);
+}
+
+task<> shut_down_held(held_share held) {
+  held->expect_open();
+  task<> ending = held->end_sending();
+  co_await std::move(ending);
+}
+
+void stream_around::read(mutable_buffer into, handler<void(result<std::size_t>)> on_read) {
+  expect_handler(on_read, "read");
+  expect_buffer(into);
+  held_stream& own = held();
+  if (own.reader.active()) misuse("a read is already pending on this stream");
+  own.reader.start(own.loop(), read(into), std::move(on_read));
+}
+
+void stream_around::write(const_buffer bytes, handler<void(result<void>)> on_written) {
+  start_write(held(), write(bytes), std::move(on_written), "write");
+}
+
+void stream_around::write(std::span<const const_buffer> buffers,
+                          handler<void(result<void>)> on_written) {
+  start_write(held(), write(buffers), std::move(on_written), "write");
+}
+
+void stream_around::shutdown(handler<void(result<void>)> on_ended) {
+  start_write(held(), shutdown(), std::move(on_ended), "shutdown");
+}
+
+}  // namespace eddy::detail

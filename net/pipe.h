@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <eddy/loop/handler.h>
+#include <eddy/loop/result.h>
+#include <eddy/net/buffer.h>
+#include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/pipe_calls.h>
+#include <eddy/net/detail/pipe_end.h>
+
+namespace eddy {
+
+/// The end of a pipe from which a program reads, or the standard input.
+///
+/// `make_pipe`, `standard_input` and `process` make it. Each operation has the forms that
+/// `tcp_stream` has: with a handler, for `co_await`, and `try_`. At most one read may be pending;
+/// `wait_readable` counts as a read.
+///
+/// Errors: a handler gets a `std::error_code`. `co_await` throws a `std::system_error` whose text
+/// names the operation and the kind of stream.
+/// Lifetime: the loop must outlive the reader. A buffer must outlive its operation. The reader may
+/// be moved while an operation is pending.
+/// Cancelling: closing or destroying the reader cancels its read. A handler is destroyed and never
+/// called; an awaiting coroutine is resumed with `operation_canceled`. A cancelled read loses no
+/// bytes: the next read returns them.
+class pipe_reader {
+public:
+  /// A reader that is not open: only assigning to it, `open`, `close` and destroying it are
+  /// allowed.
+  pipe_reader() noexcept = default;
+  /// Takes over the reading end of a pipe. `descriptor` is closed even if this throws.
+  ///
+  /// The descriptor becomes non-blocking and close-on-exec. Use this only for a pipe whose reading
+  /// end no other process has: the flag would change for that process, too.
+  /// Errors: `std::system_error` if `descriptor` is not open; `std::bad_alloc`.
+  pipe_reader(event_loop& loop, int descriptor);
+
+  /// Reads the bytes that are there, up to the size of the buffer, and returns their number.
+  ///
+  /// The number is at most 256 KiB, and 64 KiB for a regular file. If no bytes are there, the read
+  /// waits for some. It returns 0 at the end: every process has closed the writing end.
+  ///
+  /// Errors: `std::system_error`. An empty buffer aborts the program, because its result of 0 would
+  /// look like the end of the stream.
+  /// Cancelling: no bytes are lost; the next read returns them.
+  detail::operation_awaitable<detail::pipe_read_call> read(mutable_buffer into) {
+    return {socket(), detail::pipe_read_call(into, end_.kind())};
+  }
+  /// Reads the bytes that are there, as the awaited `read` does, and calls `on_read` with their
+  /// number or an error.
+  void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);
+  /// Reads the bytes that are there without waiting; `std::nullopt` means that there are none.
+  ///
+  /// The result is the number of bytes, at most 256 KiB, or an error. It is 0 at the end of the
+  /// stream. An empty buffer aborts the program.
+  [[nodiscard]] std::optional<result<std::size_t>> try_read(mutable_buffer into);
+
+  /// Waits until a read would not wait: there are bytes, the end of the stream, or an error.
+  detail::operation_awaitable<detail::pipe_wait_call<readiness::direction::read>> wait_readable() {
+    return {socket(), detail::pipe_wait_call<readiness::direction::read>(end_.kind())};
+  }
+  /// Waits until a read would not wait, and then calls `on_readable`.
+  void wait_readable(handler<void(result<void>)> on_readable);
+
+  /// Cancels the pending read, and leaves the reader open. A handler is destroyed; an awaiting
+  /// coroutine is resumed with `operation_canceled`. No bytes are lost.
+  void stop_reading() noexcept { socket().stop(readiness::direction::read); }
+
+  /// Closes this end and cancels the pending read. Does nothing if the reader is not open.
+  void close() noexcept { end_.close(); }
+  /// Whether this reader owns an open descriptor: it was neither closed nor moved from.
+  [[nodiscard]] bool open() const noexcept { return end_.open(); }
+
+  /// The descriptor, which this reader still owns.
+  [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
+  [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
+
+private:
+  friend struct detail::pipe_access;
+
+  explicit pipe_reader(detail::pipe_end end) noexcept : end_(std::move(end)) {}
+  [[nodiscard]] detail::open_socket& socket() const noexcept {
+    return end_.socket("a pipe_reader was used that is not open: it was closed, or moved from");
+  }
+
+  detail::pipe_end end_;
+};
+
+/// The end of a pipe to which a program writes, or the standard output or error.
+///
+/// `make_pipe`, `standard_output`, `standard_error` and `process` make it. Each operation has the
+/// forms that `tcp_stream` has: with a handler, for `co_await`, and `try_`. At most one write may
+/// be pending; `wait_writable` counts as a write.
+///
+/// Errors: a handler gets a `std::error_code`. `co_await` throws a `std::system_error` whose text
+/// names the operation and the kind of stream. `broken_pipe` means that every process has closed
+/// the reading end. No write raises SIGPIPE, and the program's SIGPIPE action is not changed.
+/// Lifetime: the loop must outlive the writer. The bytes must outlive their operation. The writer
+/// may be moved while an operation is pending.
+/// Cancelling: closing or destroying the writer cancels its write. A handler is destroyed and never
+/// called; an awaiting coroutine is resumed with `operation_canceled`. A cancelled write has
+/// written an unknown part of its bytes.
+class pipe_writer {
+public:
+  /// A writer that is not open: only assigning to it, `open`, `close` and destroying it are
+  /// allowed.
+  pipe_writer() noexcept = default;
+  /// Takes over the writing end of a pipe. `descriptor` is closed even if this throws.
+  ///
+  /// The descriptor becomes non-blocking and close-on-exec. Use this only for a pipe whose writing
+  /// end no other process has: the flag would change for that process, too.
+  /// Errors: `std::system_error` if `descriptor` is not open; `std::bad_alloc`.
+  pipe_writer(event_loop& loop, int descriptor);
+
+  /// Writes all the bytes.
+  ///
+  /// In a handler or a coroutine of the loop, the bytes for which there is space are written within
+  /// the call or the `co_await`, unless the turn has used up its budget.
+  ///
+  /// Errors: `std::system_error`; `broken_pipe` if nobody can read the bytes.
+  /// Lifetime: the bytes must outlive the operation.
+  /// Cancelling: an unknown part of the bytes has been written.
+  detail::operation_awaitable<detail::pipe_write_call> write(const_buffer bytes) {
+    return {socket(), detail::pipe_write_call(bytes, end_.kind())};
+  }
+  /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
+  /// outlive the operation.
+  void write(const_buffer bytes, handler<void(result<void>)> on_written);
+  /// Does not compile: the handler form would write a temporary's bytes after it is destroyed.
+  template <detail::temporary_bytes Bytes, class Handler>
+  void write(Bytes&&, Handler&&) {
+    static_assert(!detail::temporary_bytes<Bytes>,
+                  "a write with a handler outlives these bytes: keep them in a variable");
+  }
+  /// Writes as many bytes as there is space for, without waiting, and returns their number.
+  ///
+  /// `std::nullopt` means that there is no space. The result is an error if the write failed.
+  [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes);
+
+  /// Writes all the bytes of several buffers, in few system calls: up to 64 buffers in each.
+  ///
+  /// Errors: `std::system_error`; `broken_pipe` if nobody can read the bytes.
+  /// Lifetime: the list of buffers and the bytes must outlive the operation.
+  /// Cancelling: an unknown part of the bytes has been written.
+  detail::operation_awaitable<detail::pipe_write_call> write(
+      std::span<const const_buffer> buffers) {
+    return {socket(), detail::pipe_write_call(buffers, end_.kind())};
+  }
+  /// Writes all the bytes of several buffers and then calls `on_written`. The list of buffers and
+  /// the bytes must outlive the operation.
+  void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
+
+  /// Waits until a write would not wait: there is space, or the write would fail.
+  detail::operation_awaitable<detail::pipe_wait_call<readiness::direction::write>> wait_writable() {
+    return {socket(), detail::pipe_wait_call<readiness::direction::write>(end_.kind())};
+  }
+  /// Waits until a write would not wait, and then calls `on_writable`.
+  void wait_writable(handler<void(result<void>)> on_writable);
+
+  /// Cancels the pending write. A handler is destroyed; an awaiting coroutine is resumed with
+  /// `operation_canceled`. An unknown part of the bytes has been written.
+  void stop_writing() noexcept { socket().stop(readiness::direction::write); }
+
+  /// Closes this end and cancels the pending write. The reader reads all bytes that were written,
+  /// and then the end. Does nothing if the writer is not open.
+  void close() noexcept { end_.close(); }
+  /// Whether this writer owns an open descriptor: it was neither closed nor moved from.
+  [[nodiscard]] bool open() const noexcept { return end_.open(); }
+
+  /// The descriptor, which this writer still owns.
+  [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
+  [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
+
+private:
+  friend struct detail::pipe_access;
+
+  explicit pipe_writer(detail::pipe_end end) noexcept : end_(std::move(end)) {}
+  [[nodiscard]] detail::open_socket& socket() const noexcept {
+    return end_.socket("a pipe_writer was used that is not open: it was closed, or moved from");
+  }
+
+  detail::pipe_end end_;
+};
+
+/// A reader and a writer as one stream of bytes in both directions.
+///
+///     pipe_stream user(standard_input(loop), standard_output(loop));
+///
+/// It has the members of a `tcp_stream` that transfer bytes, for functions that take any stream.
+/// `reader` and `writer` have the other members.
+///
+/// Errors: those of `pipe_reader` and `pipe_writer`.
+/// Lifetime: the loop must outlive the stream. It may be moved while operations are pending.
+/// Cancelling: those of `pipe_reader` and `pipe_writer`: a cancelled read loses no bytes, and a
+/// cancelled write has written an unknown part of its bytes.
+class pipe_stream {
+public:
+  /// A stream that is not open.
+  pipe_stream() noexcept = default;
+  /// Takes over both ends, which must be on one loop.
+  pipe_stream(pipe_reader r, pipe_writer w) noexcept
+      : reader_(std::move(r)), writer_(std::move(w)) {}
+
+  /// Reads the bytes that are there, as `pipe_reader::read` does.
+  detail::operation_awaitable<detail::pipe_read_call> read(mutable_buffer into) {
+    return reader_.read(into);
+  }
+  /// Reads the bytes that are there, and calls `on_read` with their number or an error.
+  void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read) {
+    reader_.read(into, std::move(on_read));
+  }
+  /// Reads the bytes that are there without waiting; `std::nullopt` means that there are none.
+  [[nodiscard]] std::optional<result<std::size_t>> try_read(mutable_buffer into) {
+    return reader_.try_read(into);
+  }
+
+  /// Writes all the bytes, as `pipe_writer::write` does.
+  detail::operation_awaitable<detail::pipe_write_call> write(const_buffer bytes) {
+    return writer_.write(bytes);
+  }
+  /// Writes all the bytes and then calls `on_written`. The bytes must outlive the operation.
+  void write(const_buffer bytes, handler<void(result<void>)> on_written) {
+    writer_.write(bytes, std::move(on_written));
+  }
+  /// Does not compile: the handler form would write a temporary's bytes after it is destroyed.
+  template <detail::temporary_bytes Bytes, class Handler>
+  void write(Bytes&&, Handler&&) {
+    static_assert(!detail::temporary_bytes<Bytes>,
+                  "a write with a handler outlives these bytes: keep them in a variable");
+  }
+  /// Writes all the bytes of several buffers, as `pipe_writer::write` does.
+  detail::operation_awaitable<detail::pipe_write_call> write(
+      std::span<const const_buffer> buffers) {
+    return writer_.write(buffers);
+  }
+  /// Writes all the bytes of several buffers and then calls `on_written`. The list of buffers and
+  /// the bytes must outlive the operation.
+  void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written) {
+    writer_.write(buffers, std::move(on_written));
+  }
+  /// Writes as many bytes as there is space for, without waiting, and returns their number.
+  [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes) {
+    return writer_.try_write(bytes);
+  }
+
+  /// Closes the writer: the other side reads all bytes that were written, and then the end. Cancels
+  /// a pending write. Reading is not affected.
+  void shutdown() noexcept { writer_.close(); }
+  /// Closes both ends, and cancels pending operations as `pipe_reader` and `pipe_writer` do.
+  void close() noexcept {
+    reader_.close();
+    writer_.close();
+  }
+  /// Whether this stream has an open reader.
+  [[nodiscard]] bool open() const noexcept { return reader_.open(); }
+
+  [[nodiscard]] pipe_reader& reader() noexcept { return reader_; }
+  [[nodiscard]] pipe_writer& writer() noexcept { return writer_; }
+  [[nodiscard]] event_loop& loop() const noexcept { return reader_.loop(); }
+
+private:
+  pipe_reader reader_;
+  pipe_writer writer_;
+};
+
+/// The two ends of a pipe.
+struct pipe_ends {
+  pipe_ends(pipe_reader r, pipe_writer w) noexcept : reader(std::move(r)), writer(std::move(w)) {}
+
+  pipe_reader reader;
+  pipe_writer writer;
+};
+
+/// Makes a pipe within this process.
+/// Errors: `std::system_error` if no descriptor is free; `std::bad_alloc`.
+[[nodiscard]] pipe_ends make_pipe(event_loop& loop);
+
+/// Makes a reader of the standard input, descriptor 0, which stays open as it was.
+///
+/// O_NONBLOCK belongs to the open file description, which this process shares with the shell that
+/// started it. So no flag is changed, whatever the standard input is:
+///
+/// - A pipe or a terminal is opened anew, through /proc/self/fd, and the new description is
+///   non-blocking. If the system does not allow that (another user's terminal, no /proc), the
+///   stream uses the shared description with RWF_NOWAIT, or where the kernel lacks that (terminals,
+///   pipes before Linux 6.4) with a poll before each call. Such a call blocks only if another
+///   process takes the bytes between the poll and the call.
+/// - A socket is used with MSG_DONTWAIT.
+/// - A regular file is always ready. It keeps its position, and each read takes at most 64 KiB. A
+///   read may wait for the disk.
+/// - /dev/null and other devices are used with RWF_NOWAIT, or with a poll before each call.
+///
+/// Errors: `std::system_error` if descriptor 0 is closed or no descriptor is free;
+/// `std::bad_alloc`.
+[[nodiscard]] pipe_reader standard_input(event_loop& loop);
+
+/// Makes a writer of the standard output, descriptor 1, which stays open as it was.
+///
+/// The flags that this process shares with the shell are not changed: `standard_input` says how. In
+/// the last resort, a poll before each call, a write takes at most 4,096 bytes (PIPE_BUF), and
+/// blocks while a terminal is stopped (Ctrl-S).
+///
+/// Errors: `std::system_error` if descriptor 1 is closed or no descriptor is free;
+/// `std::bad_alloc`.
+[[nodiscard]] pipe_writer standard_output(event_loop& loop);
+
+/// Makes a writer of the standard error, descriptor 2, as `standard_output` does for descriptor 1.
+/// Errors: `std::system_error` if descriptor 2 is closed or no descriptor is free;
+/// `std::bad_alloc`.
+[[nodiscard]] pipe_writer standard_error(event_loop& loop);
+
+// implementation
+
+namespace detail {
+struct pipe_access {
+  static pipe_reader make_reader(pipe_end end) noexcept { return pipe_reader(std::move(end)); }
+  static pipe_writer make_writer(pipe_end end) noexcept { return pipe_writer(std::move(end)); }
+};
+}  // namespace detail
+
+}  // namespace eddy

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/copy.h
+#include <eddy/net/copy.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/join.h>
+#include <eddy/future/sleep.h>
+#include <eddy/future/timeout.h>
+#include <eddy/net/any_stream.h>
+#include <eddy/net/buffered.h>
+#include <eddy/net/duplex.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "support/async_test.h"
+#include "support/every_point.h"
+#include "support/failing_system.h"
+#include "support/stream_pair.h"
+
+using namespace std::chrono_literals;
+using eddy::any_stream;
+using eddy::as_result;
+using eddy::copy;
+using eddy::copy_bidirectional;
+using eddy::duplex;
+using eddy::duplex_stream;
+using eddy::join;
+using eddy::sleep;
+using eddy::task;
+using eddy::tcp_stream;
+
+namespace {
+
+template <eddy::byte_stream S>
+task<std::string> all_of(S& from) {
+  std::string all;
+  for (;;) {
+    std::array<char, 4096> buffer;
+    const std::size_t n = co_await from.read(buffer);
+    if (n == 0) co_return all;
+    all.append(buffer.data(), n);
+  }
+}
+
+template <eddy::byte_stream S>
+task<> say(S& to, std::string bytes) {
+  co_await to.write(bytes);
+  co_await eddy::detail::shut_down(to);
+}
+
+/// Asks and reads the answer, over a relay.
+template <eddy::byte_stream S>
+task<std::string> ask(S& over, std::string question) {
+  co_await say(over, std::move(question));
+  co_return co_await all_of(over);
+}
+
+/// Reads the whole question before it answers.
+template <eddy::byte_stream S>
+task<> answer(S& over) {
+  const std::string question = co_await all_of(over);
+  co_await say(over, "re: " + question);
+}
+
+}  // namespace
+
+ASYNC_TEST("copy moves all bytes up to the end and leaves the target open") {
+  auto [a, b] = duplex(7, 7);
+  auto [c, d] = duplex(5, 5);
+  const std::string much(1000, 'm');
+  const auto relay = [](duplex_stream& from, duplex_stream& to) -> task<std::uint64_t> {
+    const std::uint64_t n = co_await copy(from, to);
+    co_await to.write(std::string_view("!"));
+    to.shutdown();
+    co_return n;
+  };
+  auto all = join(say(a, much), relay(b, c), all_of(d));
+  const auto [x, count, got] = co_await std::move(all);
+  CHECK(count == 1000);
+  CHECK(got == much + "!");
+}
+
+ASYNC_TEST("copy_bidirectional passes a half-close on, so the answer comes after the question") {
+  auto [client, near] = duplex(3, 3);
+  auto [far, server] = duplex(3, 3);
+  auto all = join(ask(client, "what is it?"), copy_bidirectional(near, far), answer(server));
+  const auto [got, count, nothing] = co_await std::move(all);
+  CHECK(got == "re: what is it?");
+  CHECK(count.a_to_b == 11);
+  CHECK(count.b_to_a == 15);
+}
+
+ASYNC_TEST("copy_bidirectional between TCP and memory, with short calls that are interrupted") {
+  failing_system system;
+  stream_pair tcp(loop);
+  auto [far, server] = duplex(100, 100);
+  system.limit_bytes(2);
+  system.fail(call::read, EINTR, 2);
+  system.fail(call::send, EINTR, 2);
+  auto all = join(ask(tcp.near, "over TCP"), copy_bidirectional(tcp.far, far), answer(server));
+  const auto [got, count, nothing] = co_await std::move(all);
+  CHECK(got == "re: over TCP");
+  CHECK(count.b_to_a == 12);
+}
+
+ASYNC_TEST("an error of one direction cancels the other and names the stream") {
+  auto [client, near] = duplex(3, 3);
+  stream_pair tcp(loop);
+  failing_system system;
+  system.fail(call::read, EIO);
+  std::string words;
+  try {
+    co_await copy_bidirectional(near, tcp.near);
+  } catch (const std::system_error& e) {
+    words = e.what();
+    CHECK(e.code().value() == EIO);
+  }
+  CHECK(words.starts_with("read from 127.0.0.1:"));
+  CHECK(near.open());
+}
+
+ASYNC_TEST("each errno of read(2) and send(2) leaves a copy as an error") {
+  for (const int error : {EBADF, EINVAL, EIO, ECONNRESET, ETIMEDOUT, EPIPE, ENOBUFS, ENOMEM}) {
+    for (const call kind : {call::read, call::send}) {
+      stream_pair from(loop);
+      stream_pair to(loop);
+      any_stream target(std::move(to.near));  // between two sockets, the kernel would copy
+      send(from.near, "bytes");
+      failing_system system;
+      system.fail(kind, error);
+      const auto r = co_await as_result(copy(from.far, target));
+      CHECK(r.error().value() == error);
+      const std::string rest = take(from.far);
+      CHECK(rest == (kind == call::read ? "bytes" : ""));
+    }
+  }
+}
+
+ASYNC_TEST("between two sockets the kernel moves the bytes, and no read and no send is made") {
+  failing_system system;
+  stream_pair client(loop);
+  stream_pair server(loop);
+  std::string much(3'000'000, 'm');
+  for (std::size_t i = 0; i < much.size(); i += 997) much[i] = static_cast<char>('a' + i % 26);
+  const auto relay = [](tcp_stream& from, tcp_stream& to) -> task<std::uint64_t> {
+    const std::uint64_t n = co_await copy(from, to);
+    to.shutdown();
+    co_return n;
+  };
+  SUBCASE("whole calls") {}
+  SUBCASE("short calls") { system.limit_bytes(5000); }
+  SUBCASE("interrupted calls") {
+    system.fail(call::splice, EINTR, 1);
+    system.fail(call::splice, EINTR, 20);
+  }
+  auto all = join(say(client.near, much), relay(client.far, server.near), all_of(server.far));
+  const auto [nothing, count, got] = co_await std::move(all);
+  CHECK(count == much.size());
+  CHECK(got == much);
+  CHECK(system.count(call::splice) > 2);
+}
+
+ASYNC_TEST("each errno of splice(2) leaves a copy as an error that names the stream") {
+  for (const int error : {EBADF, EIO, ECONNRESET, ETIMEDOUT, EPIPE, ENOBUFS, ENOMEM}) {
+    for (const std::size_t kth : {1, 2, 3}) {
+      stream_pair from(loop);
+      stream_pair to(loop);
+      send(from.near, "bytes");
+      from.near.shutdown();
+      failing_system system;
+      system.fail(call::splice, error, kth);
+      std::string words;
+      std::error_code got;
+      try {
+        co_await copy(from.far, to.near);
+      } catch (const std::system_error& e) {
+        words = e.what();
+        got = e.code();
+      }
+      CHECK(got.value() == error);
+      CHECK(words.starts_with(kth == 2 ? "write to 127.0.0.1:" : "read from 127.0.0.1:"));
+      if (kth == 1) CHECK(take(from.far) == "bytes");
+    }
+  }
+}
+
+ASYNC_TEST("without a pipe, or where splice is refused, a copy reads and writes") {
+  stream_pair from(loop);
+  stream_pair to(loop);
+  send(from.near, "bytes");
+  from.near.shutdown();
+  failing_system system;
+  SUBCASE("no pipe") { system.fail(call::pipe, EMFILE); }
+  SUBCASE("splice is refused") { system.fail(call::splice, EINVAL, 1, true); }
+  const std::uint64_t count = co_await copy(from.far, to.near);
+  CHECK(count == 5);
+  CHECK(take(to.far) == "bytes");
+}
+
+ASYNC_TEST("a copy to a peer that has gone fails without SIGPIPE") {
+  stream_pair from(loop);
+  stream_pair to(loop);
+  to.far.set_linger(0s);
+  to.far.close();
+  const auto feed = [](tcp_stream& into) -> task<> {
+    for (int i = 0; i < 3; ++i) {
+      co_await into.write(std::string_view("bytes"));
+      co_await sleep(1ms);
+    }
+    into.shutdown();
+  };
+  const auto relay = [](tcp_stream& a, tcp_stream& b) -> task<std::error_code> {
+    const auto first = co_await as_result(copy(a, b));
+    const auto second = co_await as_result(copy(a, b));
+    CHECK((second || second.error() == std::errc::broken_pipe));
+    co_return first ? std::error_code() : first.error();
+  };
+  auto both = join(feed(from.near), relay(from.far, to.near));
+  const auto [nothing, error] = co_await std::move(both);
+  CHECK((error == std::errc::connection_reset || error == std::errc::broken_pipe));
+}
+
+ASYNC_TEST("closing the source during a copy ends it with operation_canceled") {
+  stream_pair from(loop);
+  stream_pair to(loop);
+  const auto relay = [](tcp_stream& a, tcp_stream& b) -> task<std::error_code> {
+    const auto r = co_await as_result(copy(a, b));
+    co_return r ? std::error_code() : r.error();
+  };
+  const auto close = [](tcp_stream& s) -> task<> {
+    co_await sleep(1s);
+    s.close();
+  };
+  auto both = join(relay(from.far, to.near), close(from.far));
+  const auto [error, nothing] = co_await std::move(both);
+  CHECK(error == std::errc::operation_canceled);
+}
+
+ASYNC_TEST("after shutdown_read, a copy between sockets ends with the bytes that were there") {
+  stream_pair from(loop);
+  stream_pair to(loop);
+  send(from.near, "early");
+  from.far.shutdown_read();
+  send(from.near, "late");
+  const std::uint64_t count = co_await copy(from.far, to.near);
+  CHECK(count == 5);
+  CHECK(take(to.far) == "early");
+}
+
+ASYNC_TEST("a copy without traffic fails after its idle limit, and traffic moves the limit") {
+  auto [a, b] = duplex(100, 100);
+  auto [c, d] = duplex(100, 100);
+  const auto speak = [](duplex_stream& to) -> task<> {
+    for (int i = 0; i < 5; ++i) {
+      co_await sleep(700ms);
+      co_await to.write(std::string_view("x"));
+    }
+  };
+  const auto relay = [](duplex_stream& x, duplex_stream& y) -> task<std::error_code> {
+    eddy::copy_both_options options;
+    options.idle_limit = 1s;
+    auto copying = copy_bidirectional(x, y, std::move(options));
+    const auto r = co_await as_result(std::move(copying));
+    co_return r ? std::error_code() : r.error();
+  };
+  const eddy::time_point begin = loop.now();
+  auto both = join(speak(a), relay(b, c));
+  const auto [nothing, error] = co_await std::move(both);
+  CHECK(error == std::errc::timed_out);
+  CHECK(d.unread() == 5);
+  CHECK(loop.now() - begin >= 4500ms);
+}
+
+ASYNC_TEST("progress is told after each write") {
+  auto [a, b] = duplex(4, 4);
+  auto [c, d] = duplex(100, 100);
+  std::vector<std::uint64_t> told;
+  eddy::copy_options options;
+  options.on_progress = [&told](std::uint64_t n) { told.push_back(n); };
+  auto both = join(say(a, "12345678"), copy(b, c, std::move(options)));
+  const auto [nothing, count] = co_await std::move(both);
+  CHECK(count == 8);
+  CHECK(told == std::vector<std::uint64_t>{4, 8});
+}
+
+ASYNC_TEST("tee gives both targets all bytes at the pace of the slower one") {
+  auto [a, b] = duplex(9, 9);
+  auto [c, d] = duplex(3, 3);
+  auto [e, f] = duplex(1000, 1000);
+  const auto split = [](duplex_stream& from, duplex_stream& x, duplex_stream& y) -> task<> {
+    const std::uint64_t n = co_await eddy::tee(from, x, y);
+    CHECK(n == 100);
+    x.shutdown();
+    y.shutdown();
+  };
+  auto all = join(say(a, std::string(100, 't')), split(b, c, e), all_of(d), all_of(f));
+  const auto [x, y, one, two] = co_await std::move(all);
+  CHECK(one == std::string(100, 't'));
+  CHECK(two == one);
+}
+
+ASYNC_TEST("a copy to a buffered stream is flushed") {
+  auto [a, b] = duplex(100, 100);
+  auto [c, d] = duplex(100, 100);
+  eddy::buffered<duplex_stream> to(std::move(c));
+  co_await a.write(std::string_view("at once"));
+  auto copying = eddy::timeout(1s, copy(b, to));
+  const auto r = co_await as_result(std::move(copying));
+  CHECK(r.error() == std::errc::timed_out);
+  CHECK(d.unread() == 7);
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a copy with a handler calls it once, and not when stopped") {
+  auto [a, b] = duplex(loop, 100, 100);
+  auto [c, d] = duplex(loop, 100, 100);
+  std::vector<std::uint64_t> got;
+  CHECK(a.try_write(std::string_view("bytes")).value() == 5);
+  eddy::pending_operation copying =
+      copy(b, c, {}, [&](eddy::result<std::uint64_t> r) { got.push_back(r.value()); });
+  CHECK(got.empty());
+  loop.run();
+  CHECK(d.unread() == 5);
+  SUBCASE("to its end") {
+    a.shutdown();
+    loop.run();
+    CHECK(got == std::vector<std::uint64_t>{5});
+  }
+  SUBCASE("stopped") {
+    copying.stop();
+    a.shutdown();
+    loop.run();
+    CHECK(got.empty());
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "copy_bidirectional and tee have a form with a handler") {
+  auto [a, b] = duplex(loop, 100, 100);
+  auto [c, d] = duplex(loop, 100, 100);
+  auto [e, f] = duplex(loop, 100, 100);
+  a.shutdown();
+  std::optional<eddy::copied> both;
+  std::optional<std::uint64_t> teed;
+  SUBCASE("copy_bidirectional") {
+    CHECK(d.try_write(std::string_view("abc")).has_value());
+    d.shutdown();
+    const auto p = copy_bidirectional(b, c, {}, [&](auto r) { both = r.value(); });
+    loop.run();
+    REQUIRE(both.has_value());
+    CHECK(both->a_to_b == 0);
+    CHECK(both->b_to_a == 3);
+  }
+  SUBCASE("tee") {
+    const auto p = eddy::tee(b, c, e, {}, [&](auto r) { teed = r.value(); });
+    loop.run();
+    CHECK(teed == 0);
+  }
+}
+
+namespace {
+
+struct relays {
+  explicit relays(eddy::trial& t)
+      : of(t), client(duplex(t.loop(), 4, 4)), server(duplex(t.loop(), 4, 4)) {}
+  task<> work() {
+    const eddy::trial::part held(of);
+    eddy::copy_both_options options;
+    options.idle_limit = 10s;
+    options.buffer_size = 3;
+    auto all = join(ask(client.first, "question"),
+                    copy_bidirectional(client.second, server.first, std::move(options)),
+                    answer(server.second));
+    const auto [got, count, nothing] = co_await std::move(all);
+    CHECK(got == "re: question");
+  }
+  eddy::trial& of;
+  std::pair<duplex_stream, duplex_stream> client;
+  std::pair<duplex_stream, duplex_stream> server;
+};
+
+struct relays_in_the_kernel {
+  explicit relays_in_the_kernel(eddy::trial& t) : of(t), client(t.loop()), server(t.loop()) {}
+  task<> work() {
+    const eddy::trial::part held(of);
+    auto all = join(ask(client.near, "question"), copy_bidirectional(client.far, server.near),
+                    answer(server.far));
+    const auto [got, count, nothing] = co_await std::move(all);
+    CHECK(got == "re: question");
+  }
+  eddy::trial& of;
+  stream_pair client;
+  stream_pair server;
+};
+
+struct tees {
+  explicit tees(eddy::trial& t)
+      : of(t),
+        in(duplex(t.loop(), 4, 4)),
+        one(duplex(t.loop(), 2, 2)),
+        two(duplex(t.loop(), 8, 8)) {}
+  task<> work() {
+    const eddy::trial::part held(of);
+    auto all = join(say(in.first, "words"), split(), all_of(one.second), all_of(two.second));
+    const auto [x, y, a, b] = co_await std::move(all);
+    CHECK(a + b == "wordswords");
+  }
+  task<> split() {
+    const std::uint64_t n = co_await eddy::tee(in.second, one.first, two.first);
+    CHECK(n == 5);
+    one.first.shutdown();
+    two.first.shutdown();
+  }
+  eddy::trial& of;
+  std::pair<duplex_stream, duplex_stream> in;
+  std::pair<duplex_stream, duplex_stream> one;
+  std::pair<duplex_stream, duplex_stream> two;
+};
+
+}  // namespace
+
+TEST_CASE("copy_bidirectional is ended at every point") {
+  check_report(eddy::every_point<relays>());
+  check_report(eddy::every_point<relays>(1));
+}
+
+TEST_CASE("copy_bidirectional between sockets is ended at every point") {
+  check_report(eddy::every_point<relays_in_the_kernel>());
+  check_report(eddy::every_point<relays_in_the_kernel>(1));
+}
+
+TEST_CASE("tee is ended at every point") {
+  check_report(eddy::every_point<tees>());
+  check_report(eddy::every_point<tees>(1));
+}

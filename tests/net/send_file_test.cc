@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// eddy/net/send_file.h
+#include <eddy/net/send_file.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/join.h>
+#include <eddy/net/tcp_stream.h>
+
+#include "support/async_test.h"
+#include "support/every_point.h"
+#include "support/failing_system.h"
+#include "support/stream_pair.h"
+#include "support/stream_tasks.h"
+
+using eddy::as_result;
+using eddy::join;
+using eddy::send_file;
+using eddy::task;
+using eddy::tcp_stream;
+
+namespace {
+
+/// A file in memory.
+class file {
+public:
+  explicit file(std::string_view bytes) : number_(::memfd_create("file", MFD_CLOEXEC)) {
+    REQUIRE(::write(number_, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  }
+  file(const file&) = delete;
+  file& operator=(const file&) = delete;
+  ~file() { ::close(number_); }
+  [[nodiscard]] int number() const { return number_; }
+
+private:
+  int number_;
+};
+
+task<std::uint64_t> send_and_end(tcp_stream& to, int number, std::uint64_t offset,
+                                 std::uint64_t size) {
+  const std::uint64_t sent = co_await send_file(to, number, offset, size);
+  to.shutdown();
+  co_return sent;
+}
+
+}  // namespace
+
+ASYNC_TEST("a part of a file arrives, also more than fits into the socket, in short calls") {
+  std::string much(3'000'000, 'f');
+  for (std::size_t i = 0; i < much.size(); i += 997) much[i] = static_cast<char>('a' + i % 26);
+  const file from(much);
+  stream_pair ends(loop);
+  failing_system system;
+  SUBCASE("whole calls") {}
+  SUBCASE("short calls") { system.limit_bytes(10'000); }
+  SUBCASE("an interrupted call") { system.fail(call::send_file, EINTR, 2); }
+  auto both = join(send_and_end(ends.near, from.number(), 5, 2'999'990), read_all(ends.far));
+  const auto [sent, got] = co_await std::move(both);
+  CHECK(sent == 2'999'990);
+  CHECK(got == std::string_view(much).substr(5, 2'999'990));
+}
+
+ASYNC_TEST("a file that ends early gives the number of bytes that were sent") {
+  const file from("short");
+  stream_pair ends(loop);
+  const std::uint64_t sent = co_await send_file(ends.near, from.number(), 1, UINT64_MAX);
+  CHECK(sent == 4);
+  const std::uint64_t none = co_await send_file(ends.near, from.number(), 100, 1);
+  CHECK(none == 0);
+  CHECK(take(ends.far) == "hort");
+}
+
+ASYNC_TEST("each errno of sendfile(2) is an error of send_file") {
+  const file from("bytes");
+  for (const int error : {EBADF, EFAULT, EINVAL, EIO, ENOMEM, EOVERFLOW, ESPIPE, EPIPE}) {
+    stream_pair ends(loop);
+    failing_system system;
+    system.fail(call::send_file, error);
+    const auto r = co_await as_result(send_file(ends.near, from.number(), 0, 5));
+    CHECK(r.error().value() == error);
+    const std::uint64_t again = co_await send_file(ends.near, from.number(), 0, 5);
+    CHECK(again == 5);
+  }
+  stream_pair ends(loop);
+  const auto huge = co_await as_result(send_file(ends.near, from.number(), UINT64_MAX, 1));
+  CHECK(huge.error() == std::errc::value_too_large);
+}
+
+ASYNC_TEST("send_file to a peer that has gone raises no SIGPIPE") {
+  const file from("bytes");
+  stream_pair ends(loop);
+  ends.near.shutdown();
+  const auto r = co_await as_result(send_file(ends.near, from.number(), 0, 5));
+  CHECK(r.error() == std::errc::broken_pipe);
+}
+
+TEST_CASE_FIXTURE(with_loop, "send_file has a form with a handler") {
+  const file from("bytes");
+  stream_pair ends(loop);
+  std::uint64_t sent = 0;
+  send_file(ends.near, from.number(), 0, 5, [&](eddy::result<std::uint64_t> n) { sent = *n; });
+  CHECK(sent == 0);
+  loop.run();
+  CHECK(sent == 5);
+  CHECK(take(ends.far) == "bytes");
+}
+
+TEST_CASE_FIXTURE(with_loop, "send_file with a handler behind a delayed shutdown fails") {
+  const file from("bytes");
+  stream_pair ends(loop);
+  const std::string much(8'000'000, 'm');
+  ends.near.write(much, [](eddy::result<void>) {});
+  ends.near.shutdown();
+  std::error_code error;
+  send_file(ends.near, from.number(), 0, 5,
+            [&](eddy::result<std::uint64_t> n) { error = n.error(); });
+  loop.run_ready();
+  CHECK(error == std::errc::broken_pipe);
+  ends.near.close();
+}
+
+namespace {
+
+struct sends_a_file {
+  explicit sends_a_file(eddy::trial& t)
+      : of(t), from(std::string(1'000'000, 'f')), ends(t.loop()) {}
+  task<> work() {
+    const eddy::trial::part held(of);
+    auto both = join(send_and_end(ends.near, from.number(), 0, 1'000'000), read_all(ends.far));
+    const auto [sent, got] = co_await std::move(both);
+    CHECK(got.size() == 1'000'000);
+  }
+  eddy::trial& of;
+  file from;
+  stream_pair ends;
+};
+
+}  // namespace
+
+TEST_CASE("send_file is ended at every point") { check_report(eddy::every_point<sends_a_file>()); }
