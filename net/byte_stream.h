@@ -67,9 +67,9 @@ enum class stream_error : std::uint8_t {
 
 namespace detail {
 
-/// Ends the sending side of any stream.
+/// Ends the sending side of any stream. The caller keeps the stream until this completes.
 template <byte_stream S>
-task<> shut_down(S& stream) {
+task<> shut_down(S& stream) {  // NOLINT(cppcoreguidelines-avoid-reference-coroutine-parameters)
   if constexpr (std::is_void_v<decltype(stream.shutdown())>) {
     stream.shutdown();
     co_return;

@@ -130,6 +130,11 @@ pending_operation copy_bidirectional(A& a, B& b, copy_both_options options,
 
 // implementation
 
+// The caller of copy, tee and copy_bidirectional keeps the streams alive, and awaits the inner
+// coroutines in the frame that owns whatever they refer to.
+// NOLINTBEGIN(cppcoreguidelines-avoid-reference-coroutine-parameters)
+// NOLINTBEGIN(cppcoreguidelines-avoid-capturing-lambda-coroutines)
+
 namespace detail {
 
 /// The progress of a copy: it counts, tells the program, and moves the idle limit.
@@ -322,5 +327,8 @@ pending_operation copy_bidirectional(A& a, B& b, copy_both_options options,
   return detail::delivery<copied>::start(
       a.loop(), detail::report(copy_bidirectional(a, b, std::move(options))), std::move(on_done));
 }
+
+// NOLINTEND(cppcoreguidelines-avoid-capturing-lambda-coroutines)
+// NOLINTEND(cppcoreguidelines-avoid-reference-coroutine-parameters)
 
 }  // namespace eddy

@@ -219,7 +219,7 @@ private:
     try {
       a.doing_ = text({"wait for ", name()});
     } catch (const std::bad_alloc&) {
-      // Then the error has no words but its own.
+      a.doing_.clear();  // the error has no words but its own
     }
   }
 
@@ -336,7 +336,9 @@ redirection redirection::append_file(std::string path) {
   return {std::move(path), O_WRONLY | O_CREAT | O_APPEND};
 }
 
-process::process(event_loop& loop, process_options options) {
+// By value, so that a caller may hand over the strings.
+process::process(event_loop& loop,
+                 process_options options) {  // NOLINT(performance-unnecessary-value-param)
   loop.check_thread();
   auto fresh = std::make_unique<detail::process_state>(loop, options);
   fresh->start(options);

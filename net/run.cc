@@ -30,6 +30,9 @@ std::string words_of(const std::system_error& e) {
   return words;
 }
 
+// `drive` awaits these coroutines, and `run_steps` awaits `drive`: each in the frame that owns
+// whatever the coroutine refers to.
+// NOLINTBEGIN(cppcoreguidelines-avoid-reference-coroutine-parameters)
 task<> feed(pipe_writer& to, const std::string& input) {
   const auto sent = co_await as_result(to.write(input));
   to.close();
@@ -66,6 +69,8 @@ task<run_result> drive(process& child, const process_options& how, const std::st
   r.status = co_await child.wait();
   co_return r;
 }
+
+// NOLINTEND(cppcoreguidelines-avoid-reference-coroutine-parameters)
 
 task<reported<run_result>> run_steps(process_options options, std::string input,
                                      std::size_t limit) {

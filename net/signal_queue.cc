@@ -37,7 +37,7 @@ std::optional<int> detail::signal_call::attempt(open_socket& socket) {
   info_.sender = static_cast<::pid_t>(got.ssi_pid);
   info_.user = got.ssi_uid;
   info_.value = got.ssi_int;
-  info_.pointer = reinterpret_cast<void*>(got.ssi_ptr);
+  info_.pointer = reinterpret_cast<void*>(got.ssi_ptr);  // NOLINT(performance-no-int-to-ptr)
   return 0;
 }
 

@@ -83,7 +83,7 @@ unsigned unix_address::to(sockaddr_storage& name) const noexcept {
 
 std::string unix_address::to_string() const {
   if (is_unnamed()) return "unnamed";
-  const std::string shown = detail::visible(name());
+  std::string shown = detail::visible(name());
   if (is_abstract()) return detail::text({"@", shown});
   if (shown.starts_with('@') || shown == "unnamed") return detail::text({"./", shown});
   return shown;

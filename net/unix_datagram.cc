@@ -70,8 +70,8 @@ unix_datagram::unix_datagram(unix_datagram&&) noexcept = default;
 unix_datagram& unix_datagram::operator=(unix_datagram&& other) noexcept {
   if (this == &other) return *this;
   const unix_datagram before(std::move(*this));
-  unix_message_socket::operator=(std::move(other));
   file_ = std::move(other.file_);
+  unix_message_socket::operator=(std::move(other));
   return *this;
 }
 

@@ -20,7 +20,6 @@ class counted_ptr;
 template <class T>
 class counted {
 public:
-  counted(const counted&) = delete;
   counted& operator=(const counted&) = delete;
 
   /// A further owner, for instance for the time of a call that may release the others.
@@ -29,12 +28,13 @@ public:
     return counted_ptr<T>(static_cast<T*>(this));
   }
 
-protected:
-  counted() noexcept = default;
-  ~counted() = default;
-
 private:
+  friend T;
   friend class counted_ptr<T>;
+
+  counted() noexcept = default;
+  counted(const counted&) = delete;
+  ~counted() = default;
 
   // Out of line, because g++ 14 takes the count for uninitialized in coroutines.
   [[gnu::noinline]] void retain() noexcept {

@@ -231,7 +231,9 @@ public:
   buffered_over(Stream&& over, std::size_t size)
       : buffered_state(over.loop(), size), stream(std::move(over)) {}
 
-  task<> fill(read_unit& unit) override {
+  // The reader awaits this in the frame that owns the unit.
+  task<> fill(
+      read_unit& unit) override {  // NOLINT(cppcoreguidelines-avoid-reference-coroutine-parameters)
     while (!unit.attempt(in)) {
       const std::span<char> into = in.space();
       const std::size_t count = co_await stream.read(into);

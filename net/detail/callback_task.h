@@ -56,6 +56,8 @@ public:
 
 private:
   template <class Awaitable, class T = await_result_t<Awaitable>>
+  // The slot owns the coroutine.
+  // NOLINTBEGIN(cppcoreguidelines-avoid-reference-coroutine-parameters)
   static task<> deliver(callback_task& slot, Awaitable operation,
                         handler<void(result<T>)> on_done) {
     result<T> r = std::unexpected(std::make_error_code(std::errc::not_enough_memory));
@@ -70,6 +72,7 @@ private:
     slot.leave();
     on_done(std::move(r));
   }
+  // NOLINTEND(cppcoreguidelines-avoid-reference-coroutine-parameters)
 
   std::optional<future<>> running_;
 };

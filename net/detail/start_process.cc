@@ -356,6 +356,7 @@ started_process start_process(const process_options& options) {
   plan.descriptor_limit = static_cast<int>(std::min<std::size_t>(os().descriptor_limit(), 1 << 20));
 
   std::vector<const char*> paths;
+  paths.reserve(plan.paths.size() + 1);
   for (const auto& p : plan.paths) paths.push_back(p.c_str());
   paths.push_back(nullptr);
 

@@ -11,7 +11,7 @@
 
 // Newer than the headers of Debian 12: Linux 6.5.
 #ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
+#define SO_PEERPIDFD 77  // NOLINT(readability-identifier-naming): the name of the kernel's headers
 #endif
 
 namespace eddy::detail {
