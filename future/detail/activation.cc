@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/future/detail/activation.h>
 
-#include <utility>
-
 #include <eddy/future/detail/future_core.h>
 
 namespace eddy::detail {
 
-constinit thread_local frames_of_thread frames_here;
-
 // Every coroutine that is destroyed looks through the list of cancellations. A million scopes, each
 // inside the other and awaited by nobody, would make that quadratic, so these are not listed.
 cancellation::cancellation(frame* waiter) noexcept : waiter_(waiter) {
-  if (waiter != nullptr) outer_ = std::exchange(frames_here.cancellations, this);
+  if (waiter == nullptr) return;
+  outer_ = frames_here.cancellations;
+  frames_here.cancellations = this;
 }
 
 cancellation::~cancellation() {

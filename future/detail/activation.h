@@ -48,7 +48,8 @@ struct frames_of_thread {
   cancellation* cancellations = nullptr;  // that are under way, the innermost first
 };
 
-// Every program that links eddy has this variable, so that one load finds it.
+// Every program that links eddy has this variable, so that one load finds it. Only frame.cc, which
+// defines it, forms its address; deep_stack.h says why.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local frames_of_thread frames_here;
 
 }  // namespace eddy::detail

@@ -30,6 +30,8 @@ constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{16} * 1024;
 
 }  // namespace
 
+constinit thread_local frames_of_thread frames_here;
+
 bool frame::start_later() noexcept {
   event_loop::current()->ready(*this);
   return false;
@@ -190,7 +192,8 @@ void frame::end() noexcept {
   // A destructor that throws brings the coroutine to its final suspension, with that error. Its
   // waiter must not be resumed then.
   then_ |= starting;
-  frame* const outer = std::exchange(frames_here.dying, this);
+  frame* const outer = frames_here.dying;
+  frames_here.dying = this;
   handle().destroy();
   if (frames_here.dying != this) handle().destroy();
   frames_here.dying = outer;
@@ -242,6 +245,14 @@ bool frame::is_below(const frame& awaiter) const noexcept {
     if ((f->waits_for_ & in_no_ring) != 0) return false;
   }
   return false;
+}
+
+activation* frame::activation_below(const frame& awaiter) noexcept {
+  activation* found = nullptr;
+  for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
+    if (a->current != nullptr && a->current->is_below(awaiter)) found = a;
+  }
+  return found;
 }
 
 void frame::destroy_upwards(frame& innermost_of_all, frame& top) noexcept {

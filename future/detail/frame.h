@@ -244,6 +244,8 @@ private:
   static frame& innermost_below(frame& top) noexcept;
   static void destroy_upwards(frame& innermost, frame& top) noexcept;
   [[nodiscard]] bool is_below(const frame& awaiter) const noexcept;
+  /// The outermost activation whose coroutine runs and is below `awaiter`; null if there is none.
+  [[nodiscard]] static activation* activation_below(const frame& awaiter) noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
   bool start(std::uintptr_t then) noexcept;
@@ -273,7 +275,8 @@ inline bool frame::start(std::uintptr_t then) noexcept {
     return start_later();
   }
   then_ |= starting;
-  frame* const outer = std::exchange(frames_here.top.current, this);
+  frame* const outer = frames_here.top.current;
+  frames_here.top.current = this;
   handle().resume();
   frames_here.top.current = outer;
   if (done()) return true;

@@ -89,10 +89,7 @@ void future_core::drop_unready() noexcept {
 
 void future_core::drop() noexcept {
   if (body_ == nullptr || dropping_) return;
-  activation* holds = nullptr;
-  for (activation* a = &frames_here.top; a != nullptr; a = a->outer) {
-    if (a->current != nullptr && a->current->is_below(*body_)) holds = a;
-  }
+  activation* const holds = frame::activation_below(*body_);
   cancellation* under_way = nullptr;
   if (holds == nullptr) {
     for (cancellation* c = frames_here.cancellations; c != nullptr; c = c->outer_) {
