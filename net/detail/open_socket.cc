@@ -104,15 +104,23 @@ void open_socket::shutdown_reading() noexcept {
   // TCP gets no shutdown(2): once both directions are ended, Linux answers bytes of the peer with a
   // reset, which also discards written bytes that were not sent yet.
   if (!name_.is_v4() && !name_.is_v6()) os().shutdown(descriptor(), SHUT_RD);
-  operation* const op = current(direction::read);
-  if (op == nullptr || !op->active_ || op->node().queued()) return;
-  watch_.forget(direction::read);
-  loop().ready(op->node());
+  stop_waiting(direction::read);
 }
 
 void open_socket::end_sending() noexcept {
   shutdown_delayed_ = false;
-  os().shutdown(descriptor(), SHUT_WR);
+  if (os().shutdown(descriptor(), SHUT_WR) < 0) return;
+  // The kernel never reports a full Unix socket as writable for this, but a write fails at once.
+  sending_ended_ = true;
+  set_exhausted(direction::write, false);
+  stop_waiting(direction::write);
+}
+
+void open_socket::stop_waiting(direction which) noexcept {
+  operation* const op = current(which);
+  if (op == nullptr || !op->active_ || op->node().queued()) return;
+  watch_.forget(which);
+  loop().ready(op->node());
 }
 
 void open_socket::expect_free(direction which, const char* busy) const noexcept {
@@ -141,7 +149,8 @@ void open_socket::begin(direction which, operation& op, bool tries) noexcept {
 
 void open_socket::start(direction which, operation& op, bool tries) noexcept {
   begin(which, op, tries);
-  if (!tries && !(which == direction::read && reading_ended_)) {
+  const bool ended = which == direction::read ? reading_ended_ : sending_ended_;
+  if (!tries && !ended) {
     watch_.wait(which, op.node());
   } else {
     wait(which, op);

@@ -168,6 +168,8 @@ private:
   /// returns a callback operation, which the caller destroys.
   [[nodiscard]] operation* take_out(direction which) noexcept;
   void end_sending() noexcept;
+  /// Has the loop attempt the operation that waits for readiness, if there is one.
+  void stop_waiting(direction which) noexcept;
   /// Ends both operations and the watch. Closes the descriptor, or leaves it open.
   void end(bool closes) noexcept;
 
@@ -182,8 +184,9 @@ private:
   bool suspected_ : 1 = false;
   bool counted_ : 1 = false;  // among the open streams
   bool keeps_errors_ : 1 = false;
-  std::uint32_t references_ : 30 = 1;
+  std::uint32_t references_ : 29 = 1;
   bool moved_ : 1 = false;
+  bool sending_ended_ : 1 = false;
   std::uint32_t unread_ = 0;
   // The operation of an awaiting coroutine, or a callback operation, which this owns and keeps.
   std::array<operation*, 2> current_{};

@@ -82,7 +82,34 @@ std::string refusal(eddy::event_loop& loop, int descriptor) {
   return "";
 }
 
+/// Writes until the kernel takes nothing more.
+void fill(unix_stream& to) {
+  const std::string much(65536, 'x');
+  while (to.try_write(much)) {
+  }
+}
+
 }  // namespace
+
+ASYNC_TEST("a write that begins after the shutdown of a full stream fails at once") {
+  auto [near, far] = eddy::socket_pair(loop);
+  fill(near);
+  near.shutdown();
+  co_await near.wait_writable();
+  const auto late = co_await eddy::as_result(near.write(word));
+  REQUIRE(!late);
+  CHECK(late.error() == std::errc::broken_pipe);
+}
+
+ASYNC_TEST("a shutdown wakes the wait for space on a full stream") {
+  auto [near, far] = eddy::socket_pair(loop);
+  fill(near);
+  auto waiting = eddy::spawn(loop, eddy::as_result(near.wait_writable()));
+  co_await eddy::yield();
+  near.shutdown();
+  const result<void> woken = co_await std::move(waiting);
+  CHECK(woken);
+}
 
 ASYNC_TEST("bytes go both ways between the streams of a socket_pair") {
   auto [near, far] = eddy::socket_pair(loop);
