@@ -47,7 +47,7 @@ T get(outcome<T>&& o) {
   }
 }
 
-/// What `function` returned or threw.
+/// Calls `function` and stores the value it returns or the exception it throws.
 template <class T, class Function>
 outcome<T> outcome_of(Function&& function) noexcept {
   try {

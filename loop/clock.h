@@ -111,7 +111,7 @@ private:
 /// Lifetime: the clock must outlive the loops that are made on it.
 class manual_clock {
 public:
-  /// What the clock does when a loop has nothing to run before its next timer.
+  /// The behaviour of the clock when a loop has nothing to run before its next timer.
   enum class idle : std::uint8_t {
     /// Time stands still. A timer that is not due does not keep its loop running.
     hold,

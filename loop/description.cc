@@ -8,7 +8,7 @@ namespace eddy {
 
 namespace {
 
-// Of the process: an object may be described on several threads in turn.
+// The process has one counter: an object may be described on several threads in turn.
 constinit std::atomic<std::uint64_t> descriptions{0};
 
 }  // namespace

@@ -52,9 +52,9 @@ struct frame_format {
 template <byte_stream Stream>
 class buffered {
 public:
-  /// What a read of text gives: `std::nullopt` at the end of the stream.
+  /// The result of a read of text: `std::nullopt` at the end of the stream.
   using text = std::optional<std::string_view>;
-  /// What a read of bytes gives: `std::nullopt` at the end of the stream.
+  /// The result of a read of bytes: `std::nullopt` at the end of the stream.
   using bytes = std::optional<std::span<const std::byte>>;
 
   /// Takes over a stream. `buffer_size` is the first size of the read buffer, in bytes, and the

@@ -12,9 +12,9 @@
 
 namespace eddy {
 
-/// What a receive reports about a datagram.
+/// The report of a receive about one datagram.
 ///
-/// A datagram of 0 bytes is a datagram like any other, and not an end.
+/// A datagram may have 0 bytes. `size` 0 is therefore not the end of a stream.
 struct datagram {
   /// The number of bytes in the buffer.
   std::size_t size = 0;
@@ -42,11 +42,11 @@ struct incoming_datagram {
 
   /// The memory for the bytes.
   mutable_buffer buffer = std::span<std::byte>();
-  /// What was received.
+  /// The report of the receive.
   datagram received{};
 };
 
-/// From where a datagram is sent. The kernel chooses what is empty.
+/// The source of a datagram that is sent. The kernel chooses each part that is not set.
 struct datagram_source {
   /// A local address of this machine; its port is ignored. To answer from the address to which the
   /// question was sent, use the `to` of the received datagram.
@@ -66,7 +66,7 @@ struct outgoing_datagram {
   const_buffer bytes{};
   /// The receiver; empty on a connected socket.
   address to{};
-  /// From where it is sent.
+  /// The local address and the interface from which the datagram is sent.
   datagram_source source{};
   /// If this is not zero, the kernel cuts the bytes into datagrams of this size (UDP_SEGMENT, Linux
   /// 4.18); the last one may be smaller. There may be 64 of them, and 65,507 bytes in all.

@@ -26,7 +26,7 @@ class redirections;
 struct redirection_access;
 }  // namespace detail
 
-/// What a standard stream of a child process is connected to.
+/// The object that a standard stream of a child process is connected to.
 class redirection {
 public:
   /// The child shares the standard stream of this process. With a pseudo-terminal, it gets that.
@@ -107,9 +107,9 @@ public:
 
   /// The session or the process group that the child begins.
   enum placement : std::uint8_t { with_parent, group_of_its_own, session_of_its_own };
-  /// Where the child begins. If it leads a group or a session, `process::terminate`, and the
-  /// destructor of `process`, signal the whole group. They do so only while the child itself runs:
-  /// members of its group that outlive it are left alone.
+  /// The process group of the child. If the child leads a group or a session, `process::terminate`
+  /// and the destructor of `process` signal the whole group. They do so only while the child itself
+  /// runs: members of its group that outlive the child are left alone.
   placement place = with_parent;
 
   /// The user and the group of the child, which only a privileged process can change. With `user`,

@@ -36,7 +36,8 @@ public:
     /// Removes the socket file when the socket is closed, if it is still the file that this socket
     /// made (device and inode). A process that was forked later does not remove it.
     bool remove_file = true;
-    /// The permissions of the socket file, such as 0660. Whoever may write to the file may send.
+    /// The permissions of the socket file, such as 0660. A process that may write to the file may
+    /// send.
     ///
     /// There is no moment at which the file has more permissions than these. Without them, it has
     /// the permissions 0777 without the umask's.

@@ -33,7 +33,8 @@ struct unix_listener_options {
   /// Removes the socket file when the listener is closed, if it is still the file that this
   /// listener made (device and inode). A process that was forked later does not remove it.
   bool remove_file = true;
-  /// The permissions of the socket file, such as 0660. Whoever may write to the file may connect.
+  /// The permissions of the socket file, such as 0660. A process that may write to the file may
+  /// connect.
   ///
   /// They are set before anybody can connect, and the umask does not apply. Without them, the file
   /// has the permissions 0777 without the umask's.

@@ -146,8 +146,8 @@ public:
   /// nearest that awaits it. Line 0: there is none, or a scope owns the coroutine.
   [[nodiscard, gnu::cold]] std::source_location users_place() const noexcept;
 
-  /// Adds a node that says what this coroutine waits for, and where, and the nodes below it. Of a
-  /// very deep chain of tasks, only the innermost is added.
+  /// Adds a node that says what this coroutine waits for, and where, and the nodes below it. A very
+  /// deep chain of tasks adds only its innermost task.
   [[gnu::cold]] void describe(description& to) const;
 
   [[nodiscard]] std::coroutine_handle<frame> handle() const noexcept {

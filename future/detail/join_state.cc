@@ -42,7 +42,7 @@ void join_state::begin_all() noexcept {
   const bool lends =
       first_wins && on.operations_left() < event_loop::share / 2 && !frame::dropped();
   const int lent = lends ? on.lend() : 0;
-  // Of a long range, the loop starts most branches later: a million at once would starve others.
+  // The loop starts most branches of a long range later: a million at once would starve others.
   int at_once = event_loop::share;
   for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) {
     begin(*b, at_once-- > 0 || frame::may_go_on());

@@ -12,7 +12,7 @@
 
 namespace eddy::detail {
 
-/// What ends the wait early. The remaining branches are cancelled then.
+/// The event that ends the wait. Branches that have not ended by then are cancelled.
 enum class until : std::uint8_t { all_ended = 0, an_error = 1, a_value = 2, one_ended = 3 };
 
 /// The suspension of a coroutine that awaits several branches: the base class of the awaiters of

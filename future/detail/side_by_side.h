@@ -106,7 +106,7 @@ concept range_of_awaitables = requires(Range& r) {
   requires awaitable<element_of<Range>>;
 };
 
-/// What `side_by_side` returns, for a function that leaves a range to its own overload.
+/// The type that `side_by_side` returns, for functions with an overload of their own for ranges.
 template <class Rule, class... Awaitables>
 struct side_by_side_result
     : std::type_identity<few_operation<Rule, owned_result_t<Awaitables>...>> {};
@@ -116,7 +116,7 @@ inline constexpr bool is_range =
 template <class Rule, class... Awaitables>
 using side_by_side_t = typename std::enable_if_t<!is_range<Awaitables...>,
                                                  side_by_side_result<Rule, Awaitables...>>::type;
-/// What `range_side_by_side` returns.
+/// The type that `range_side_by_side` returns.
 template <class Rule, class Range>
 using range_side_by_side_t = range_operation<Rule, await_result_t<element_of<Range>>>;
 

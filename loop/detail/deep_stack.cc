@@ -36,7 +36,7 @@ namespace {
 
 // Each is twice as large as the one before, so that few are needed. The first is as large
 // as a thread's usual stack, for a destructor may need much; what is not used takes no
-// memory. Where addresses are short, less has to do.
+// memory. On a machine with short addresses, less has to do.
 constexpr std::size_t usual = std::size_t{8} * 1024 * 1024;
 constexpr std::size_t smallest = std::size_t{256} * 1024;
 constexpr std::size_t largest = std::size_t{64} * 1024 * 1024;

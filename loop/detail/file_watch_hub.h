@@ -74,8 +74,8 @@ private:
   retry again_;
   groups watches_;
 
-  // The events that were read and not reported yet, from the event at `at_`. Of its watches,
-  // those behind `cursor_` did not get this event yet.
+  // The events that were read and not reported yet, from the event at `at_`. The watches of that
+  // event behind `cursor_` did not get it yet.
   std::vector<char> read_;
   std::vector<char> later_;  // events read after `read_`
   std::size_t at_ = 0;

@@ -11,7 +11,7 @@ namespace eddy::detail {
 
 namespace {
 
-/// Of "int (anonymous namespace)::f(char) [with ...]" it is "(anonymous namespace)::f".
+/// Returns "(anonymous namespace)::f" for "int (anonymous namespace)::f(char) [with ...]".
 std::string_view bare_name(std::string_view signature) noexcept {
   std::size_t end = std::string_view::npos;  // of the name, before the parameters
   int nested = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What a `buffered` stream and its operations share, and the awaiter of an operation that reads.
+// The state that a `buffered` stream and its operations share, and the awaiter of a read.
 
 #include <cerrno>
 #include <coroutine>

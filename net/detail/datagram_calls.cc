@@ -104,8 +104,8 @@ datagram report(msghdr& message, std::size_t whole, std::uint16_t port) noexcept
   return d;
 }
 
-/// What a receive completes with after a system call that failed. `icmp` becomes whether an ICMP
-/// error was the reason.
+/// Returns the error of a receive whose system call failed, or `std::nullopt` if it has to wait.
+/// Sets `icmp` if an ICMP error was the reason.
 std::optional<int> receive_failed(open_socket& socket, datagram_socket& owner,
                                   bool& icmp) noexcept {
   const int error = errno;

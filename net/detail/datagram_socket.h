@@ -15,7 +15,7 @@ namespace eddy::detail {
 /// Owns the open socket of a `udp_socket`, and knows what its calls need to know.
 class datagram_socket {
 public:
-  /// What the kernel was told about the socket.
+  /// The settings of the socket that its calls depend on.
   struct state {
     bool v6 = false;
     bool connected = false;

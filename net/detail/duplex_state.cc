@@ -12,7 +12,7 @@ namespace eddy::detail {
 
 namespace {
 
-// What one step copies: the same limit as that of a socket's system call.
+// The most bytes that one step copies: the limit of a socket's system call, too.
 constexpr std::size_t most_bytes = std::size_t{256} * 1024;
 
 std::error_code code_of(int error) noexcept { return {error, std::generic_category()}; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What the two ends of a `duplex` share, and the operations on it.
+// The state that the two ends of a `duplex` share, and the operations on it.
 
 #include <array>
 #include <coroutine>
@@ -108,7 +108,7 @@ private:
   std::array<end, 2> ends_;
 };
 
-/// What the awaiters have in common.
+/// The common base of the awaiters.
 class duplex_wait : public suspension {
 public:
   /// Queues the waiter, unless it is queued already.
@@ -166,7 +166,7 @@ private:
   mutable_buffer into_;
 };
 
-/// What a write sends: one buffer or a list.
+/// The bytes that a write sends: one buffer or a list.
 class duplex_bytes {
 public:
   duplex_bytes(const_buffer one) noexcept : one_(one), left_(1) {}

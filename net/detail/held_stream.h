@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What a stream around another stream shares with its operations, which are tasks.
+// The state that a stream around another stream shares with its operations, which are tasks.
 
 #include <concepts>
 #include <cstddef>

@@ -11,7 +11,7 @@
 
 namespace eddy::detail {
 
-// What the calls that move bytes have in common.
+// Functions and limits that the calls share which move bytes.
 
 // The limit of one system call. Without it, a peer that reads as fast as this side writes could
 // keep one call in the kernel for as long as there are bytes to send.

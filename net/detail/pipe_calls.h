@@ -14,7 +14,7 @@
 
 namespace eddy::detail {
 
-/// What a stream over a pipe, a terminal or a file is, and how its calls avoid blocking.
+/// The kind of object under a `pipe_reader` or `pipe_writer`, and how its calls avoid blocking.
 struct pipe_kind {
   enum class mode : std::uint8_t {
     own,     // O_NONBLOCK is set on an open file description that nobody else has

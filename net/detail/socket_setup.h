@@ -8,7 +8,7 @@
 
 namespace eddy::detail {
 
-/// What a socket is made for, which says which options apply to it.
+/// The purpose of a socket. It decides which options apply.
 enum class socket_use : std::uint8_t { listener, connection, datagrams };
 
 /// Sets the options that apply to a new socket of `family`, before it is bound or connected.

@@ -34,7 +34,7 @@ constexpr int largest_signal = 64;
 constexpr int inherited = -1;
 constexpr int closed = -2;
 
-/// What the child does. It is complete before the child starts, and it is all that the child reads.
+/// The plan of the child's work, complete before the child starts. The child reads nothing else.
 struct child_plan {
   std::vector<std::string> paths;  // the program, in the order in which they are tried
   std::vector<char*> arguments;    // ended by null, as the next

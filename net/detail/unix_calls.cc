@@ -52,7 +52,7 @@ std::size_t take_descriptors(msghdr& message, std::span<unique_descriptor> slots
   return kept;
 }
 
-/// What one system call received.
+/// The result of one system call that received.
 struct received {
   ssize_t size;
   std::size_t descriptors;
@@ -114,8 +114,8 @@ ssize_t send(open_socket& socket, const void* data, std::size_t size,
       [&] { return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL); });
 }
 
-// What a descriptor costs in a turn's budget, in bytes: opening or closing one takes about as long
-// as copying so many.
+// The cost of a descriptor in a turn's budget, in bytes: opening or closing a descriptor takes
+// about as long as copying so many bytes.
 constexpr std::size_t descriptor_cost = 256;
 
 }  // namespace

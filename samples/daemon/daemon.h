@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What every server of the samples does besides serving: its address from the
-// command line, lines that never hold it up, and an orderly end on SIGTERM and
-// SIGINT. Those of echo print what is alive on SIGUSR1.
+// The parts that all servers of the samples share: the address from the command
+// line, output that never holds the server up, and an orderly end on SIGTERM
+// and SIGINT. The echo servers print the tree of live objects on SIGUSR1.
 #pragma once
 
 #include <chrono>
@@ -40,7 +40,7 @@ void print_ready(const eddy::address& address);
 /// is short of memory: the next attempt would most likely fail, too.
 inline constexpr std::chrono::milliseconds accept_pause(100);
 
-/// What a server has of its own to count.
+/// The numbers that a server counts itself.
 struct census {
   std::size_t connections = 0;
   std::size_t buffered = 0;  // bytes read and not yet written

@@ -54,7 +54,7 @@ private:
     }
   }
 
-  /// Sends all answers. One that is refused, such as an answer to a forged address, is dropped.
+  /// Sends all answers. A refused answer, such as an answer to a forged address, is dropped.
   eddy::task<> send_back() {
     while (!batch_->outgoing().empty()) {
       const auto sent = co_await eddy::as_result(socket_.send_many(batch_->outgoing()));

@@ -52,7 +52,7 @@ private:
     });
   }
 
-  /// Sends all answers. One that is refused, such as an answer to a forged address, is dropped.
+  /// Sends all answers. A refused answer, such as an answer to a forged address, is dropped.
   void send_back() {
     if (batch_->outgoing().empty()) return serve();
     socket_.send_many(batch_->outgoing(), [this](eddy::result<std::size_t> sent) {

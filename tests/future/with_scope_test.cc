@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/future/with_scope.h> promises.
+// Tests of <eddy/future/with_scope.h>.
 #include <eddy/future/with_scope.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/testing/every_point.h>.
 #include <eddy/testing/every_point.h>
 
 #include <chrono>

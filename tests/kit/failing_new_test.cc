@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/testing/failing_new.h>.
 #include <eddy/testing/failing_new.h>
 
 #if EDDY_NEW_CAN_FAIL

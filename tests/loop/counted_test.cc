@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of loop/detail/counted.h.
+// Tests of <eddy/loop/detail/counted.h>.
 #include <eddy/loop/detail/counted.h>
 
 #include <type_traits>

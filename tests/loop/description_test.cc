@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What <eddy/loop/description.h> promises.
+// Tests of <eddy/loop/description.h>.
 #include <eddy/loop/description.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of loop/detail/wait_list.h.
+// Tests of <eddy/loop/detail/wait_list.h>.
 #include <eddy/loop/detail/wait_list.h>
 
 #include <optional>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/address.h
+// Tests of <eddy/net/address.h>.
 #include <eddy/net/address.h>
 
 #include <cstring>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/any_stream.h
+// Tests of <eddy/net/any_stream.h>.
 #include <eddy/net/any_stream.h>
 
 #include <array>

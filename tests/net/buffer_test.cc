@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/buffer.h
+// Tests of <eddy/net/buffer.h>.
 #include <eddy/net/buffer.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/buffered.h
+// Tests of <eddy/net/buffered.h>.
 #include <eddy/net/buffered.h>
 
 #include <algorithm>
@@ -500,7 +500,7 @@ TEST_CASE("misuse of a buffered stream aborts the program with a sentence") {
 
 namespace {
 
-/// What a unit should be, found in the slowest and plainest way.
+/// The expected units, found in the slowest and plainest way.
 struct model {
   std::string left;
   bool ended = false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/byte_stream.h
+// Tests of <eddy/net/byte_stream.h>.
 #include <eddy/net/byte_stream.h>
 
 #include <string>

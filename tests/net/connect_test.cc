@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/connect.h
+// Tests of <eddy/net/connect.h>.
 #include <eddy/net/connect.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/copy.h
+// Tests of <eddy/net/copy.h>.
 #include <eddy/net/copy.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/duplex.h
+// Tests of <eddy/net/duplex.h>.
 #include <eddy/net/duplex.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/limited.h
+// Tests of <eddy/net/limited.h>.
 #include <eddy/net/limited.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/detail/operation.h: the rules for every operation, awaited or with a handler
+// Tests of <eddy/net/detail/operation.h>: the rules for every operation, awaited or with a handler.
 #include <eddy/net/detail/operation.h>
 
 #include <algorithm>

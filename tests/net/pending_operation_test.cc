@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/pending_operation.h
+// Tests of <eddy/net/pending_operation.h>.
 #include <eddy/net/pending_operation.h>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/pipe.h
+// Tests of <eddy/net/pipe.h>.
 #include <eddy/net/pipe.h>
 
 #include <array>

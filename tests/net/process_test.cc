@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/process.h
+// Tests of <eddy/net/process.h>.
 #include <eddy/net/process.h>
 
 #include <algorithm>
@@ -85,7 +85,7 @@ task<std::string> read_until(Reader& from, std::string wanted) {
   co_return all;
 }
 
-/// What the shell command prints, with the options that `change` sets.
+/// Returns the text that the shell command prints, with the options that `change` sets.
 template <class Change>
 task<std::string> printed(event_loop& loop, std::string command, Change change) {
   process_options options = shell(std::move(command));
@@ -563,7 +563,7 @@ TEST_CASE("standard streams that are exchanged, or closed in this process, reach
   }));
 }
 
-// What cannot be started.
+// Programs that cannot be started.
 
 TEST_CASE_FIXTURE(with_loop, "a start that fails names the program, the step and the reason") {
   CHECK(error_of_start(loop, process_options("/nowhere/program")) ==

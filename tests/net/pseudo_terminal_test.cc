@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/pseudo_terminal.h
+// Tests of <eddy/net/pseudo_terminal.h>.
 #include <eddy/net/pseudo_terminal.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/resolve.h
+// Tests of <eddy/net/resolve.h>.
 #include <eddy/net/resolve.h>
 
 #include <atomic>

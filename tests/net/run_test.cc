@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/run.h
+// Tests of <eddy/net/run.h>.
 #include <eddy/net/run.h>
 
 #include <cerrno>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/send_file.h
+// Tests of <eddy/net/send_file.h>.
 #include <eddy/net/send_file.h>
 
 #include <array>

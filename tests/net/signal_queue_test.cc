@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/signal_queue.h
+// Tests of <eddy/net/signal_queue.h>.
 #include <eddy/net/signal_queue.h>
 
 #include <cerrno>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/socket_options.h, and detail/socket_setup.h under the sockets that use it
+// Tests of <eddy/net/socket_options.h>, and of detail/socket_setup.h under the sockets that use it.
 #include <eddy/net/socket_options.h>
 
 #include <array>

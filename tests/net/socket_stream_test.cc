@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/net/socket_stream.h>.
 #include <eddy/net/socket_stream.h>
 
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/detail/system.h, and the failing_system of the tests
+// Tests of <eddy/net/detail/system.h>, and of the failing_system of the tests.
 #include <eddy/net/detail/system.h>
 
 #include <thread>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/tcp_listener.h
+// Tests of <eddy/net/tcp_listener.h>.
 #include <eddy/net/tcp_listener.h>
 
 #include <array>

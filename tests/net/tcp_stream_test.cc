@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/tcp_stream.h
+// Tests of <eddy/net/tcp_stream.h>.
 #include <eddy/net/tcp_stream.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/udp_socket.h
+// Tests of <eddy/net/udp_socket.h>.
 #include <eddy/net/udp_socket.h>
 
 #include <array>

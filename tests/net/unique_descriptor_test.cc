@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/net/unique_descriptor.h>.
 #include <eddy/net/unique_descriptor.h>
 
 #include <type_traits>

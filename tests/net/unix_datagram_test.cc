@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/net/unix_datagram.h>.
 #include <eddy/net/unix_datagram.h>
 
 #include <array>

@@ -111,7 +111,7 @@ struct takes_late_descriptors {
     sent = true;
   }
   std::string check(bool) {
-    // What was sent and not delivered is there for the next reader.
+    // The next reader gets the bytes and descriptors that were sent and not delivered.
     if (const auto left = ends.first.try_receive_descriptors(buffer, slots)) {
       bytes += left->value().size;
       descriptors += left->value().descriptors;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/net/unix_seqpacket.h>.
 #include <eddy/net/unix_seqpacket.h>
 
 #include <array>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/net/unix_stream.h>.
 #include <eddy/net/unix_stream.h>
 
 #include <array>

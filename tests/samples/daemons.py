@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What no server of the samples dies of: hangups, readers that go, and a lack of anything.
+"""Trouble that no server of the samples may die of: hangups, lost readers, a lack of resources.
 
     SAMPLES=build/samples SHORT=build/tests tests/samples/daemons.py
 

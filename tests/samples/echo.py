@@ -33,7 +33,7 @@ class server:
         return socket.create_connection(self.address, timeout=30)
 
     def alive(self):
-        """What the server counts, asked by SIGUSR1."""
+        """The numbers that the server counts, asked for by SIGUSR1."""
         self.process.send_signal(signal.SIGUSR1)
         return json.loads(self.process.stdout.readline())
 

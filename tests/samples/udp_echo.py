@@ -28,7 +28,7 @@ class server:
         self.port = int(address.rsplit(":", 1)[1])
 
     def alive(self):
-        """What the server counts, asked by SIGUSR1."""
+        """The numbers that the server counts, asked for by SIGUSR1."""
         self.process.send_signal(signal.SIGUSR1)
         return json.loads(self.process.stdout.readline())
 

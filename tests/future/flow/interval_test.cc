@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/interval.h>.
+// Tests of <eddy/future/flow/interval.h>.
 #include <eddy/future/flow/interval.h>
 
 #include <chrono>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/join_settled.h>.
+// Tests of <eddy/future/flow/join_settled.h>.
 #include <eddy/future/flow/join_settled.h>
 
 #include <memory>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/race_ok.h>.
+// Tests of <eddy/future/flow/race_ok.h>.
 #include <eddy/future/flow/race_ok.h>
 
 #include <exception>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/retry.h>.
+// Tests of <eddy/future/flow/retry.h>.
 #include <eddy/future/flow/retry.h>
 
 #include <algorithm>

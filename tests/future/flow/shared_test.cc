@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/shared.h>.
+// Tests of <eddy/future/flow/shared.h>.
 #include <eddy/future/flow/shared.h>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/stop_token.h>.
+// Tests of <eddy/future/flow/stop_token.h>.
 #include <eddy/future/flow/stop_token.h>
 
 #include <atomic>

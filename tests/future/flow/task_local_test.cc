@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The guarantees of <eddy/future/flow/task_local.h>.
+// Tests of <eddy/future/flow/task_local.h>.
 #include <eddy/future/flow/task_local.h>
 
 #include <chrono>
