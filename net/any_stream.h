@@ -14,12 +14,12 @@
 
 namespace eddy {
 
-/// Owns a stream of any type: a `byte_stream` itself, with one type.
+/// Owns a stream of any type. An `any_stream` is itself a `byte_stream`.
 ///
 ///     any_stream stream = secure ? any_stream(std::move(tls)) : any_stream(std::move(tcp));
 ///
-/// Each operation is a virtual call and a task, so an error with `as_result` is thrown and caught
-/// inside. At most one read and one write may be pending at a time.
+/// Each operation costs a virtual call and a task. An error is thrown and caught inside even with
+/// `as_result`. At most one read and one write may be pending at a time.
 ///
 /// Errors: those of the stream below.
 /// Lifetime: the loop must outlive the stream. The stream may be moved while operations are

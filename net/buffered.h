@@ -60,7 +60,7 @@ public:
   /// Takes over a stream. `buffer_size` is the first size of the read buffer, in bytes, and the
   /// number of written bytes that are kept until a flush.
   ///
-  /// The default is the largest record of TLS (RFC 8446, section 5.1), so that one fits.
+  /// The default is the size of the largest TLS record (RFC 8446, section 5.1).
   /// Errors: `std::bad_alloc`; then the stream is closed.
   explicit buffered(Stream stream, std::size_t buffer_size = std::size_t{16} * 1024)
       : state_(new detail::buffered_over<Stream>(std::move(stream), buffer_size)) {}
@@ -144,7 +144,7 @@ public:
 
   /// Waits for `count` bytes and gives a view of them. The next read gives them again.
   ///
-  /// The view is shorter only if the stream ends before.
+  /// The view is shorter only if the stream ends earlier.
   /// Errors: those of the stream.
   detail::buffered_read<detail::peek_unit> peek(std::size_t count) {
     return {state(), detail::peek_unit(count)};
@@ -186,7 +186,7 @@ public:
 
   /// Writes bytes into the buffer of this object, and sends them only if the buffer is full.
   ///
-  /// If the bytes do not fit, all that were written are sent in one call, together with these.
+  /// If the bytes do not fit, one write of the stream sends the bytes in the buffer and these.
   /// Errors: those of the stream.
   /// Lifetime: the bytes must outlive the operation.
   /// Cancelling: an unknown part of the bytes has been sent, and later writes fail.
@@ -270,7 +270,7 @@ public:
   /// Whether this was neither closed nor moved from.
   [[nodiscard]] bool open() const noexcept { return state_ != nullptr; }
 
-  /// The stream below. Bytes that are read from it directly miss those of `unread`.
+  /// The stream below. Reading from it directly skips the bytes in `unread`.
   [[nodiscard]] Stream& stream() noexcept { return state().stream; }
   [[nodiscard]] event_loop& loop() const noexcept { return state().loop(); }
 

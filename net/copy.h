@@ -37,7 +37,7 @@ struct copied {
   std::uint64_t b_to_a = 0;
 };
 
-/// How `copy`, `tee` and `copy_bidirectional` work. `Progress` is what they tell about it.
+/// Settings of `copy`, `tee` and `copy_bidirectional`. They report their progress as a `Progress`.
 template <class Progress>
 struct copy_settings {
   copy_settings() = default;
@@ -49,7 +49,7 @@ struct copy_settings {
   /// If no bytes move for this time, the copy fails with `timed_out`. Without it, there is no
   /// limit.
   std::optional<duration> idle_limit;
-  /// Is called after each write with what was copied so far. It may be null.
+  /// The loop calls it after each write with the numbers copied so far. It may be null.
   handler<void(Progress)> on_progress;
 };
 
@@ -82,8 +82,8 @@ pending_operation copy(From& from, To& to, copy_options options,
 
 /// Copies all bytes of a stream to two other ones, until the end, and returns their number.
 ///
-/// Both get each piece at the same time, and the next piece is read when both have it: the slower
-/// one sets the pace. Their sending sides are not ended.
+/// This writes each piece to both targets at the same time, and reads the next piece when both have
+/// taken it: the slower target sets the pace. Their sending sides are not ended.
 ///
 /// Errors: those of the streams; `timed_out` after the idle limit.
 /// Lifetime: the streams must outlive the operation.
@@ -102,11 +102,11 @@ template <byte_stream From, byte_stream To, byte_stream Also>
 pending_operation tee(From& from, To& to, Also& also, copy_options options,
                       handler<void(result<std::uint64_t>)> on_done);
 
-/// Copies between two streams in both directions, until both have ended, and returns the numbers.
+/// Copies between two streams in both directions, until both end, and returns the numbers of bytes.
 ///
-/// When a stream ends, its bytes are written to the other one, and then that one's sending side is
-/// ended; the other direction goes on. So a request that ends with a half-close gets its answer.
-/// The idle limit counts bytes of both directions.
+/// When one stream ends, this writes its last bytes to the other stream and then ends the sending
+/// side of the other stream. The other direction goes on. So a request that ends with a half-close
+/// gets its answer. The idle limit counts bytes of both directions.
 ///
 /// Errors: the first error of a stream, which cancels the other direction; `timed_out` after the
 /// idle limit. Neither stream is closed.
@@ -114,10 +114,11 @@ pending_operation tee(From& from, To& to, Also& also, copy_options options,
 /// Cancelling: bytes that were read and not written yet are lost.
 template <byte_stream A, byte_stream B>
 [[nodiscard]] task<copied> copy_bidirectional(A& a, B& b, copy_both_options options = {});
-/// Copies between two streams in both directions, until both have ended, and calls `on_done` with
-/// the numbers.
+/// Copies between two streams in both directions, until both end, and calls `on_done` with the
+/// numbers of bytes.
 ///
-/// When a stream ends, the other one's sending side is ended, and the other direction goes on.
+/// When one stream ends, this ends the sending side of the other stream. The other direction goes
+/// on.
 ///
 /// Errors: the handler gets the first error of a stream, `timed_out` after the idle limit, or
 /// `not_enough_memory`. The call itself throws `std::bad_alloc`.

@@ -30,8 +30,8 @@ struct datagram {
   /// The number of the network interface that received the datagram, with the option `destination`;
   /// zero if it is not known.
   std::uint32_t interface = 0;
-  /// The size of each of several datagrams that the kernel joined in the buffer, because of the
-  /// option `join_datagrams`. The last one may be smaller. Zero if there is only one.
+  /// The size of each datagram, if the kernel joined several in the buffer because of the option
+  /// `join_datagrams`. The last datagram may be smaller. Zero if there is only one.
   std::size_t segment_size = 0;
 };
 
@@ -69,7 +69,8 @@ struct outgoing_datagram {
   /// The local address and the interface from which the datagram is sent.
   datagram_source source{};
   /// If this is not zero, the kernel cuts the bytes into datagrams of this size (UDP_SEGMENT, Linux
-  /// 4.18); the last one may be smaller. There may be 64 of them, and 65,507 bytes in all.
+  /// 4.18); the last one may be smaller. The kernel allows 64 datagrams and 65,507 bytes in
+  /// all.
   std::size_t segment_size = 0;
 };
 
@@ -77,11 +78,11 @@ struct outgoing_datagram {
 struct icmp_error {
   /// The error, such as `connection_refused` if no socket has the port.
   std::error_code error{};
-  /// The receiver of that datagram, which could not be reached.
+  /// The receiver of the datagram, which could not be reached.
   address unreachable{};
   /// The host or router that sent the ICMP message; its port is 0.
   address reporter{};
-  /// Whether it is a message of ICMPv6, whose types and codes differ from those of ICMP.
+  /// Whether the message is of ICMPv6, whose types and codes differ from those of ICMP.
   bool v6 = false;
   /// The type and the code of the message: 3 and 3 of ICMP, or 1 and 4 of ICMPv6, for a port that
   /// no socket has.

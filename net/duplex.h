@@ -17,7 +17,7 @@ namespace eddy {
 
 /// One end of a `duplex`: a connection between two parts of one program, in memory.
 ///
-/// It behaves as a `tcp_stream` does, and makes no system calls. At most one read and one write may
+/// It behaves as a `tcp_stream` does, but makes no system calls. At most one read and one write may
 /// be pending at a time; a second one aborts the program.
 ///
 /// Errors: a handler gets a `std::error_code`. `co_await` throws a `std::system_error`.
@@ -49,7 +49,7 @@ public:
   /// sending side. A read moves at most 256 KiB.
   ///
   /// Errors: `connection_reset` once, after the bytes that are there, if the other end was closed
-  /// with unread bytes. An empty buffer aborts the program.
+  /// before it had read all its bytes. An empty buffer aborts the program.
   /// Cancelling: no bytes are lost; the next read returns them.
   detail::duplex_operation<detail::duplex_read> read(mutable_buffer into) {
     return {state(), side_, into};
@@ -63,7 +63,7 @@ public:
   /// Writes all the bytes. It waits while the buffer towards the other end is full.
   ///
   /// Errors: `broken_pipe` after `shutdown`, and if the other end is closed; `connection_reset`
-  /// once, if the other end was closed with unread bytes.
+  /// once, if the other end was closed before it had read all its bytes.
   /// Lifetime: the bytes must outlive the operation.
   /// Cancelling: an unknown part of the bytes has been sent.
   detail::duplex_operation<detail::duplex_write> write(const_buffer bytes) {

@@ -16,15 +16,17 @@
 
 namespace eddy {
 
-/// A stream whose bytes move at a limited rate; `limited` makes it.
+/// A stream whose bytes move at a limited rate. `limited` makes it.
 ///
-/// Each direction has the rate by itself. At most one read and one write may be pending at a time.
+/// The rate applies to each direction separately. At most one read and one write may be pending at
+/// a time.
 ///
 /// Errors: those of the stream below.
 /// Lifetime: the loop must outlive the stream. The stream may be moved while operations are
 /// pending. Cancelling: closing or destroying the stream cancels its operations. A handler is
-/// destroyed and never called; an awaiting coroutine is resumed with `operation_canceled`, but one
-/// that waits for its rate only when its next bytes are due. A cancelled read loses no bytes.
+/// destroyed and never called; an awaiting coroutine is resumed with `operation_canceled`. A
+/// coroutine that waits because of the rate is resumed only when its next bytes are due. A
+/// cancelled read loses no bytes.
 class limited_stream : public detail::stream_around {
 public:
   /// A stream that is not open.
@@ -59,10 +61,10 @@ public:
   /// The number of bytes that may move now.
   [[nodiscard]] std::size_t allowed() noexcept;
   void take(std::size_t count) noexcept { tokens_ -= count; }
-  /// When enough tokens for a piece of `wanted` bytes will be there.
+  /// The time at which there are enough tokens for a piece of `wanted` bytes.
   ///
-  /// A piece is what 10 ms bring, but at least a byte and at most the burst: smaller pieces would
-  /// cost more time than they move bytes, as a timer of the loop is exact to a millisecond.
+  /// A piece is the bytes of 10 ms, but at least one byte and at most the burst. Smaller pieces
+  /// would come too rarely for the rate, because a timer of the loop is exact to a millisecond.
   [[nodiscard]] time_point when(std::size_t wanted) noexcept;
   /// Whether a piece of `wanted` bytes may move now.
   [[nodiscard]] bool enough(std::size_t wanted) noexcept { return allowed() >= piece(wanted); }

@@ -196,8 +196,8 @@ private:
 ///
 /// Errors: those of `pipe_reader` and `pipe_writer`.
 /// Lifetime: the loop must outlive the stream. It may be moved while operations are pending.
-/// Cancelling: those of `pipe_reader` and `pipe_writer`: a cancelled read loses no bytes, and a
-/// cancelled write has written an unknown part of its bytes.
+/// Cancelling: as for `pipe_reader` and `pipe_writer`. A cancelled read loses no bytes; a cancelled
+/// write has written an unknown part of its bytes.
 class pipe_stream {
 public:
   /// A stream that is not open.
@@ -283,7 +283,7 @@ struct pipe_ends {
 /// Makes a reader of the standard input, descriptor 0, which stays open as it was.
 ///
 /// O_NONBLOCK belongs to the open file description, which this process shares with the shell that
-/// started it. So no flag is changed, whatever the standard input is:
+/// started it. So this changes no flag. It depends on the kind of the standard input:
 ///
 /// - A pipe or a terminal is opened anew, through /proc/self/fd, and the new description is
 ///   non-blocking. If the system does not allow that (another user's terminal, no /proc), the
@@ -301,9 +301,9 @@ struct pipe_ends {
 
 /// Makes a writer of the standard output, descriptor 1, which stays open as it was.
 ///
-/// The flags that this process shares with the shell are not changed: `standard_input` says how. In
-/// the last resort, a poll before each call, a write takes at most 4,096 bytes (PIPE_BUF), and
-/// blocks while a terminal is stopped (Ctrl-S).
+/// This does not change the flags that this process shares with the shell, as `standard_input` does
+/// not. If the stream needs a poll before each call, a write takes at most 4,096 bytes (PIPE_BUF),
+/// and blocks while a terminal is stopped (Ctrl-S).
 ///
 /// Errors: `std::system_error` if descriptor 1 is closed or no descriptor is free;
 /// `std::bad_alloc`.

@@ -29,10 +29,11 @@ struct redirection_access;
 /// The object that a standard stream of a child process is connected to.
 class redirection {
 public:
-  /// The child shares the standard stream of this process. With a pseudo-terminal, it gets that.
+  /// The same as `inherit`.
   redirection() noexcept = default;
 
-  /// The child shares the standard stream of this process.
+  /// The child shares the standard stream of this process. With `process_options::terminal`, the
+  /// stream is the child's terminal instead.
   [[nodiscard]] static redirection inherit() { return {}; }
   /// /dev/null: reads end at once, and writes are discarded.
   [[nodiscard]] static redirection null() { return redirection(target::null); }
@@ -40,12 +41,12 @@ public:
   [[nodiscard]] static redirection pipe() { return redirection(target::pipe); }
   /// A file that the child reads. A relative path is relative to this process's directory.
   [[nodiscard]] static redirection read_file(std::string path);
-  /// A file that the child writes: it is made if there is none, and otherwise emptied.
+  /// A file that the child writes. The file is made if there is none, and otherwise emptied.
   [[nodiscard]] static redirection write_file(std::string path);
-  /// A file to whose end the child writes: it is made if there is none.
+  /// A file at whose end the child writes. The file is made if there is none.
   [[nodiscard]] static redirection append_file(std::string path);
-  /// A copy of a descriptor of this process, which must stay open until the process is started. The
-  /// child shares its flags, such as O_NONBLOCK.
+  /// A copy of a descriptor of this process. The descriptor must stay open until the child is
+  /// started. The child shares its flags, such as O_NONBLOCK.
   [[nodiscard]] static redirection descriptor(int number) {
     redirection r(target::descriptor);
     r.descriptor_ = number;
@@ -113,7 +114,7 @@ public:
   placement place = with_parent;
 
   /// The user and the group of the child, which only a privileged process can change. With `user`,
-  /// the supplementary groups become `groups`, also if that is empty.
+  /// the supplementary groups become `groups`, even if `groups` is empty.
   std::optional<::uid_t> user;
   std::optional<::gid_t> group;
   std::vector<::gid_t> groups;
@@ -128,7 +129,7 @@ public:
   /// The nice value of the child, from -20 to 19.
   std::optional<int> nice;
 
-  /// How long the destructor of `process` leaves the child after SIGTERM, before it sends SIGKILL.
+  /// The time between SIGTERM and SIGKILL, when `terminate` or the destructor ends the child.
   duration grace = std::chrono::seconds(5);
 };
 
@@ -140,8 +141,8 @@ public:
 ///     const exit_status end = co_await child.wait();
 ///
 /// The loop reaps the child soon after its end, whether the program waits or not, so no zombie
-/// stays while the loop runs. eddy reaps no other child, and does not use SIGCHLD: `child_process`
-/// says what that means beside other code that reaps, such as libev's default loop.
+/// stays while the loop runs. eddy reaps no other child, and does not use SIGCHLD. See
+/// `child_process` for programs with other code that reaps, such as libev's default loop.
 ///
 /// Starting blocks the calling thread until the child has executed its program: 0.1 ms, measured as
 /// the best of 500 starts of /bin/true. The child shares this process's memory until then, as with
@@ -189,7 +190,7 @@ public:
   /// Waits until the child has ended, and returns how it ended and the resources that it used.
   ///
   /// The result stays: a later wait returns it at once. Only one wait may be pending; a second one
-  /// aborts the program. To have everything that the child wrote, read its pipes to the end.
+  /// aborts the program. To get everything that the child wrote, read its pipes to the end.
   /// Errors: `no_child_process` if other code has reaped the child, or if SIGCHLD is ignored.
   /// Cancelling: the child runs on, and a later wait gets its end.
   detail::process_wait_operation wait() { return detail::process_wait_operation(state()); }
@@ -207,7 +208,7 @@ public:
   /// `operation_not_permitted` if the child has changed its user.
   bool signal(int number);
 
-  /// Asks the child to end with SIGTERM, and sends SIGKILL if it runs after `grace`.
+  /// Asks the child to end with SIGTERM, and sends SIGKILL if it still runs after `grace`.
   ///
   /// A stopped child is continued. With `group_of_its_own` or `session_of_its_own`, the whole group
   /// gets the signals. A `grace` of zero or less sends SIGKILL at once. Call `wait` to learn the
@@ -216,8 +217,9 @@ public:
   /// Asks the child to end, with the `grace` of its options.
   void terminate() noexcept;
 
-  /// Gives up the child, which runs on. The loop reaps it if the loop runs then, but does not run
-  /// for that. A pending wait is cancelled, and the pipes are closed.
+  /// Releases the child, which runs on. If the loop is running when the child ends, the loop reaps
+  /// it, but the child does not keep the loop running. A pending wait is cancelled, and the pipes
+  /// are closed.
   void detach() noexcept;
 
   /// The pipe to the child's standard input. Close it to end the child's input. Aborts the program

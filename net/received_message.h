@@ -15,10 +15,10 @@ inline constexpr std::size_t most_descriptors = 253;
 struct received_bytes {
   /// The number of bytes; 0 is the end of the stream.
   std::size_t size = 0;
-  /// The number of descriptors. They are the first ones of the range that the call was given.
+  /// The number of descriptors. They are in the first elements of the range `slots`.
   std::size_t descriptors = 0;
-  /// The peer sent more descriptors than the range holds, or than this process may open. The others
-  /// are closed and lost.
+  /// Whether the peer sent more descriptors than the range holds, or than this process may open.
+  /// The rest are closed and lost.
   bool descriptors_lost = false;
 };
 
@@ -26,12 +26,12 @@ struct received_bytes {
 struct received_message {
   /// The number of bytes in the buffer.
   std::size_t size = 0;
-  /// The number of bytes that the message had. The bytes that the buffer had no space for are lost.
+  /// The number of bytes that were sent. The bytes beyond the buffer are lost.
   std::size_t full_size = 0;
-  /// The number of descriptors. They are the first ones of the range that the call was given.
+  /// The number of descriptors. They are in the first elements of the range `slots`.
   std::size_t descriptors = 0;
-  /// The peer sent more descriptors than the range holds, or than this process may open. The others
-  /// are closed and lost.
+  /// Whether the peer sent more descriptors than the range holds, or than this process may open.
+  /// The rest are closed and lost.
   bool descriptors_lost = false;
   /// The address of the sender; unnamed if the sender is not bound.
   unix_address from;

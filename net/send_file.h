@@ -17,7 +17,7 @@ namespace eddy {
 ///     const std::uint64_t sent = co_await send_file(stream, file, 0, size);
 ///
 /// The kernel moves the bytes by itself (sendfile(2)). The number is smaller than `size` if the
-/// file ends before. This counts as a write of the stream. Reading a file that is not in memory
+/// file ends earlier. This counts as a write of the stream. Reading a file that is not in memory
 /// blocks the loop for as long as the disk needs.
 ///
 /// Errors: `std::system_error`; `broken_pipe` after `shutdown`; `invalid_argument` if `file` is not
@@ -32,8 +32,8 @@ detail::operation_awaitable<detail::send_file_call> send_file(Stream& to, int fi
 }
 /// Sends bytes of a file over a stream on a socket, and calls `on_sent` with their number.
 ///
-/// The number is smaller than `size` if the file ends before. The descriptor `file` must stay open
-/// until then. Closing the stream, or `stop_writing`, cancels the operation.
+/// The number is smaller than `size` if the file ends earlier. The descriptor `file` must stay open
+/// until the handler is called. Closing the stream, or `stop_writing`, cancels the operation.
 template <detail::spliceable Stream>
 void send_file(Stream& to, int file, std::uint64_t offset, std::uint64_t size,
                handler<void(result<std::uint64_t>)> on_sent) {

@@ -16,12 +16,12 @@
 
 namespace eddy {
 
-/// A signal that was sent to this process, and who sent it.
+/// A signal that was sent to this process, and its sender.
 struct signal_info {
   int number = 0;
-  /// How it was sent: SI_USER by `kill`, SI_QUEUE by `sigqueue`, for example.
+  /// The way in which it was sent: SI_USER for `kill`, SI_QUEUE for `sigqueue`, for example.
   int code = 0;
-  ::pid_t sender = 0;       // the sending process; of SIGCHLD, the child
+  ::pid_t sender = 0;       // the sending process; for SIGCHLD, the child
   ::uid_t user = 0;         // the real user of the sender
   int value = 0;            // the value of `sigqueue`, as a number
   void* pointer = nullptr;  // the value of `sigqueue`, as a pointer
@@ -58,7 +58,8 @@ private:
 ///
 /// The kernel queues only blocked signals. So the program must block them in all its threads, by
 /// `pthread_sigmask` before it starts the first thread; eddy changes no thread's mask. Programs
-/// that `process` starts have no blocked signals. A `signal` of the same number is not called.
+/// that `process` starts have no blocked signals. The handler of a `signal` for
+/// the same number is not called.
 ///
 /// Each operation has the forms that `tcp_stream` has: with a handler, for `co_await`, and `try_`.
 /// At most one may be pending.

@@ -17,14 +17,14 @@ namespace eddy {
 ///     udp_socket server(loop, address::any_v4(53), {.device = "eth0", .reuse_port = true});
 ///
 /// One type serves all kinds of sockets. Each kind uses the members that apply to it and ignores
-/// the others: `backlog` is for listeners, `local` and `user_timeout` are for TCP, and the last
-/// four members are for datagram sockets. An option without a value is not set, and the kernel's
-/// default holds.
+/// the others: `backlog` is for listeners, `local` is for sockets that connect, `fast_open` and
+/// `user_timeout` are for TCP, and the last four members are for datagram sockets. An option
+/// without a value is not set, and the kernel's default holds.
 ///
 /// Errors: the text of an error names the option: "listen at 127.0.0.1:80, option mark: Operation
 /// not permitted".
-/// Lifetime: the text of `device` must outlive the call, and of an awaited `connect`, the
-/// operation.
+/// Lifetime: the text of `device` must outlive the call. For an awaited `connect`, it must outlive
+/// the operation.
 struct socket_options {
   /// The number of connections that may wait to be accepted. The system's limit,
   /// /proc/sys/net/core/somaxconn, applies too.
@@ -35,7 +35,7 @@ struct socket_options {
   /// Shares the address with other sockets that set this option. The kernel distributes connections
   /// or datagrams among them.
   bool reuse_port = false;
-  /// Refuses IPv4 at the address `[::]`, which also takes IPv4 otherwise.
+  /// Refuses IPv4 at the address `[::]`. Without this option, that address takes IPv4, too.
   bool ipv6_only = false;
 
   /// The address from which a `connect` starts; empty lets the system choose. With port 0, the
@@ -56,12 +56,12 @@ struct socket_options {
   /// limits.
   std::optional<std::size_t> receive_buffer{};
 
-  /// TCP Fast Open: of a listener, the number of connections that may wait with early data; of a
-  /// `connect`, any positive number turns it on. If the kernel has a cookie of the peer, such a
-  /// connect completes at once, and the first write opens the connection and reports its error. The
-  /// first operation must therefore be a write.
+  /// TCP Fast Open. For a listener, this is the number of connections that may wait with early
+  /// data. For a `connect`, any positive number turns it on: if the kernel has a cookie of the
+  /// peer, the connect completes at once, and the first write opens the connection and reports its
+  /// error. The first operation must therefore be a write.
   int fast_open = 0;
-  /// How long written bytes may stay unacknowledged before the connection fails
+  /// The longest time that written bytes may stay unacknowledged before the connection fails
   /// (TCP_USER_TIMEOUT). The connections of a listener inherit it.
   std::optional<std::chrono::milliseconds> user_timeout{};
 
@@ -89,8 +89,8 @@ struct socket_option {
   const char* name;  // for the text of an error
 };
 
-/// The options for `set` and `get` of each kind of socket. The members of `socket_options` document
-/// those of the same name.
+/// The options for `set` and `get` of each kind of socket. `socket_options` documents each under
+/// the same name.
 namespace option {
 
 extern const socket_option<bool> reuse_address;

@@ -37,9 +37,9 @@ namespace eddy {
 /// ICMP errors: when a datagram cannot be delivered, an ICMP message may come back.
 /// - By default, a socket that is not connected never reports them. A connected socket reports, as
 ///   the error of its next operation, that no socket has the port.
-/// - With the option `icmp_errors`, each such message makes one receive fail, after the datagrams
-///   that have arrived or before them, and no send fails because of one. Then `last_icmp` has the
-///   details, and it is empty if the receive failed for another reason. While no receive is
+/// - With the option `icmp_errors`, each such message makes one receive fail, before or after the
+///   datagrams that have already arrived, and no send fails because of a message. Then `last_icmp`
+///   has the details, and it is empty if the receive failed for another reason. While no receive is
 ///   pending, a send that waits for space may drop the messages.
 ///
 /// Lifetime: the loop must outlive the socket. Buffers and arrays must outlive their operation. The
@@ -135,15 +135,15 @@ public:
   /// Errors: `std::system_error`; `message_size` for over 65,507 bytes by IPv4 or 65,527 by IPv6;
   /// `destination_address_required` without any receiver.
   /// Lifetime: the bytes must outlive the operation.
-  /// Cancelling: if it is still waiting, nothing was sent.
+  /// Cancelling: nothing was sent.
   detail::operation_awaitable<detail::send_call> send(const_buffer bytes, const address& to = {},
                                                       const datagram_source& from = {}) {
     return {socket(), detail::send_call(own(), outgoing_datagram(bytes, to, from))};
   }
-  /// Sends one datagram as `what` says, which may have the kernel cut it into several. The bytes
-  /// must outlive the operation.
+  /// Sends the bytes of `what`: as one datagram, or cut into several by its `segment_size`. The
+  /// bytes must outlive the operation.
   ///
-  /// Errors: as the other `send`; `invalid_argument` if the kernel cannot cut it so.
+  /// Errors: as for the other `send`; `invalid_argument` if the kernel cannot cut the bytes so.
   detail::operation_awaitable<detail::send_call> send(const outgoing_datagram& what) {
     return {socket(), detail::send_call(own(), what)};
   }
@@ -219,8 +219,8 @@ public:
   /// others that have already arrived are still received. Errors: `std::system_error` whose text
   /// names the address.
   void connect(const address& peer);
-  /// Ends what `connect` began. The socket keeps its port, but a local address that the connect
-  /// chose is given up.
+  /// Undoes `connect`: the socket receives from all senders again. It keeps its port, but not the
+  /// local address that the connect chose.
   /// Errors: `std::system_error` whose text names the peer; `address_in_use` if another socket took
   /// a port that the system had chosen.
   void disconnect();
@@ -251,14 +251,14 @@ public:
   /// Errors: `std::system_error` whose text names the group; `address_in_use` if it has joined
   /// already.
   void join(const address& group, std::uint32_t interface = 0);
-  /// Ends what `join` of the same group and interface began.
+  /// Undoes a `join` of the same group and interface.
   /// Errors: `std::system_error` whose text names the group.
   void leave(const address& group, std::uint32_t interface = 0);
   /// Receives the datagrams that `source` sends to `group`, at an interface. May be called for
   /// several sources.
   /// Errors: `std::system_error` whose text names the group.
   void join_source(const address& group, const address& source, std::uint32_t interface = 0);
-  /// Ends what `join_source` of the same arguments began.
+  /// Undoes a `join_source` with the same arguments.
   /// Errors: `std::system_error` whose text names the group.
   void leave_source(const address& group, const address& source, std::uint32_t interface = 0);
 
@@ -272,7 +272,7 @@ public:
   /// by default.
   /// Errors: `std::system_error`.
   void set_multicast_loop(bool on);
-  /// Sets how many networks another datagram may pass (TTL): 1 to 255.
+  /// Sets how many networks a datagram to a single receiver may pass (TTL): 1 to 255.
   /// Errors: `std::system_error`.
   void set_hops(int hops);
 

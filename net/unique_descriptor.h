@@ -7,9 +7,9 @@
 
 namespace eddy {
 
-/// Owns a descriptor and closes it: one that was received over a Unix socket, for example.
+/// Owns a descriptor and closes it when it is destroyed.
 ///
-/// It is an `int` with an owner: it belongs to no loop.
+/// Descriptors that arrive over a Unix socket have this type. It belongs to no loop.
 /// Threads: any, one at a time.
 class [[nodiscard]] unique_descriptor {
 public:

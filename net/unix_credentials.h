@@ -9,9 +9,10 @@ namespace eddy {
 
 /// The process at the other end of a Unix socket, as the kernel recorded it.
 ///
-/// The kernel records it when the peer connects, listens or makes a pair of sockets. A process that
-/// got the socket later, by a fork or with a message, is not told apart. Decide by `uid` and `gid`:
-/// a `pid` may belong to another process by now, and `peer_pidfd` may not.
+/// The kernel records the process that connects, listens or makes a pair of sockets. If another
+/// process gets the socket later, by a fork or with a message, these members do not change. Decide
+/// by `uid` and `gid`: the `pid` may belong to another process by now. The descriptor that
+/// `peer_pidfd` returns always refers to the recorded process.
 struct unix_credentials {
   ::pid_t pid = 0;  ///< zero if the process is not visible from this PID namespace
   ::uid_t uid = 0;

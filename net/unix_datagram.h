@@ -22,10 +22,11 @@ struct stream_access;
 /// It sends and receives as a `unix_message_socket`, whose header documents `send`, `receive` and
 /// the other operations. `send` needs `connect` first; `send_to` does not. A connected socket
 /// receives messages of its peer only. Unlike a UDP datagram, a message is never lost on the way: a
-/// sender waits while the receiver's queue is full, of /proc/sys/net/unix/max_dgram_qlen messages.
+/// sender waits while the receiver's queue is full. The queue has space for as many messages as
+/// /proc/sys/net/unix/max_dgram_qlen says.
 class unix_datagram : public unix_message_socket {
 public:
-  /// How a datagram socket binds its address.
+  /// The choices of a datagram socket that binds its address.
   struct options {
     /// Replaces a socket file that was left behind, if no process has its socket open.
     ///
@@ -66,7 +67,8 @@ public:
   ///
   /// The descriptor becomes non-blocking and close-on-exec. A file is not removed at the end.
   /// Errors: `std::system_error`: `not_a_socket`, `wrong_protocol_type` for another type than
-  /// SOCK_DGRAM, or `address_family_not_supported`; `std::bad_alloc`. The text says what it is.
+  /// SOCK_DGRAM, or `address_family_not_supported`; `std::bad_alloc`. The text names the kind of
+  /// the descriptor.
   unix_datagram(event_loop& loop, int descriptor);
 
   unix_datagram(unix_datagram&&) noexcept;

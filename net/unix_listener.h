@@ -19,10 +19,10 @@ namespace detail {
 class unix_listening_socket;
 }
 
-/// How a `unix_listener` or a `unix_datagram` binds its address.
+/// The choices of a `unix_listener` or a `unix_seqpacket_listener` that binds its address.
 struct unix_listener_options {
   /// The number of connections that may wait to be accepted. The system's limit,
-  /// /proc/sys/net/core/somaxconn, applies too. A `connect` waits while that many are waiting.
+  /// /proc/sys/net/core/somaxconn, applies too. If the queue is full, a `connect` waits.
   int backlog = 4096;
   /// Replaces a socket file that was left behind, if no process has its socket open.
   ///
@@ -82,7 +82,7 @@ public:
   ///
   /// The descriptor becomes non-blocking and close-on-exec. The file is not removed at the end.
   /// Errors: `std::system_error` if `descriptor` is no Unix socket of the right type, or does not
-  /// listen (`invalid_argument`); `std::bad_alloc`. The text says what it is.
+  /// listen (`invalid_argument`); `std::bad_alloc`. The text says what the descriptor is.
   basic_unix_listener(event_loop& loop, int descriptor);
 
   basic_unix_listener(basic_unix_listener&&) noexcept;

@@ -39,14 +39,14 @@ namespace eddy {
 /// be moved while operations are pending.
 /// Cancelling: closing or destroying the socket cancels its operations. A handler is destroyed and
 /// never called; an awaiting coroutine is resumed with `operation_canceled`. Destroying an awaiting
-/// coroutine cancels its operation. A cancelled receive loses no message: the next one returns it.
-/// A cancelled send has sent nothing.
+/// coroutine cancels its operation. A cancelled receive loses no message: the next receive returns
+/// it. A cancelled send has sent nothing.
 class unix_message_socket {
 public:
   /// Receives the next message.
   ///
-  /// A message that is longer than the buffer is cut; `received_message::truncated` tells. The
-  /// kernel closes descriptors that came with the message, and `descriptors_lost` tells.
+  /// A message that is longer than the buffer is cut, and `received_message::truncated` is true.
+  /// The kernel closes descriptors that came with the message, and `descriptors_lost` is true.
   ///
   /// Errors: `std::system_error`.
   /// Lifetime: the buffer must outlive the operation.
@@ -62,8 +62,9 @@ public:
 
   /// Receives the next message as `receive` does, and takes the descriptors that came with it.
   ///
-  /// The descriptors are moved to the first elements of `slots`, which are closed before. They are
-  /// close-on-exec from the start. At most `most_descriptors` of the slots are used.
+  /// The descriptors are moved to the first elements of `slots`. A descriptor that such an element
+  /// owned before is closed. The new ones are close-on-exec from the start. At most
+  /// `most_descriptors` of the slots are used.
   ///
   /// Errors: `std::system_error`. Too few slots or free descriptor numbers are no error: see
   /// `received_message::descriptors_lost`.

@@ -56,8 +56,8 @@ public:
   /// A descriptor of the peer's process, which refers to no other process later: see pidfd_open(2).
   ///
   /// It is close-on-exec, and readable when the process has ended.
-  /// Errors: `std::system_error`; `no_protocol_option` before Linux 6.5. On some kernels a process
-  /// that has ended is an error.
+  /// Errors: `std::system_error`; `no_protocol_option` before Linux 6.5. On some kernels, this
+  /// fails if the process has ended.
   [[nodiscard]] unique_descriptor peer_pidfd() const;
 
 private:

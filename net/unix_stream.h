@@ -30,7 +30,7 @@ struct stream_access;  // makes streams, for `accept` and `connect`
 /// It reads and writes as a `socket_stream`, whose header documents `read`, `write`, `close` and
 /// the other operations of every stream. It also passes descriptors, and knows the peer's process.
 ///
-/// Errors: as of `socket_stream`. The text names the peer by its address, or as "unix peer, pid
+/// Errors: as for `socket_stream`. The text names the peer by its address, or as "unix peer, pid
 /// 812" if the peer is not bound.
 ///
 /// Descriptors: the peer may send descriptors at any time. `receive_descriptors` takes them. A
@@ -62,12 +62,12 @@ public:
   /// aborts the program.
   ///
   /// Errors: `std::system_error`; `invalid_argument` for more than `most_descriptors`;
-  /// `bad_file_descriptor` if one is not open; ETOOMANYREFS if too many sent descriptors were not
-  /// received yet, which is more than RLIMIT_NOFILE in the whole system for this user (unix(7));
-  /// `broken_pipe` after `shutdown`. If the call fails before the first byte, no descriptor was
-  /// sent. Lifetime: the bytes, the list and the descriptors must outlive the operation. The
-  /// descriptors may be closed then. Cancelling: an unknown part of the bytes has been sent, so
-  /// close the stream.
+  /// `bad_file_descriptor` if one is not open; ETOOMANYREFS if this user has more than
+  /// RLIMIT_NOFILE descriptors on the way, sent and not yet received, in the whole system
+  /// (unix(7)); `broken_pipe` after `shutdown`. If the call fails before the first byte, no
+  /// descriptor was sent. Lifetime: the bytes, the list and the descriptors must outlive the
+  /// operation. Afterwards, the descriptors may be closed. Cancelling: an unknown part of the bytes
+  /// has been sent, so close the stream.
   detail::operation_awaitable<detail::send_descriptors_call> send_descriptors(
       const_buffer bytes, std::span<const int> descriptors) {
     return {socket(), detail::send_descriptors_call(bytes, descriptors)};
@@ -87,10 +87,10 @@ public:
 
   /// Reads the bytes that are there, and takes the descriptors that came with them.
   ///
-  /// The descriptors are moved to the first elements of `slots`, which are closed before. They are
-  /// close-on-exec from the start. A read ends behind bytes with descriptors, so descriptors of
-  /// two messages never come together. It is a read: at most one may be pending. `slots` may have
-  /// up to `most_descriptors` elements that are used.
+  /// The descriptors are moved to the first elements of `slots`. A descriptor that such an element
+  /// owned before is closed. The new ones are close-on-exec from the start. At most
+  /// `most_descriptors` of the slots are used. A read ends behind bytes with descriptors, so one
+  /// read never returns the descriptors of two sends. It is a read: at most one may be pending.
   ///
   /// Errors: `std::system_error`. Too few slots or free descriptor numbers are no error: see
   /// `received_bytes::descriptors_lost`. An empty buffer aborts the program.
@@ -123,8 +123,8 @@ public:
   /// A descriptor of the peer's process, which refers to no other process later: see pidfd_open(2).
   ///
   /// It is close-on-exec, and readable when the process has ended.
-  /// Errors: `std::system_error`; `no_protocol_option` before Linux 6.5. On some kernels a process
-  /// that has ended is an error.
+  /// Errors: `std::system_error`; `no_protocol_option` before Linux 6.5. On some kernels, this
+  /// fails if the process has ended.
   [[nodiscard]] unique_descriptor peer_pidfd() const;
 
 private:
