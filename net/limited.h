@@ -64,7 +64,8 @@ public:
   /// The time at which there are enough tokens for a piece of `wanted` bytes.
   ///
   /// A piece is the bytes of 10 ms, but at least one byte and at most the burst. Smaller pieces
-  /// would come too rarely for the rate, because a timer of the loop is exact to a millisecond.
+  /// would cost more time than they are worth, because a timer of the loop is exact to a
+  /// millisecond.
   [[nodiscard]] time_point when(std::size_t wanted) noexcept;
   /// Whether a piece of `wanted` bytes may move now.
   [[nodiscard]] bool enough(std::size_t wanted) noexcept { return allowed() >= piece(wanted); }
