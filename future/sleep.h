@@ -16,7 +16,7 @@ namespace eddy {
 namespace detail {
 enum class [[nodiscard("this does nothing without co_await")]] sleep_operation : duration::rep {};
 class exact_sleep_operation;
-time_point end_of_sleep(duration delay);
+[[nodiscard]] time_point end_of_sleep(duration delay);
 }  // namespace detail
 
 /// `co_await sleep(1s)` suspends the coroutine until a second has passed since the call of `sleep`.
