@@ -52,7 +52,9 @@ void timer_node::clear_pending() noexcept {
 
 void timer_node::background(bool on) noexcept {
   loop_->check_thread();
-  detail::loop_access(*loop_).timers().background(*this, on);
+  const detail::loop_access inside(*loop_);
+  inside.timers().background(*this, on);
+  if (!on) inside.revive();
 }
 
 }  // namespace eddy

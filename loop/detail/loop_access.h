@@ -54,7 +54,11 @@ public:
   void end_wait() const noexcept { --loop_.waits_; }
   /// A wait that has begun goes to the background, which does not keep the loop alive, or
   /// comes back from it.
-  void move_to_background(bool on) const noexcept { on ? end_wait() : begin_wait(); }
+  void move_to_background(bool on) const noexcept {
+    if (on) return end_wait();
+    begin_wait();
+    revive();
+  }
 
   void add_keeper() const noexcept { ++loop_.keepers_; }
   void remove_keeper() const noexcept { --loop_.keepers_; }

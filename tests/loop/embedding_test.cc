@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Tests of <eddy/loop/event_loop.h> for programs that have a loop already.
 #include <chrono>
+#include <csignal>
+#include <fstream>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -11,7 +13,9 @@
 #include <poll.h>
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/file_watch.h>
 #include <eddy/loop/readiness.h>
+#include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 #include <eddy/loop/work_guard.h>
 
@@ -19,6 +23,7 @@
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
+#include "support/temporary_directory.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -28,6 +33,14 @@ namespace {
 bool readable(int descriptor, std::chrono::milliseconds limit = 0ms) {
   struct pollfd p{.fd = descriptor, .events = POLLIN, .revents = 0};
   return ::poll(&p, 1, static_cast<int>(limit.count())) == 1;
+}
+
+/// Runs libev's loop inside a callback of the program. This runs all of eddy's work.
+void run_nested(struct ev_loop* ev) {
+  ev_timer inner;
+  ev_timer_init(&inner, [](struct ev_loop*, ev_timer*, int) {}, 0.001, 0.);
+  ev_timer_start(ev, &inner);
+  while (ev_is_active(&inner)) ev_run(ev, EVRUN_ONCE);
 }
 
 }  // namespace
@@ -446,7 +459,6 @@ TEST_CASE_FIXTURE(with_loop, "a loop can be hosted by another loop") {
 }
 
 TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a nested ev_run") {
-  // The nested ev_run runs all of eddy's work. Then the callback starts more.
   struct program {
     explicit program(struct ev_loop* ev) : loop(ev), timer(loop), ready(loop, pair.near()) {}
     eddy::event_loop loop;
@@ -482,16 +494,91 @@ TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that begins behind a 
     ev_timer_init(
         &outer,
         [](struct ev_loop* running, ev_timer* w, int) {
-          ev_timer inner;
-          ev_timer_init(&inner, [](struct ev_loop*, ev_timer*, int) {}, 0.001, 0.);
-          ev_timer_start(running, &inner);
-          while (ev_is_active(&inner)) ev_run(running, EVRUN_ONCE);
+          run_nested(running);
           auto& own = *static_cast<program*>(w->data);
           own.begin(own);
         },
         0.001, 0.);
     outer.data = &p;
     ev_timer_start(ev, &outer);
+    ev_run(ev, 0);
+    CHECK(p.told == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(program_loop, "ev_run goes on for a wait that leaves the background") {
+  struct program {
+    explicit program(struct ev_loop* ev)
+        : loop(ev), timer(loop), ready(loop, pair.near()), usr1(loop, SIGUSR1), files(loop, path) {
+      timer.background(true);
+      ready.background(true);
+      usr1.background(true);
+      files.background(true);
+    }
+    temporary_directory directory;
+    std::string path = directory / "file";
+    eddy::event_loop loop;
+    socket_pair pair;
+    eddy::timer timer;
+    eddy::readiness ready;
+    eddy::signal usr1;
+    eddy::file_watch files;
+    void (*return_to_front)(program&) = nullptr;
+    int told = 0;
+  };
+  struct kind {
+    const char* name;
+    void (*begin)(program&);
+    void (*return_to_front)(program&);
+  };
+  constexpr kind kinds[] = {
+      {"timer", [](program& p) { p.timer.start(50ms, [&p] { ++p.told; }); },
+       [](program& p) { p.timer.background(false); }},
+      {"descriptor", [](program& p) { p.ready.wait_readable([&p](std::error_code) { ++p.told; }); },
+       [](program& p) {
+         p.ready.background(false);
+         p.pair.send();
+       }},
+      {"signal",
+       [](program& p) {
+         p.usr1.start([&p] {
+           ++p.told;
+           p.usr1.stop();
+         });
+       },
+       [](program& p) {
+         p.usr1.background(false);
+         std::raise(SIGUSR1);
+       }},
+      {"file",
+       [](program& p) {
+         std::ofstream(p.path) << "first";
+         p.files.start([&p](const eddy::file_event&) {
+           ++p.told;
+           p.files.stop();
+         });
+       },
+       [](program& p) {
+         p.files.background(false);
+         std::ofstream(p.path) << "second";
+       }},
+  };
+  for (const kind& k : kinds) {
+    INFO(std::string(k.name));
+    program p(ev);
+    p.return_to_front = k.return_to_front;
+    k.begin(p);
+    ev_timer own;
+    ev_timer_init(
+        &own,
+        [](struct ev_loop* running, ev_timer* w, int) {
+          run_nested(running);
+          auto& q = *static_cast<program*>(w->data);
+          q.return_to_front(q);
+        },
+        0.001, 0.);
+    own.data = &p;
+    ev_timer_start(ev, &own);
     ev_run(ev, 0);
     CHECK(p.told == 1);
   }
