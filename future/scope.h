@@ -121,6 +121,10 @@ public:
   ///
   /// The loop calls `take` when all children are gone. `take` may destroy the scope. A null `take`
   /// removes the handler.
+  ///
+  /// `take` gets one error at a time, because an error cancels all other children and no child
+  /// starts until the error is delivered. A child that cancels its own scope and then fails is no
+  /// child any more: the loop's `run` throws its error, even while another error waits for `take`.
   void on_error(handler<void(std::exception_ptr)> take);
 
   /// Returns the number of children, waiting children included.

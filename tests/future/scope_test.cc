@@ -580,6 +580,23 @@ TEST_CASE_FIXTURE(async_fixture,
   CHECK(s.note == "done first second");
 }
 
+TEST_CASE_FIXTURE(async_fixture,
+                  "a child that cancels its own scope and then fails makes run throw its error") {
+  std::vector<std::string> taken;
+  eddy::scope s(loop);
+  s.on_error([&](const std::exception_ptr& e) { taken.push_back(words_of(e)); });
+  auto cancel_and_fail = [&]() -> eddy::task<> {
+    co_await eddy::yield();
+    s.cancel();
+    s.spawn([]() -> eddy::task<> { throw std::runtime_error("the scope's"); });
+    throw std::runtime_error("the child's");
+  };
+  s.spawn(cancel_and_fail);
+  CHECK_THROWS_WITH_AS(loop.run(), "the child's", std::runtime_error);
+  loop.run();
+  CHECK(taken == std::vector<std::string>{"the scope's"});
+}
+
 TEST_CASE_FIXTURE(
     async_fixture,
     "the on_error handler may destroy the scope, throw, or be set after the failure") {
