@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <eddy/future/awaitable.h>
+#include <eddy/future/detail/frame.h>
 #include <eddy/loop/result.h>
 
 namespace eddy {
@@ -52,10 +53,10 @@ public:
 
   [[nodiscard]] bool await_ready() {
     try {
-      return !inner_ || inner_->await_ready();
+      return inner_ && inner_->await_ready();
     } catch (const std::system_error& e) {
       could_not_begin(e);
-      return true;
+      return false;
     }
   }
 
@@ -64,6 +65,17 @@ public:
     using answer = decltype(inner_->await_suspend(by));
     using handle = std::coroutine_handle<>;
     constexpr bool gives_handle = std::is_convertible_v<answer, handle>;
+    // The error is the result. A coroutine that was dropped must not take it.
+    const auto complete_with_error = [&by] {
+      frame& waiter = by.promise();
+      const bool suspended = waiter.waits_its_turn();
+      if constexpr (gives_handle) {
+        return suspended ? handle(std::noop_coroutine()) : handle(by);
+      } else {
+        return suspended;
+      }
+    };
+    if (!inner_) return complete_with_error();
     try {
       if constexpr (gives_handle) {
         return handle(inner_->await_suspend(by));
@@ -75,11 +87,7 @@ public:
       }
     } catch (const std::system_error& e) {
       could_not_begin(e);
-      if constexpr (gives_handle) {
-        return handle(by);
-      } else {
-        return false;
-      }
+      return complete_with_error();
     }
   }
 

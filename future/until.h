@@ -93,20 +93,24 @@ struct until_ready {
 
 class until_signal_wait final : public suspension {
 public:
-  explicit until_signal_wait(int number) : watch_(current_loop("until_signal"), number) {}
+  explicit until_signal_wait(int number) noexcept : number_(number) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) {
     frame& waiter = by.promise();
-    watch_.wait(waiter);
+    if (!frame::dropped()) {
+      watch_.emplace(current_loop("until_signal"), number_);
+      watch_->wait(waiter);
+    }
     waiter.waits_for(*this);
   }
   void await_resume() const noexcept {}
 
-  void describe(description& to) const override { to.add(text({"signal ", watch_.number()})); }
+  void describe(description& to) const override { to.add(text({"signal ", number_})); }
 
 private:
-  signal watch_;
+  int number_;
+  std::optional<signal> watch_;
 };
 
 class [[nodiscard("this does nothing without co_await")]] until_signal_operation {
@@ -120,36 +124,38 @@ private:
 
 class until_exit_wait final : public suspension {
 public:
-  explicit until_exit_wait(::pid_t pid) : watch_(current_loop("until_exit"), pid) {}
+  explicit until_exit_wait(::pid_t pid) noexcept : pid_(pid) {}
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> by) {
     frame& waiter = by.promise();
+    if (!frame::dropped()) {
+      watch_.emplace(current_loop("until_exit"), pid_);
+      watch_->wait(waiter);
+    }
     waiter.waits_for(*this, &go_on);
-    watch_.wait(waiter);
   }
   exit_status await_resume() const {
-    if (!*end_) throw_error(end_->error(), text({"waiting for process ", watch_.pid()}));
+    if (!*end_) throw_error(end_->error(), text({"waiting for process ", pid_}));
     return **end_;
   }
 
-  void describe(description& to) const override {
-    to.add(text({"process ", watch_.pid(), " to end"}));
-  }
+  void describe(description& to) const override { to.add(text({"process ", pid_, " to end"})); }
 
 private:
   // The process is reaped when the coroutine goes on, not before.
   static void go_on(ready_node& node) {
     auto& waiter = static_cast<frame&>(node);
     auto& self = static_cast<until_exit_wait&>(waiter.waiting_for());
-    if (self.watch_.gives_way(waiter)) return;
-    self.end_ = self.watch_.reap();
-    if (!self.end_) return self.watch_.wait(waiter);
+    if (self.watch_->gives_way(waiter)) return;
+    self.end_ = self.watch_->reap();
+    if (!self.end_) return self.watch_->wait(waiter);
     frame::resume_after(waiter);
   }
 
-  eddy::child_process watch_;
+  ::pid_t pid_;
+  std::optional<eddy::child_process> watch_;
   std::optional<result<exit_status>> end_;
 };
 
