@@ -316,8 +316,11 @@ struct clocked_loop {
   event_loop loop{clock};
 };
 
-/// Whether as many descriptors are open as before the run. Worker threads may still hold some, so
-/// this waits up to a second for them.
+/// Whether as many descriptors are open as before the run.
+///
+/// A worker thread may still hold the wake-up descriptor of the run's loop, so this waits up to a
+/// second. Waiting for the worker itself would not do: a worker pool counts a thread as idle before
+/// the thread destroys its job, and the job of a cancelled operation may run for any time.
 bool descriptors_are(std::size_t before) {
   for (int i = 0; i < 1000; ++i) {
     if (open_descriptors() == before) return true;
