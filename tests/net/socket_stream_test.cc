@@ -171,5 +171,18 @@ TEST_CASE_FIXTURE(with_loop, "each call that takes over a descriptor may fail: i
     system.fail(kind, ENOBUFS);
     CHECK(refusal(loop, copy) ==
           "take over descriptor N as a tcp_stream: No buffer space available");
+    CHECK(::fcntl(copy, F_GETFD) == -1);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a refusal reports its own error, even if the close then fails too") {
+  for (const call kind : {call::set_non_blocking, call::get_option, call::peer_name}) {
+    stream_pair pair(loop);
+    const int copy = ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0);
+    failing_system system;
+    system.fail(kind, ENOBUFS);
+    system.fail(call::close, EIO);
+    CHECK(refusal(loop, copy) ==
+          "take over descriptor N as a tcp_stream: No buffer space available");
   }
 }
