@@ -17,6 +17,10 @@
 
 namespace eddy {
 
+namespace detail {
+struct stream_access;  // gives the socket, for operations that are no members
+}  // namespace detail
+
 /// Reads from and writes to a connected stream socket: the common base of `tcp_stream` and others.
 ///
 /// A function that takes a `socket_stream&` works on a TCP connection and on a Unix socket. Only
@@ -224,6 +228,8 @@ protected:
   }
 
 private:
+  friend struct detail::stream_access;
+
   [[nodiscard]] detail::open_socket& open_socket() const noexcept {
     if (socket_.get() == nullptr) not_open();
     return *socket_.get();

@@ -19,6 +19,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
 #include <eddy/net/tcp_stream.h>
+#include <eddy/net/unix_stream.h>
 
 #include "support/async_test.h"
 #include "support/every_point.h"
@@ -49,7 +50,7 @@ private:
   int number_;
 };
 
-task<std::uint64_t> send_and_end(tcp_stream& to, int number, std::uint64_t offset,
+task<std::uint64_t> send_and_end(eddy::socket_stream& to, int number, std::uint64_t offset,
                                  std::uint64_t size) {
   const std::uint64_t sent = co_await send_file(to, number, offset, size);
   to.shutdown();
@@ -71,6 +72,29 @@ ASYNC_TEST("a part of a file arrives, also more than fits into the socket, in sh
   const auto [sent, got] = co_await std::move(both);
   CHECK(sent == 2'999'990);
   CHECK(got == std::string_view(much).substr(5, 2'999'990));
+}
+
+ASYNC_TEST("a file goes over a Unix socket, up to the half-close, and an error names the peer") {
+  const std::string much(1'000'000, 'f');
+  const file from(much);
+  auto [near, far] = eddy::socket_pair(loop);
+  auto both = join(send_and_end(near, from.number(), 1, 999'999), read_all(far));
+  const auto [sent, got] = co_await std::move(both);
+  CHECK(sent == 999'999);
+  CHECK(got == std::string_view(much).substr(1));
+  const auto answered =
+      co_await send_file(far, from.number(), 0, 5);  // the other direction is open
+  CHECK(answered == 5);
+  CHECK(take(near) == "fffff");
+
+  near.close();
+  std::string words;
+  try {
+    co_await send_file(far, from.number(), 0, 5);
+  } catch (const std::system_error& e) {
+    words = e.what();
+  }
+  CHECK(words == "send a file to unix peer, pid " + std::to_string(::getpid()) + ": Broken pipe");
 }
 
 ASYNC_TEST("a file that ends early gives the number of bytes that were sent") {
