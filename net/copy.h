@@ -211,25 +211,22 @@ task<bool> pump_in_kernel(copy_progress<Progress>& progress, std::uint64_t& coun
                           To& to) {
   const splice_pipe pipe;
   if (!pipe.made()) co_return false;
-  const std::string words = "read from " + stream_access::socket(from).peer_words();
+  // A stream that is closed during the copy no longer knows its peer.
+  const std::string reads = "read from " + stream_access::socket(from).peer_words();
+  const std::string writes = "write to " + stream_access::socket(to).peer_words();
   const std::uint64_t before = count;
   for (;;) {
     operation_awaitable<splice_in_call> reading(stream_access::socket(from),
                                                 splice_in_call(pipe.in(), progress.buffer_size()));
-    std::size_t n = 0;
-    if (count == before) {
-      const result<std::size_t> first = co_await as_result(std::move(reading));
-      if (!first && first.error() == std::errc::invalid_argument) co_return false;
-      if (!first) throw_error(first.error(), words);  // the stream may be closed by now
-      n = *first;
-    } else {
-      n = co_await std::move(reading);
-    }
-    if (n == 0) co_return true;
+    const result<std::size_t> n = co_await as_result(std::move(reading));
+    if (!n && n.error() == std::errc::invalid_argument && count == before) co_return false;
+    if (!n) throw_error(n.error(), reads);
+    if (*n == 0) co_return true;
     operation_awaitable<splice_out_call> writing(stream_access::socket(to),
-                                                 splice_out_call(pipe.out(), n));
-    co_await std::move(writing);
-    progress.add(count, n);
+                                                 splice_out_call(pipe.out(), *n));
+    const result<void> written = co_await as_result(std::move(writing));
+    if (!written) throw_error(written.error(), writes);
+    progress.add(count, *n);
   }
 }
 

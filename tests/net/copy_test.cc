@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
@@ -25,6 +27,7 @@
 #include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
 #include <eddy/net/tcp_stream.h>
+#include <eddy/net/unix_stream.h>
 
 #include "support/async_test.h"
 #include "support/every_point.h"
@@ -42,6 +45,7 @@ using eddy::join;
 using eddy::sleep;
 using eddy::task;
 using eddy::tcp_stream;
+using eddy::unix_stream;
 
 namespace {
 
@@ -172,6 +176,83 @@ ASYNC_TEST("between two sockets the kernel moves the bytes, and no read and no s
   CHECK(count == much.size());
   CHECK(got == much);
   CHECK(system.count(call::splice) > 2);
+}
+
+ASYNC_TEST(
+    "between two Unix sockets, too, the kernel moves the bytes and a half-close is passed on") {
+  failing_system system;
+  auto [client, near] = eddy::socket_pair(loop);
+  auto [far, server] = eddy::socket_pair(loop);
+  SUBCASE("whole calls") {}
+  SUBCASE("short calls") { system.limit_bytes(5000); }
+  SUBCASE("interrupted calls") { system.fail(call::splice, EINTR, 3); }
+  const std::string question(1'000'000, 'q');
+  const auto relay = [&system](unix_stream& a, unix_stream& b) -> task<eddy::copied> {
+    const std::size_t before = system.count(call::splice);
+    const eddy::copied count = co_await copy_bidirectional(a, b);
+    CHECK(system.count(call::splice) > before + 4);
+    co_return count;
+  };
+  auto all = join(ask(client, question), relay(near, far), answer(server));
+  const auto [got, count, nothing] = co_await std::move(all);
+  CHECK(got == "re: " + question);
+  CHECK(count.a_to_b == question.size());
+  CHECK(count.b_to_a == question.size() + 4);
+}
+
+ASYNC_TEST(
+    "the error of a copy names a Unix peer, also of a stream that is closed during the copy") {
+  auto [client, near] = eddy::socket_pair(loop);
+  auto [far, server] = eddy::socket_pair(loop);
+  const std::string peer = "unix peer, pid " + std::to_string(::getpid());
+  std::string words;
+  const auto relay = [&words](unix_stream& from, unix_stream& to) -> task<std::error_code> {
+    try {
+      co_await copy(from, to);
+    } catch (const std::system_error& e) {
+      words = e.what();
+      co_return e.code();
+    }
+    co_return std::error_code();
+  };
+  std::error_code expected = std::make_error_code(std::errc::operation_canceled);
+  std::string first_words = "read from ";
+  std::function<void()> disturb;
+  std::string before;
+  SUBCASE("the source is closed before the first byte") {
+    disturb = [&] { near.close(); };
+  }
+  SUBCASE("the source is closed after the first bytes") {
+    before = "bytes";
+    disturb = [&] { near.close(); };
+  }
+  SUBCASE("the target is closed while it is full") {
+    before = std::string(1'000'000, 'm');
+    disturb = [&] { far.close(); };
+    first_words = "write to ";
+  }
+  SUBCASE("the peer of the target has gone") {
+    disturb = [&] {
+      server.close();
+      send(client, "late");
+    };
+    expected = std::make_error_code(std::errc::broken_pipe);
+    first_words = "write to ";
+  }
+  const auto disturbing = [&]() -> task<> {
+    if (before.size() < 1000) {
+      co_await client.write(before);
+    } else {
+      client.write(before, [](eddy::result<void>) {});
+    }
+    co_await sleep(1s);
+    disturb();
+  };
+  auto both = join(relay(near, far), disturbing());
+  const auto [error, nothing] = co_await std::move(both);
+  CHECK(error == expected);
+  CHECK(words.starts_with(first_words + peer + ": "));
+  client.close();
 }
 
 ASYNC_TEST("each errno of splice(2) leaves a copy as an error that names the stream") {
