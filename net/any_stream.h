@@ -44,9 +44,9 @@ public:
 namespace detail {
 
 template <byte_stream Stream>
-class any_held final : public held_stream {
+class any_held final : public held_around<Stream> {
 public:
-  explicit any_held(Stream&& stream) : stream_(std::move(stream)) {}
+  using held_around<Stream>::held_around;
 
   task<std::size_t> read(mutable_buffer into) override {
     auto reading = stream_.read(into);
@@ -61,14 +61,9 @@ public:
     auto writing = stream_.write(buffers);
     co_await std::move(writing);
   }
-  task<> end_sending() override { return shut_down(stream_); }
-  void close_stream() noexcept override { stream_.close(); }
-  // The loop is known before the stream is closed.
-  [[nodiscard]] event_loop& loop() const noexcept override { return loop_; }
 
 private:
-  Stream stream_;
-  event_loop& loop_ = stream_.loop();
+  using held_around<Stream>::stream_;
 };
 
 }  // namespace detail

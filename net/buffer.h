@@ -79,6 +79,24 @@ namespace detail {
 template <class Bytes>
 concept temporary_bytes = !std::is_lvalue_reference_v<Bytes> && std::ranges::range<Bytes> &&
                           !std::ranges::borrowed_range<Bytes>;
+
+/// Rejects a `write` of temporary bytes with a handler, for a `Stream` that makes this overload its
+/// own.
+template <class Stream>
+class temporary_write {
+public:
+  /// Rejects temporary bytes at compile time: the handler form writes its bytes after the call,
+  /// when a temporary no longer exists.
+  template <temporary_bytes Bytes, class Handler>
+  void write(Bytes&&, Handler&&) {
+    static_assert(!temporary_bytes<Bytes>,
+                  "a write with a handler outlives these bytes: keep them in a variable");
+  }
+
+private:
+  friend Stream;
+  temporary_write() noexcept = default;
+};
 }  // namespace detail
 
 }  // namespace eddy

@@ -26,7 +26,7 @@ namespace eddy {
 /// Cancelling: closing or destroying the stream cancels its operations. A handler is destroyed and
 /// never called; an awaiting coroutine is resumed with `operation_canceled`. A cancelled read loses
 /// no bytes. A cancelled write has sent an unknown part of its bytes.
-class duplex_stream {
+class duplex_stream : public detail::temporary_write<duplex_stream> {
 public:
   /// A stream that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
@@ -72,12 +72,7 @@ public:
   /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
   /// outlive the operation.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
-  /// Does not compile: the handler form would send a temporary's bytes after it is destroyed.
-  template <detail::temporary_bytes Bytes, class Handler>
-  void write(Bytes&&, Handler&&) {
-    static_assert(!detail::temporary_bytes<Bytes>,
-                  "a write with a handler outlives these bytes: keep them in a variable");
-  }
+  using detail::temporary_write<duplex_stream>::write;
   /// Writes all the bytes of several buffers.
   ///
   /// Errors: as for `write` of one buffer.

@@ -81,17 +81,16 @@ private:
 };
 
 template <byte_stream Stream>
-class limited_held final : public held_stream {
+class limited_held final : public held_around<Stream> {
 public:
   limited_held(Stream&& stream, std::uint64_t rate, std::size_t burst)
-      : stream_(std::move(stream)),
-        loop_(stream_.loop()),
-        in_(loop_, rate, burst),
-        out_(loop_, rate, burst) {}
+      : held_around<Stream>(std::move(stream)),
+        in_(this->loop_, rate, burst),
+        out_(this->loop_, rate, burst) {}
 
   task<std::size_t> read(mutable_buffer into) override {
     while (!in_.enough(into.size())) co_await sleep_until(in_.when(into.size()));
-    expect_open();
+    this->expect_open();
     const std::size_t most = std::min(into.size(), in_.allowed());
     auto reading = stream_.read(std::span(into.data(), most));
     const std::size_t count = co_await std::move(reading);
@@ -102,7 +101,7 @@ public:
     std::span<const std::byte> left(bytes.data(), bytes.size());
     while (!left.empty()) {
       while (!out_.enough(left.size())) co_await sleep_until(out_.when(left.size()));
-      expect_open();
+      this->expect_open();
       const std::size_t count = std::min(left.size(), out_.allowed());
       out_.take(count);
       auto writing = stream_.write(const_buffer(left.first(count)));
@@ -116,13 +115,10 @@ public:
       co_await std::move(writing);
     }
   }
-  task<> end_sending() override { return shut_down(stream_); }
-  void close_stream() noexcept override { stream_.close(); }
-  [[nodiscard]] event_loop& loop() const noexcept override { return loop_; }
 
 private:
-  Stream stream_;
-  event_loop& loop_;
+  using held_around<Stream>::stream_;
+
   rate_limit in_;
   rate_limit out_;
 };

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <climits>
-#include <utility>
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -13,6 +11,7 @@
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
+#include <eddy/net/detail/options.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy {
@@ -39,11 +38,6 @@ const socket_option<bool> broadcast{SOL_SOCKET, SO_BROADCAST, "broadcast"};
 namespace detail {
 
 namespace {
-
-int as_int(auto number) noexcept {
-  if (std::cmp_greater(number, INT_MAX)) return INT_MAX;
-  return std::cmp_less(number, 0) ? 0 : static_cast<int>(number);
-}
 
 template <class T>
 void set_raw(int descriptor, const socket_option<T>& which, const void* value, std::size_t size) {

@@ -137,6 +137,28 @@ struct option_argument<std::string> {
   using type = std::string_view;
 };
 
+/// The members `set` and `get` of a `Socket`, which has a `descriptor`.
+template <class Socket>
+class with_options {
+public:
+  /// Sets an option of `<eddy/net/socket_options.h>`: `socket.set(option::mark, 7)`.
+  /// Errors: `std::system_error` whose text names the option.
+  template <class T>
+  void set(const socket_option<T>& which, typename option_argument<T>::type value) {
+    set_value(static_cast<const Socket&>(*this).descriptor(), which, value);
+  }
+  /// Returns the value of an option of `<eddy/net/socket_options.h>`.
+  /// Errors: `std::system_error` whose text names the option.
+  template <class T>
+  [[nodiscard]] T get(const socket_option<T>& which) const {
+    return value_of(static_cast<const Socket&>(*this).descriptor(), which);
+  }
+
+private:
+  friend Socket;
+  with_options() noexcept = default;
+};
+
 }  // namespace detail
 
 }  // namespace eddy

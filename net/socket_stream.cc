@@ -19,10 +19,6 @@ using detail::set_option;
 
 }  // namespace
 
-void socket_stream::not_open() noexcept {
-  detail::misuse("a stream was used that is not open: it was closed, or moved from");
-}
-
 void socket_stream::read(mutable_buffer into, handler<void(result<std::size_t>)> on_read) {
   detail::expect_handler(on_read, "socket_stream::read");
   callback_operation<detail::read_call>::start(socket(), detail::read_call(into),

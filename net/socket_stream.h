@@ -45,7 +45,7 @@ struct stream_access;  // gives the socket, for operations that are no members
 /// never called; an awaiting coroutine is resumed with `operation_canceled`. Destroying an awaiting
 /// coroutine cancels its operation. A cancelled read loses no bytes: the next read returns them. A
 /// cancelled write has sent an unknown part of its bytes.
-class socket_stream {
+class socket_stream : public detail::temporary_write<socket_stream> {
 public:
   /// Reads the bytes that are there, up to the size of the buffer, and returns their number.
   ///
@@ -104,13 +104,7 @@ public:
   /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
   /// outlive the operation.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
-  /// Rejects temporary bytes at compile time: the handler form sends its bytes after the call, when
-  /// a temporary no longer exists.
-  template <detail::temporary_bytes Bytes, class Handler>
-  void write(Bytes&&, Handler&&) {
-    static_assert(!detail::temporary_bytes<Bytes>,
-                  "a write with a handler outlives these bytes: keep them in a variable");
-  }
+  using detail::temporary_write<socket_stream>::write;
   /// Writes as many bytes as the kernel has space for, without waiting, and returns their number.
   ///
   /// `std::nullopt` means that the kernel has no space. The result is an error if the write failed,
@@ -179,10 +173,7 @@ public:
   ///
   /// Pending operations are cancelled as by `close`. The connection lives on, with its unread
   /// bytes. The descriptor stays non-blocking and close-on-exec, and the loop no longer watches it.
-  [[nodiscard]] int release() noexcept {
-    static_cast<void>(socket());
-    return socket_.give_up();
-  }
+  [[nodiscard]] int release() noexcept { return socket_.give_up(not_open); }
 
   /// Returns the error that the kernel holds for the connection (SO_ERROR), and clears it.
   ///
@@ -208,7 +199,7 @@ public:
 
   /// The descriptor of the socket, which this stream still owns.
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return open_socket().loop(); }
+  [[nodiscard]] event_loop& loop() const noexcept { return socket_.unchecked(not_open).loop(); }
 
   /// The number of streams of all kinds that are open in this process, on all loops.
   /// Threads: any.
@@ -221,20 +212,13 @@ protected:
   socket_stream& operator=(socket_stream&&) noexcept = default;
   ~socket_stream() = default;
 
-  [[nodiscard]] detail::open_socket& socket() const noexcept {
-    detail::open_socket& own = open_socket();
-    own.loop().check_thread();
-    return own;
-  }
+  [[nodiscard]] detail::open_socket& socket() const noexcept { return socket_.checked(not_open); }
 
 private:
   friend struct detail::stream_access;
 
-  [[nodiscard]] detail::open_socket& open_socket() const noexcept {
-    if (socket_.get() == nullptr) not_open();
-    return *socket_.get();
-  }
-  [[noreturn]] static void not_open() noexcept;
+  static constexpr const char* not_open =
+      "a stream was used that is not open: it was closed, or moved from";
 
   detail::stream_socket socket_;
 };

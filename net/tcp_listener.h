@@ -48,7 +48,7 @@ class listening_socket;
 /// never called; an awaiting coroutine is resumed with `operation_canceled`. Destroying an awaiting
 /// coroutine cancels its accept. A cancelled accept loses no connection: the next accept returns
 /// it.
-class tcp_listener {
+class tcp_listener : public detail::with_options<tcp_listener> {
 public:
   /// The members that apply: `backlog`, `reuse_address` (on by default), `reuse_port`, `ipv6_only`,
   /// `device`, `mark`, `transparent`, `freebind`, the buffers, `fast_open` and `user_timeout`.
@@ -110,19 +110,6 @@ public:
 
   /// The address at which this listens, with the port that the system chose.
   [[nodiscard]] const address& local_address() const noexcept;
-
-  /// Sets an option of `<eddy/net/socket_options.h>`: `listener.set(option::mark, 7)`.
-  /// Errors: `std::system_error` whose text names the option.
-  template <class T>
-  void set(const socket_option<T>& which, typename detail::option_argument<T>::type value) {
-    detail::set_value(descriptor(), which, value);
-  }
-  /// Returns the value of an option of `<eddy/net/socket_options.h>`.
-  /// Errors: `std::system_error` whose text names the option.
-  template <class T>
-  [[nodiscard]] T get(const socket_option<T>& which) const {
-    return detail::value_of(descriptor(), which);
-  }
 
   /// The descriptor of the socket, which this listener still owns.
   [[nodiscard]] int descriptor() const noexcept;

@@ -29,7 +29,7 @@ struct stream_access;  // makes streams, for `accept` and `connect`
 /// So if that handler returns and leaves entries in the queue, a pending read or write drops these
 /// entries. To keep them, the handler must call `wait_readable` of its `readiness` again. Errors of
 /// the connection are still reported.
-class tcp_stream : public socket_stream {
+class tcp_stream : public socket_stream, public detail::with_options<tcp_stream> {
 public:
   /// A stream that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
@@ -98,19 +98,6 @@ public:
   ///
   /// Errors: `std::system_error`.
   void set_linger(std::optional<std::chrono::seconds> time);
-
-  /// Sets an option of `<eddy/net/socket_options.h>`: `stream.set(option::user_timeout, 30s)`.
-  /// Errors: `std::system_error` whose text names the option.
-  template <class T>
-  void set(const socket_option<T>& which, typename detail::option_argument<T>::type value) {
-    detail::set_value(descriptor(), which, value);
-  }
-  /// Returns the value of an option of `<eddy/net/socket_options.h>`.
-  /// Errors: `std::system_error` whose text names the option.
-  template <class T>
-  [[nodiscard]] T get(const socket_option<T>& which) const {
-    return detail::value_of(descriptor(), which);
-  }
 
 private:
   friend struct detail::stream_access;

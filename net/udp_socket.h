@@ -48,7 +48,7 @@ namespace eddy {
 /// never called; an awaiting coroutine is resumed with `operation_canceled`. Destroying an awaiting
 /// coroutine cancels its operation. A cancelled receive loses no datagram: the next receive returns
 /// it. A cancelled `send` has sent nothing; a cancelled `send_many` has sent an unknown number.
-class udp_socket {
+class udp_socket : public detail::with_options<udp_socket> {
 public:
   /// A socket that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
@@ -275,19 +275,6 @@ public:
   /// Sets how many networks a datagram to a single receiver may pass (TTL): 1 to 255.
   /// Errors: `std::system_error`.
   void set_hops(int hops);
-
-  /// Sets an option of `<eddy/net/socket_options.h>`: `socket.set(option::mark, 7)`.
-  /// Errors: `std::system_error` whose text names the option.
-  template <class T>
-  void set(const socket_option<T>& which, typename detail::option_argument<T>::type value) {
-    detail::set_value(descriptor(), which, value);
-  }
-  /// Returns the value of an option of `<eddy/net/socket_options.h>`.
-  /// Errors: `std::system_error` whose text names the option.
-  template <class T>
-  [[nodiscard]] T get(const socket_option<T>& which) const {
-    return detail::value_of(descriptor(), which);
-  }
 
   /// The descriptor of the socket, which this still owns.
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }

@@ -13,10 +13,6 @@ namespace eddy {
 using detail::callback_operation;
 using detail::once;
 
-void unix_message_socket::not_open() noexcept {
-  detail::misuse("a Unix socket was used that is not open: it was closed, or moved from");
-}
-
 void unix_message_socket::receive(mutable_buffer into,
                                   handler<void(result<received_message>)> on_received) {
   detail::expect_handler(on_received, "unix_message_socket::receive");

@@ -169,7 +169,7 @@ public:
 
   /// The descriptor of the socket, which this still owns.
   [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return open_socket().loop(); }
+  [[nodiscard]] event_loop& loop() const noexcept { return socket_.unchecked(not_open).loop(); }
 
 protected:
   unix_message_socket() noexcept = default;
@@ -179,22 +179,12 @@ protected:
   unix_message_socket& operator=(unix_message_socket&&) noexcept = default;
   ~unix_message_socket() = default;
 
-  [[nodiscard]] detail::open_socket& socket() const noexcept {
-    detail::open_socket& own = open_socket();
-    own.loop().check_thread();
-    return own;
-  }
-  [[nodiscard]] int give_up() noexcept {
-    static_cast<void>(socket());
-    return socket_.give_up();
-  }
+  [[nodiscard]] detail::open_socket& socket() const noexcept { return socket_.checked(not_open); }
+  [[nodiscard]] int give_up() noexcept { return socket_.give_up(not_open); }
 
 private:
-  [[nodiscard]] detail::open_socket& open_socket() const noexcept {
-    if (socket_.get() == nullptr) not_open();
-    return *socket_.get();
-  }
-  [[noreturn]] static void not_open() noexcept;
+  static constexpr const char* not_open =
+      "a Unix socket was used that is not open: it was closed, or moved from";
 
   detail::stream_socket socket_;
 };

@@ -17,6 +17,7 @@
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
+#include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/callback_task.h>
 
 namespace eddy::detail {
@@ -50,6 +51,21 @@ public:
   bool closed = false;
   callback_task reader;
   callback_task writer;
+};
+
+/// The state of a stream around a `Stream`. Derived classes add the reads and the writes.
+template <byte_stream Stream>
+class held_around : public held_stream {
+public:
+  explicit held_around(Stream&& stream) : stream_(std::move(stream)), loop_(stream_.loop()) {}
+
+  task<> end_sending() override { return shut_down(stream_); }
+  void close_stream() noexcept override { stream_.close(); }
+  [[nodiscard]] event_loop& loop() const noexcept override { return loop_; }
+
+protected:
+  Stream stream_;
+  event_loop& loop_;  // which a closed stream may not know
 };
 
 using held_share = counted_ptr<held_stream>;

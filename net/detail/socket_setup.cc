@@ -2,14 +2,13 @@
 #include <eddy/net/detail/socket_setup.h>
 
 #include <cerrno>
-#include <climits>
-#include <utility>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
+#include <eddy/net/detail/options.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
@@ -43,11 +42,6 @@ private:
   int descriptor_;
   const char* failed_ = nullptr;
 };
-
-int as_int(auto number) noexcept {
-  if (std::cmp_greater(number, INT_MAX)) return INT_MAX;
-  return std::cmp_less(number, 0) ? 0 : static_cast<int>(number);
-}
 
 void set_up_datagrams(options_of& all, bool v6, const socket_options& how) noexcept {
   if (how.broadcast) all.set("broadcast", SOL_SOCKET, SO_BROADCAST, 1);

@@ -25,9 +25,9 @@ void stream_socket::close_socket() noexcept {
   dying->release();
 }
 
-int stream_socket::give_up() noexcept {
+int stream_socket::give_up(const char* not_open) noexcept {
+  static_cast<void>(checked(not_open));
   open_socket* const leaving = std::exchange(socket_, nullptr);
-  if (leaving == nullptr) return -1;
   if (leaving->counted()) streams.fetch_sub(1, std::memory_order_relaxed);
   const int descriptor = leaving->give_up();
   leaving->release();

@@ -4,11 +4,12 @@
 #include <cstddef>
 #include <utility>
 
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/net/detail/open_socket.h>
 
 namespace eddy::detail {
 
-/// Owns the open socket of a stream, and closes it when it is destroyed.
+/// Owns an open socket, and closes it when it is destroyed.
 class stream_socket {
 public:
   /// Owns nothing.
@@ -27,11 +28,24 @@ public:
     if (socket_ != nullptr) close_socket();
   }
 
-  /// Gives up the open socket's descriptor, and returns it; negative if this owns nothing.
-  [[nodiscard]] int give_up() noexcept;
+  /// Gives up the open socket's descriptor, and returns it. Aborts the program with `not_open` if
+  /// this owns nothing.
+  [[nodiscard]] int give_up(const char* not_open) noexcept;
 
   /// Null if this owns nothing.
   [[nodiscard]] open_socket* get() const noexcept { return socket_; }
+  /// The open socket, on any thread. Aborts the program with `not_open` if this owns nothing.
+  [[nodiscard]] open_socket& unchecked(const char* not_open) const noexcept {
+    if (socket_ == nullptr) misuse(not_open);
+    return *socket_;
+  }
+  /// The open socket, on the thread of its loop. Aborts the program with `not_open` if this owns
+  /// nothing.
+  [[nodiscard]] open_socket& checked(const char* not_open) const noexcept {
+    open_socket& own = unchecked(not_open);
+    own.loop().check_thread();
+    return own;
+  }
   [[nodiscard]] bool open() const noexcept {
     if (socket_ != nullptr) socket_->loop().check_thread();
     return socket_ != nullptr;
