@@ -273,11 +273,7 @@ std::optional<int> send_call::attempt(open_socket& socket) {
   if (const int error = filled.fill(message, what_, owner_->how().v6); error != 0) return error;
   const ssize_t n = past_icmp(
       *owner_, [&] { return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL); });
-  if (n < 0) {
-    if (!would_block()) return errno;
-    socket.found_nothing(writing);
-    return std::nullopt;
-  }
+  if (n < 0) return note_failed(socket, writing);
   socket.set_exhausted(writing, false);
   socket.loop().charge(what_.bytes.size());
   return 0;

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <eddy/loop/detail/misuse.h>
 #include <eddy/net/detail/io.h>
 #include <eddy/net/detail/system.h>
 
@@ -18,8 +17,6 @@ namespace eddy::detail {
 
 namespace {
 
-constexpr auto reading = readiness::direction::read;
-constexpr auto writing = readiness::direction::write;
 using mode = pipe_kind::mode;
 
 // The limits of one system call, as those of a TCP stream. A file never makes its caller wait, so
@@ -29,6 +26,16 @@ constexpr std::size_t most_of_file = std::size_t{64} * 1024;
 
 std::size_t most_of(const pipe_kind& kind) noexcept {
   return kind.how == mode::file ? most_of_file : most_bytes;
+}
+
+io_limits read_limits(const pipe_kind& kind) noexcept {
+  return {.most = most_of(kind), .short_tells = kind.how != mode::file};
+}
+
+// A shared write may be shortened here, so that nothing follows from its size.
+io_limits write_limits(const pipe_kind& kind) noexcept {
+  const bool tells = kind.how != mode::shared && kind.how != mode::file;
+  return {.most = most_of(kind), .short_tells = tells};
 }
 
 /// Whether `descriptor` has one of `events`; otherwise `errno` says why not.
@@ -78,20 +85,9 @@ ssize_t write_to(int descriptor, const pipe_kind& kind, std::span<iovec> parts) 
   }
 }
 
-/// Notes the result of a system call that wrote `written` of `wanted` bytes, or failed.
-std::optional<int> note_written(open_socket& socket, const pipe_kind& kind, ssize_t written,
-                                std::size_t wanted) noexcept {
-  if (written < 0) {
-    if (!would_block()) return errno;
-    socket.found_nothing(writing);
-    return std::nullopt;
-  }
-  socket.set_moved(true);
-  // A shared write may have been shortened here, so that nothing follows from its size.
-  const bool filled = static_cast<std::size_t>(written) < wanted;
-  socket.set_exhausted(writing, filled && kind.how != mode::shared && kind.how != mode::file);
-  socket.loop().charge(static_cast<std::size_t>(written));
-  return std::nullopt;
+ssize_t write_to(int descriptor, const pipe_kind& kind, std::span<const std::byte> bytes) {
+  iovec part{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
+  return write_to(descriptor, kind, {&part, 1});
 }
 
 constexpr const char* names[] = {"the standard input", "the standard output", "the standard error"};
@@ -113,86 +109,30 @@ const pipe_kind& standard_kind(int number, pipe_kind::mode how) noexcept {
   return all[static_cast<std::size_t>(number)][static_cast<std::size_t>(how)];
 }
 
-pipe_read_call::pipe_read_call(mutable_buffer into, const pipe_kind& kind) noexcept
-    : kind_(&kind), data_(into.data()), size_(into.size()) {
-  if (size_ == 0) {
-    misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
-  }
-}
-
 std::optional<int> pipe_read_call::attempt(open_socket& socket) {
-  size_ = std::min(size_, most_of(*kind_));
-  ssize_t n = uninterrupted([&] { return read_from(socket.descriptor(), *kind_, data_, size_); });
-  // Linux says so when no process has the terminal open any more.
-  if (n < 0 && errno == EIO && kind_ == &terminal_master) n = 0;
-  if (n < 0) {
-    if (!would_block()) return errno;
-    socket.found_nothing(reading);
-    return std::nullopt;
-  }
-  // At the end of the stream, the next read need not wait.
-  const auto count = static_cast<std::size_t>(n);
-  socket.set_exhausted(reading, n != 0 && count < size_ && kind_->how != mode::file);
-  socket.loop().charge(count);
-  size_ = count;
-  return 0;
+  return read_some(socket, size_, read_limits(*kind_), [&](std::size_t most) {
+    const ssize_t n = read_from(socket.descriptor(), *kind_, data_, most);
+    // Linux says so when no process has the terminal open any more.
+    return n < 0 && errno == EIO && kind_ == &terminal_master ? ssize_t{0} : n;
+  });
 }
 
 std::optional<int> pipe_write_some_call::attempt(open_socket& socket) {
-  if (size_ == 0) return 0;
-  const std::size_t wanted = std::min(size_, most_of(*kind_));
-  iovec part{const_cast<std::byte*>(data_), wanted};
-  const ssize_t n =
-      uninterrupted([&] { return write_to(socket.descriptor(), *kind_, {&part, 1}); });
-  const auto error = note_written(socket, *kind_, n, wanted);
-  if (n < 0) return error;
-  size_ = static_cast<std::size_t>(n);
-  return 0;
+  return write_some(socket, size_, write_limits(*kind_), [&](std::size_t most) {
+    return write_to(socket.descriptor(), *kind_, std::span(data_, most));
+  });
 }
 
 std::optional<int> pipe_write_call::attempt(open_socket& socket) {
-  skip(0);
-  while (left_ != 0) {
-    std::array<iovec, most_buffers> parts;
-    std::size_t count = 0;
-    std::size_t wanted = 0;
-    const std::size_t most = most_of(*kind_);
-    for (; count < std::min(left_, most_buffers) && wanted < most; ++count) {
-      const std::size_t begun = count == 0 ? begun_ : 0;
-      const std::size_t size = std::min(first()[count].size() - begun, most - wanted);
-      parts[count].iov_base = const_cast<std::byte*>(first()[count].data() + begun);
-      parts[count].iov_len = size;
-      wanted += size;
-    }
-    if (wanted == 0) {
-      pass(count);  // all of them are empty, and there may be millions more
-    } else {
-      const ssize_t n = uninterrupted(
-          [&] { return write_to(socket.descriptor(), *kind_, std::span(parts.data(), count)); });
-      const auto error = note_written(socket, *kind_, n, wanted);
-      if (n < 0) return error;
-      skip(static_cast<std::size_t>(n));
-    }
-    socket.loop().charge(count * 64);  // a buffer costs about as much as 64 bytes
-    if (left_ != 0 && (socket.exhausted(writing) || !socket.loop().may_go_on())) {
-      return std::nullopt;
-    }
+  const io_limits limits = write_limits(*kind_);
+  if (left_.of_one()) {
+    return write_one(socket, left_, limits, [&](std::span<const std::byte> piece) {
+      return write_to(socket.descriptor(), *kind_, piece);
+    });
   }
-  return 0;
-}
-
-/// Advances past the written bytes, and past the empty buffers that follow them.
-void pipe_write_call::skip(std::size_t written) noexcept {
-  for (std::size_t passed = 0; left_ != 0 && passed <= most_buffers; ++passed) {
-    const std::size_t rest = first()->size() - begun_;
-    if (rest > written) {
-      begun_ += written;
-      break;
-    }
-    written -= rest;
-    begun_ = 0;
-    pass(1);
-  }
+  return write_several<most_buffers>(socket, left_, limits, [&](std::span<iovec> parts) {
+    return write_to(socket.descriptor(), *kind_, parts);
+  });
 }
 
 }  // namespace eddy::detail

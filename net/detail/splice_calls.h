@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <cerrno>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +10,7 @@
 
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/stream_access.h>
+#include <eddy/net/detail/stream_calls.h>
 #include <eddy/net/socket_stream.h>
 
 namespace eddy::detail {
@@ -22,13 +22,9 @@ template <class Stream>
 concept spliceable = std::derived_from<Stream, eddy::socket_stream>;
 
 /// Moves the bytes that are there from a socket into an empty pipe.
-class splice_in_call {
+class splice_in_call : public reading_call {
 public:
   using value = std::size_t;
-  static constexpr auto which = readiness::direction::read;
-  static constexpr const char* name = "read from";
-  static constexpr const char* busy = "a read is already pending on this stream";
-  static constexpr bool tries = true;
 
   splice_in_call(int pipe, std::size_t size) noexcept : pipe_(pipe), size_(size) {}
   std::optional<int> attempt(open_socket& socket);
@@ -40,14 +36,9 @@ private:
 };
 
 /// Moves all bytes of a pipe to a socket.
-class splice_out_call {
+class splice_out_call : public writing_call {
 public:
   using value = void;
-  static constexpr auto which = readiness::direction::write;
-  static constexpr const char* name = "write to";
-  static constexpr const char* busy = "a write is already pending on this stream";
-  static constexpr bool tries = true;
-  static constexpr int after_shutdown = EPIPE;
 
   splice_out_call(int pipe, std::size_t size) noexcept : pipe_(pipe), left_(size) {}
   std::optional<int> attempt(open_socket& socket);
@@ -59,14 +50,10 @@ private:
 };
 
 /// Sends bytes of a file.
-class send_file_call {
+class send_file_call : public writing_call {
 public:
   using value = std::uint64_t;
-  static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "send a file to";
-  static constexpr const char* busy = "a write is already pending on this stream";
-  static constexpr bool tries = true;
-  static constexpr int after_shutdown = EPIPE;
 
   send_file_call(int file, std::uint64_t offset, std::uint64_t size) noexcept;
   std::optional<int> attempt(open_socket& socket);

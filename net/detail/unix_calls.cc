@@ -131,11 +131,7 @@ receive_descriptors_call::receive_descriptors_call(mutable_buffer into,
 std::optional<int> receive_descriptors_call::attempt(open_socket& socket) {
   const std::size_t wanted = std::min(into_.size(), most_bytes);
   const received got = receive(socket, into_.data(), wanted, slots_, 0, nullptr, nullptr);
-  if (got.size < 0) {
-    if (!would_block()) return errno;
-    socket.found_nothing(reading);
-    return std::nullopt;
-  }
+  if (got.size < 0) return note_failed(socket, reading);
   // The kernel ends a read behind bytes that came with descriptors, so a short read does not mean
   // that the socket is empty.
   socket.set_exhausted(reading, false);
@@ -176,9 +172,7 @@ std::optional<int> send_descriptors_call::attempt(open_socket& socket) {
     const std::span<const std::byte> all(bytes_.data(), bytes_.size());
     const std::span<const std::byte> left = all.subspan(first_.take());
     rest_ = write_call(const_buffer(left));
-    if (!left.empty() && (socket.exhausted(writing) || !socket.loop().may_go_on())) {
-      return std::nullopt;
-    }
+    if (!left.empty() && must_wait(socket)) return std::nullopt;
   }
   return rest_.attempt(socket);
 }
@@ -189,11 +183,7 @@ std::optional<int> receive_message_call::attempt(open_socket& socket) {
   // With MSG_TRUNC, the result is the size of the message, and not of the part in the buffer.
   const received got =
       receive(socket, into_.data(), into_.size(), slots_, MSG_TRUNC, &from, &from_size);
-  if (got.size < 0) {
-    if (!would_block()) return errno;
-    socket.found_nothing(reading);
-    return std::nullopt;
-  }
+  if (got.size < 0) return note_failed(socket, reading);
   socket.set_exhausted(reading, false);
   got_.full_size = static_cast<std::size_t>(got.size);
   got_.size = std::min(got_.full_size, into_.size());
@@ -206,11 +196,7 @@ std::optional<int> receive_message_call::attempt(open_socket& socket) {
 
 std::optional<int> send_message_call::attempt_to(open_socket& socket, const unix_address& to) {
   const ssize_t n = send(socket, bytes_.data(), bytes_.size(), descriptors_, to);
-  if (n < 0) {
-    if (!would_block()) return errno;
-    socket.found_nothing(writing);
-    return std::nullopt;
-  }
+  if (n < 0) return note_failed(socket, writing);
   socket.set_moved(true);
   socket.set_exhausted(writing, false);
   socket.loop().charge(bytes_.size() + descriptors_.size() * descriptor_cost);

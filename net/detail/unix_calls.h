@@ -21,13 +21,10 @@ namespace eddy::detail {
 // The calls on Unix sockets that a TCP stream does not have: each is a `socket_call`.
 
 /// Reads bytes of a stream, and the descriptors that came with them.
-class receive_descriptors_call {
+class receive_descriptors_call : public reading_call {
 public:
   using value = received_bytes;
-  static constexpr auto which = readiness::direction::read;
   static constexpr const char* name = "receive descriptors from";
-  static constexpr const char* busy = "a read is already pending on this stream";
-  static constexpr bool tries = true;
 
   receive_descriptors_call(mutable_buffer into, std::span<unique_descriptor> slots) noexcept;
   std::optional<int> attempt(open_socket& socket);
@@ -40,12 +37,9 @@ private:
 };
 
 /// Sends descriptors with the first of some bytes, and as many bytes as the kernel has space for.
-class send_some_descriptors_call {
+class send_some_descriptors_call : public writing_call {
 public:
   using value = std::size_t;
-  static constexpr auto which = readiness::direction::write;
-  static constexpr const char* busy = "a write is already pending on this stream";
-  static constexpr int after_shutdown = EPIPE;
 
   send_some_descriptors_call(const_buffer bytes, std::span<const int> descriptors) noexcept;
   std::optional<int> attempt(open_socket& socket);
@@ -63,7 +57,7 @@ public:
   using value = void;
   static constexpr auto which = readiness::direction::write;
   static constexpr const char* name = "send descriptors to";
-  static constexpr const char* busy = "a write is already pending on this stream";
+  static constexpr const char* busy = writing_call::busy;
   static constexpr bool tries = true;
   static constexpr int after_shutdown = EPIPE;
 
