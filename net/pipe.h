@@ -10,8 +10,8 @@
 #include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
 #include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/pipe_base.h>
 #include <eddy/net/detail/pipe_calls.h>
-#include <eddy/net/detail/pipe_end.h>
 
 namespace eddy {
 
@@ -19,7 +19,7 @@ namespace eddy {
 ///
 /// `make_pipe`, `standard_input` and `process` make it. Each operation has the forms that
 /// `tcp_stream` has: with a handler, for `co_await`, and `try_`. At most one read may be pending;
-/// `wait_readable` counts as a read.
+/// `wait_readable` counts as a read. `<eddy/net/detail/pipe_base.h>` documents the operations.
 ///
 /// Errors: a handler gets a `std::error_code`. `co_await` throws a `std::system_error` whose text
 /// names the operation and the kind of stream.
@@ -28,11 +28,11 @@ namespace eddy {
 /// Cancelling: closing or destroying the reader cancels its read. A handler is destroyed and never
 /// called; an awaiting coroutine is resumed with `operation_canceled`. A cancelled read loses no
 /// bytes: the next read returns them.
-class pipe_reader {
+class pipe_reader : public detail::pipe_base {
 public:
   /// A reader that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
-  pipe_reader() noexcept = default;
+  pipe_reader() noexcept : pipe_base(type) {}
   /// Takes over the reading end of a pipe. `descriptor` is closed even if this throws.
   ///
   /// The descriptor becomes non-blocking and close-on-exec. Use this only for a pipe whose reading
@@ -40,62 +40,25 @@ public:
   /// Errors: `std::system_error` if `descriptor` is not open; `std::bad_alloc`.
   pipe_reader(event_loop& loop, int descriptor);
 
-  /// Reads the bytes that are there, up to the size of the buffer, and returns their number.
-  ///
-  /// The number is at most 256 KiB, and 64 KiB for a regular file. If no bytes are there, the read
-  /// waits for some. It returns 0 at the end: every process has closed the writing end.
-  ///
-  /// Errors: `std::system_error`. An empty buffer aborts the program, because its result of 0 would
-  /// look like the end of the stream.
-  /// Cancelling: no bytes are lost; the next read returns them.
-  detail::operation_awaitable<detail::pipe_read_call> read(mutable_buffer into) {
-    return {socket(), detail::pipe_read_call(into, end_.kind())};
-  }
-  /// Reads the bytes that are there, as the awaited `read` does, and calls `on_read` with their
-  /// number or an error.
-  void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);
-  /// Reads the bytes that are there without waiting; `std::nullopt` means that there are none.
-  ///
-  /// The result is the number of bytes, at most 256 KiB, or an error. It is 0 at the end of the
-  /// stream. An empty buffer aborts the program.
-  [[nodiscard]] std::optional<result<std::size_t>> try_read(mutable_buffer into);
-
-  /// Waits until a read would not wait: there are bytes, the end of the stream, or an error.
-  detail::operation_awaitable<detail::pipe_wait_call<readiness::direction::read>> wait_readable() {
-    return {socket(), detail::pipe_wait_call<readiness::direction::read>(end_.kind())};
-  }
-  /// Waits until a read would not wait, and then calls `on_readable`.
-  void wait_readable(handler<void(result<void>)> on_readable);
-
-  /// Cancels the pending read, and leaves the reader open. A handler is destroyed; an awaiting
-  /// coroutine is resumed with `operation_canceled`. No bytes are lost.
-  void stop_reading() noexcept { socket().stop(readiness::direction::read); }
-
-  /// Closes this end and cancels the pending read. Does nothing if the reader is not open.
-  void close() noexcept { end_.close(); }
-  /// Whether this reader owns an open descriptor: it was neither closed nor moved from.
-  [[nodiscard]] bool open() const noexcept { return end_.open(); }
-
-  /// The descriptor, which this reader still owns.
-  [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
+  using pipe_base::read;
+  using pipe_base::stop_reading;
+  using pipe_base::try_read;
+  using pipe_base::wait_readable;
 
 private:
   friend struct detail::pipe_access;
 
-  explicit pipe_reader(detail::pipe_end end) noexcept : end_(std::move(end)) {}
-  [[nodiscard]] detail::open_socket& socket() const noexcept {
-    return end_.socket("a pipe_reader was used that is not open: it was closed, or moved from");
-  }
+  explicit pipe_reader(detail::pipe_end end) noexcept : pipe_base(type, std::move(end)) {}
 
-  detail::pipe_end end_;
+  static constexpr const char* type = "pipe_reader";
 };
 
 /// The end of a pipe to which a program writes, or the standard output or error.
 ///
 /// `make_pipe`, `standard_output`, `standard_error` and `process` make it. Each operation has the
 /// forms that `tcp_stream` has: with a handler, for `co_await`, and `try_`. At most one write may
-/// be pending; `wait_writable` counts as a write.
+/// be pending; `wait_writable` counts as a write. `<eddy/net/detail/pipe_base.h>` documents the
+/// operations.
 ///
 /// Errors: a handler gets a `std::error_code`. `co_await` throws a `std::system_error` whose text
 /// names the operation and the kind of stream. `broken_pipe` means that every process has closed
@@ -105,11 +68,11 @@ private:
 /// Cancelling: closing or destroying the writer cancels its write. A handler is destroyed and never
 /// called; an awaiting coroutine is resumed with `operation_canceled`. A cancelled write has
 /// written an unknown part of its bytes.
-class pipe_writer {
+class pipe_writer : public detail::pipe_base {
 public:
   /// A writer that is not open: only assigning to it, `open`, `close` and destroying it are
   /// allowed.
-  pipe_writer() noexcept = default;
+  pipe_writer() noexcept : pipe_base(type) {}
   /// Takes over the writing end of a pipe. `descriptor` is closed even if this throws.
   ///
   /// The descriptor becomes non-blocking and close-on-exec. Use this only for a pipe whose writing
@@ -117,74 +80,17 @@ public:
   /// Errors: `std::system_error` if `descriptor` is not open; `std::bad_alloc`.
   pipe_writer(event_loop& loop, int descriptor);
 
-  /// Writes all the bytes.
-  ///
-  /// In a handler or a coroutine of the loop, the bytes for which there is space are written within
-  /// the call or the `co_await`, unless the turn has used up its budget.
-  ///
-  /// Errors: `std::system_error`; `broken_pipe` if nobody can read the bytes.
-  /// Lifetime: the bytes must outlive the operation.
-  /// Cancelling: an unknown part of the bytes has been written.
-  detail::operation_awaitable<detail::pipe_write_call> write(const_buffer bytes) {
-    return {socket(), detail::pipe_write_call(bytes, end_.kind())};
-  }
-  /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
-  /// outlive the operation.
-  void write(const_buffer bytes, handler<void(result<void>)> on_written);
-  /// Does not compile: the handler form would write a temporary's bytes after it is destroyed.
-  template <detail::temporary_bytes Bytes, class Handler>
-  void write(Bytes&&, Handler&&) {
-    static_assert(!detail::temporary_bytes<Bytes>,
-                  "a write with a handler outlives these bytes: keep them in a variable");
-  }
-  /// Writes as many bytes as there is space for, without waiting, and returns their number.
-  ///
-  /// `std::nullopt` means that there is no space. The result is an error if the write failed.
-  [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes);
-
-  /// Writes all the bytes of several buffers, in few system calls: up to 64 buffers in each.
-  ///
-  /// Errors: `std::system_error`; `broken_pipe` if nobody can read the bytes.
-  /// Lifetime: the list of buffers and the bytes must outlive the operation.
-  /// Cancelling: an unknown part of the bytes has been written.
-  detail::operation_awaitable<detail::pipe_write_call> write(
-      std::span<const const_buffer> buffers) {
-    return {socket(), detail::pipe_write_call(buffers, end_.kind())};
-  }
-  /// Writes all the bytes of several buffers and then calls `on_written`. The list of buffers and
-  /// the bytes must outlive the operation.
-  void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
-
-  /// Waits until a write would not wait: there is space, or the write would fail.
-  detail::operation_awaitable<detail::pipe_wait_call<readiness::direction::write>> wait_writable() {
-    return {socket(), detail::pipe_wait_call<readiness::direction::write>(end_.kind())};
-  }
-  /// Waits until a write would not wait, and then calls `on_writable`.
-  void wait_writable(handler<void(result<void>)> on_writable);
-
-  /// Cancels the pending write. A handler is destroyed; an awaiting coroutine is resumed with
-  /// `operation_canceled`. An unknown part of the bytes has been written.
-  void stop_writing() noexcept { socket().stop(readiness::direction::write); }
-
-  /// Closes this end and cancels the pending write. The reader reads all bytes that were written,
-  /// and then the end. Does nothing if the writer is not open.
-  void close() noexcept { end_.close(); }
-  /// Whether this writer owns an open descriptor: it was neither closed nor moved from.
-  [[nodiscard]] bool open() const noexcept { return end_.open(); }
-
-  /// The descriptor, which this writer still owns.
-  [[nodiscard]] int descriptor() const noexcept { return socket().descriptor(); }
-  [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
+  using pipe_base::stop_writing;
+  using pipe_base::try_write;
+  using pipe_base::wait_writable;
+  using pipe_base::write;
 
 private:
   friend struct detail::pipe_access;
 
-  explicit pipe_writer(detail::pipe_end end) noexcept : end_(std::move(end)) {}
-  [[nodiscard]] detail::open_socket& socket() const noexcept {
-    return end_.socket("a pipe_writer was used that is not open: it was closed, or moved from");
-  }
+  explicit pipe_writer(detail::pipe_end end) noexcept : pipe_base(type, std::move(end)) {}
 
-  detail::pipe_end end_;
+  static constexpr const char* type = "pipe_writer";
 };
 
 /// A reader and a writer as one stream of bytes in both directions.
@@ -198,7 +104,7 @@ private:
 /// Lifetime: the loop must outlive the stream. It may be moved while operations are pending.
 /// Cancelling: as for `pipe_reader` and `pipe_writer`. A cancelled read loses no bytes; a cancelled
 /// write has written an unknown part of its bytes.
-class pipe_stream {
+class pipe_stream : public detail::temporary_write<pipe_stream> {
 public:
   /// A stream that is not open.
   pipe_stream() noexcept = default;
@@ -227,12 +133,7 @@ public:
   void write(const_buffer bytes, handler<void(result<void>)> on_written) {
     writer_.write(bytes, std::move(on_written));
   }
-  /// Does not compile: the handler form would write a temporary's bytes after it is destroyed.
-  template <detail::temporary_bytes Bytes, class Handler>
-  void write(Bytes&&, Handler&&) {
-    static_assert(!detail::temporary_bytes<Bytes>,
-                  "a write with a handler outlives these bytes: keep them in a variable");
-  }
+  using detail::temporary_write<pipe_stream>::write;
   /// Writes all the bytes of several buffers, as `pipe_writer::write` does.
   detail::operation_awaitable<detail::pipe_write_call> write(
       std::span<const const_buffer> buffers) {
@@ -313,14 +214,5 @@ struct pipe_ends {
 /// Errors: `std::system_error` if descriptor 2 is closed or no descriptor is free;
 /// `std::bad_alloc`.
 [[nodiscard]] pipe_writer standard_error(event_loop& loop);
-
-// implementation
-
-namespace detail {
-struct pipe_access {
-  static pipe_reader make_reader(pipe_end end) noexcept { return pipe_reader(std::move(end)); }
-  static pipe_writer make_writer(pipe_end end) noexcept { return pipe_writer(std::move(end)); }
-};
-}  // namespace detail
 
 }  // namespace eddy

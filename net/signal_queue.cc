@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/signal_queue.h>
 
-#include <cerrno>
 #include <cstddef>
+#include <utility>
 
 #include <sys/signalfd.h>
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
-#include <eddy/loop/detail/throw_error.h>
+#include <eddy/net/detail/adopt.h>
+#include <eddy/net/detail/io.h>
+#include <eddy/net/detail/once.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy {
@@ -22,15 +24,8 @@ constexpr int largest_signal = 64;
 std::optional<int> detail::signal_call::attempt(open_socket& socket) {
   // One signal: those behind it must stay in the kernel until they are delivered.
   signalfd_siginfo got{};
-  ssize_t n = 0;
-  do {
-    n = os().read(socket.descriptor(), &got, sizeof got);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) {
-    if (errno != EAGAIN) return errno;
-    socket.found_nothing(which);
-    return std::nullopt;
-  }
+  const ssize_t n = uninterrupted([&] { return os().read(socket.descriptor(), &got, sizeof got); });
+  if (n < 0) return note_failed(socket, which);
   socket.set_exhausted(which, false);
   info_.number = static_cast<int>(got.ssi_signo);
   info_.code = got.ssi_code;
@@ -55,9 +50,8 @@ signal_queue::signal_queue(event_loop& loop, std::initializer_list<int> numbers)
     }
     wanted |= bit;
   }
-  const int descriptor = detail::os().open_signals(wanted);
-  if (descriptor < 0) detail::throw_errno("make a signal_queue");
-  end_ = detail::pipe_end(loop, descriptor, detail::pipe_itself);
+  detail::socket_descriptor descriptor(detail::os().open_signals(wanted), "make a signal_queue");
+  socket_ = detail::make_socket(loop, std::move(descriptor), address(), false);
 }
 
 void signal_queue::receive(handler<void(result<signal_info>)> on_signal) {
@@ -66,7 +60,7 @@ void signal_queue::receive(handler<void(result<signal_info>)> on_signal) {
 }
 
 std::optional<result<signal_info>> signal_queue::try_receive() {
-  return detail::attempt_once(socket(), detail::signal_call());
+  return detail::once(socket(), detail::signal_call());
 }
 
 }  // namespace eddy

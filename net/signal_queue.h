@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <sys/types.h>
@@ -12,7 +13,7 @@
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/detail/operation.h>
-#include <eddy/net/detail/pipe_end.h>
+#include <eddy/net/detail/stream_socket.h>
 
 namespace eddy {
 
@@ -39,7 +40,9 @@ public:
 
   std::optional<int> attempt(open_socket& socket);
   [[nodiscard]] value take() const noexcept { return info_; }
-  [[nodiscard]] const char* object() const noexcept { return "a signal_queue"; }
+  [[nodiscard]] std::string doing(const open_socket&) const {
+    return "receive from a signal_queue";
+  }
 
 private:
   signal_info info_;
@@ -97,18 +100,19 @@ public:
 
   /// Closes the queue and cancels the pending receive. Signals stay pending, and blocked. Does
   /// nothing if the queue is not open.
-  void close() noexcept { end_.close(); }
+  void close() noexcept { socket_.close(); }
   /// Whether this owns an open queue: it was neither closed nor moved from.
-  [[nodiscard]] bool open() const noexcept { return end_.open(); }
+  [[nodiscard]] bool open() const noexcept { return socket_.open(); }
 
   [[nodiscard]] event_loop& loop() const noexcept { return socket().loop(); }
 
 private:
   [[nodiscard]] detail::open_socket& socket() const noexcept {
-    return end_.socket("a signal_queue was used that is not open: it was closed, or moved from");
+    return socket_.checked(
+        "a signal_queue was used that is not open: it was closed, or moved from");
   }
 
-  detail::pipe_end end_;
+  detail::stream_socket socket_;
 };
 
 }  // namespace eddy

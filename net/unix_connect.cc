@@ -14,9 +14,9 @@
 #include <eddy/future/sleep.h>
 #include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/net/detail/adopt.h>
 #include <eddy/net/detail/stream_access.h>
 #include <eddy/net/detail/system.h>
-#include <eddy/net/detail/unix_pair.h>
 
 namespace eddy {
 
@@ -61,7 +61,7 @@ task<detail::reported<Stream>> connect_to(unix_address to) {
     error = try_to_connect(descriptor, to);
   }
   if (error != 0) co_return std::unexpected(failed(error, to));
-  detail::stream_socket socket = detail::make_socket(loop, std::move(descriptor), true);
+  detail::stream_socket socket = detail::make_socket(loop, std::move(descriptor), address(), true);
   co_return detail::stream_access::make<Stream>(std::move(socket));
 }
 

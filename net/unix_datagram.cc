@@ -38,7 +38,7 @@ detail::stream_socket bound(event_loop& loop, const unix_address& local,
   binding.replace_stale = how.replace_stale;
   binding.permissions = how.permissions;
   *made = detail::bind_unix(descriptor.number(), local, binding, doing);
-  detail::stream_socket socket = detail::make_socket(loop, std::move(descriptor), false);
+  detail::stream_socket socket = detail::make_socket(loop, std::move(descriptor), address(), false);
   if (!how.remove_file) made->keep();
   file = std::move(made);
   return socket;
@@ -52,7 +52,8 @@ unix_datagram::unix_datagram(detail::stream_socket socket) noexcept
     : unix_message_socket(std::move(socket)) {}
 
 unix_datagram::unix_datagram(event_loop& loop)
-    : unix_message_socket(detail::make_socket(loop, new_socket("make a datagram socket"), false)) {}
+    : unix_message_socket(
+          detail::make_socket(loop, new_socket("make a datagram socket"), address(), false)) {}
 
 unix_datagram::unix_datagram(event_loop& loop, const unix_address& local, const options& how) {
   std::unique_ptr<detail::socket_file> file;
@@ -63,7 +64,7 @@ unix_datagram::unix_datagram(event_loop& loop, const unix_address& local, const 
 
 unix_datagram::unix_datagram(event_loop& loop, int descriptor)
     : unix_message_socket(detail::make_socket(
-          loop, detail::adopt_unix(descriptor, SOCK_DGRAM, "a unix_datagram"), false)) {}
+          loop, detail::adopt_unix(descriptor, SOCK_DGRAM, "a unix_datagram"), address(), false)) {}
 
 unix_datagram::unix_datagram(unix_datagram&&) noexcept = default;
 

@@ -8,7 +8,6 @@
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
-#include <eddy/net/address.h>
 
 namespace eddy::detail {
 
@@ -69,14 +68,19 @@ socket_descriptor adopt_unix(int descriptor, int type, const char* as) {
   return own;
 }
 
+stream_socket make_socket(event_loop& loop, socket_descriptor descriptor, const address& name,
+                          bool counted) {
+  stream_socket made(*open_socket::make(loop, descriptor.number(), name), counted);
+  static_cast<void>(descriptor.release());  // the open socket's now
+  return made;
+}
+
 stream_socket expect_connected(event_loop& loop, socket_descriptor own, const char* as) {
   sockaddr_storage name;
   socklen_t size = sizeof name;
   auto* const generic = reinterpret_cast<sockaddr*>(&name);
   if (os().peer_name(own.number(), generic, &size) < 0) refuse_adoption(errno, own.number(), as);
-  stream_socket made(*open_socket::make(loop, own.number(), address::from(generic, size)));
-  static_cast<void>(own.release());  // the open socket's now
-  return made;
+  return make_socket(loop, std::move(own), address::from(generic, size), true);
 }
 
 void expect_listening(int descriptor, const char* as) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <eddy/loop/event_loop.h>
+#include <eddy/net/address.h>
 #include <eddy/net/detail/stream_socket.h>
 #include <eddy/net/detail/system.h>
 
@@ -18,6 +19,12 @@ namespace eddy::detail {
 /// Takes over a Unix socket, as `adopt` does.
 /// Errors: as `adopt`; `address_family_not_supported` for a socket of another family.
 [[nodiscard]] socket_descriptor adopt_unix(int descriptor, int type, const char* as);
+
+/// Makes an open socket of a descriptor, which counts among the open streams or does not. `name` is
+/// the peer's address, or empty. The descriptor is closed if this throws.
+/// Errors: `std::bad_alloc`.
+[[nodiscard]] stream_socket make_socket(event_loop& loop, socket_descriptor descriptor,
+                                        const address& name, bool counted);
 
 /// Makes a stream of an adopted socket, which must have a peer.
 /// Errors: `std::system_error`: `not_connected`; `std::bad_alloc`.

@@ -6,14 +6,9 @@
 #include <sys/socket.h>
 
 #include <eddy/loop/detail/throw_error.h>
+#include <eddy/net/detail/adopt.h>
 
 namespace eddy::detail {
-
-stream_socket make_socket(event_loop& loop, socket_descriptor descriptor, bool counted) {
-  stream_socket made(*open_socket::make(loop, descriptor.number(), address()), counted);
-  static_cast<void>(descriptor.release());  // the open socket's now
-  return made;
-}
 
 std::pair<stream_socket, stream_socket> unix_pair(event_loop& loop, int type, bool counted) {
   std::array<int, 2> both{};
@@ -22,8 +17,8 @@ std::pair<stream_socket, stream_socket> unix_pair(event_loop& loop, int type, bo
   }
   socket_descriptor first(both[0]);
   socket_descriptor second(both[1]);
-  stream_socket near = make_socket(loop, std::move(first), counted);
-  stream_socket far = make_socket(loop, std::move(second), counted);
+  stream_socket near = make_socket(loop, std::move(first), address(), counted);
+  stream_socket far = make_socket(loop, std::move(second), address(), counted);
   return {std::move(near), std::move(far)};
 }
 

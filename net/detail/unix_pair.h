@@ -5,7 +5,6 @@
 
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/detail/stream_socket.h>
-#include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
 
@@ -13,10 +12,5 @@ namespace eddy::detail {
 /// Errors: `std::system_error`; `std::bad_alloc`.
 [[nodiscard]] std::pair<stream_socket, stream_socket> unix_pair(event_loop& loop, int type,
                                                                 bool counted);
-
-/// Makes an open socket of a descriptor, which it then owns.
-/// Errors: `std::bad_alloc`.
-[[nodiscard]] stream_socket make_socket(event_loop& loop, socket_descriptor descriptor,
-                                        bool counted);
 
 }  // namespace eddy::detail

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 
@@ -16,6 +17,7 @@
 
 #include "support/failing_system.h"
 #include "support/forked.h"
+#include "support/shell.h"
 #include "support/tidy.h"
 
 using eddy::process;
@@ -25,7 +27,7 @@ using eddy::pseudo_terminal;
 namespace {
 
 process_options on_terminal(std::string command) {
-  process_options options("/bin/sh", {"-c", std::move(command)});
+  process_options options = shell(std::move(command));
   options.terminal = eddy::window_size{25, 90};
   return options;
 }
@@ -72,6 +74,35 @@ TEST_CASE_FIXTURE(with_loop, "try_read and try_write on a terminal never wait") 
   child.wait([&](eddy::result<eddy::exit_status> end) { signal = end->signal; });
   loop.run();
   CHECK(signal == SIGHUP);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a terminal writes several buffers, and tells when it can be read") {
+  process child(loop, on_terminal("stty -echo; echo ready; read line; echo got $line"));
+  pseudo_terminal& terminal = child.terminal();
+  std::array<char, 100> buffer{};
+  bool readable = false;
+  terminal.wait_readable([&](eddy::result<void> r) { readable = r.has_value(); });
+  loop.run();
+  CHECK(readable);
+  std::string all(buffer.data(), **terminal.try_read(buffer));
+  CHECK(all.starts_with("ready"));
+  const std::array<eddy::const_buffer, 3> parts{"one", " two", "\n"};
+  bool written = false;
+  terminal.write(std::span(parts), [&](eddy::result<void> r) { written = r.has_value(); });
+  loop.run();
+  CHECK(written);
+  bool called = false;
+  terminal.read(buffer, [&](eddy::result<std::size_t>) { called = true; });
+  terminal.stop_reading();
+  terminal.wait_writable([&](eddy::result<void>) { called = true; });
+  terminal.stop_writing();
+  loop.run();
+  CHECK(!called);
+  while (!all.ends_with("got one two\r\n")) {
+    terminal.read(buffer, [&](eddy::result<std::size_t> n) { all.append(buffer.data(), *n); });
+    loop.run();
+  }
+  while (child.running()) loop.run_ready();
 }
 
 TEST_CASE_FIXTURE(with_loop, "an error of a terminal's call is told, and no child is left") {

@@ -169,6 +169,22 @@ TEST_CASE_FIXTURE(with_loop, "each error of a receive is reported, and EINTR is 
   CHECK_THROWS_AS(signal_queue(loop, {SIGRTMIN}), std::system_error);
 }
 
+ASYNC_TEST("the error of an awaited receive names the signal_queue") {
+  const blocked here;
+  signal_queue queue(loop, {SIGRTMIN});
+  CHECK(queue_value(SIGRTMIN, 1));
+  std::string words;
+  failing_system system;
+  system.fail(call::read, EIO);
+  try {
+    co_await queue.receive();
+  } catch (const std::system_error& e) {
+    words = e.what();
+  }
+  CHECK(words == "receive from a signal_queue: Input/output error");
+  CHECK(queue.try_receive()->value().value == 1);
+}
+
 TEST_CASE("misuse of a signal_queue stops the program with a sentence") {
   dies_saying("to be blocked by this thread: use pthread_sigmask", [] {
     eddy::event_loop loop;
