@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <memory>
 
 #include <dirent.h>
@@ -74,3 +75,22 @@ private:
   eddy::signal interrupt_;
   eddy::signal user_;
 };
+
+/// The main function of a server: makes a `Server(loop, address)` and runs it until it has stopped.
+/// A server has `address`, `stop`, `kill` and `count`. Returns the exit status. `name` begins the
+/// line about an error that ends the program.
+template <class Server>
+int run_server(const char* name, int argc, char** argv) try {
+  prepare_process();
+  const eddy::address at = listen_address(argc, argv);
+  eddy::event_loop loop;
+  Server server(loop, at);
+  const daemon_signals signals(
+      loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
+  print_ready(server.address());
+  loop.run();
+  return 0;
+} catch (const std::exception& e) {
+  print_error("%s: %s", name, e.what());
+  return 1;
+}

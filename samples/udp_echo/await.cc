@@ -71,16 +71,4 @@ private:
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-  prepare_process();
-  const eddy::address at = listen_address(argc, argv);
-  eddy::event_loop loop;
-  echo_server server(loop, at);
-  const daemon_signals signals(
-      loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
-  print_ready(server.address());
-  loop.run();
-} catch (const std::exception& e) {
-  print_error("udp_echo: %s", e.what());
-  return 1;
-}
+int main(int argc, char** argv) { return run_server<echo_server>("udp_echo", argc, argv); }
