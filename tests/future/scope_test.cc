@@ -30,6 +30,7 @@
 #include "support/async_test.h"
 #include "support/at_end.h"
 #include "support/counted.h"
+#include "support/delayed.h"
 #include "support/error_words.h"
 #include "support/forked.h"
 #include "support/journal.h"
@@ -43,28 +44,6 @@ static_assert(sizeof(eddy::detail::scope_child) <= 56);
 namespace {
 
 eddy::task<> hold(at_end) { co_await eddy::sleep(1h); }
-
-eddy::task<> note_after(eddy::duration delay, journal* note, std::string name) {
-  co_await eddy::sleep(delay);
-  (*note)(name);
-}
-
-eddy::task<> fail_after(eddy::duration delay, const char* why = "failed") {
-  co_await eddy::sleep(delay);
-  throw std::runtime_error(why);
-}
-
-eddy::task<> count_until(counted, eddy::duration delay) { co_await eddy::sleep(delay); }
-
-eddy::task<std::string> error_of(eddy::task<> work) {
-  std::string what = "none";
-  try {
-    co_await std::move(work);
-  } catch (const std::exception& e) {
-    what = e.what();
-  }
-  co_return what;
-}
 
 eddy::task<std::string> error_of_join(eddy::scope* s) {
   const std::string what = co_await error_of(eddy::detail::as_task(s->join()));
@@ -738,7 +717,7 @@ ASYNC_TEST("the await trace of a child's error includes the scope") {
     auto ask = [&]() -> eddy::task<> { co_await s.finish(fail_after(1s)); };
     trace = co_await trace_of(ask());
   }
-  CHECK(trace.contains("fail_after at scope_test.cc:"));
+  CHECK(trace.contains("fail_after at delayed.h:"));
   INFO(trace);
   CHECK(std::ranges::count(trace, '\n') == lines);
 }

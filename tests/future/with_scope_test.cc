@@ -16,35 +16,10 @@
 
 #include "support/async_test.h"
 #include "support/counted.h"
+#include "support/delayed.h"
 #include "support/journal.h"
 
 using namespace std::chrono_literals;
-
-namespace {
-
-eddy::task<> note_after(eddy::duration delay, journal* note, std::string name) {
-  co_await eddy::sleep(delay);
-  (*note)(name);
-}
-
-eddy::task<> fail_after(eddy::duration delay, const char* why = "failed") {
-  co_await eddy::sleep(delay);
-  throw std::runtime_error(why);
-}
-
-eddy::task<> count_until(counted, eddy::duration delay) { co_await eddy::sleep(delay); }
-
-eddy::task<std::string> error_of(eddy::task<> work) {
-  std::string what = "none";
-  try {
-    co_await std::move(work);
-  } catch (const std::exception& e) {
-    what = e.what();
-  }
-  co_return what;
-}
-
-}  // namespace
 
 ASYNC_TEST("with_scope gives the value of its body once all children have completed") {
   journal note;
@@ -102,6 +77,6 @@ ASYNC_TEST("the await trace of an error leads through with_scope") {
     trace = eddy::await_trace_text();
   }
   INFO(trace);
-  CHECK(trace.contains("fail_after at with_scope_test.cc:"));
+  CHECK(trace.contains("fail_after at delayed.h:"));
   CHECK(std::ranges::count(trace, '\n') == 3);  // fail_after, the body, and this test
 }

@@ -25,6 +25,7 @@
 #include "support/async_test.h"
 #include "support/every_point.h"
 #include "support/stream_pair.h"
+#include "support/stream_tasks.h"
 
 using namespace std::chrono_literals;
 using eddy::any_stream;
@@ -37,22 +38,6 @@ static_assert(eddy::byte_stream<any_stream>);
 static_assert(eddy::byte_stream<eddy::buffered<any_stream>>);
 static_assert(!std::is_copy_constructible_v<any_stream>);
 
-namespace {
-
-task<std::string> some_of(any_stream& from) {
-  std::array<char, 64> buffer;
-  const std::size_t n = co_await from.read(buffer);
-  co_return std::string(buffer.data(), n);
-}
-
-task<std::error_code> read_error(any_stream& from) {
-  std::array<char, 64> buffer;
-  const auto r = co_await as_result(from.read(buffer));
-  co_return r ? std::error_code() : r.error();
-}
-
-}  // namespace
-
 ASYNC_TEST("streams of different types are of one type in an any_stream") {
   stream_pair tcp(loop);
   auto [a, b] = duplex(64, 64);
@@ -61,14 +46,14 @@ ASYNC_TEST("streams of different types are of one type in an any_stream") {
   all.emplace_back(std::move(a), std::move(b));
   for (auto& [from, to] : all) {
     co_await from.write(std::string_view("word"));
-    const std::string word = co_await some_of(to);
+    const std::string word = co_await read_some(to);
     CHECK(word == "word");
     const std::array<eddy::const_buffer, 2> list{std::string_view("a "), std::string_view("list")};
     co_await from.write(std::span(list));
     co_await from.shutdown();
-    const std::string listed = co_await some_of(to);
+    const std::string listed = co_await read_some(to);
     CHECK(listed == "a list");
-    const std::string end = co_await some_of(to);
+    const std::string end = co_await read_some(to);
     CHECK(end.empty());
   }
 }
@@ -193,7 +178,7 @@ struct asks_over_any {
   task<> receive(any_stream& from) {
     std::string got;
     for (;;) {
-      const std::string some = co_await some_of(from);
+      const std::string some = co_await read_some(from);
       if (some.empty()) break;
       got += some;
     }

@@ -33,6 +33,7 @@
 #include "support/every_point.h"
 #include "support/failing_system.h"
 #include "support/stream_pair.h"
+#include "support/stream_tasks.h"
 
 using namespace std::chrono_literals;
 using eddy::any_stream;
@@ -50,17 +51,6 @@ using eddy::unix_stream;
 namespace {
 
 template <eddy::byte_stream S>
-task<std::string> all_of(S& from) {
-  std::string all;
-  for (;;) {
-    std::array<char, 4096> buffer;
-    const std::size_t n = co_await from.read(buffer);
-    if (n == 0) co_return all;
-    all.append(buffer.data(), n);
-  }
-}
-
-template <eddy::byte_stream S>
 task<> say(S& to, std::string bytes) {
   co_await to.write(bytes);
   co_await eddy::detail::shut_down(to);
@@ -70,13 +60,13 @@ task<> say(S& to, std::string bytes) {
 template <eddy::byte_stream S>
 task<std::string> ask(S& over, std::string question) {
   co_await say(over, std::move(question));
-  co_return co_await all_of(over);
+  co_return co_await read_all(over);
 }
 
 /// Reads the whole question before it answers.
 template <eddy::byte_stream S>
 task<> answer(S& over) {
-  const std::string question = co_await all_of(over);
+  const std::string question = co_await read_all(over);
   co_await say(over, "re: " + question);
 }
 
@@ -92,7 +82,7 @@ ASYNC_TEST("copy moves all bytes up to the end and leaves the target open") {
     to.shutdown();
     co_return n;
   };
-  auto all = join(say(a, much), relay(b, c), all_of(d));
+  auto all = join(say(a, much), relay(b, c), read_all(d));
   const auto [x, count, got] = co_await std::move(all);
   CHECK(count == 1000);
   CHECK(got == much + "!");
@@ -171,7 +161,7 @@ ASYNC_TEST("between two sockets the kernel moves the bytes, and no read and no s
     system.fail(call::splice, EINTR, 1);
     system.fail(call::splice, EINTR, 20);
   }
-  auto all = join(say(client.near, much), relay(client.far, server.near), all_of(server.far));
+  auto all = join(say(client.near, much), relay(client.far, server.near), read_all(server.far));
   const auto [nothing, count, got] = co_await std::move(all);
   CHECK(count == much.size());
   CHECK(got == much);
@@ -388,7 +378,7 @@ ASYNC_TEST("tee gives both targets all bytes at the pace of the slower one") {
     x.shutdown();
     y.shutdown();
   };
-  auto all = join(say(a, std::string(100, 't')), split(b, c, e), all_of(d), all_of(f));
+  auto all = join(say(a, std::string(100, 't')), split(b, c, e), read_all(d), read_all(f));
   const auto [x, y, one, two] = co_await std::move(all);
   CHECK(one == std::string(100, 't'));
   CHECK(two == one);
@@ -494,7 +484,7 @@ struct tees {
         two(duplex(t.loop(), 8, 8)) {}
   task<> work() {
     const eddy::trial::part held(of);
-    auto all = join(say(in.first, "words"), split(), all_of(one.second), all_of(two.second));
+    auto all = join(say(in.first, "words"), split(), read_all(one.second), read_all(two.second));
     const auto [x, y, a, b] = co_await std::move(all);
     CHECK(a + b == "wordswords");
   }

@@ -30,6 +30,7 @@
 #include "support/async_test.h"
 #include "support/every_point.h"
 #include "support/forked.h"
+#include "support/stream_tasks.h"
 
 using namespace std::chrono_literals;
 using eddy::as_result;
@@ -43,33 +44,10 @@ static_assert(!std::is_copy_constructible_v<duplex_stream>);
 
 namespace {
 
-task<std::string> some_of(duplex_stream& from) {
-  std::array<char, 256> buffer;
-  const std::size_t n = co_await from.read(buffer);
-  co_return std::string(buffer.data(), n);
-}
-
-task<std::string> all_of(duplex_stream& from) {
-  std::string all;
-  for (;;) {
-    const std::string some = co_await some_of(from);
-    if (some.empty()) co_return all;
-    all += some;
-  }
-}
-
-task<std::error_code> read_error(duplex_stream& from) {
-  std::array<char, 8> buffer;
-  const auto r = co_await as_result(from.read(buffer));
-  co_return r ? std::error_code() : r.error();
-}
-
 task<std::error_code> write_error(duplex_stream& to, std::string_view bytes) {
   const auto r = co_await as_result(to.write(bytes));
   co_return r ? std::error_code() : r.error();
 }
-
-task<> write(duplex_stream& to, std::string bytes) { co_await to.write(bytes); }
 
 std::string take(duplex_stream& from) {
   std::string all;
@@ -87,22 +65,22 @@ ASYNC_TEST("the bytes that one end writes are read at the other end") {
   auto [a, b] = duplex(16, 16);
   co_await a.write(std::string_view("to b"));
   co_await b.write(std::string_view("to a"));
-  const std::string at_b = co_await some_of(b);
-  const std::string at_a = co_await some_of(a);
+  const std::string at_b = co_await read_some(b);
+  const std::string at_a = co_await read_some(a);
   CHECK(at_b == "to b");
   CHECK(at_a == "to a");
 }
 
 ASYNC_TEST("a write waits while the buffer of its direction is full") {
   auto [a, b] = duplex(4, 1);
-  auto sending = write(a, "0123456789");
+  auto sending = write_all(a, "0123456789");
   auto limited = eddy::timeout(1s, std::move(sending));
   const auto full = co_await as_result(std::move(limited));
   CHECK(full.error() == std::errc::timed_out);
   CHECK(b.unread() == 4);
   CHECK(take(b) == "0123");
   a.shutdown();
-  const std::string rest = co_await all_of(b);
+  const std::string rest = co_await read_all(b);
   CHECK(rest.empty());
 }
 
@@ -114,7 +92,7 @@ ASYNC_TEST("a list of buffers arrives in order, also through a buffer of one byt
     co_await to.write(std::span(list));
     to.shutdown();
   };
-  auto both = join(send(a), all_of(b));
+  auto both = join(send(a), read_all(b));
   const auto [nothing, all] = co_await std::move(both);
   CHECK(all == "one two three");
 }
@@ -123,12 +101,12 @@ ASYNC_TEST("half-close: after shutdown the other end reads the end and may still
   auto [a, b] = duplex(16, 16);
   co_await a.write(std::string_view("last"));
   a.shutdown();
-  const std::string all = co_await all_of(b);
+  const std::string all = co_await read_all(b);
   CHECK(all == "last");
   const std::error_code late = co_await write_error(a, "late");
   CHECK(late == std::errc::broken_pipe);
   co_await b.write(std::string_view("answer"));
-  const std::string answer = co_await some_of(a);
+  const std::string answer = co_await read_some(a);
   CHECK(answer == "answer");
 }
 
@@ -139,7 +117,7 @@ ASYNC_TEST("shutdown lets the pending write complete first") {
     const std::error_code late = co_await write_error(of, "late");
     CHECK(late == std::errc::broken_pipe);
   };
-  auto all = join(write(a, "abcdef"), stop(a), all_of(b));
+  auto all = join(write_all(a, "abcdef"), stop(a), read_all(b));
   const auto [x, y, got] = co_await std::move(all);
   CHECK(got == "abcdef");
 }
@@ -149,7 +127,7 @@ ASYNC_TEST("closing an end that has read everything ends the other end's reading
   co_await a.write(std::string_view("bye"));
   a.close();
   CHECK_FALSE(a.open());
-  const std::string all = co_await all_of(b);
+  const std::string all = co_await read_all(b);
   CHECK(all == "bye");
   const std::error_code e = co_await write_error(b, "x");
   CHECK(e == std::errc::broken_pipe);
@@ -160,11 +138,11 @@ ASYNC_TEST("closing an end with unread bytes resets the other end once") {
   co_await b.write(std::string_view("never read"));
   co_await a.write(std::string_view("before"));
   a.close();
-  const std::string before = co_await some_of(b);
+  const std::string before = co_await read_some(b);
   CHECK(before == "before");
   const std::error_code reset = co_await read_error(b);
   CHECK(reset == std::errc::connection_reset);
-  const std::string end = co_await some_of(b);
+  const std::string end = co_await read_some(b);
   CHECK(end.empty());
 }
 
@@ -313,14 +291,14 @@ TEST_CASE("misuse of a duplex_stream aborts the program with a sentence") {
               }));
   dies_saying("a read is already pending on this duplex_stream",
               with_pair([](auto& loop, duplex_stream& s) {
-                auto first = eddy::spawn(loop, some_of(s));
-                auto second = eddy::spawn(loop, some_of(s));
+                auto first = eddy::spawn(loop, read_some(s));
+                auto second = eddy::spawn(loop, read_some(s));
                 loop.run();
               }));
   dies_saying("a write is already pending on this duplex_stream",
               with_pair([](auto& loop, duplex_stream& s) {
-                auto first = eddy::spawn(loop, write(s, "ab"));
-                auto second = eddy::spawn(loop, write(s, "ab"));
+                auto first = eddy::spawn(loop, write_all(s, "ab"));
+                auto second = eddy::spawn(loop, write_all(s, "ab"));
                 loop.run();
               }));
   dies_saying("a read into an empty buffer", with_pair([](auto&, duplex_stream& s) {
@@ -332,7 +310,7 @@ TEST_CASE("misuse of a duplex_stream aborts the program with a sentence") {
               }));
   dies_saying("awaited on another loop than its own", with_pair([](auto&, duplex_stream& s) {
                 eddy::event_loop other;
-                eddy::block_on(other, some_of(s));
+                eddy::block_on(other, read_some(s));
               }));
   dies_saying("a duplex was given a buffer of size zero", [] {
     eddy::event_loop loop;
@@ -358,7 +336,7 @@ ASYNC_TEST("10,000 random writes and reads move the same bytes as a plain string
       }
     }
     a.shutdown();
-    const std::string rest = co_await all_of(b);
+    const std::string rest = co_await read_all(b);
     CHECK(got + rest == sent);
   }
 }
@@ -376,7 +354,7 @@ task<> sends_much(duplex_stream& to) {
 SCENARIO_TEST("duplex: more bytes than the buffer holds") {
   const eddy::trial::part held(t);
   auto [a, b] = duplex(t.loop(), 7, 7);
-  auto both = join(sends_much(a), all_of(b));
+  auto both = join(sends_much(a), read_all(b));
   const auto [nothing, all] = co_await std::move(both);
   CHECK(all.size() == 100);
 }
@@ -393,7 +371,7 @@ SCENARIO_TEST("duplex: reads and writes with handlers") {
   a.write(std::string_view("ping"), [&](eddy::result<void>) { t.runs(); });
   co_await eddy::sleep(1s);
   if (answered) {
-    const std::string pong = co_await some_of(a);
+    const std::string pong = co_await read_some(a);
     CHECK(pong == "ping");
   }
 }
@@ -414,7 +392,7 @@ struct duplex_loses_nothing {
     sent = true;
   }
   task<> receive() {
-    const std::string some = co_await some_of(ends.second);
+    const std::string some = co_await read_some(ends.second);
     got += some;
   }
   std::string check(bool) {

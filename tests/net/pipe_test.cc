@@ -33,6 +33,7 @@
 #include "support/failing_system.h"
 #include "support/forked.h"
 #include "support/journal.h"
+#include "support/stream_tasks.h"
 #include "support/temporary_directory.h"
 
 using namespace std::chrono_literals;
@@ -45,21 +46,6 @@ using eddy::pipe_writer;
 using eddy::task;
 
 namespace {
-
-task<std::string> read_some(pipe_reader& from) {
-  std::array<char, 4096> buffer;
-  const std::size_t n = co_await from.read(buffer);
-  co_return std::string(buffer.data(), n);
-}
-
-task<std::string> read_all(pipe_reader& from) {
-  std::string all;
-  for (;;) {
-    const std::string some = co_await read_some(from);
-    if (some.empty()) co_return all;
-    all += some;
-  }
-}
 
 task<> write_and_close(pipe_writer& to, std::string bytes) {
   co_await to.write(bytes);

@@ -114,12 +114,6 @@ struct talks_on_a_terminal : with_children {
 
 }  // namespace
 
-#define SCENARIO_OBJECT_TEST(scenario, name)      \
-  TEST_CASE(name) {                               \
-    check_report(eddy::every_point<scenario>());  \
-    check_report(eddy::every_point<scenario>(1)); \
-  }
-
 SCENARIO_OBJECT_TEST(waits, "a wait for a process ends cleanly at every point")
 SCENARIO_OBJECT_TEST(waits_with_handler, "a wait with a handler ends cleanly at every point")
 SCENARIO_OBJECT_TEST(terminates, "a terminated process ends cleanly at every point")

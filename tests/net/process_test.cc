@@ -41,6 +41,8 @@
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/sanitized.h"
+#include "support/shell.h"
+#include "support/stream_tasks.h"
 #include "support/temporary_directory.h"
 
 using namespace std::chrono_literals;
@@ -54,22 +56,19 @@ using eddy::task;
 
 namespace {
 
-process_options shell(std::string command) {
-  return process_options("/bin/sh", {"-c", std::move(command)});
-}
-
 /// Whether this process has no child that has ended, and no other either.
 bool no_child_left() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
 
-template <class Reader>
-task<std::string> read_all(Reader& from) {
-  std::string all;
-  std::array<char, 4096> buffer;
-  for (;;) {
-    const std::size_t n = co_await from.read(buffer);
-    if (n == 0) co_return all;
-    all.append(buffer.data(), n);
-  }
+/// Starts a child and waits until it ignores SIGTERM.
+process stubborn_child(event_loop& loop, std::optional<eddy::duration> grace = std::nullopt) {
+  process_options options = shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
+  options.output = redirection::pipe();
+  if (grace) options.grace = *grace;
+  process child(loop, std::move(options));
+  std::array<char, 10> buffer{};
+  child.output().read(buffer, [](eddy::result<std::size_t>) {});
+  loop.run();
+  return child;
 }
 
 /// Reads until `wanted` has come.
@@ -236,12 +235,7 @@ TEST_CASE_FIXTURE(with_loop,
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop, "a child that ignores SIGTERM gets SIGKILL after its grace") {
-  process_options options = shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
-  options.output = redirection::pipe();
-  process child(loop, std::move(options));
-  std::array<char, 10> buffer{};
-  child.output().read(buffer, [](eddy::result<std::size_t>) {});
-  loop.run();
+  process child = stubborn_child(loop);
   const auto begun = clock.now();
   child.terminate(5s);
   std::optional<exit_status> end;
@@ -256,13 +250,7 @@ TEST_CASE_FIXTURE(
     "a destroyed process kills a child that ignores SIGTERM, after the grace of its options") {
   const auto begun = clock.now();
   {
-    process_options options = shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
-    options.output = redirection::pipe();
-    options.grace = 2s;
-    process child(loop, std::move(options));
-    std::array<char, 10> buffer{};
-    child.output().read(buffer, [](eddy::result<std::size_t>) {});
-    loop.run();
+    process child = stubborn_child(loop, 2s);
   }
   CHECK(loop.dump().contains("which is being ended"));
   loop.run();
@@ -320,12 +308,7 @@ TEST_CASE_FIXTURE(tidy,
                   "a loop that is destroyed kills and reaps the children that are being ended") {
   {
     event_loop loop;
-    process_options options = shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
-    options.output = redirection::pipe();
-    process child(loop, std::move(options));
-    std::array<char, 10> buffer{};
-    child.output().read(buffer, [](eddy::result<std::size_t>) {});
-    loop.run();
+    process child = stubborn_child(loop);
   }
   CHECK(no_child_left());
 }

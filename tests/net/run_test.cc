@@ -18,6 +18,7 @@
 #include "support/async_test.h"
 #include "support/failing_system.h"
 #include "support/forked.h"
+#include "support/shell.h"
 
 using namespace std::chrono_literals;
 using eddy::as_result;
@@ -25,14 +26,6 @@ using eddy::process_options;
 using eddy::redirection;
 using eddy::run_result;
 using eddy::task;
-
-namespace {
-
-process_options shell(std::string command) {
-  return process_options("/bin/sh", {"-c", std::move(command)});
-}
-
-}  // namespace
 
 ASYNC_TEST("run returns the status, the output and the error of a program") {
   auto running = eddy::run(shell("echo out; echo err >&2; exit 3"));

@@ -38,13 +38,6 @@ using eddy::tcp_stream;
 using eddy::timeout;
 using eddy::trial;
 
-#define SCENARIO_OBJECT_TEST(scenario, name)       \
-  TEST_CASE(name) {                                \
-    check_report(eddy::every_point<scenario>());   \
-    check_report(eddy::every_point<scenario>(1));  \
-    check_report(eddy::every_point<scenario>(20)); \
-  }
-
 namespace {
 
 task<> send_later(tcp_stream& to, std::string bytes) {

@@ -26,6 +26,7 @@
 #include "support/failing_system.h"
 #include "support/stream_pair.h"
 #include "support/stream_tasks.h"
+#include "support/thrown.h"
 
 using namespace std::chrono_literals;
 using eddy::address;
@@ -42,16 +43,6 @@ static_assert(std::is_same_v<tcp_listener::options, socket_options>);
 namespace {
 
 const address here = address::loopback_v4(0);
-
-template <class Work>
-std::string words_from(Work work) {
-  try {
-    work();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return {};
-}
 
 /// The words of the error of a connect.
 eddy::task<std::string> refusal(const address& to, socket_options how) {

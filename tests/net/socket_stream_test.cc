@@ -25,6 +25,7 @@
 #include "support/failing_system.h"
 #include "support/forked.h"
 #include "support/stream_pair.h"
+#include "support/thrown.h"
 #include "support/tidy.h"
 
 using eddy::result;
@@ -38,20 +39,6 @@ static_assert(!std::is_destructible_v<socket_stream>);
 static_assert(sizeof(tcp_stream) == sizeof(void*), "a connection takes no memory for its base");
 
 namespace {
-
-std::string refusal(eddy::event_loop& loop, int descriptor) {
-  try {
-    const tcp_stream made(loop, descriptor);
-  } catch (const std::system_error& e) {
-    std::string words = e.what();
-    const std::string number = std::to_string(descriptor);
-    if (const auto at = words.find(number); at != std::string::npos) {
-      words.replace(at, number.size(), "N");
-    }
-    return words;
-  }
-  return "";
-}
 
 task<> echo_once(socket_stream& over) {
   std::array<char, 16> buffer;
@@ -149,17 +136,18 @@ TEST_CASE("the release of a stream that is not open aborts with a message") {
 }
 
 TEST_CASE_FIXTURE(with_loop, "the refusal of a descriptor says what the descriptor is") {
-  CHECK(refusal(loop, ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) ==
+  CHECK(refusal_of<tcp_stream>(loop, ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) ==
         "take over descriptor N, a datagram socket, as a tcp_stream: Protocol wrong type for "
         "socket");
-  CHECK(refusal(loop, ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) ==
+  CHECK(refusal_of<tcp_stream>(loop, ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) ==
         "take over descriptor N, a seqpacket socket, as a tcp_stream: Protocol wrong type for "
         "socket");
-  CHECK(refusal(loop, ::open("/dev/null", O_RDONLY | O_CLOEXEC)) ==
+  CHECK(refusal_of<tcp_stream>(loop, ::open("/dev/null", O_RDONLY | O_CLOEXEC)) ==
         "take over descriptor N as a tcp_stream: Socket operation on non-socket");
-  CHECK(refusal(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) ==
+  CHECK(refusal_of<tcp_stream>(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) ==
         "take over descriptor N as a tcp_stream: Transport endpoint is not connected");
-  CHECK(refusal(loop, -1) == "take over descriptor N as a tcp_stream: Bad file descriptor");
+  CHECK(refusal_of<tcp_stream>(loop, -1) ==
+        "take over descriptor N as a tcp_stream: Bad file descriptor");
   CHECK(tcp_stream::count() == 0);
 }
 
@@ -169,7 +157,7 @@ TEST_CASE_FIXTURE(with_loop, "each call that takes over a descriptor may fail: i
     const int copy = ::fcntl(pair.near.descriptor(), F_DUPFD_CLOEXEC, 0);
     failing_system system;
     system.fail(kind, ENOBUFS);
-    CHECK(refusal(loop, copy) ==
+    CHECK(refusal_of<tcp_stream>(loop, copy) ==
           "take over descriptor N as a tcp_stream: No buffer space available");
     CHECK(::fcntl(copy, F_GETFD) == -1);
   }
@@ -182,7 +170,7 @@ TEST_CASE_FIXTURE(with_loop, "a refusal reports its own error, even if the close
     failing_system system;
     system.fail(kind, ENOBUFS);
     system.fail(call::close, EIO);
-    CHECK(refusal(loop, copy) ==
+    CHECK(refusal_of<tcp_stream>(loop, copy) ==
           "take over descriptor N as a tcp_stream: No buffer space available");
   }
 }

@@ -36,6 +36,7 @@
 #include "support/async_test.h"
 #include "support/failing_system.h"
 #include "support/forked.h"
+#include "support/thrown.h"
 #include "support/udp_pair.h"
 
 using namespace std::chrono_literals;
@@ -59,27 +60,6 @@ const address here = address::loopback_v4(0);
 const address here_v6 = address::loopback_v6(0);
 
 const unsigned loopback_interface = ::if_nametoindex("lo");
-
-/// The words of an exception that `work` throws.
-template <class Work>
-std::string words_from(Work work) {
-  try {
-    work();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return {};
-}
-
-template <class Work>
-std::error_code code_from(Work work) {
-  try {
-    work();
-  } catch (const std::system_error& e) {
-    return e.code();
-  }
-  return {};
-}
 
 eddy::task<std::string> receive_text(udp_socket& at) {
   std::array<char, 2048> buffer;

@@ -18,21 +18,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "support/thrown.h"
+
 using eddy::unix_address;
 
 static_assert(std::is_trivially_copyable_v<unix_address>);
 static_assert(sizeof(unix_address) <= 110);
 
 namespace {
-
-std::string refusal(auto make) {
-  try {
-    static_cast<void>(make());
-  } catch (const std::system_error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 unix_address round_trip(const unix_address& a) {
   sockaddr_storage name;
@@ -65,11 +58,11 @@ TEST_CASE("a path of 107 bytes is an address, and the refusal of 108 bytes names
   const std::string longest(107, 'p');
   CHECK(unix_address(longest).name() == longest);
   const std::string too_long = "/" + std::string(107, 'p');
-  CHECK(refusal([&] { return unix_address(too_long); }) ==
+  CHECK(words_from([&] { return unix_address(too_long); }) ==
         "a Unix address of 108 bytes, at most 107 are possible: " + too_long +
             ": File name too long");
   CHECK(unix_address::abstract(longest).name() == longest);
-  CHECK(refusal([&] { return unix_address::abstract(too_long); }).find("@/ppp") !=
+  CHECK(words_from([&] { return unix_address::abstract(too_long); }).find("@/ppp") !=
         std::string::npos);
   CHECK(unix_address::parse(too_long).error() == std::errc::filename_too_long);
   CHECK(unix_address::parse("@" + too_long).error() == std::errc::filename_too_long);
@@ -100,7 +93,7 @@ TEST_CASE("parse reads what to_string prints") {
 
 TEST_CASE("control characters of an address are printed as their numbers") {
   CHECK(unix_address("/a\n\x1b[2J").to_string() == "/a\\x0a\\x1b[2J");
-  CHECK(refusal([] { return unix_address(std::string(200, '\n')); }).find('\n') ==
+  CHECK(words_from([] { return unix_address(std::string(200, '\n')); }).find('\n') ==
         std::string::npos);
 }
 

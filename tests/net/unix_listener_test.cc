@@ -32,6 +32,7 @@
 #include "support/failing_system.h"
 #include "support/forked.h"
 #include "support/temporary_directory.h"
+#include "support/thrown.h"
 #include "support/tidy.h"
 
 using eddy::result;
@@ -82,15 +83,6 @@ int plain_connection(const unix_address& to) {
   if (::connect(number, reinterpret_cast<const sockaddr*>(&name), size) == 0) return number;
   ::close(number);
   return -1;
-}
-
-std::error_code refusal(auto make) {
-  try {
-    make();
-  } catch (const std::system_error& e) {
-    return e.code();
-  }
-  return {};
 }
 
 constexpr unix_listener::options replacing{.replace_stale = true};
@@ -232,7 +224,7 @@ TEST_CASE_FIXTURE(with_loop, "a socket in use, a file, a directory and a link ar
   const temporary_directory d;
   const unix_address at(d / "s");
   const auto replaces = [&loop = loop](const unix_address& a) {
-    return refusal([&] { const unix_listener l(loop, a, replacing); });
+    return code_from([&] { const unix_listener l(loop, a, replacing); });
   };
   {
     unix_listener first(loop, at);
@@ -291,7 +283,8 @@ TEST_CASE_FIXTURE(with_loop, "of two processes that replace one stale file, one 
   const unix_address at(d / "s");
   leave_stale(d / "s");
   racing_system system(loop, at);
-  CHECK(refusal([&] { const unix_listener l(loop, at, replacing); }) == std::errc::address_in_use);
+  CHECK(code_from([&] { const unix_listener l(loop, at, replacing); }) ==
+        std::errc::address_in_use);
   REQUIRE(system.winner.has_value());
   const int client = plain_connection(at);
   CHECK(client >= 0);
@@ -399,7 +392,8 @@ TEST_CASE_FIXTURE(with_loop, "each call that replaces a stale file may fail") {
     if (!exists(path)) leave_stale(path);
     failing_system system;
     system.fail_any(EIO, k);
-    const auto error = refusal([&] { const unix_listener l(loop, unix_address(path), replacing); });
+    const auto error =
+        code_from([&] { const unix_listener l(loop, unix_address(path), replacing); });
     const bool known = !error || error == std::errc::io_error || error == std::errc::address_in_use;
     CHECK(known);
     std::filesystem::remove_all(d.path());

@@ -34,13 +34,6 @@ using eddy::task;
 using eddy::trial;
 using eddy::unique_descriptor;
 
-#define SCENARIO_OBJECT_TEST(scenario, name)       \
-  TEST_CASE(name) {                                \
-    check_report(eddy::every_point<scenario>());   \
-    check_report(eddy::every_point<scenario>(1));  \
-    check_report(eddy::every_point<scenario>(20)); \
-  }
-
 namespace {
 
 struct connects_and_accepts {

@@ -32,6 +32,7 @@
 #include "support/failing_system.h"
 #include "support/forked.h"
 #include "support/stream_tasks.h"
+#include "support/thrown.h"
 #include "support/tidy.h"
 
 using eddy::received_bytes;
@@ -68,20 +69,6 @@ struct pipe_ends {
   unique_descriptor from;
   unique_descriptor to;
 };
-
-std::string refusal(eddy::event_loop& loop, int descriptor) {
-  try {
-    const unix_stream made(loop, descriptor);
-  } catch (const std::system_error& e) {
-    std::string words = e.what();
-    const std::string number = std::to_string(descriptor);
-    if (const auto at = words.find(number); at != std::string::npos) {
-      words.replace(at, number.size(), "N");
-    }
-    return words;
-  }
-  return "";
-}
 
 /// Writes until the kernel takes nothing more.
 void fill(unix_stream& to) {
@@ -465,13 +452,13 @@ TEST_CASE("misuse of descriptor passing aborts with a message") {
 }
 
 TEST_CASE_FIXTURE(with_loop, "the refusal of a descriptor says what the descriptor is") {
-  CHECK(refusal(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) ==
+  CHECK(refusal_of<unix_stream>(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) ==
         "take over descriptor N, which is no Unix socket, as a unix_stream: Address family not "
         "supported by protocol");
-  CHECK(refusal(loop, ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) ==
+  CHECK(refusal_of<unix_stream>(loop, ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) ==
         "take over descriptor N, a datagram socket, as a unix_stream: Protocol wrong type for "
         "socket");
-  CHECK(refusal(loop, ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) ==
+  CHECK(refusal_of<unix_stream>(loop, ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) ==
         "take over descriptor N as a unix_stream: Transport endpoint is not connected");
 }
 

@@ -21,3 +21,12 @@ inline void check_report(const eddy::every_point_report& found) {
     check_report(eddy::every_point<&work>(1)); \
   }                                            \
   static eddy::task<> work([[maybe_unused]] eddy::trial& t)
+
+/// A test case of a scenario that is an object, which also ends with reported descriptors in a
+/// third order.
+#define SCENARIO_OBJECT_TEST(scenario, name)       \
+  TEST_CASE(name) {                                \
+    check_report(eddy::every_point<scenario>());   \
+    check_report(eddy::every_point<scenario>(1));  \
+    check_report(eddy::every_point<scenario>(20)); \
+  }
