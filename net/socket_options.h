@@ -17,8 +17,8 @@ namespace eddy {
 ///     udp_socket server(loop, address::any_v4(53), {.device = "eth0", .reuse_port = true});
 ///
 /// One type serves all kinds of sockets. Each kind uses the members that apply to it and ignores
-/// the others: `backlog` is for listeners, `local` is for sockets that connect, `fast_open` and
-/// `user_timeout` are for TCP, and the last four members are for datagram sockets. An option
+/// the others: `backlog` is for listeners, `local` is for sockets that connect, `user_timeout` to
+/// `attempt_delay` are for TCP, and the last four members are for datagram sockets. An option
 /// without a value is not set, and the kernel's default holds.
 ///
 /// Errors: the text of an error names the option: "listen at 127.0.0.1:80, option mark: Operation
@@ -64,6 +64,13 @@ struct socket_options {
   /// The longest time that written bytes may stay unacknowledged before the connection fails
   /// (TCP_USER_TIMEOUT). The connections of a listener inherit it.
   std::optional<std::chrono::milliseconds> user_timeout{};
+  /// How long a `connect` to an address may take, and a `connect` to a name with each address.
+  /// Without it, the kernel gives up after about two minutes (net.ipv4.tcp_syn_retries).
+  std::optional<std::chrono::milliseconds> address_limit{};
+  /// The time after which a `connect` to a name also tries the next address: 250 ms, as RFC 8305
+  /// recommends. Less than 10 ms counts as 10 ms, the minimum of the RFC; it advises against less
+  /// than 100 ms and more than 2 s.
+  std::chrono::milliseconds attempt_delay{250};
 
   /// Allows sending to broadcast addresses (SO_BROADCAST).
   bool broadcast = false;

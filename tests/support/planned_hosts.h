@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <eddy/loop/clock.h>
+#include <eddy/net/address.h>
+
+#include "support/name_server.h"
+
+/// A network of hosts that answer a connect as the test says: at once, later, or never.
+///
+/// A connect that is under way is one end of a full pair of sockets. `answer` empties the pair, so
+/// that the connect completes.
+class planned_hosts : public name_server {
+public:
+  explicit planned_hosts(const eddy::manual_clock& clock) : clock_(clock), begun_(clock.now()) {
+    // A scenario fails each allocation, also those of this object.
+    under_way_.reserve(1000);
+  }
+  ~planned_hosts() override {
+    for (const host& h : under_way_) ::close(h.far);
+  }
+
+  /// Adds a host to the answers of the name server. A connect to it fails at once with `error`, or
+  /// if that is zero, is under way until `answer` or `refuse`.
+  void add(std::string_view name, int error = 0) {
+    const std::string bare(name);
+    knows.push_back(bare.contains(':') ? '[' + bare + "]:0" : bare + ":0");
+    errors_[bare] = error;
+  }
+  /// Makes a connect to the host complete as soon as it is under way.
+  void accepts(std::string_view name) { accepting_.emplace_back(name); }
+
+  /// Completes the connect to a host that is under way.
+  void answer(std::string_view name) { end(name, 0); }
+  /// Fails the connect to a host that is under way.
+  void refuse(std::string_view name, int error) { end(name, error); }
+  /// Whether a connect to the host is under way.
+  [[nodiscard]] bool connecting(std::string_view name) const {
+    return std::ranges::find(under_way_, name, &host::name) != under_way_.end();
+  }
+
+  /// The connects, in order: "::1 at 0, 192.0.2.1 at 250".
+  std::string log;
+
+  int connect(int descriptor, const sockaddr* to, socklen_t size) override {
+    using std::chrono::milliseconds;
+    const std::string name = eddy::address::from(to, size).host();
+    if (!log.empty()) log += ", ";
+    const auto passed = std::chrono::duration_cast<milliseconds>(clock_.now() - begun_);
+    log += name + " at " + std::to_string(passed.count());
+    if (fails_to_connect()) return -1;
+    if (errors_.at(name) != 0) {
+      errno = errors_.at(name);
+      return -1;
+    }
+    std::array<int, 2> ends;
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    REQUIRE(::dup3(ends[0], descriptor, O_CLOEXEC) == descriptor);
+    ::close(ends[0]);
+    const std::array<char, 4096> bytes{};
+    while (::send(descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
+    }
+    under_way_.push_back({name, descriptor, ends[1], 0});
+    if (std::ranges::find(accepting_, name) != accepting_.end()) answer(name);
+    errno = EINPROGRESS;
+    return -1;
+  }
+
+  int get_option(int descriptor, int level, int name, void* value, socklen_t* size) override {
+    const int done = name_server::get_option(descriptor, level, name, value, size);
+    const auto h =
+        std::ranges::find(under_way_.rbegin(), under_way_.rend(), descriptor, &host::descriptor);
+    if (done == 0 && name == SO_ERROR && h != under_way_.rend()) {
+      *static_cast<int*>(value) = h->error;
+    }
+    return done;
+  }
+
+private:
+  struct host {
+    std::string name;
+    int descriptor;
+    int far;
+    int error;
+  };
+
+  /// Counts a connect, and fails it if the test wants that.
+  bool fails_to_connect() {
+    // An address without a family makes the kernel's own connect fail, if the test does not.
+    const sockaddr nowhere{};
+    failing_system::connect(-1, &nowhere, sizeof nowhere);
+    return errno != EBADF;
+  }
+
+  void end(std::string_view name, int error) {
+    const auto h = std::ranges::find(under_way_, name, &host::name);
+    REQUIRE(h != under_way_.end());
+    h->error = error;
+    std::array<char, 65536> bytes;
+    while (::recv(h->far, bytes.data(), bytes.size(), 0) > 0) {
+    }
+  }
+
+  const eddy::manual_clock& clock_;
+  eddy::time_point begun_;
+  std::map<std::string, int> errors_;
+  std::vector<std::string> accepting_;
+  std::vector<host> under_way_;
+};
