@@ -7,15 +7,13 @@
 #include <eddy/future/timeout.h>
 #include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/text.h>
-#include <eddy/net/detail/connect_race.h>
+#include <eddy/net/detail/connect_steps.h>
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/stream_access.h>
 #include <eddy/net/detail/stream_calls.h>
 #include <eddy/net/detail/stream_socket.h>
 #include <eddy/net/detail/tcp_attempt.h>
-#include <eddy/net/resolve.h>
 
 namespace eddy {
 
@@ -50,24 +48,6 @@ task<connection> connect_to(address to, socket_options how) {
   co_return detail::stream_access::make<tcp_stream>(std::move(begun->socket));
 }
 
-task<connection> connect_by_name(std::string host, std::uint16_t port, socket_options how) {
-  event_loop& loop = detail::current_loop("connect");
-  std::string doing = detail::text({"connect to ", detail::visible(host), ":", port});
-  auto found = co_await detail::resolve_steps(std::move(host), port);
-  if (!found) co_return std::unexpected(failure(found.error().error, std::move(doing)));
-  detail::connect_race race(loop, std::move(doing), how);
-  race.add(*found);
-  race.end_of_addresses();
-  while (!race.over()) {
-    race.go_on();
-    auto wait = race.wait();
-    co_await std::move(wait);
-  }
-  detail::stream_socket winner = race.take_winner();
-  if (winner.get() == nullptr) co_return std::unexpected(race.why());
-  co_return detail::stream_access::make<tcp_stream>(std::move(winner));
-}
-
 }  // namespace
 
 detail::steps_operation<tcp_stream> connect(const address& to, const socket_options& how) {
@@ -76,7 +56,8 @@ detail::steps_operation<tcp_stream> connect(const address& to, const socket_opti
 
 detail::steps_operation<tcp_stream> connect(std::string host, std::uint16_t port,
                                             const socket_options& how) {
-  return detail::steps_operation(connect_by_name(std::move(host), port, how));
+  return detail::steps_operation(
+      detail::connect_to_name(std::move(host), port, how, detail::dns_options()));
 }
 
 pending_operation connect(event_loop& loop, const address& to,
@@ -99,8 +80,9 @@ pending_operation connect(event_loop& loop, std::string host, std::uint16_t port
                           const socket_options& how,
                           handler<void(result<tcp_stream>)> on_connected) {
   detail::expect_handler(on_connected, "connect");
-  return detail::delivery<tcp_stream>::start(loop, connect_by_name(std::move(host), port, how),
-                                             std::move(on_connected));
+  return detail::delivery<tcp_stream>::start(
+      loop, detail::connect_to_name(std::move(host), port, how, detail::dns_options()),
+      std::move(on_connected));
 }
 
 }  // namespace eddy

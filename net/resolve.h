@@ -27,6 +27,8 @@ enum class resolve_error : std::uint8_t {
   try_again,
   /// A name server refused the query or failed, and a later attempt is not expected to succeed.
   failed,
+  /// The service is unknown, or the name has no server for it.
+  no_service,
 };
 
 /// The category of error codes that hold a `resolve_error`.
@@ -40,42 +42,76 @@ enum class resolve_error : std::uint8_t {
 ///     const std::vector<address> all = co_await resolve("example.org", 80);
 ///
 /// The result holds at least one address, in the order in which they should be tried. If `host` is
-/// an address without a port, such as `::1`, it is the only result. Otherwise `getaddrinfo` looks
-/// the name up on a worker thread, as the machine is configured: in /etc/hosts, by DNS, and so on.
+/// an address without a port, such as `::1`, it is the only result. Otherwise the name is looked up
+/// as the machine is configured: in /etc/hosts, by DNS, and so on.
 ///
-/// - `localhost`, `localhost.` and names below them always have loopback addresses: those that
-///   `getaddrinfo` finds for `localhost`, or else 127.0.0.1 and ::1.
+/// - If eddy was built with c-ares, c-ares reads /etc/hosts and asks name servers on the loop,
+/// without
+///   a thread, if that gives the same answer as `getaddrinfo`. It does not if /etc/nsswitch.conf
+///   names other services for hosts than `files` and `dns`, which may know the name. The services
+///   `mdns4_minimal` and the like know only names below `.local`, and `myhostname` only the
+///   machine's own name.
+/// - Otherwise, `getaddrinfo` looks the name up on a worker thread.
+///
+/// Both obey these rules:
+///
+/// - `localhost`, `localhost.` and names below them always have loopback addresses: those of
+///   `localhost` in /etc/hosts, or else 127.0.0.1 and ::1.
 /// - A name with a loopback address in /etc/hosts has the addresses of that file, IPv4 and IPv6.
 /// - For any other name, IPv6 addresses are left out if the only IPv6 addresses of this machine are
 ///   loopback addresses. The same holds for IPv4.
 ///
-/// These worker threads only resolve names, so silent name servers do not delay `run_blocking`. At
+/// The worker threads only resolve names, so silent name servers do not delay `run_blocking`. At
 /// most 16 look-ups run at a time, and others start in the order in which they were requested. A
 /// cancelled look-up that has already started no longer counts, but keeps its thread until
-/// `getaddrinfo` returns. There are at most 64 threads.
+/// `getaddrinfo` returns. There are at most 64 threads. c-ares reads its configuration and
+/// /etc/hosts on the loop's thread, for each look-up.
 ///
 /// Errors: `std::system_error` with a `resolve_error` or an error of the system.
-/// Cancelling: destroying the awaiting coroutine cancels the look-up. If a worker has started it,
-/// the worker finishes it and discards the result.
+/// Cancelling: destroying the awaiting coroutine cancels the look-up. c-ares then closes its
+/// sockets. If a worker has started `getaddrinfo`, the worker finishes the look-up and discards the
+/// result.
 detail::steps_operation<std::vector<address>> resolve(std::string host, std::uint16_t port);
 
 /// Finds the addresses of `host`, each with `port`, and calls `on_resolved` with the result.
 ///
-/// The result holds at least one address, in the order in which they should be tried. `getaddrinfo`
-/// looks the name up on a worker thread; the awaited `resolve` documents the rules.
+/// The result holds at least one address, in the order in which they should be tried. The awaited
+/// `resolve` documents the rules.
 ///
 /// Errors: the handler gets a `resolve_error`, an error of the system, or `not_enough_memory`. The
 /// call itself throws `std::bad_alloc`.
 /// Cancelling: stopping or destroying the `pending_operation` cancels the look-up and destroys the
-/// handler. If a worker has started the look-up, the worker finishes it and discards the result.
+/// handler. If a worker has started `getaddrinfo`, the worker finishes the look-up and discards the
+/// result.
 pending_operation resolve(event_loop& loop, std::string host, std::uint16_t port,
+                          handler<void(result<std::vector<address>>)> on_resolved);
+
+/// Finds the addresses of `host`, each with the port of `service`: "https", or a number.
+///
+///     const std::vector<address> all = co_await resolve("example.org", "https");
+///
+/// A worker thread looks a name of a service up, as /etc/nsswitch.conf says, mostly in
+/// /etc/services. For SRV records, use `resolve_srv`.
+///
+/// Errors: `std::system_error` with `resolve_error::no_service`, or the errors of `resolve` with a
+/// port.
+/// Cancelling: destroying the awaiting coroutine cancels the look-up.
+detail::steps_operation<std::vector<address>> resolve(std::string host, std::string service);
+
+/// Finds the addresses of `host`, each with the port of `service`, and calls `on_resolved` with the
+/// result.
+///
+/// Errors: the handler gets `resolve_error::no_service`, or the errors of `resolve` with a port.
+/// The call itself throws `std::bad_alloc`. Cancelling: stopping or destroying the
+/// `pending_operation` cancels the look-up and destroys the handler.
+pending_operation resolve(event_loop& loop, std::string host, std::string service,
                           handler<void(result<std::vector<address>>)> on_resolved);
 
 // implementation
 
 namespace detail {
-/// The task of `resolve`, for `connect` too.
 task<reported<std::vector<address>>> resolve_steps(std::string host, std::uint16_t port);
+task<reported<std::vector<address>>> resolve_service_steps(std::string host, std::string service);
 }  // namespace detail
 
 }  // namespace eddy

@@ -17,7 +17,7 @@ namespace eddy {
 ///     udp_socket server(loop, address::any_v4(53), {.device = "eth0", .reuse_port = true});
 ///
 /// One type serves all kinds of sockets. Each kind uses the members that apply to it and ignores
-/// the others: `backlog` is for listeners, `local` is for sockets that connect, `user_timeout` to
+/// the others: `backlog` is for listeners, `local` is for sockets that connect, `fast_open` to
 /// `attempt_delay` are for TCP, and the last four members are for datagram sockets. An option
 /// without a value is not set, and the kernel's default holds.
 ///

@@ -23,15 +23,16 @@ constexpr std::chrono::milliseconds shortest_delay{10};
 
 }  // namespace
 
-connect_race::connect_race(event_loop& loop, std::string doing, const socket_options& how)
-    : loop_(&loop), doing_(std::move(doing)), how_(how), delay_(loop) {}
+connect_race::connect_race(event_loop& loop, wake_up& happened, std::string doing,
+                           const socket_options& how)
+    : loop_(&loop), happened_(&happened), doing_(std::move(doing)), how_(how), delay_(loop) {}
 
 void connect_race::add(std::span<const address> more) {
   for (const address& a : more) {
     if (!v6_first_) v6_first_ = a.is_v6();
     next_[a.is_v6() ? 1 : 0].push_back(a);
   }
-  happened_.note();
+  happened_->note();
 }
 
 address connect_race::take_next() noexcept {
@@ -60,7 +61,7 @@ void connect_race::start(attempt& a) {
   if (how_.address_limit) limit(a);
   delay_.start(std::max(how_.attempt_delay, shortest_delay), [this] {
     may_start_ = true;
-    happened_.note();
+    happened_->note();
   });
   callback_operation<connect_call>::start(
       *a.socket.get(), connect_call(),
@@ -96,14 +97,14 @@ void connect_race::win(attempt& a) noexcept {
     if (loser.limit) loser.limit->stop();
   }
   running_ = 0;
-  happened_.note();
+  happened_->note();
 }
 
 void connect_race::fail(attempt& a, const failed_attempt& why) {
   a.socket.close();
   a.failed = why;
   may_start_ = true;
-  happened_.note();
+  happened_->note();
 }
 
 failure connect_race::why() const {

@@ -26,8 +26,7 @@ namespace eddy::detail {
 ///
 ///     while (!race.over()) {
 ///       race.go_on();
-///       auto wait = race.wait();
-///       co_await std::move(wait);
+///       co_await race.wait();
 ///     }
 ///
 /// The families of the addresses take turns (RFC 8305, 4). An attempt starts when the one before
@@ -35,7 +34,8 @@ namespace eddy::detail {
 /// wins, and closes the sockets of the others.
 class connect_race {
 public:
-  connect_race(event_loop& loop, std::string doing, const socket_options& how);
+  /// `happened` is noted whenever `go_on` or `over` may have changed.
+  connect_race(event_loop& loop, wake_up& happened, std::string doing, const socket_options& how);
   connect_race(const connect_race&) = delete;
   connect_race& operator=(const connect_race&) = delete;
 
@@ -44,7 +44,7 @@ public:
   /// Notes that no more addresses will be added.
   void end_of_addresses() {
     complete_ = true;
-    happened_.note();
+    happened_->note();
   }
 
   /// Whether there is a winner, or nothing left to try.
@@ -56,7 +56,7 @@ public:
   void go_on();
 
   /// Has the coroutine wait until `go_on` or `over` may have changed.
-  [[nodiscard]] auto wait() { return adapt(wake_up_wait(happened_, *this)); }
+  [[nodiscard]] auto wait() { return adapt(wake_up_wait(*happened_, *this)); }
 
   /// The socket of the winner; it owns nothing if no address has accepted.
   [[nodiscard]] stream_socket take_winner() noexcept { return std::move(winner_socket_); }
@@ -88,6 +88,7 @@ private:
   void fail(attempt& a, const failed_attempt& why);
 
   event_loop* loop_;
+  wake_up* happened_;
   std::string doing_;  // "connect to host.example:80"
   socket_options how_;
   std::array<std::deque<address>, 2> next_;  // IPv4 and IPv6, in the order of the resolver
@@ -100,7 +101,6 @@ private:
   bool winner_ = false;
   stream_socket winner_socket_;
   timer delay_;
-  wake_up happened_;
 };
 
 }  // namespace eddy::detail

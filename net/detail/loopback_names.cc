@@ -2,12 +2,9 @@
 #include <eddy/net/detail/loopback_names.h>
 
 #include <algorithm>
-#include <cstddef>
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
 
 #include <eddy/net/address.h>
+#include <eddy/net/detail/text_file.h>
 
 namespace eddy::detail {
 
@@ -15,21 +12,11 @@ namespace {
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-/// Compares host names, which ignore case.
+}  // namespace
+
 bool same_name(std::string_view a, std::string_view b) noexcept {
   return std::ranges::equal(a, b, {}, &lower, &lower);
 }
-
-/// Removes the first word from `line` and returns it; empty if there is none.
-std::string_view take_word(std::string_view& line) noexcept {
-  constexpr std::string_view blank = " \t\r\n\v\f";
-  line.remove_prefix(std::min(line.find_first_not_of(blank), line.size()));
-  const std::string_view word = line.substr(0, line.find_first_of(blank));
-  line.remove_prefix(word.size());
-  return word;
-}
-
-}  // namespace
 
 bool is_localhost(std::string_view name) noexcept {
   constexpr std::string_view top = "localhost";
@@ -52,23 +39,7 @@ bool gives_loopback(std::string_view line, std::string_view name) {
 }
 
 bool file_gives_loopback(const char* path, std::string_view name) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "re"), &std::fclose);
-  if (!file) return false;
-  struct line_buffer {
-    line_buffer() = default;
-    line_buffer(const line_buffer&) = delete;
-    line_buffer& operator=(const line_buffer&) = delete;
-    ~line_buffer() { std::free(text); }
-    char* text = nullptr;
-    std::size_t capacity = 0;
-  };
-  line_buffer line;
-  for (ssize_t size = 0; (size = ::getline(&line.text, &line.capacity, file.get())) >= 0;) {
-    if (gives_loopback(std::string_view(line.text, static_cast<std::size_t>(size)), name)) {
-      return true;
-    }
-  }
-  return false;
+  return find_line(path, [name](std::string_view line) { return gives_loopback(line, name); });
 }
 
 }  // namespace eddy::detail

@@ -5,6 +5,9 @@
 
 namespace eddy::detail {
 
+/// Compares host names, which ignore case.
+[[nodiscard]] bool same_name(std::string_view a, std::string_view b) noexcept;
+
 /// Whether `name` is `localhost` or a name below it, with or without a dot at the end. Such a name
 /// always means this machine (RFC 6761, 6.3).
 [[nodiscard]] bool is_localhost(std::string_view name) noexcept;

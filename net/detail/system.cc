@@ -1,22 +1,29 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/system.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <utility>
+#include <vector>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
@@ -26,7 +33,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <eddy/net/address.h>
 #include <eddy/net/detail/loopback_names.h>
+#include <eddy/net/detail/name_services.h>
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -318,5 +327,47 @@ int system::look_up(const char* host, const addrinfo* hints, addrinfo** found) {
 }
 
 void system::free_addresses(addrinfo* found) { ::freeaddrinfo(found); }
+
+int system::service_port(const char* name) {
+  servent entry{};
+  servent* found = nullptr;
+  std::vector<char> buffer(1024);
+  while (::getservbyname_r(name, "tcp", &entry, buffer.data(), buffer.size(), &found) == ERANGE) {
+    buffer.resize(2 * buffer.size());
+  }
+  return found == nullptr ? -1 : ntohs(static_cast<std::uint16_t>(found->s_port));
+}
+
+bool system::asks_dns(const char* host) {
+  std::array<char, HOST_NAME_MAX + 1> own{};
+  if (::gethostname(own.data(), own.size() - 1) != 0) own[0] = '\0';
+  return file_asks_dns("/etc/nsswitch.conf", host, own.data());
+}
+
+used_families system::families() {
+  used_families used{false, false};
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0) return {true, true};
+  for (const ifaddrs* i = first; i != nullptr; i = i->ifa_next) {
+    if (i->ifa_addr == nullptr) continue;
+    const bool v4 = i->ifa_addr->sa_family == AF_INET;
+    const bool v6 = i->ifa_addr->sa_family == AF_INET6;
+    if (!v4 && !v6) continue;
+    if (address::from(i->ifa_addr, v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)).is_loopback()) {
+      continue;
+    }
+    used.v4 = used.v4 || v4;
+    used.v6 = used.v6 || v6;
+  }
+  ::freeifaddrs(first);
+  return used;
+}
+
+std::uint64_t system::random() {
+  std::uint64_t number = 0;
+  while (::getrandom(&number, sizeof number, 0) < 0 && errno == EINTR) {
+  }
+  return number;
+}
 
 }  // namespace eddy::detail

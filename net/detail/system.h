@@ -17,6 +17,12 @@ struct winsize;
 
 namespace eddy::detail {
 
+/// The families of addresses that a machine uses.
+struct used_families {
+  bool v4;
+  bool v6;
+};
+
 /// The seam to the operating system: every system call of `net/` goes through it.
 ///
 /// A test installs a derived class that fails the k-th call, and a simulated network can stand in
@@ -137,6 +143,16 @@ public:
   virtual bool is_loopback_name(const char* host);
   virtual int look_up(const char* host, const addrinfo* hints, addrinfo** found);
   virtual void free_addresses(addrinfo* found);
+  /// The port of a TCP service by its name, or -1: getservbyname_r(3).
+  /// Threads: worker threads call it.
+  virtual int service_port(const char* name);
+
+  /// Whether only /etc/hosts and name servers have to be asked for `host`: /etc/nsswitch.conf.
+  virtual bool asks_dns(const char* host);
+  /// The families of which this machine has an address that is not a loopback address.
+  virtual used_families families();
+  /// A random number.
+  virtual std::uint64_t random();
 };
 
 extern system kernel;

@@ -253,6 +253,7 @@ TEST_CASE_FIXTURE(with_loop, "a resolve with a handler gives the same results") 
 TEST_CASE("a look-up fails with an error if no worker thread can be started") {
   const tidy leaves_nothing;
   CHECK(holds_in_child([] {
+    const name_server server;  // which only worker threads ask
     eddy::event_loop loop;
     pthread_attr_t huge;  // no machine has the memory for such a stack
     ::pthread_attr_init(&huge);

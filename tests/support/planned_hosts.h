@@ -22,32 +22,30 @@
 
 #include "support/name_server.h"
 
-/// A network of hosts that answer a connect as the test says: at once, later, or never.
+/// A network of hosts that answer a connect as the test says: at once, later, or never. `Base` is
+/// the system beside it, such as a `name_server`.
 ///
-/// A connect that is under way is one end of a full pair of sockets. `answer` empties the pair, so
+/// A connect that is under way is one end of a full pair of sockets. `establish` empties the pair, so
 /// that the connect completes.
-class planned_hosts : public name_server {
+template <class Base>
+class planned_network : public Base {
 public:
-  explicit planned_hosts(const eddy::manual_clock& clock) : clock_(clock), begun_(clock.now()) {
+  explicit planned_network(const eddy::manual_clock& clock) : clock_(clock), begun_(clock.now()) {
     // A scenario fails each allocation, also those of this object.
     under_way_.reserve(1000);
   }
-  ~planned_hosts() override {
+  ~planned_network() override {
     for (const host& h : under_way_) ::close(h.far);
   }
 
-  /// Adds a host to the answers of the name server. A connect to it fails at once with `error`, or
-  /// if that is zero, is under way until `answer` or `refuse`.
-  void add(std::string_view name, int error = 0) {
-    const std::string bare(name);
-    knows.push_back(bare.contains(':') ? '[' + bare + "]:0" : bare + ":0");
-    errors_[bare] = error;
-  }
+  /// Adds a host. A connect to it fails at once with `error`, or if that is zero, is under way
+  /// until `establish` or `refuse`.
+  void add_host(std::string_view name, int error = 0) { errors_[std::string(name)] = error; }
   /// Makes a connect to the host complete as soon as it is under way.
   void accepts(std::string_view name) { accepting_.emplace_back(name); }
 
   /// Completes the connect to a host that is under way.
-  void answer(std::string_view name) { end(name, 0); }
+  void establish(std::string_view name) { end(name, 0); }
   /// Fails the connect to a host that is under way.
   void refuse(std::string_view name, int error) { end(name, error); }
   /// Whether a connect to the host is under way.
@@ -56,14 +54,18 @@ public:
   }
 
   /// The connects, in order: "::1 at 0, 192.0.2.1 at 250".
-  std::string log;
+  std::string connects;
 
   int connect(int descriptor, const sockaddr* to, socklen_t size) override {
     using std::chrono::milliseconds;
+    int type = 0;
+    socklen_t type_size = sizeof type;
+    ::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &type_size);
+    if (type == SOCK_DGRAM) return Base::connect(descriptor, to, size);
     const std::string name = eddy::address::from(to, size).host();
-    if (!log.empty()) log += ", ";
+    if (!connects.empty()) connects += ", ";
     const auto passed = std::chrono::duration_cast<milliseconds>(clock_.now() - begun_);
-    log += name + " at " + std::to_string(passed.count());
+    connects += name + " at " + std::to_string(passed.count());
     if (fails_to_connect()) return -1;
     if (errors_.at(name) != 0) {
       errno = errors_.at(name);
@@ -77,13 +79,13 @@ public:
     while (::send(descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
     }
     under_way_.push_back({name, descriptor, ends[1], 0});
-    if (std::ranges::find(accepting_, name) != accepting_.end()) answer(name);
+    if (std::ranges::find(accepting_, name) != accepting_.end()) establish(name);
     errno = EINPROGRESS;
     return -1;
   }
 
   int get_option(int descriptor, int level, int name, void* value, socklen_t* size) override {
-    const int done = name_server::get_option(descriptor, level, name, value, size);
+    const int done = Base::get_option(descriptor, level, name, value, size);
     const auto h =
         std::ranges::find(under_way_.rbegin(), under_way_.rend(), descriptor, &host::descriptor);
     if (done == 0 && name == SO_ERROR && h != under_way_.rend()) {
@@ -104,13 +106,13 @@ private:
   bool fails_to_connect() {
     // An address without a family makes the kernel's own connect fail, if the test does not.
     const sockaddr nowhere{};
-    failing_system::connect(-1, &nowhere, sizeof nowhere);
+    Base::connect(-1, &nowhere, sizeof nowhere);
     return errno != EBADF;
   }
 
   void end(std::string_view name, int error) {
-    const auto h = std::ranges::find(under_way_, name, &host::name);
-    REQUIRE(h != under_way_.end());
+    const auto h = std::ranges::find(under_way_.rbegin(), under_way_.rend(), name, &host::name);
+    REQUIRE(h != under_way_.rend());
     h->error = error;
     std::array<char, 65536> bytes;
     while (::recv(h->far, bytes.data(), bytes.size(), 0) > 0) {
@@ -122,4 +124,17 @@ private:
   std::map<std::string, int> errors_;
   std::vector<std::string> accepting_;
   std::vector<host> under_way_;
+};
+
+/// A `planned_network` whose hosts are the addresses of every name.
+class planned_hosts : public planned_network<name_server> {
+public:
+  using planned_network::planned_network;
+
+  /// Adds a host, as `add_host` does, to the answers of the name server.
+  void add(std::string_view name, int error = 0) {
+    const std::string bare(name);
+    knows.push_back(bare.contains(':') ? '[' + bare + "]:0" : bare + ":0");
+    add_host(bare, error);
+  }
 };

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <eddy/net/detail/name_steps.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/run_blocking.h>
+#include <eddy/loop/detail/current_loop.h>
+#include <eddy/loop/detail/text.h>
+#include <eddy/loop/detail/worker_pool.h>
+#include <eddy/net/detail/loopback_names.h>
+#include <eddy/net/detail/system.h>
+#include <eddy/net/resolve.h>
+
+namespace eddy::detail {
+
+namespace {
+
+using addresses = found_names<address>;
+using services = found_names<srv_record>;
+
+std::error_code as_error(int answer, int error) noexcept {
+  switch (answer) {
+    case EAI_NONAME: return resolve_error::not_found;
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY: return resolve_error::no_address;
+    case EAI_AGAIN: return resolve_error::try_again;
+    case EAI_MEMORY: return std::make_error_code(std::errc::not_enough_memory);
+    case EAI_SYSTEM: return {error, std::generic_category()};
+    default: return resolve_error::failed;
+  }
+}
+
+// The threads that call getaddrinfo. A call hangs for as long as no name server answers.
+constinit process_pool workers({.at_once = 16, .threads = 64, .idle = std::chrono::seconds(10)});
+
+/// Runs on a worker thread.
+result<std::vector<address>> look_up(const std::string& host, std::uint16_t port, system& system) {
+  // AI_ADDRCONFIG avoids queries for a family of which this machine has no address. It does not
+  // count loopback addresses, so it would also hide those of that family; glibc would turn ::1 into
+  // 127.0.0.1.
+  const bool local = is_localhost(host);
+  const char* const name = local ? "localhost" : host.c_str();
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  wanted.ai_flags = local || system.is_loopback_name(name) ? 0 : AI_ADDRCONFIG;
+  addrinfo* first = nullptr;
+  const int answer = system.look_up(name, &wanted, &first);
+  if (answer != 0 && !local) return std::unexpected(as_error(answer, errno));
+  std::vector<address> all;
+  if (answer == 0) {
+    const auto free = [&system](addrinfo* found) { system.free_addresses(found); };
+    const std::unique_ptr<addrinfo, decltype(free)> found(first, free);
+    for (const addrinfo* a = first; a != nullptr; a = a->ai_next) {
+      const address one = address::from(a->ai_addr, a->ai_addrlen).with_port(port);
+      if (one != address().with_port(port) && std::ranges::find(all, one) == all.end()) {
+        all.push_back(one);
+      }
+    }
+  }
+  if (local) keep_loopback(all, port);
+  if (all.empty()) return std::unexpected(make_error_code(resolve_error::no_address));
+  return all;
+}
+
+task<result<addresses>> ask_system(std::string host, std::uint16_t port) {
+  const auto look = [](const std::string& name, std::uint16_t p, system* system) {
+    return look_up(name, p, *system);
+  };
+  auto looking =
+      as_result(run_on(&workers, "the look-up of a name", look, std::move(host), port, &os()));
+  auto looked = co_await std::move(looking);
+  // There was no thread for the look-up.
+  if (!looked) co_return std::unexpected(looked.error());
+  result<std::vector<address>>& found = *looked;
+  if (!found) co_return std::unexpected(found.error());
+  addresses answer(std::move(*found), std::chrono::seconds(0));
+  co_return answer;
+}
+
+task<result<addresses>> ask_name_servers(std::string host, std::uint16_t port, dns_options how) {
+  event_loop& loop = current_loop("resolve");
+  const lookup_words words(host);
+  const name_plan plan(host);
+  wake_up happened;
+  dns_query query(loop, happened);
+  if (const std::error_code error = query.open(how, plan.from)) co_return std::unexpected(error);
+  query.ask_addresses(0, plan.name, port, plan.which);
+  dns_answer& answer = query.answer(0);
+  while (!answer.complete) {
+    co_await adapt(wake_up_wait(happened, words));
+  }
+  if (plan.local) {
+    keep_loopback(answer.addresses, port);
+  } else if (answer.error) {
+    co_return std::unexpected(answer.error);
+  }
+  addresses found(std::move(answer.addresses), answer.lifetime);
+  co_return found;
+}
+
+}  // namespace
+
+name_plan::name_plan(const std::string& host)
+    : name(host),
+      which(dns_query::family::any),
+      from(dns_query::source::hosts_and_dns),
+      local(is_localhost(host)) {
+  if (local) {
+    name = "localhost";
+    from = dns_query::source::hosts;
+  } else if (!os().is_loopback_name(host.c_str())) {
+    // As AI_ADDRCONFIG of getaddrinfo: no questions for a family that this machine does not use.
+    const used_families used = os().families();
+    if (used.v4 && !used.v6) which = dns_query::family::v4;
+    if (used.v6 && !used.v4) which = dns_query::family::v6;
+  }
+}
+
+bool is_no_name(const std::string& host) noexcept {
+  return host.empty() || host.find('\0') != std::string::npos;
+}
+
+bool asks_dns(const std::string& host, const dns_options& how) {
+  return dns_available() && (!how.servers.empty() || os().asks_dns(host.c_str()));
+}
+
+void keep_loopback(std::vector<address>& all, std::uint16_t port) {
+  std::erase_if(all, [](const address& a) { return !a.is_loopback(); });
+  if (all.empty()) all = {address::loopback_v4(port), address::loopback_v6(port)};
+}
+
+lookup_words::lookup_words(const std::string& host) : words_("resolve " + visible(host)) {}
+
+task<reported<found_names<address>>> find_addresses(std::string host, std::uint16_t port,
+                                                    dns_options how) {
+  const lookup_words words(host);
+  if (const auto literal = address::parse(host, port)) {
+    addresses one(std::vector<address>{*literal}, std::chrono::seconds(0));
+    co_return one;
+  }
+  if (is_no_name(host)) {
+    co_return std::unexpected(failure(resolve_error::not_found, words.describe()));
+  }
+  const bool by_dns = asks_dns(host, how);
+  auto asking = by_dns ? ask_name_servers(std::move(host), port, std::move(how))
+                       : ask_system(std::move(host), port);
+  result<addresses> found = co_await std::move(asking);
+  if (!found) co_return std::unexpected(failure(found.error(), words.describe()));
+  co_return std::move(*found);
+}
+
+task<reported<found_names<srv_record>>> find_services(std::string name, dns_options how) {
+  event_loop& loop = current_loop("resolve_srv");
+  const lookup_words words(name);
+  if (is_no_name(name)) {
+    co_return std::unexpected(failure(resolve_error::not_found, words.describe()));
+  }
+  if (!dns_available()) {
+    co_return std::unexpected(
+        failure(std::make_error_code(std::errc::not_supported), words.describe()));
+  }
+  wake_up happened;
+  dns_query query(loop, happened);
+  if (const std::error_code error = query.open(how, dns_query::source::hosts_and_dns)) {
+    co_return std::unexpected(failure(error, words.describe()));
+  }
+  query.ask_services(0, name);
+  dns_answer& answer = query.answer(0);
+  while (!answer.complete) {
+    co_await adapt(wake_up_wait(happened, words));
+  }
+  if (answer.error) co_return std::unexpected(failure(answer.error, words.describe()));
+  services found(std::move(answer.services), answer.lifetime);
+  co_return found;
+}
+
+task<result<std::uint16_t>> find_port(std::string service) {
+  std::uint16_t port = 0;
+  const char* const end = service.data() + service.size();
+  const auto [read_to, error] = std::from_chars(service.data(), end, port);
+  if (error == std::errc() && read_to == end) co_return port;
+  if (is_no_name(service)) {
+    co_return std::unexpected(make_error_code(resolve_error::no_service));
+  }
+  const auto look = [](const std::string& name, system* system) {
+    return system->service_port(name.c_str());
+  };
+  auto looking =
+      as_result(run_on(&workers, "the look-up of a service", look, std::move(service), &os()));
+  const auto looked = co_await std::move(looking);
+  if (!looked) co_return std::unexpected(looked.error());
+  if (*looked < 0) co_return std::unexpected(make_error_code(resolve_error::no_service));
+  co_return static_cast<std::uint16_t>(*looked);
+}
+
+void order_services(std::vector<srv_record>& all) {
+  std::ranges::sort(all, {}, [](const srv_record& r) { return std::pair(r.priority, r.weight); });
+  for (auto first = all.begin(); first != all.end();) {
+    const auto last = std::find_if(
+        first, all.end(), [p = first->priority](const srv_record& r) { return r.priority != p; });
+    // RFC 2782: those of weight zero come first, so that they are chosen seldom; then the first
+    // record is chosen at which the running sum of the weights reaches a random number.
+    for (; first != last; ++first) {
+      std::uint64_t sum = 0;
+      for (auto r = first; r != last; ++r) sum += r->weight;
+      const std::uint64_t wanted = os().random() % (sum + 1);
+      auto chosen = first;
+      for (std::uint64_t running = chosen->weight; running < wanted; running += chosen->weight) {
+        ++chosen;
+      }
+      std::rotate(first, chosen, chosen + 1);
+    }
+  }
+}
+
+}  // namespace eddy::detail

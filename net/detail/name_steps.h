@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+// The steps of looking a name up, for `resolve`, `resolver` and `connect`.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <eddy/future/task.h>
+#include <eddy/net/address.h>
+#include <eddy/net/detail/delivery.h>
+#include <eddy/net/detail/dns_query.h>
+#include <eddy/net/srv_record.h>
+
+namespace eddy::detail {
+
+/// Addresses or servers that were found, and how long they may be kept.
+template <class T>
+struct found_names {
+  found_names() = default;
+  found_names(std::vector<T>&& a, std::chrono::seconds l) noexcept
+      : all(std::move(a)), lifetime(l) {}
+
+  std::vector<T> all;
+  std::chrono::seconds lifetime{0};  // zero: do not keep them
+};
+
+/// How name servers are asked for the addresses of a name.
+struct name_plan {
+  explicit name_plan(const std::string& host);
+
+  std::string name;
+  dns_query::family which;
+  dns_query::source from;
+  bool local;  // the name is `localhost` or below it
+};
+
+/// Whether `host` cannot be a name: it is empty, or has a zero in it. Resolvers would read the
+/// latter as another, shorter name.
+[[nodiscard]] bool is_no_name(const std::string& host) noexcept;
+
+/// Whether `host` is looked up by c-ares, and not by `getaddrinfo`.
+[[nodiscard]] bool asks_dns(const std::string& host, const dns_options& how);
+
+/// Drops the addresses of `localhost` that are none of this machine. If there are no others,
+/// `localhost` has 127.0.0.1 and ::1.
+void keep_loopback(std::vector<address>& all, std::uint16_t port);
+
+/// "resolve host.example", for errors and dumps.
+class lookup_words {
+public:
+  explicit lookup_words(const std::string& host);
+  [[nodiscard]] const std::string& describe() const noexcept { return words_; }
+
+private:
+  std::string words_;
+};
+
+/// Looks a name up, as a literal address, by c-ares or by `getaddrinfo`.
+[[nodiscard]] task<reported<found_names<address>>> find_addresses(std::string host,
+                                                                  std::uint16_t port,
+                                                                  dns_options how);
+
+/// Asks for the SRV records of a name.
+[[nodiscard]] task<reported<found_names<srv_record>>> find_services(std::string name,
+                                                                    dns_options how);
+
+/// Finds the port of a service of TCP: "https", or a number.
+[[nodiscard]] task<result<std::uint16_t>> find_port(std::string service);
+
+/// Orders servers as RFC 2782 says: by priority, and within one by chance according to the weights.
+void order_services(std::vector<srv_record>& all);
+
+}  // namespace eddy::detail

@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// DNS by c-ares, against a name server on loopback that misbehaves.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
+#include <eddy/net/detail/dns_query.h>
+#include <eddy/net/detail/name_services.h>
+#include <eddy/net/resolve.h>
+#include <eddy/net/resolver.h>
+
+#include "support/async_test.h"
+#include "support/epoll_refusal.h"
+#include "support/error_words.h"
+#include "support/every_point.h"
+#include "support/name_responder.h"
+#include "support/temporary_directory.h"
+
+using namespace std::chrono_literals;
+using eddy::address;
+using eddy::resolve_error;
+using eddy::resolver;
+using eddy::resolver_options;
+using eddy::task;
+using eddy::trial;
+using addresses = std::vector<address>;
+using answers = name_responder::answers;
+
+// The tests of c-ares are skipped without it.
+#define DNS_TEST(name) ASYNC_TEST(name* doctest::skip(!eddy::detail::dns_available()))
+
+namespace {
+
+const std::vector<std::string> both = {"2001:db8::1", "192.0.2.1"};
+
+/// A resolver that asks `server`.
+resolver ask(eddy::event_loop& loop, const name_responder& server) {
+  resolver_options how;
+  how.servers = {server.where()};
+  return resolver(loop, how);
+}
+
+task<std::error_code> error_of(resolver& names, std::string host = "host.example") {
+  const auto r = co_await eddy::as_result(names.resolve(std::move(host), 80));
+  co_return r ? std::error_code() : r.error();
+}
+
+/// Answers every question with the addresses.
+auto gives(std::vector<std::string> all) {
+  return [all = std::move(all)](const dns_question& q) { return answers{q.with(all)}; };
+}
+
+std::size_t threads() {
+  const std::filesystem::directory_iterator all("/proc/self/task");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+}  // namespace
+
+DNS_TEST("a name has the addresses that the name server gives, without a thread") {
+  name_responder server;
+  server.answer = gives({"192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1"});
+  const std::size_t before = threads();
+  resolver names = ask(loop, server);
+  addresses all = co_await names.resolve("host.example", 443);
+  CHECK(threads() == before);
+  std::ranges::sort(all);
+  CHECK(all == addresses{*address::parse("192.0.2.1:443"), *address::parse("192.0.2.2:443"),
+                         *address::parse("[2001:db8::1]:443")});
+  std::ranges::sort(server.log);
+  CHECK(server.log == std::vector<std::string>{"A host.example", "AAAA host.example"});
+}
+
+DNS_TEST("no question is asked for a family that the machine does not use") {
+  name_responder server;
+  server.both = {true, false};
+  server.answer = gives(both);
+  resolver names = ask(loop, server);
+  const addresses v4 = co_await names.resolve("host.example", 80);
+  CHECK(v4 == addresses{*address::parse("192.0.2.1:80")});
+  CHECK(server.log == std::vector<std::string>{"A host.example"});
+  server.both = {false, true};
+  const addresses v6 = co_await names.resolve("host.example", 80);
+  CHECK(v6 == addresses{*address::parse("[2001:db8::1]:80")});
+}
+
+DNS_TEST("localhost has loopback addresses, and no name server is asked") {
+  name_responder server;
+  server.answer = gives({"192.0.2.1"});
+  resolver names = ask(loop, server);
+  for (const char* const name : {"localhost", "LocalHost.", "www.localhost"}) {
+    const addresses all = co_await names.resolve(name, 80);
+    REQUIRE(!all.empty());
+    for (const address& a : all) CHECK(a.is_loopback());
+  }
+  CHECK(server.log.empty());
+}
+
+DNS_TEST("a literal address and a name with a zero are never asked for") {
+  name_responder server;
+  resolver names = ask(loop, server);
+  const addresses literal = co_await names.resolve("192.0.2.7", 80);
+  CHECK(literal == addresses{*address::parse("192.0.2.7:80")});
+  const std::error_code zero = co_await error_of(names, std::string("a\0b", 3));
+  CHECK(zero == resolve_error::not_found);
+  CHECK(server.log.empty());
+}
+
+DNS_TEST("a name that is empty, too long, or has an empty label is not found and not asked for") {
+  name_responder server;
+  server.answer = gives(both);
+  resolver names = ask(loop, server);
+  std::string long_name;
+  for (int i = 0; i < 150; ++i) long_name += "a.";
+  for (const std::string& name :
+       {std::string(), std::string(".."), std::string("a..b"), std::string(".a"),
+        std::string(64, 'a') + ".example", std::string(300, 'a'), long_name + "example"}) {
+    INFO(name);
+    const std::error_code failed = co_await error_of(names, name);
+    CHECK(failed == resolve_error::not_found);
+  }
+  CHECK(server.log.empty());
+}
+
+DNS_TEST("each answer of a name server has its error, and the error names the name") {
+  name_responder server;
+  resolver_options how;
+  how.servers = {server.where()};
+  how.tries = 1;
+  resolver names(loop, how);
+  const auto code = [](unsigned c) {
+    return [c](const dns_question& q) { return answers{q.error(c)}; };
+  };
+  server.answer = code(3);
+  std::string words;
+  try {
+    co_await names.resolve("no.example", 80);
+  } catch (const std::system_error& e) {
+    words = e.what();
+  }
+  CHECK(words == "resolve no.example: name not found");
+  server.answer = code(0);
+  const std::error_code empty = co_await error_of(names);
+  CHECK(empty == resolve_error::no_address);
+  for (const unsigned failing : {1U, 2U, 4U, 5U}) {  // FORMERR, SERVFAIL, NOTIMP, REFUSED
+    INFO(failing);
+    server.answer = code(failing);
+    const std::error_code failed = co_await error_of(names);
+    CHECK((failed == resolve_error::try_again || failed == resolve_error::failed));
+  }
+}
+
+DNS_TEST("a name that loops by compression is an error, and ends") {
+  name_responder server;
+  server.answer = [](const dns_question& q) {
+    dns_message m = q.begin(2);
+    const auto at = static_cast<unsigned>(m.bytes.size());
+    m.pointer(at).record(q.type, 60, std::string(q.type == dns_question::a ? 4 : 16, '\1'));
+    m.pointer(at + 1).record(q.type, 60, "");
+    return answers{m.bytes};
+  };
+  resolver names = ask(loop, server);
+  const std::error_code failed = co_await error_of(names);
+  CHECK(failed == resolve_error::failed);
+}
+
+DNS_TEST("answers with a wrong id or a wrong question are ignored") {
+  name_responder server;
+  server.answer = [](const dns_question& q) {
+    dns_question other = q;
+    other.id ^= 1;
+    dns_question elsewhere = q;
+    elsewhere.section[1] = 'x';
+    dns_question kind = q;
+    kind.section[kind.section.size() - 3] ^= 2;
+    const std::vector<std::string> evil = {"203.0.113.1", "2001:db8::bad"};
+    return answers{other.with(evil), elsewhere.with(evil), kind.with(evil), q.with(both)};
+  };
+  resolver names = ask(loop, server);
+  addresses all = co_await names.resolve("host.example", 80);
+  std::ranges::sort(all);
+  CHECK(all == addresses{*address::parse("192.0.2.1:80"), *address::parse("[2001:db8::1]:80")});
+}
+
+DNS_TEST("a truncated answer is asked for again by TCP") {
+  name_responder server;
+  server.answer = [](const dns_question& q) {
+    return answers{q.by_tcp ? q.with(both) : q.begin(0, 0, true).bytes};
+  };
+  resolver names = ask(loop, server);
+  const addresses all = co_await names.resolve("host.example", 80);
+  CHECK(all.size() == 2);
+  CHECK(std::ranges::count(server.log, "A host.example by TCP") == 1);
+}
+
+DNS_TEST("500 records are 500 addresses") {
+  name_responder server;
+  std::vector<std::string> many;
+  for (int i = 0; i < 500; ++i) {
+    many.push_back("10.1." + std::to_string(i / 250) + '.' + std::to_string(i % 250));
+  }
+  server.answer = [&](const dns_question& q) {
+    return answers{q.by_tcp ? q.with(many) : q.begin(0, 0, true).bytes};
+  };
+  server.both = {true, false};
+  resolver names = ask(loop, server);
+  addresses all = co_await names.resolve("host.example", 80);
+  std::ranges::sort(all);
+  CHECK(all.size() == 500);
+  CHECK(std::ranges::adjacent_find(all) == all.end());
+}
+
+DNS_TEST("a TCP answer that is cut off anywhere is an error, and ends") {
+  for (const std::size_t bytes : {1U, 2U, 3U, 14U, 30U}) {
+    INFO(bytes);
+    name_responder server;
+    server.cut_off = bytes;
+    server.both = {true, false};
+    server.answer = [](const dns_question& q) {
+      return answers{q.by_tcp ? q.with(both) : q.begin(0, 0, true).bytes};
+    };
+    resolver_options how;
+    how.servers = {server.where()};
+    how.timeout = 20ms;
+    how.tries = 1;
+    resolver names(loop, how);
+    const std::error_code failed = co_await error_of(names);
+    CHECK(failed == resolve_error::try_again);
+  }
+}
+
+DNS_TEST("a chain of aliases is followed, and a loop of aliases has no address") {
+  name_responder server;
+  server.both = {true, false};
+  const auto aliases = [](bool ends) {
+    return [ends](const dns_question& q) {
+      dns_message one;
+      one.name("one.example");
+      dns_message m = q.begin(ends ? 3 : 2);
+      m.name("host.example").record(dns_question::cname, 60, one.bytes);
+      dns_message two;
+      two.name(ends ? "two.example" : "host.example");
+      m.name("one.example").record(dns_question::cname, 60, two.bytes);
+      if (ends) m.name("two.example").record(dns_question::a, 60, std::string("\xc0\0\2\1", 4));
+      return answers{m.bytes};
+    };
+  };
+  resolver names = ask(loop, server);
+  server.answer = aliases(true);
+  const addresses all = co_await names.resolve("host.example", 80);
+  CHECK(all == addresses{*address::parse("192.0.2.1:80")});
+  server.answer = aliases(false);
+  const std::error_code looped = co_await error_of(names);
+  CHECK(looped == resolve_error::no_address);
+}
+
+DNS_TEST("a silent name server costs the limit of the program, and no more") {
+  name_responder server;
+  resolver names = ask(loop, server);
+  auto limited = eddy::as_result(eddy::timeout(1s, names.resolve("host.example", 80)));
+  const std::size_t before = open_descriptors();
+  const auto r = co_await std::move(limited);
+  REQUIRE(!r);
+  CHECK(r.error() == std::errc::timed_out);
+  CHECK(!server.log.empty());
+  CHECK(open_descriptors() == before);
+}
+
+DNS_TEST("a silent name server is asked as often as the options say, and then is an error") {
+  name_responder server;
+  server.both = {true, false};
+  resolver_options how;
+  how.servers = {server.where()};
+  how.timeout = 10ms;
+  how.tries = 2;
+  resolver names(loop, how);
+  const std::error_code failed = co_await error_of(names);
+  CHECK(failed == resolve_error::try_again);
+  CHECK(std::ranges::count(server.log, "A host.example") == 2);
+}
+
+DNS_TEST("the second name server is asked if the first one is silent or broken") {
+  name_responder server;
+  server.answer = gives(both);
+  address nobody;
+  {
+    const name_responder gone;
+    nobody = gone.where();
+  }
+  resolver_options how;
+  how.servers = {nobody, server.where()};
+  resolver names(loop, how);
+  const addresses all = co_await names.resolve("host.example", 80);
+  CHECK(all.size() == 2);
+}
+
+DNS_TEST("an answer that comes after the deadline goes nowhere") {
+  name_responder server;
+  server.both = {true, false};
+  resolver names = ask(loop, server);
+  auto limited = eddy::as_result(eddy::timeout(1s, names.resolve("host.example", 80)));
+  const auto late = co_await std::move(limited);
+  CHECK(late.error() == std::errc::timed_out);
+  server.send_late(server.last().with({"203.0.113.1"}));
+  server.answer = gives({"192.0.2.1"});
+  const addresses all = co_await names.resolve("host.example", 80);
+  CHECK(all == addresses{*address::parse("192.0.2.1:80")});
+}
+
+DNS_TEST("a socket that the kernel refuses to watch ends the look-up with the error") {
+  name_responder server;
+  server.both = {true, false};
+  resolver names = ask(loop, server);
+  const int next = server.next_descriptor(0);  // that of the socket of c-ares
+  const epoll_refusal all(1000, next);
+  const std::error_code refused = co_await error_of(names);
+  CHECK(refused == std::errc::no_space_on_device);
+}
+
+DNS_TEST("a dump names a question that is under way") {
+  name_responder server;
+  resolver names = ask(loop, server);
+  const auto asking = eddy::spawn(names.resolve("host.example", 80));
+  while (server.log.empty()) co_await eddy::yield();
+  CHECK(loop.dump().contains("resolve host.example"));
+}
+
+DNS_TEST("10,000 wrong answers end in an address or in an error") {
+  name_responder server;
+  server.both = {true, false};
+  std::minstd_rand random(7);  // the same in each run
+  resolver_options how;
+  how.servers = {server.where()};
+  how.tries = 1;
+  how.timeout = 1ms;
+  resolver names(loop, how);
+  server.answer = [&](const dns_question& q) {
+    answers all;
+    for (int i = 0; i < 50; ++i) {
+      std::string m = q.with(both);
+      const std::size_t changes = random() % 4 + 1;
+      for (std::size_t c = 0; c < changes; ++c) {
+        m[2 + random() % (m.size() - 2)] = static_cast<char>(random());  // the id stays
+      }
+      if (random() % 4 == 0) m.resize(random() % m.size());
+      all.push_back(std::move(m));
+    }
+    return all;
+  };
+  for (int i = 0; i < 200; ++i) {
+    const std::error_code failed = co_await error_of(names);
+    CHECK((!failed || failed.category() == eddy::resolve_category()));
+  }
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop,
+                  "a look-up gives an answer or an error, whichever system call fails" *
+                      doctest::skip(!eddy::detail::dns_available())) {
+  const std::size_t frames = eddy::frame_count();
+  struct fault {
+    call kind;
+    std::vector<int> errors;
+  };
+  const std::array faults{
+      fault{call::socket, {EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM}},
+      fault{call::connect,
+            {EACCES, EPERM, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EINTR, ENETUNREACH, ETIMEDOUT}},
+      fault{call::send_message,
+            {EACCES, EAGAIN, ECONNRESET, EINTR, EMSGSIZE, ENOBUFS, ENOMEM, ENOTCONN, EPIPE}},
+      fault{call::receive_message, {EAGAIN, ECONNREFUSED, EINTR, ENOMEM, ENOTCONN}},
+      fault{call::close, {EIO, EINTR, ENOSPC}},
+  };
+  std::size_t injected = 0;
+  for (const bool by_tcp : {false, true}) {
+    for (const auto& [kind, errors] : faults) {
+      for (const int error : errors) {
+        for (std::size_t k = 1;; ++k) {
+          INFO("call ", k, " of kind ", static_cast<int>(kind), " fails with ", error);
+          name_responder server;
+          server.answer = [by_tcp](const dns_question& q) {
+            return answers{!by_tcp || q.by_tcp ? q.with(both) : q.begin(0, 0, true).bytes};
+          };
+          server.fail(kind, error, k);
+          {
+            resolver_options how;
+            how.servers = {server.where()};
+            if (error != EINTR) {  // a lost question is asked again, on the real clock
+              how.timeout = 2ms;
+              how.tries = 2;
+            }
+            resolver names(loop, how);
+            auto asking = eddy::spawn(loop, names.resolve("host.example", 80));
+            while (!asking.ready()) loop.run_once();
+            const auto found = std::move(asking).take();
+            if (error == EINTR) CHECK(found.has_value());
+          }
+          CHECK(eddy::frame_count() == frames);
+          if (!server.has_failed()) break;
+          ++injected;
+          REQUIRE(k < 60);
+        }
+      }
+    }
+    // One byte and all but one byte at a time.
+    for (const std::size_t bytes : {1U, 40U}) {
+      name_responder server;
+      server.answer = [](const dns_question& q) {
+        return answers{q.by_tcp ? q.with(both) : q.begin(0, 0, true).bytes};
+      };
+      if (by_tcp) server.limit_bytes(bytes);
+      resolver names = ask(loop, server);
+      auto asking = eddy::spawn(loop, eddy::timeout(1s, names.resolve("host.example", 80)));
+      while (!asking.ready()) loop.run_once();
+      static_cast<void>(std::move(asking).take());
+    }
+  }
+  MESSAGE(injected, " faults were injected and survived");
+}
+
+TEST_CASE("lines of /etc/nsswitch.conf tell which names c-ares finds as the system does") {
+  const auto suffices = [](std::string_view services, std::string_view host = "host.example") {
+    return eddy::detail::dns_suffices(services, host, "me");
+  };
+  CHECK(suffices("files dns"));
+  CHECK(suffices(" dns\tfiles \n"));
+  CHECK(!suffices("files"));
+  CHECK(!suffices(""));
+  CHECK(!suffices("files sss dns"));
+  CHECK(!suffices("files resolve [!UNAVAIL=return] dns"));
+  CHECK(!suffices("files [NOTFOUND=return] dns"));
+  CHECK(suffices("files mdns4_minimal [NOTFOUND=return] dns"));
+  CHECK(!suffices("files mdns4_minimal [NOTFOUND=return] dns", "printer.LOCAL"));
+  CHECK(!suffices("files mdns_minimal dns", "printer.local."));
+  CHECK(suffices("files mdns_minimal dns", "local"));
+  CHECK(!suffices("files mdns4 dns"));
+  CHECK(suffices("files myhostname dns"));
+  CHECK(!suffices("files myhostname dns", "ME"));
+  CHECK(!suffices("files myhostname dns", "_gateway"));
+}
+
+TEST_CASE("the line of hosts in /etc/nsswitch.conf is found, and without one DNS suffices") {
+  const temporary_directory directory;
+  const std::string path = directory / "nsswitch.conf";
+  const auto asks = [&](std::string_view text) {
+    std::ofstream(path) << text;
+    return eddy::detail::file_asks_dns(path.c_str(), "host.example", "me");
+  };
+  CHECK(asks("passwd: sss\nhosts: files dns # sss\n"));
+  CHECK(asks("hosts:files dns"));
+  CHECK(!asks("# hosts: files dns\n  hosts:   files sss dns\n"));
+  CHECK(asks("passwd: files\n"));
+  CHECK(eddy::detail::file_asks_dns((path + "2").c_str(), "host.example", "me"));
+}
+
+namespace {
+
+/// A name server that outlives the tasks, and a question to it.
+struct asks {
+  explicit asks(trial& t) : of(t) {
+    server.answer = [](const dns_question& q) {
+      return answers{q.by_tcp ? q.with(both) : q.begin(0, 0, true).bytes};
+    };
+    how.servers = {server.where()};
+  }
+  task<> work() {
+    const trial::part held(of);
+    resolver names(of.loop(), how);
+    auto finding = eddy::timeout(1s, names.resolve("host.example", 80));
+    const auto found = co_await eddy::as_result(std::move(finding));
+    if (!found && found.error() != std::errc::timed_out) {
+      throw std::system_error(found.error());
+    }
+  }
+  trial& of;
+  name_responder server;
+  resolver_options how;
+};
+
+}  // namespace
+
+TEST_CASE("resolver: a question to a name server, ended at every point" *
+          doctest::skip(!eddy::detail::dns_available())) {
+  check_report(eddy::every_point<asks>());
+  check_report(eddy::every_point<asks>(1));
+}
