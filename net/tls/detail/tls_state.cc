@@ -29,9 +29,6 @@ constexpr std::size_t record_size = std::size_t{16} * 1024;
 // As BoringSSL allows key updates (kMaxKeyUpdates in ssl/internal.h).
 constexpr int most_messages = 32;
 
-// AES-GCM is safe for 2^24.5 records under one key (RFC 8446, section 5.5).
-constexpr std::uint64_t most_records = std::uint64_t{1} << 23;
-
 tls_state& state_of(const SSL* ssl) noexcept {
   return *static_cast<tls_state*>(SSL_get_app_data(ssl));
 }
@@ -335,7 +332,7 @@ void tls_state::encrypt(plain_bytes& bytes) {
     const std::span<const std::byte> some = bytes.take(record_size, together_);
     const clean_errors clean;
     SSL* const ssl = ssl_.get();
-    if (++records_ > most_records && SSL_version(ssl) >= TLS1_3_VERSION) {
+    if (++records_ > records_per_key && SSL_version(ssl) >= TLS1_3_VERSION) {
       SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
       records_ = 0;
     }

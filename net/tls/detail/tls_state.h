@@ -125,6 +125,10 @@ public:
   static int take_new_session(ssl_st* ssl, ssl_session_st* session) noexcept;
   static int note_certificate(int good, x509_store_ctx_st* of) noexcept;
 
+  /// The number of records that this end sends under one key: AES-GCM is safe for 2^24.5 records
+  /// (RFC 8446, section 5.5). A member, so that a test need not send so many.
+  std::uint64_t records_per_key = std::uint64_t{1} << 23;
+
   bool reading = false;  // a read waits
   callback_task reader;
   callback_task writer;

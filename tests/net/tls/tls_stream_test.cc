@@ -39,6 +39,7 @@
 #include "support/tls_pair.h"
 
 using namespace std::chrono_literals;
+using namespace std::string_literals;
 using eddy::as_result;
 using eddy::duplex;
 using eddy::duplex_stream;
@@ -236,7 +237,7 @@ ASYNC_TEST("a close_notify is an end, and a stream that is cut off is an error")
 ASYNC_TEST("a connection that is cut off in the middle of a record is truncated") {
   const tls_contexts by;
   tls_ends ends = co_await connected(by);
-  co_await ends.server.stream().write(std::string_view("\x17\x03\x03\x00\x50half"));
+  co_await ends.server.stream().write("\x17\x03\x03\x00\x50half"s);
   ends.server.close();
   const std::error_code error = co_await read_error(ends.client);
   CHECK(error == tls_error::truncated);
