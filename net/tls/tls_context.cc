@@ -255,7 +255,8 @@ void tls_settings::keep_session(const std::string& host, openssl_ptr<SSL_SESSION
 openssl_ptr<SSL_SESSION> tls_settings::take_session(const std::string& host) {
   const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(host);
-  if (found == sessions_.end()) return nullptr;
+  // A host without a session is one for whose first session there was no memory.
+  if (found == sessions_.end() || found->second.all.empty()) return nullptr;
   auto& all = found->second.all;
   openssl_ptr<SSL_SESSION> newest = std::move(all.back());
   all.pop_back();
