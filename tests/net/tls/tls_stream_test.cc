@@ -602,6 +602,35 @@ ASYNC_TEST("a handshake with a silent peer ends by its timeout and closes the st
   CHECK(end.empty());
 }
 
+ASYNC_TEST("a thousand stalled handshakes do not disturb a client, and end by their timeouts") {
+  const tls_contexts by;
+  std::vector<duplex_stream> silent;
+  std::vector<eddy::future<std::error_code>> stalled;
+  const auto limited_accept = [&by](duplex_stream wire) -> task<std::error_code> {
+    auto limited = eddy::timeout(10s, tls_accept(by.server, std::move(wire)));
+    const auto made = co_await as_result(std::move(limited));
+    co_return made ? std::error_code() : made.error();
+  };
+  for (int i = 0; i < 1000; ++i) {
+    auto [near, far] = duplex(1000, 1000);
+    // Some stop before their first byte and some in the middle of their first record.
+    if (i % 2 == 1) co_await near.write("\x16\x03\x01\x02\x00\x01"s);
+    silent.push_back(std::move(near));
+    stalled.push_back(eddy::spawn(limited_accept(std::move(far))));
+  }
+  co_await eddy::sleep(1s);
+  tls_ends ends = co_await connected(by);
+  auto talk = join(write_and_end(ends.client, "word"), all_of(ends.server));
+  const auto [nothing, word] = co_await std::move(talk);
+  CHECK(word == "word");
+  int timed_out = 0;
+  for (auto& one : stalled) {
+    const std::error_code error = co_await std::move(one);
+    if (error == std::errc::timed_out) ++timed_out;
+  }
+  CHECK(timed_out == 1000);
+}
+
 ASYNC_TEST("each operation of a TLS stream leaves OpenSSL's queue of errors empty") {
   const tls_contexts by;
   ERR_raise(ERR_LIB_USER, 1);  // an error of the program, which must not be taken for one of TLS
