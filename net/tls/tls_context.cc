@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <new>
 #include <span>
 #include <string_view>
@@ -82,8 +81,7 @@ openssl_ptr<BIO> reader_of(const std::string& text) {
 int give_password(char* into, int size, int, void* password) {
   const auto& words = *static_cast<const std::string*>(password);
   if (words.empty() || words.size() > static_cast<std::size_t>(size)) return -1;
-  std::memcpy(into, words.data(), words.size());
-  return static_cast<int>(words.size());
+  return static_cast<int>(words.copy(into, words.size()));
 }
 
 /// Reads the next certificate; null at the end.

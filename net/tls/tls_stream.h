@@ -72,7 +72,7 @@ using tls_handler = std::type_identity_t<handler<void(result<tls_stream<Stream>>
 /// Errors: `std::system_error` with a `tls_error`, or an error of the stream. `invalid_argument` if
 /// `host` is empty or not a possible name. The text names the host, and the subject and issuer of a
 /// certificate that does not hold. `std::bad_alloc`. A failed handshake closes the stream, after
-/// the peer was sent an alert.
+/// an alert to the peer, if that speaks TLS.
 /// Lifetime: the connection keeps what it needs of `context`.
 /// Cancelling: destroying the awaiting coroutine closes the stream.
 template <byte_stream Stream>
@@ -101,7 +101,7 @@ pending_operation tls_connect(const tls_client_context& context, Stream stream, 
 ///
 /// Errors: `std::system_error` with a `tls_error`, or an error of the stream. The text names the
 /// peer, and the subject and issuer of a certificate that does not hold. `std::bad_alloc`. A failed
-/// handshake closes the stream, after the peer was sent an alert.
+/// handshake closes the stream, after an alert to the peer, if that speaks TLS.
 /// Lifetime: the connection keeps what it needs of `context`.
 /// Cancelling: destroying the awaiting coroutine closes the stream.
 template <byte_stream Stream>

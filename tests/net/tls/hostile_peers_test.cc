@@ -172,7 +172,8 @@ void ask_for_new_keys(raw_peer& of) {
 
 /// Gives tests the state of a stream.
 struct opened : memory_tls {
-  static eddy::detail::tls_state& state_of(memory_tls& of) { return (of.*(&opened::state))(); }
+  explicit opened(memory_tls stream) : memory_tls(std::move(stream)) {}
+  using memory_tls::state;
 };
 
 }  // namespace
@@ -259,20 +260,21 @@ ASYNC_TEST("a peer that sends nothing but key updates is refused after 32") {
 ASYNC_TEST("a connection renews its keys after many records") {
   const tls_contexts by;
   tls_ends ends = co_await connected(by);
-  opened::state_of(ends.client).records_per_key = 3;
+  opened client(std::move(ends.client));
+  client.state().records_per_key = 3;
   std::string got;
   for (int i = 0; i < 20; ++i) {
-    co_await ends.client.write(std::string_view("word"));
+    co_await client.write(std::string_view("word"));
     got += co_await some_of(ends.server);
   }
   CHECK(got.size() == 80);
   const std::size_t before = ends.server.stream().unread();
-  co_await ends.client.write(std::string_view("word"));
+  co_await client.write(std::string_view("word"));
   const std::size_t without = ends.server.stream().unread() - before;
   got += co_await some_of(ends.server);
   std::size_t longest = 0;
   for (int i = 0; i < 4; ++i) {
-    co_await ends.client.write(std::string_view("word"));
+    co_await client.write(std::string_view("word"));
     longest = std::max(longest, ends.server.stream().unread());
     got += co_await some_of(ends.server);
   }

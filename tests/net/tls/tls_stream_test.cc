@@ -557,7 +557,7 @@ ASYNC_TEST("a server can require, ask for and do without a client certificate") 
   }
 }
 
-ASYNC_TEST("plain text at a TLS server is no TLS, and the peer gets an alert") {
+ASYNC_TEST("plain text at a TLS server, and from one, is no TLS") {
   const tls_contexts by;
   auto [near, far] = duplex(1000, 1000);
   co_await near.write(std::string_view("GET / HTTP/1.1\r\n\r\n"));
