@@ -28,6 +28,7 @@ enum class tls_client_certificates : std::uint8_t { none, optional, required };
 /// What the options of a client and of a server have in common.
 ///
 /// Certificates and keys are PEM. Each can be given as the path of a file or as text, which wins.
+/// Revoked certificates are not recognised: neither lists (CRL) nor OCSP are asked.
 struct tls_options {
   tls_options() = default;
 

@@ -26,7 +26,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <string_view>
 #include <vector>
 
@@ -35,16 +34,12 @@
 #include <unistd.h>
 
 #include "bench/sockets.h"
+#include "bench/time_each.h"
 
 namespace {
 
 using bench::fail;
-
-double nanoseconds_of(clockid_t clock) {
-  std::timespec t{};
-  if (::clock_gettime(clock, &t) != 0) fail("clock_gettime");
-  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
+using bench::time_each;
 
 class load {
 public:
@@ -205,24 +200,6 @@ private:
   std::array<iovec, window> parts_{};
   std::array<mmsghdr, window> messages_{};
 };
-
-/// Calls `work` with a tenth of `count` as a warm-up, then with `count`, and prints the times
-/// of one operation.
-template <class Work>
-void time_each(std::uint64_t count, std::uint64_t least, const char* server, Work work) {
-  work(count / 10 + least);
-  clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
-  if (server != nullptr && ::clock_getcpuclockid(std::atoi(server), &clock) != 0) {
-    fail("the server");
-  }
-  const double cpu = nanoseconds_of(clock);
-  const double wall = nanoseconds_of(CLOCK_MONOTONIC);
-  work(count);
-  const auto each = static_cast<double>(count);
-  const double wall_each = (nanoseconds_of(CLOCK_MONOTONIC) - wall) / each;
-  const double cpu_each = (nanoseconds_of(clock) - cpu) / each;
-  std::printf("wall %.1f cpu %.1f\n", wall_each, cpu_each);
-}
 
 std::uint64_t number(const char* word) { return std::strtoull(word, nullptr, 10); }
 

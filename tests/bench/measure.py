@@ -48,9 +48,9 @@ class server:
         self.process.wait()
         self.process.stdout.close()
 
-    def load(self, connections, messages, what='64'):
+    def load(self, connections, messages, what='64', program='load'):
         cpu = SERVER_CPU if connections == 1 else LOAD_CPU
-        words = output([BIN / 'load', self.port, str(connections), what, str(messages),
+        words = output([BIN / program, self.port, str(connections), what, str(messages),
                         str(self.process.pid)], preexec_fn=on(cpu)).split()
         return float(words[3])
 
@@ -70,10 +70,10 @@ def echo_cpu(connections, messages, variant=None, of=''):
     return measure
 
 
-def churn_cpu(connections, count, what='churn'):
+def churn_cpu(connections, count, what='churn', load='load'):
     def measure(program):
         with server(program) as s:
-            return s.load(connections, count, what)
+            return s.load(connections, count, what, load)
     return measure
 
 

@@ -35,10 +35,17 @@ using openssl_ptr = std::unique_ptr<T, openssl_deleter>;
 /// take an old error for its own.
 class clean_errors {
 public:
-  clean_errors() noexcept { ERR_clear_error(); }
+  clean_errors() noexcept { clear(); }
   clean_errors(const clean_errors&) = delete;
   clean_errors& operator=(const clean_errors&) = delete;
-  ~clean_errors() { ERR_clear_error(); }
+  ~clean_errors() { clear(); }
+
+private:
+  // ERR_clear_error frees all 16 entries of the queue, also if it is empty.
+  static void clear() noexcept {
+    if (ERR_peek_error() != 0) [[unlikely]]
+      ERR_clear_error();
+  }
 };
 
 /// The reason of an error of OpenSSL: "no start line".

@@ -209,10 +209,14 @@ bool tls_state::only_tickets_wait() const noexcept {
 std::optional<result<std::size_t>> tls_state::take(mutable_buffer into) noexcept {
   if (failure_) return std::unexpected(failure_);
   if (end_read_) return 0;
+  if (starved_) return std::nullopt;
   std::size_t count = 0;
   const clean_errors clean;
   const int done = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
-  if (done == 1) messages_ = 0;
+  if (done == 1) {
+    messages_ = 0;
+    starved_ = input_begin_ == input_end_ && SSL_has_pending(ssl_.get()) == 0 && !input_over_;
+  }
   if (has_output()) try_flush_later();
   if (done == 1) return count;
   if (!ended_by(done)) return std::nullopt;
@@ -222,6 +226,7 @@ std::optional<result<std::size_t>> tls_state::take(mutable_buffer into) noexcept
 
 bool tls_state::decided() noexcept {
   if (closed_ || failure_ || end_read_) return true;
+  if (starved_) return false;
   char byte = 0;
   std::size_t count = 0;
   const clean_errors clean;
@@ -233,7 +238,10 @@ bool tls_state::ended_by(int returned) noexcept {
   if (broken()) return true;
   switch (SSL_get_error(ssl_.get(), returned)) {
     case SSL_ERROR_WANT_READ:
-      if (!input_over_ || input_begin_ != input_end_) return false;
+      if (!input_over_ || input_begin_ != input_end_) {
+        starved_ = true;
+        return false;
+      }
       fail(make_error_code(tls_error::truncated), !connected_,
            connected_ ? "" : "in the middle of the handshake");
       return true;
@@ -324,6 +332,7 @@ void tls_state::received(std::size_t count) noexcept {
   input_begin_ = 0;
   input_end_ = count;
   input_over_ = count == 0;
+  starved_ = false;
 }
 
 void tls_state::encrypt(plain_bytes& bytes) {

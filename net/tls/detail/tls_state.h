@@ -294,6 +294,7 @@ private:
   int messages_ = 0;           // without data, in a row
   bool connected_ = false;
   bool input_over_ = false;  // the stream has ended
+  bool starved_ = false;     // a read needs more bytes of the stream
   bool end_read_ = false;    // a close_notify has arrived
   bool fatal_ = false;       // OpenSSL's object can't be used any more
   bool out_of_memory_ = false;
