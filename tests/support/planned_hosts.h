@@ -25,8 +25,8 @@
 /// A network of hosts that answer a connect as the test says: at once, later, or never. `Base` is
 /// the system beside it, such as a `name_server`.
 ///
-/// A connect that is under way is one end of a full pair of sockets. `establish` empties the pair, so
-/// that the connect completes.
+/// A connect that is under way is one end of a full pair of sockets. `establish` empties the pair,
+/// so that the connect completes.
 template <class Base>
 class planned_network : public Base {
 public:
