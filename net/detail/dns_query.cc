@@ -63,9 +63,13 @@ int close_socket(ares_socket_t descriptor, void* /*unused*/) { return os().close
 
 int connect_socket(ares_socket_t descriptor, const sockaddr* to, ares_socklen_t size,
                    void* /*unused*/) {
-  const int done = os().connect(descriptor, to, size);
-  // A connect that a signal interrupted goes on.
-  if (done < 0 && errno == EINTR) errno = EINPROGRESS;
+  int done = os().connect(descriptor, to, size);
+  // A connect of TCP that a signal interrupted goes on, and that of UDP has to be made again.
+  while (done < 0 && errno == EINTR) {
+    done = os().connect(descriptor, to, size);
+    if (done < 0 && errno == EALREADY) errno = EINPROGRESS;
+    if (done < 0 && errno == EISCONN) return 0;
+  }
   return done;
 }
 

@@ -401,6 +401,8 @@ struct races {
     const eddy::detail::stream_socket winner = race.take_winner();
     const bool won = winner.get() != nullptr;  // CHECK allocates memory for a pointer
     CHECK(won);
+    const bool alone = tcp_stream::count() == 1;  // before the race is destroyed
+    CHECK(alone);
   }
 
   trial& of;
