@@ -36,8 +36,8 @@ namespace eddy {
 /// The kernel's TLS (kTLS) is not used: OpenSSL sets it up and drives it only through a socket of
 /// its own, with system calls that eddy could neither await nor test.
 ///
-/// Memory: a connection keeps about 17 KiB for bytes that arrive, and as much as its largest writes
-/// took, up to 33 KiB, besides OpenSSL's own 40 KiB or so.
+/// Memory: OpenSSL keeps some 40 KiB for a connection. Over a stream that is no socket, eddy keeps
+/// 17 KiB for bytes that arrive, and up to 33 KiB for bytes that leave.
 template <byte_stream Stream>
 class tls_stream : public detail::tls_connection {
 public:

@@ -41,9 +41,20 @@ struct tls_bio {
     tls_state& of = *static_cast<tls_state*>(BIO_get_data(bio));
     *written = size;
     if (of.output_over_ || of.lost_ || of.write_failure_) return 1;
+    std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
     try {
-      const auto* const bytes = reinterpret_cast<const std::byte*>(data);
-      of.output_.insert(of.output_.end(), bytes, bytes + size);
+      // A flight of the handshake is gathered. When the turn is over, the bytes go the other way,
+      // which lets other work run.
+      if (of.direct_ && of.connected_ && !of.flushing_ && of.output_.empty() &&
+          of.loop_.may_go_on()) {
+        const auto sent = of.try_write(bytes);
+        if (sent && !*sent) {
+          of.write_failure_ = as_exception(sent->error(), of.doing("write to"));
+          return 1;
+        }
+        if (sent) bytes = bytes.subspan(**sent);
+      }
+      of.output_.insert(of.output_.end(), bytes.begin(), bytes.end());
     } catch (...) {
       of.out_of_memory_ = true;
       return -1;
@@ -55,6 +66,7 @@ struct tls_bio {
     tls_state& of = *static_cast<tls_state*>(BIO_get_data(bio));
     BIO_clear_retry_flags(bio);
     if (of.messages_ > most_messages || of.out_of_memory_) return -1;
+    if (of.direct_) return read_stream(of, bio, std::span(data, size), *count);
     *count = std::min(size, of.input_end_ - of.input_begin_);
     if (*count == 0) {
       BIO_set_retry_read(bio);
@@ -86,6 +98,24 @@ struct tls_bio {
   }
 
 private:
+  static int read_stream(tls_state& of, BIO* bio, std::span<char> into,
+                         std::size_t& count) noexcept {
+    count = 0;
+    if (!of.waits_readable_ && !of.input_over_ && !of.read_error_) {
+      const auto got = of.try_read(std::as_writable_bytes(into));
+      if (got && !*got) {
+        of.read_error_ = got->error();
+      } else if (got) {
+        count = **got;
+        of.input_over_ = count == 0;
+        of.drained_ = count < into.size();
+      }
+    }
+    if (count != 0) return 1;
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+
   static BIO_METHOD* make_kind() {
     BIO_METHOD* const kind = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "eddy");
     if (kind == nullptr) throw std::bad_alloc();
@@ -128,8 +158,9 @@ std::span<const std::byte> plain_bytes::take(std::size_t most, std::vector<std::
   return together;
 }
 
-tls_state::tls_state(event_loop& loop, std::shared_ptr<tls_settings> settings, std::string host)
-    : loop_(loop), settings_(std::move(settings)), host_(std::move(host)) {
+tls_state::tls_state(event_loop& loop, std::shared_ptr<tls_settings> settings, std::string host,
+                     bool direct)
+    : loop_(loop), settings_(std::move(settings)), host_(std::move(host)), direct_(direct) {
   const clean_errors clean;
   ssl_.reset(SSL_new(settings_->get()));
   if (!ssl_) throw std::bad_alloc();
@@ -139,6 +170,7 @@ tls_state::tls_state(event_loop& loop, std::shared_ptr<tls_settings> settings, s
   SSL_set_app_data(ssl, this);
   SSL_set_msg_callback(ssl, &tls_bio::note_message);
   SSL_set_msg_callback_arg(ssl, this);
+  if (direct_) SSL_set_read_ahead(ssl, 1);  // one system call a record instead of two
   if (settings_->client()) {
     SSL_set_connect_state(ssl);
     set_host();
@@ -197,9 +229,11 @@ bool tls_state::shake_hands() noexcept {
   if (broken()) return true;
   if (done == 1) {
     connected_ = true;
-    return true;
+  } else if (!ended_by(done)) {
+    return false;
   }
-  return ended_by(done);
+  if (!failure_ && read_error_) fail(read_error_, true, "");
+  return true;
 }
 
 bool tls_state::only_tickets_wait() const noexcept {
@@ -209,23 +243,26 @@ bool tls_state::only_tickets_wait() const noexcept {
 std::optional<result<std::size_t>> tls_state::take(mutable_buffer into) noexcept {
   if (failure_) return std::unexpected(failure_);
   if (end_read_) return 0;
+  if (read_error_) return std::unexpected(std::exchange(read_error_, {}));
   if (starved_) return std::nullopt;
   std::size_t count = 0;
   const clean_errors clean;
   const int done = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
   if (done == 1) {
     messages_ = 0;
-    starved_ = input_begin_ == input_end_ && SSL_has_pending(ssl_.get()) == 0 && !input_over_;
+    starved_ =
+        input_begin_ == input_end_ && SSL_has_pending(ssl_.get()) == 0 && !input_over_ && drained_;
   }
   if (has_output()) try_flush_later();
   if (done == 1) return count;
   if (!ended_by(done)) return std::nullopt;
+  if (read_error_) return std::unexpected(std::exchange(read_error_, {}));
   if (failure_) return std::unexpected(failure_);
   return 0;
 }
 
 bool tls_state::decided() noexcept {
-  if (closed_ || failure_ || end_read_) return true;
+  if (closed_ || failure_ || end_read_ || read_error_) return true;
   if (starved_) return false;
   char byte = 0;
   std::size_t count = 0;
@@ -238,6 +275,7 @@ bool tls_state::ended_by(int returned) noexcept {
   if (broken()) return true;
   switch (SSL_get_error(ssl_.get(), returned)) {
     case SSL_ERROR_WANT_READ:
+      if (read_error_) return true;
       if (!input_over_ || input_begin_ != input_end_) {
         starved_ = true;
         return false;
@@ -347,6 +385,7 @@ void tls_state::encrypt(plain_bytes& bytes) {
     }
     std::size_t written = 0;
     const int done = SSL_write_ex(ssl, some.data(), some.size(), &written);
+    if (write_failure_) std::rethrow_exception(write_failure_);
     if (!broken() && done == 1) continue;
     if (!failure_) fail_by_error();
     throw_failure(failure_, "write to");
@@ -356,6 +395,7 @@ void tls_state::encrypt(plain_bytes& bytes) {
 void tls_state::encrypt_end() {
   const clean_errors clean;
   const int done = SSL_shutdown(ssl_.get());
+  if (write_failure_) std::rethrow_exception(write_failure_);
   if (!broken() && done >= 0) return;
   if (!failure_) fail_by_error();
   throw_failure(failure_, "shutdown of");

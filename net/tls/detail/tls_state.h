@@ -3,6 +3,7 @@
 
 // What a `tls_stream` and its operations share, and the awaiter of a read.
 
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -75,7 +76,9 @@ private:
 /// closed, but never destroyed.
 ///
 /// OpenSSL reads from and writes to memory. The derived class moves these bytes from and to the
-/// stream below, and knows its type.
+/// stream below, and knows its type. If the stream can be tried without waiting, as a socket can,
+/// OpenSSL's reads and writes try it at once, which spares a copy in each direction. Memory then
+/// holds only the flights of the handshake, and the bytes that the stream has no space for.
 class tls_state : public counted<tls_state> {
 public:
   virtual ~tls_state();
@@ -137,8 +140,13 @@ public:
 protected:
   /// Makes a client if `host` is not empty. An impossible host becomes the error of the handshake.
   /// Errors: `std::bad_alloc`.
-  tls_state(event_loop& loop, std::shared_ptr<tls_settings> settings, std::string host);
+  tls_state(event_loop& loop, std::shared_ptr<tls_settings> settings, std::string host,
+            bool direct);
 
+  /// Tries the stream; only if the state is direct.
+  virtual std::optional<result<std::size_t>> try_read(std::span<std::byte> into) noexcept = 0;
+  virtual std::optional<result<std::size_t>> try_write(
+      std::span<const std::byte> bytes) noexcept = 0;
   virtual void close_stream() noexcept = 0;
   [[nodiscard, gnu::cold]] virtual std::string below_words() const = 0;
   /// Sends the bytes that wait, while no other operation does so. Ends itself by `flusher_.leave`.
@@ -161,6 +169,20 @@ protected:
   [[nodiscard]] std::span<std::byte> space();
   /// Notes that `count` bytes have arrived; zero is the end of the stream.
   void received(std::size_t count) noexcept;
+
+  /// Notes that bytes, the end or an error have arrived at a direct stream.
+  void readable() noexcept { starved_ = false; }
+  /// While it exists, a coroutine waits for a direct stream, which may not be read then.
+  class readable_wait {
+  public:
+    explicit readable_wait(tls_state& of) noexcept : of_(of) { of_.waits_readable_ = true; }
+    readable_wait(const readable_wait&) = delete;
+    readable_wait& operator=(const readable_wait&) = delete;
+    ~readable_wait() { of_.waits_readable_ = false; }
+
+  private:
+    tls_state& of_;
+  };
 
   // Encrypted bytes that leave:
 
@@ -284,17 +306,21 @@ private:
   std::vector<std::byte> sending_;  // while the stream sends it
   std::vector<std::byte> together_;
 
+  std::error_code read_error_;  // of a direct stream, for the next read
   std::error_code failure_;
   std::string reason_;                // of the failure
   std::error_code certificate_code_;  // why a certificate does not hold
   std::string certificate_words_;
-  std::exception_ptr write_failure_;  // of `flush_alone`
+  std::exception_ptr write_failure_;  // of `flush_alone`, or of a direct stream
   wait_list rights_;
   std::uint64_t records_ = 0;  // since the last key update of this end
   int messages_ = 0;           // without data, in a row
+  const bool direct_;
+  bool waits_readable_ = false;
   bool connected_ = false;
   bool input_over_ = false;  // the stream has ended
   bool starved_ = false;     // a read needs more bytes of the stream
+  bool drained_ = true;      // the last read of a direct stream has taken all
   bool end_read_ = false;    // a close_notify has arrived
   bool fatal_ = false;       // OpenSSL's object can't be used any more
   bool out_of_memory_ = false;
@@ -382,7 +408,8 @@ template <byte_stream Stream>
 class tls_over final : public tls_state {
 public:
   tls_over(Stream&& over, std::shared_ptr<tls_settings> settings, std::string host)
-      : tls_state(over.loop(), std::move(settings), std::move(host)), stream(std::move(over)) {}
+      : tls_state(over.loop(), std::move(settings), std::move(host), direct),
+        stream(std::move(over)) {}
   ~tls_over() { flusher_.stop(); }
 
   /// Makes the handshake.
@@ -402,10 +429,18 @@ public:
         }
       }
       if (over) break;
-      auto incoming = self.stream.read(self.space());
-      const result<std::size_t> count = co_await as_result(std::move(incoming));
-      if (!count) co_return std::unexpected(self.handshake_failure(count.error()));
-      self.received(*count);
+      if constexpr (direct) {
+        const readable_wait waits(self);
+        auto incoming = self.stream.wait_readable();
+        const result<void> there = co_await as_result(std::move(incoming));
+        if (!there) co_return std::unexpected(self.handshake_failure(there.error()));
+        self.readable();
+      } else {
+        auto incoming = self.stream.read(self.space());
+        const result<std::size_t> count = co_await as_result(std::move(incoming));
+        if (!count) co_return std::unexpected(self.handshake_failure(count.error()));
+        self.received(*count);
+      }
     }
     if (self.failure_code()) {
       co_return std::unexpected(self.handshake_failure(self.failure_code()));
@@ -418,9 +453,16 @@ public:
     while (!decided()) {
       flush_later();
       while (too_much_output() && flushing()) co_await right_ended();
-      auto incoming = stream.read(space());
-      const std::size_t count = co_await std::move(incoming);
-      received(count);
+      if constexpr (direct) {
+        const readable_wait waits(*this);
+        auto incoming = stream.wait_readable();
+        co_await std::move(incoming);
+        readable();
+      } else {
+        auto incoming = stream.read(space());
+        const std::size_t count = co_await std::move(incoming);
+        received(count);
+      }
     }
   }
 
@@ -466,6 +508,28 @@ public:
   Stream stream;
 
 private:
+  static constexpr bool direct = requires(Stream& s, std::span<std::byte> into, const_buffer out) {
+    { s.wait_readable() } -> awaits_to<void>;
+    { s.try_read(into) } -> std::same_as<std::optional<result<std::size_t>>>;
+    { s.try_write(out) } -> std::same_as<std::optional<result<std::size_t>>>;
+    { s.open() } -> std::same_as<bool>;
+  };
+
+  std::optional<result<std::size_t>> try_read(
+      [[maybe_unused]] std::span<std::byte> into) noexcept override {
+    if constexpr (direct) {
+      if (stream.open()) return stream.try_read(into);
+    }
+    return std::unexpected(std::make_error_code(std::errc::operation_canceled));
+  }
+  std::optional<result<std::size_t>> try_write(
+      [[maybe_unused]] std::span<const std::byte> bytes) noexcept override {
+    if constexpr (direct) {
+      if (stream.open()) return stream.try_write(bytes);
+    }
+    return std::unexpected(std::make_error_code(std::errc::operation_canceled));
+  }
+
   void close_stream() noexcept override { stream.close(); }
 
   [[nodiscard]] std::string below_words() const override {

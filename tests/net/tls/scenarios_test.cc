@@ -90,6 +90,18 @@ struct talks {
   std::pair<eddy::duplex_stream, eddy::duplex_stream> ends;
 };
 
+struct talks_over_tcp {
+  explicit talks_over_tcp(trial& t) : of(t), ends(t.loop()) {}
+  task<> work() {
+    const trial::part held(of);
+    auto both = join(ask(contexts().client, std::move(ends.near)),
+                     answer(contexts().server, std::move(ends.far)));
+    co_await std::move(both);
+  }
+  trial& of;
+  stream_pair ends;
+};
+
 struct refuses {
   explicit refuses(trial& t) : of(t), ends(eddy::duplex(t.loop(), 300, 300)) {}
   task<> work() {
@@ -167,6 +179,12 @@ TEST_CASE("TLS: a question and its answer are ended at every point") {
   static_cast<void>(contexts());
   check_report(eddy::every_point<talks>());
   check_report(eddy::every_point<talks>(1));
+}
+
+TEST_CASE("TLS over TCP: a question and its answer are ended at every point") {
+  static_cast<void>(contexts());
+  check_report(eddy::every_point<talks_over_tcp>());
+  check_report(eddy::every_point<talks_over_tcp>(1));
 }
 
 TEST_CASE("TLS: a refused handshake is ended at every point") {

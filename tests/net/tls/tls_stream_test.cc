@@ -290,6 +290,121 @@ ASYNC_TEST("a cancelled read of a TLS stream loses no bytes") {
   CHECK(all == bytes);
 }
 
+namespace {
+
+using tcp_tls = tls_stream<eddy::tcp_stream>;
+
+/// Two ends over TCP, whose kernel buffers are small.
+task<std::pair<tcp_tls, tcp_tls>> connected_over_tcp(eddy::event_loop& loop,
+                                                     const tls_contexts& by) {
+  stream_pair tcp(loop);
+  for (eddy::tcp_stream* const one : {&tcp.near, &tcp.far}) {
+    one->set_send_buffer(16384);
+    one->set_receive_buffer(65536);
+  }
+  auto both = join(tls_connect(by.client, std::move(tcp.near), "localhost"),
+                   tls_accept(by.server, std::move(tcp.far)));
+  auto [client, server] = co_await std::move(both);
+  co_return std::pair(std::move(client), std::move(server));
+}
+
+}  // namespace
+
+ASYNC_TEST("over TCP with full buffers, megabytes pass in both directions at a time") {
+  const tls_contexts by;
+  auto [client, server] = co_await connected_over_tcp(loop, by);
+  const std::string bytes = random_bytes(2'000'000);
+  auto all = join(write_and_end(client, bytes), write_and_end(server, bytes), all_of(client),
+                  all_of(server));
+  const auto [a, b, at_client, at_server] = co_await std::move(all);
+  CHECK(at_client == bytes);
+  CHECK(at_server == bytes);
+}
+
+ASYNC_TEST("over TCP, a cancelled read loses no bytes") {
+  const tls_contexts by;
+  auto [client, server] = co_await connected_over_tcp(loop, by);
+  const std::string bytes = random_bytes(20'000);
+  const auto read_in_races = [](tcp_tls& from) -> task<std::string> {
+    std::string all;
+    for (int i = 0;; ++i) {
+      std::string some;
+      if (i % 2 == 0) {
+        auto race = eddy::timeout(0s, some_of(from));
+        const auto got = co_await as_result(std::move(race));
+        if (!got) continue;
+        some = *got;
+      } else {
+        some = co_await some_of(from);
+      }
+      if (some.empty()) co_return all;
+      all += some;
+    }
+  };
+  const auto send = [&bytes](tcp_tls& to) -> task<> {
+    for (std::size_t i = 0; i < bytes.size(); i += 500) {
+      co_await to.write(std::string_view(bytes).substr(i, 500));
+      co_await eddy::sleep(1ms);
+    }
+    co_await to.shutdown();
+  };
+  auto both = join(read_in_races(server), send(client));
+  const auto [all, nothing] = co_await std::move(both);
+  CHECK(all == bytes);
+}
+
+ASYNC_TEST("over TCP, an end without a close_notify and a reset are told apart") {
+  const tls_contexts by;
+  auto [client, server] = co_await connected_over_tcp(loop, by);
+  server.stream().shutdown();
+  for (int i = 0; i < 2; ++i) {
+    const std::error_code cut = co_await read_error(client);
+    CHECK(cut == tls_error::truncated);
+  }
+  co_await client.write(std::string_view("still"));
+  const std::string still = co_await some_of(server);
+  CHECK(still == "still");
+
+  auto [one, other] = co_await connected_over_tcp(loop, by);
+  other.stream().set_linger(0s);
+  other.close();
+  std::string words;
+  try {
+    co_await some_of(one);
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == std::errc::connection_reset);
+    words = e.what();
+  }
+  CHECK(words == "read from localhost: Connection reset by peer");
+  const std::error_code late = co_await write_error(one, "late");
+  CHECK(late == std::errc::broken_pipe);
+}
+
+ASYNC_TEST("over TCP, closing resumes a reader and a writer, and a cancelled write is the last") {
+  const tls_contexts by;
+  auto [client, server] = co_await connected_over_tcp(loop, by);
+  auto limited = eddy::timeout(1s, write(client, random_bytes(1'000'000)));
+  const auto cut = co_await as_result(std::move(limited));
+  CHECK(cut.error() == std::errc::timed_out);
+  const std::error_code later = co_await write_error(client, "more");
+  CHECK(later == std::errc::operation_canceled);
+  const auto close = [](tcp_tls& of) -> task<> {
+    co_await eddy::sleep(1s);
+    of.close();
+  };
+  auto all = join(read_error(server), write_error(server, random_bytes(1'000'000)), close(server));
+  auto draining = eddy::timeout(0s, some_of(server));
+  static_cast<void>(co_await as_result(std::move(draining)));
+  for (;;) {  // what the client has sent
+    auto some = eddy::timeout(1s, some_of(server));
+    const auto got = co_await as_result(std::move(some));
+    if (!got) break;
+  }
+  const auto [reading, writing, nothing] = co_await std::move(all);
+  CHECK(reading == std::errc::operation_canceled);
+  CHECK(writing == std::errc::operation_canceled);
+}
+
 ASYNC_TEST("after a cancelled write of a TLS stream, later writes fail and reads go on") {
   const tls_contexts by;
   tls_ends ends = co_await connected(by, 100);
