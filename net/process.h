@@ -46,13 +46,15 @@ public:
   /// A file at whose end the child writes. The file is made if there is none.
   [[nodiscard]] static redirection append_file(std::string path);
   /// A copy of a descriptor of this process. The descriptor must stay open until the child is
-  /// started. The child shares its flags, such as O_NONBLOCK.
+  /// started. The child shares its flags, such as O_NONBLOCK. A number that is no open descriptor
+  /// makes the start fail with `bad_file_descriptor`.
   [[nodiscard]] static redirection descriptor(int number) {
     redirection r(target::descriptor);
     r.descriptor_ = number;
     return r;
   }
-  /// Only for the standard error: the same as the child's standard output.
+  /// Only for the standard error: the same as the child's standard output. A process that is
+  /// started with this for another stream aborts the program.
   [[nodiscard]] static redirection to_output() { return redirection(target::output); }
 
 private:

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/set_window.h>
@@ -33,6 +34,9 @@ constexpr int largest_signal = 64;
 // Instead of the number of a descriptor.
 constexpr int inherited = -1;
 constexpr int closed = -2;
+
+constexpr const char* redirect_steps[] = {
+    "redirect the standard input", "redirect the standard output", "redirect the standard error"};
 
 /// The plan of the child's work, complete before the child starts. The child reads nothing else.
 struct child_plan {
@@ -117,18 +121,16 @@ EDDY_CHILD bool join_session(child_plan& plan) noexcept {
 }
 
 EDDY_CHILD bool redirect(child_plan& plan) noexcept {
-  constexpr const char* steps[] = {"redirect the standard input", "redirect the standard output",
-                                   "redirect the standard error"};
   // First out of the way of the numbers that are about to be replaced.
   for (int i = 0; i < 3; ++i) {
     int& source = plan.sources[static_cast<std::size_t>(i)];
     if (source == i || source > 2 || source < 0) continue;
     source = static_cast<int>(raw(SYS_fcntl, source, F_DUPFD, 3));
-    if (source < 0) return fails(plan, steps[i]);
+    if (source < 0) return fails(plan, redirect_steps[i]);
   }
   for (int i = 0; i < 3; ++i) {
     if (i == 2 && plan.merge) {
-      if (raw(SYS_dup3, 1, 2, 0) < 0) return fails(plan, steps[i]);
+      if (raw(SYS_dup3, 1, 2, 0) < 0) return fails(plan, redirect_steps[i]);
       continue;
     }
     const int source = plan.sources[static_cast<std::size_t>(i)];
@@ -138,7 +140,7 @@ EDDY_CHILD bool redirect(child_plan& plan) noexcept {
     } else if (source == i) {
       raw(SYS_fcntl, source, F_SETFD, 0);
     } else if (raw(SYS_dup3, source, i, 0) < 0) {
-      return fails(plan, steps[i]);
+      return fails(plan, redirect_steps[i]);
     }
   }
   constexpr unsigned last = ~0U;
@@ -293,13 +295,22 @@ private:
         open_file(i, "/dev/null", i == 0 ? O_RDONLY : O_WRONLY);
         break;
       case redirection::target::file: open_file(i, to.path_, to.flags_); break;
-      case redirection::target::descriptor: source = to.descriptor_; break;
-      case redirection::target::output: plan_.merge = true; break;
+      case redirection::target::descriptor:
+        if (to.descriptor_ < 0) fail(options_, redirect_steps[i], {}, EBADF);
+        source = to.descriptor_;
+        break;
+      case redirection::target::output:
+        if (i != 2) misuse("redirection::to_output is only for the standard error");
+        plan_.merge = true;
+        break;
       case redirection::target::pipe: make_pipe(i); break;
     }
   }
 
   void open_file(std::size_t i, const std::string& path, int flags) {
+    if (path.contains('\0')) {
+      fail(options_, "open a file whose name contains a zero byte", {}, EINVAL);
+    }
     // O_NONBLOCK: a FIFO without a peer must not block the loop.
     own_[i] = socket_descriptor(os().open(path.c_str(), flags | O_NOCTTY | O_NONBLOCK, 0666));
     if (own_[i].number() < 0) failed("open", path);

@@ -566,6 +566,16 @@ TEST_CASE_FIXTURE(with_loop, "a start that fails names the program, the step and
   options.output = redirection::descriptor(1000);
   CHECK(error_of_start(loop, options) ==
         "start /bin/sh: redirect the standard output: Bad file descriptor");
+  for (const int number : {-1, -2}) {
+    options = shell("true");
+    options.input = redirection::descriptor(number);
+    CHECK(error_of_start(loop, options) ==
+          "start /bin/sh: redirect the standard input: Bad file descriptor");
+  }
+  options = shell("true");
+  options.output = redirection::write_file(std::string("/dev/null\0x", 11));
+  CHECK(error_of_start(loop, options) ==
+        "start /bin/sh: open a file whose name contains a zero byte: Invalid argument");
   options = shell("true");
   options.limits = {{1000, 1, 1}};
   CHECK(error_of_start(loop, options) == "start /bin/sh: set a resource limit: Invalid argument");
@@ -642,6 +652,14 @@ TEST_CASE_FIXTURE(with_loop,
 }
 
 TEST_CASE("misuse of a process stops the program with a sentence") {
+  for (const auto stream : {&process_options::input, &process_options::output}) {
+    dies_saying("redirection::to_output is only for the standard error", [stream] {
+      event_loop loop;
+      process_options options = shell("true");
+      options.*stream = redirection::to_output();
+      const process child(loop, std::move(options));
+    });
+  }
   dies_saying("a process was used that has no child", [] { static_cast<void>(process().pid()); });
   dies_saying("the standard output of this process is no pipe", [] {
     event_loop loop;
