@@ -39,15 +39,16 @@ int wait_for(int pidfd, siginfo_t& info, int options, struct rusage* used) noexc
 
 std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
 
-/// Opens a descriptor of a process, and checks that it is a child of this process.
-detail::descriptor open_child(::pid_t pid) {
-  const std::string doing = detail::text({"watching process ", pid});
-  // The descriptor is CLOEXEC.
-  detail::descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), doing.c_str());
+std::string doing(::pid_t pid) { return detail::text({"watching process ", pid}); }
+
+/// Opens a descriptor of a process, which is CLOEXEC.
+detail::descriptor open_process(::pid_t pid) {
+  return {static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), doing(pid).c_str()};
+}
+
+void expect_child(int pidfd, ::pid_t pid) {
   siginfo_t info{};
-  if (wait_for(pidfd.number(), info, WNOWAIT, nullptr) != 0)
-    detail::throw_error(last_error(), doing);
-  return pidfd;
+  if (wait_for(pidfd, info, WNOWAIT, nullptr) != 0) detail::throw_error(last_error(), doing(pid));
 }
 
 /// Returns the status of a process that libev has reaped on its default loop.
@@ -93,14 +94,21 @@ struct child_process::state : ready_node {
     if (!reaped.empty()) detail::loop_access(loop).engine().reaped()->give_back(reaped);
   }
 
-  void open() {
+  /// `given` is a descriptor of the process, which this does not own, or negative.
+  void open(int given) {
     try {
-      pidfd.emplace(open_child(pid));
+      if (given < 0) {
+        own = open_process(pid);
+        given = own.number();
+      }
+      expect_child(given, pid);
     } catch (const std::system_error&) {
+      own = {};
       if (!libev_reaped()) throw;
       return;
     }
-    ended.emplace(loop, pidfd->number());
+    pidfd = given;
+    ended.emplace(loop, pidfd);
   }
 
   /// Whether libev has reaped the child. Only libev's default loop reaps children.
@@ -133,10 +141,10 @@ struct child_process::state : ready_node {
   /// Reaps the process, and returns how it ended. Empty if it still runs.
   std::optional<result<exit_status>> reap() {
     if (!reaped.empty() && reaped.front().is_own()) return tell_reaped();
-    if (!pidfd) return std::unexpected(std::make_error_code(std::errc::no_child_process));
+    if (pidfd < 0) return std::unexpected(std::make_error_code(std::errc::no_child_process));
     siginfo_t info{};
     struct rusage used{};
-    if (wait_for(pidfd->number(), info, 0, &used) != 0) {
+    if (wait_for(pidfd, info, 0, &used) != 0) {
       const std::error_code error = last_error();
       if (libev_reaped()) return tell_reaped();
       return std::unexpected(error);
@@ -157,15 +165,17 @@ struct child_process::state : ready_node {
   event_loop& loop;
   ::pid_t pid;
   bool gave_way = false;
-  std::optional<detail::descriptor> pidfd;
+  detail::descriptor own;                          // owns nothing if another object owns `pidfd`
+  int pidfd = -1;                                  // negative if libev has reaped the process
   std::optional<readiness> ended;                  // empty if libev has reaped the process
   std::list<detail::reaped_children::end> reaped;  // then its end, until it is reported
   handler<void(result<exit_status>)> on_end;
 };
 
-child_process::child_process(event_loop& loop, ::pid_t pid)
+child_process::child_process(event_loop& loop, ::pid_t pid) : child_process(loop, pid, -1) {}
+child_process::child_process(event_loop& loop, ::pid_t pid, int pidfd)
     : state_(std::make_unique<state>(loop, pid)) {
-  state_->open();
+  state_->open(pidfd);
 }
 child_process::child_process(child_process&& other) noexcept = default;
 child_process& child_process::operator=(child_process&& other) noexcept = default;

@@ -68,6 +68,13 @@ public:
   /// if `pid` is the number of a thread, or if no descriptor is free. `std::bad_alloc`. A child
   /// that libev has reaped on an adopted loop gives no error.
   child_process(event_loop& loop, ::pid_t pid);
+  /// Makes a watcher of the process `pid` by `pidfd`, a descriptor of that process, for example
+  /// from `clone3`. This opens no other descriptor. Lifetime: `pidfd` must stay open until the
+  /// `child_process` is destroyed. Errors: `std::system_error` with `no_child_process` if the
+  /// process is not a child of this process, or was reaped; with the kernel's error if `pidfd` is
+  /// no descriptor of a process. `std::bad_alloc`. A child that libev has reaped on an adopted loop
+  /// gives no error.
+  child_process(event_loop& loop, ::pid_t pid, int pidfd);
   child_process(child_process&& other) noexcept;
   child_process& operator=(child_process&& other) noexcept;
   ~child_process();

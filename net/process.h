@@ -169,8 +169,9 @@ public:
   /// Starts a child.
   ///
   /// Errors: `std::system_error`, whose text names the program and the step that failed: "start
-  /// sort: change the directory to /nowhere: No such file or directory". No child is left then.
-  /// `std::bad_alloc`.
+  /// sort: change the directory to /nowhere: No such file or directory". The program has not run
+  /// then. `std::bad_alloc`: if memory is exhausted after the program has begun to run, the child
+  /// is killed and reaped.
   process(event_loop& loop, process_options options);
 
   process(process&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}

@@ -185,7 +185,7 @@ private:
 
   void watch() {
     try {
-      child_.emplace(loop(), pid_);
+      child_.emplace(loop(), pid_, pidfd_.number());
     } catch (const std::system_error& e) {
       // Other code has reaped the child already, or the kernel has, because SIGCHLD is ignored.
       if (e.code() != std::errc::no_such_process && e.code() != std::errc::no_child_process) throw;

@@ -16,7 +16,9 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -314,6 +316,42 @@ TEST_CASE_FIXTURE(tidy, "a child is refused when no descriptor is free") {
     process.end();
     return end_of(process.pid()) == 0 && right;
   }));
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child_process uses a descriptor that it is given, and no other") {
+  obedient process(3);
+  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, process.pid(), 0));
+  REQUIRE(pidfd >= 0);
+  {
+    const int next = ::dup(0);
+    ::close(next);
+    eddy::child_process child(loop, process.pid(), pidfd);
+    CHECK(::fcntl(next, F_GETFD) == -1);
+    std::optional<status> got;
+    child.start([&](status s) { got = s; });
+    process.end();
+    loop.run();
+    REQUIRE(got);
+    CHECK(got->value().code == 3);
+  }
+  CHECK(::close(pidfd) == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a child_process refuses a descriptor of no child") {
+  const auto refused = [&](int pidfd) {
+    try {
+      const eddy::child_process child(loop, ::getpid(), pidfd);
+    } catch (const std::system_error& e) {
+      return e.code();
+    }
+    return std::error_code();
+  };
+  const int own = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  REQUIRE(own >= 0);
+  CHECK(refused(own) == std::errc::no_child_process);
+  ::close(own);
+  CHECK(refused(own) == std::errc::bad_file_descriptor);
+  CHECK(refused(0) == std::errc::bad_file_descriptor);
 }
 
 TEST_CASE_FIXTURE(with_loop, "the handlers of many children get their own exit codes") {

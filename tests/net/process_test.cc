@@ -651,6 +651,28 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(survived > 30);
 }
 
+TEST_CASE("a start needs one descriptor besides those of its redirections") {
+  CHECK(holds_in_child([] {
+    event_loop loop;
+    const int next = ::dup(0);
+    ::close(next);
+    struct rlimit few{};
+    ::getrlimit(RLIMIT_NOFILE, &few);
+    few.rlim_cur = static_cast<::rlim_t>(next);
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    if (!error_of_start(loop, shell("true")).contains("make a process: Too many open files")) {
+      return false;
+    }
+    ++few.rlim_cur;
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    process child(loop, shell("exit 3"));
+    std::optional<int> code;
+    child.wait([&](eddy::result<exit_status> e) { code = e->code; });
+    loop.run();
+    return code == 3;
+  }));
+}
+
 TEST_CASE("misuse of a process stops the program with a sentence") {
   for (const auto stream : {&process_options::input, &process_options::output}) {
     dies_saying("redirection::to_output is only for the standard error", [stream] {
