@@ -50,7 +50,7 @@ struct frame_format {
 /// coroutine is resumed with `operation_canceled`. A cancelled read loses no bytes, also if a part
 /// of its unit had arrived. After a cancelled write, later writes fail with `operation_canceled`.
 template <byte_stream Stream>
-class buffered {
+class buffered : public detail::temporary_write<buffered<Stream>> {
 public:
   /// The result of a read of text: `std::nullopt` at the end of the stream.
   using text = std::optional<std::string_view>;
@@ -198,6 +198,7 @@ public:
   void write(const_buffer all, handler<void(result<void>)> on_written) {
     start_write(write(all), std::move(on_written), "buffered::write");
   }
+  using detail::temporary_write<buffered<Stream>>::write;
   /// Writes the bytes of several buffers, as `write` of one buffer does.
   ///
   /// Errors: those of the stream.

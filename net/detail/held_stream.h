@@ -77,7 +77,7 @@ task<> write_held_list(held_share held, std::span<const const_buffer> buffers);
 task<> shut_down_held(held_share held);
 
 /// The public members of a stream around another stream.
-class stream_around {
+class stream_around : public temporary_write<stream_around> {
 public:
   stream_around(stream_around&& other) noexcept : held_(std::move(other.held_)) {}
   stream_around& operator=(stream_around&& other) noexcept {
@@ -104,6 +104,7 @@ public:
   [[nodiscard]] task<> write(const_buffer bytes) { return write_held(share(), bytes); }
   /// Writes all the bytes, which must outlive the operation, and then calls `on_written`.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
+  using temporary_write<stream_around>::write;
   /// Writes all the bytes of several buffers.
   ///
   /// Errors: those of the stream below.
