@@ -89,8 +89,9 @@ public:
   }
   /// Calls `on_line` with each line of at most `limit` bytes, until the end or an error.
   ///
-  /// The last call gets `std::nullopt` or an error. Other work of the loop runs between the lines
-  /// of a long burst. `on_line` may call `stop_reading`, or close or destroy the stream.
+  /// The last call gets `std::nullopt` or an error; until then, no other read may begin. Other work
+  /// of the loop runs between the lines of a long burst. `on_line` may call `stop_reading`, or
+  /// close or destroy the stream.
   void lines(std::size_t limit, handler<void(result<text>)> on_line) {
     expect_free(on_line, "buffered::lines");
     detail::buffered_state& s = state();
@@ -307,7 +308,9 @@ private:
   template <class Unit>
   std::optional<result<typename Unit::value>> attempt(Unit unit) {
     detail::buffered_state& s = state();
-    if (s.reading) detail::misuse("a read is already pending on this buffered stream");
+    if (s.reading || s.reader.active()) {
+      detail::misuse("a read is already pending on this buffered stream");
+    }
     if (!unit.attempt(s.in)) return std::nullopt;
     if (unit.failed()) return std::unexpected(unit.error());
     return unit.take(s.in);

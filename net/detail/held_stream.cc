@@ -5,6 +5,9 @@ namespace eddy::detail {
 
 namespace {
 
+constexpr const char* busy_read = "a read is already pending on this stream";
+constexpr const char* busy_write = "a write is already pending on this stream";
+
 void expect_buffer(mutable_buffer into) noexcept {
   if (into.size() != 0) return;
   misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
@@ -13,7 +16,7 @@ void expect_buffer(mutable_buffer into) noexcept {
 void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_done,
                  const char* who) {
   expect_handler(on_done, who);
-  if (held.writer.active()) misuse("a write is already pending on this stream");
+  if (held.writer.active()) misuse(busy_write);
   held.writer.start(held.loop(), std::move(work), std::move(on_done));
 }
 
@@ -22,6 +25,7 @@ void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_
 task<std::size_t> read_held(held_share held, mutable_buffer into) {
   expect_buffer(into);
   held->expect_open();
+  const held_stream::direction used(held->read_pending, busy_read);
   task<std::size_t> reading = held->read(into);
   const std::size_t count = co_await std::move(reading);
   co_return count;
@@ -29,18 +33,21 @@ task<std::size_t> read_held(held_share held, mutable_buffer into) {
 
 task<> write_held(held_share held, const_buffer bytes) {
   held->expect_open();
+  const held_stream::direction used(held->write_pending, busy_write);
   task<> writing = held->write(bytes);
   co_await std::move(writing);
 }
 
 task<> write_held_list(held_share held, std::span<const const_buffer> buffers) {
   held->expect_open();
+  const held_stream::direction used(held->write_pending, busy_write);
   task<> writing = held->write_all(buffers);
   co_await std::move(writing);
 }
 
 task<> shut_down_held(held_share held) {
   held->expect_open();
+  const held_stream::direction used(held->write_pending, busy_write);
   task<> ending = held->end_sending();
   co_await std::move(ending);
 }
@@ -49,7 +56,7 @@ void stream_around::read(mutable_buffer into, handler<void(result<std::size_t>)>
   expect_handler(on_read, "read");
   expect_buffer(into);
   held_stream& own = held();
-  if (own.reader.active()) misuse("a read is already pending on this stream");
+  if (own.reader.active()) misuse(busy_read);
   own.reader.start(own.loop(), read(into), std::move(on_read));
 }
 

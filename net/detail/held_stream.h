@@ -48,7 +48,24 @@ public:
     if (closed) throw_error(std::errc::operation_canceled, "use a closed stream");
   }
 
+  /// Marks a direction as in use while an operation of it exists.
+  class direction {
+  public:
+    direction(bool& used, const char* busy) : used_(used) {
+      if (used_) misuse(busy);
+      used_ = true;
+    }
+    direction(const direction&) = delete;
+    direction& operator=(const direction&) = delete;
+    ~direction() { used_ = false; }
+
+  private:
+    bool& used_;
+  };
+
   bool closed = false;
+  bool read_pending = false;
+  bool write_pending = false;
   callback_task reader;
   callback_task writer;
 };

@@ -475,6 +475,11 @@ TEST_CASE("misuse of a buffered stream aborts the program with a sentence") {
                 auto second = eddy::spawn(loop, error_of(s.read_line(1)));
                 loop.run();
               }));
+  dies_saying("a read is already pending on this buffered stream",
+              with_stream([](auto&, stream& s) {
+                s.read_line(10, ignore);
+                static_cast<void>(s.try_read_line(10));
+              }));
   dies_saying("a write is already pending on this buffered stream",
               with_stream([](auto& loop, stream& s) {
                 s.put(std::string_view("much"));

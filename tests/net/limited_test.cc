@@ -14,13 +14,16 @@
 #include <doctest/doctest.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
 #include <eddy/future/join.h>
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
 #include <eddy/net/duplex.h>
 
 #include "support/async_test.h"
 #include "support/every_point.h"
+#include "support/forked.h"
 
 using namespace std::chrono_literals;
 using eddy::duplex;
@@ -138,6 +141,38 @@ struct writes_slowly {
 };
 
 }  // namespace
+
+TEST_CASE("a second read or write of a limited stream aborts the program with a sentence") {
+  const auto with_stream = [](auto mistake) {
+    return [mistake] {
+      eddy::event_loop loop;
+      auto [a, b] = duplex(loop, 100, 100);
+      limited_stream slow = limited(std::move(a), 1, 1);
+      mistake(loop, slow, b);
+    };
+  };
+  dies_saying("a write is already pending on this stream",
+              with_stream([](auto& loop, limited_stream& slow, duplex_stream&) {
+                auto first = eddy::spawn(loop, slow.write(std::string_view("xy")));
+                auto second = eddy::spawn(loop, slow.write(std::string_view("z")));
+                loop.run();
+              }));
+  dies_saying("a write is already pending on this stream",
+              with_stream([](auto& loop, limited_stream& slow, duplex_stream&) {
+                auto first = eddy::spawn(loop, slow.write(std::string_view("xy")));
+                auto second = eddy::spawn(loop, slow.shutdown());
+                loop.run();
+              }));
+  dies_saying("a read is already pending on this stream",
+              with_stream([](auto& loop, limited_stream& slow, duplex_stream& peer) {
+                std::array<char, 1> byte{};
+                CHECK(peer.try_write(std::string_view("abc")).has_value());
+                eddy::block_on(loop, slow.read(byte));
+                auto first = eddy::spawn(loop, slow.read(byte));
+                auto second = eddy::spawn(loop, slow.read(byte));
+                loop.run();
+              }));
+}
 
 TEST_CASE("limited: a slow write is ended at every point") {
   check_report(eddy::every_point<writes_slowly>());
