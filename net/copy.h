@@ -13,9 +13,11 @@
 #include <utility>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/detail/frame.h>
 #include <eddy/future/join.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/task.h>
+#include <eddy/future/yield.h>
 #include <eddy/loop/clock.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -49,7 +51,9 @@ struct copy_settings {
   /// If no bytes move for this time, the copy fails with `timed_out`. Without it, there is no
   /// limit.
   std::optional<duration> idle_limit;
-  /// The loop calls it after each write with the numbers copied so far. It may be null.
+  /// The loop calls it after each write with the numbers copied so far. It may be null. It may
+  /// close a stream, which ends the copy with `operation_canceled`. It may cancel the copy, and
+  /// then destroy the streams.
   handler<void(Progress)> on_progress;
 };
 
@@ -65,7 +69,8 @@ using copy_both_options = copy_settings<copied>;
 ///
 /// Errors: those of the streams; `timed_out` after the idle limit.
 /// Lifetime: the streams must outlive the operation.
-/// Cancelling: bytes that were read and not written yet are lost.
+/// Cancelling: bytes that were read and not written yet are lost. Closing a stream ends the copy
+/// with `operation_canceled`, at the latest when the copy uses that stream again.
 template <byte_stream From, byte_stream To>
 [[nodiscard]] task<std::uint64_t> copy(From& from, To& to, copy_options options = {});
 /// Copies all bytes of a stream to another one, until the end, and calls `on_done` with their
@@ -162,10 +167,13 @@ public:
 
   [[nodiscard]] std::size_t buffer_size() const noexcept { return options_.buffer_size; }
 
-  void add(std::uint64_t& to, std::size_t count) {
+  /// Counts bytes that were written. Returns false if the program has cancelled the copy, whose
+  /// streams may then be gone.
+  [[nodiscard]] bool add(std::uint64_t& to, std::size_t count) {
     to += count;
     if (limited_ != nullptr) restart();
     if (options_.on_progress) options_.on_progress(total);
+    return !frame::dropped();
   }
 
   Progress total{};
@@ -178,11 +186,21 @@ private:
   scope* limited_ = nullptr;
 };
 
+/// Throws an error if the program has closed the stream since the copy began.
+template <byte_stream Stream>
+void expect_open(const Stream& stream) {
+  if constexpr (requires { stream.open(); }) {
+    if (!stream.open()) throw_error(std::errc::operation_canceled, "copy with a closed stream");
+  }
+}
+
 template <byte_stream To>
 task<> write_through(To& to, const_buffer bytes) {
+  expect_open(to);
   auto writing = to.write(bytes);
   co_await std::move(writing);
   if constexpr (requires { to.flush(); }) {
+    expect_open(to);
     auto flushing = to.flush();
     co_await std::move(flushing);
   }
@@ -194,13 +212,14 @@ task<> pump(copy_progress<Progress>& progress, std::uint64_t& count, From& from,
   const std::size_t size = progress.buffer_size();
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(size);
   for (;;) {
+    expect_open(from);
     auto reading = from.read(std::span(buffer.get(), size));
     const std::size_t n = co_await std::move(reading);
     if (n == 0) co_return;
     const const_buffer bytes = std::span<const std::byte>(buffer.get(), n);
     task<> writing = write(bytes);
     co_await std::move(writing);
-    progress.add(count, n);
+    if (!progress.add(count, n)) co_await yield();  // this coroutine is destroyed here
   }
 }
 
@@ -216,23 +235,28 @@ task<bool> pump_in_kernel(copy_progress<Progress>& progress, std::uint64_t& coun
   const std::string writes = "write to " + stream_access::socket(to).peer_words();
   const std::uint64_t before = count;
   for (;;) {
+    expect_open(from);
     operation_awaitable<splice_in_call> reading(stream_access::socket(from),
                                                 splice_in_call(pipe.in(), progress.buffer_size()));
     const result<std::size_t> n = co_await as_result(std::move(reading));
     if (!n && n.error() == std::errc::invalid_argument && count == before) co_return false;
     if (!n) throw_error(n.error(), reads);
     if (*n == 0) co_return true;
+    expect_open(to);
     operation_awaitable<splice_out_call> writing(stream_access::socket(to),
                                                  splice_out_call(pipe.out(), *n));
     const result<void> written = co_await as_result(std::move(writing));
     if (!written) throw_error(written.error(), writes);
-    progress.add(count, *n);
+    if (!progress.add(count, *n)) co_await yield();  // this coroutine is destroyed here
   }
 }
 
 /// Copies in one direction in the best way that the streams have.
 template <class Progress, byte_stream From, byte_stream To>
 task<> pump_to(copy_progress<Progress>& progress, std::uint64_t& count, From& from, To& to) {
+  // The other direction may have run already.
+  expect_open(from);
+  expect_open(to);
   if constexpr (spliceable<From> && spliceable<To>) {
     const bool moved = co_await pump_in_kernel(progress, count, from, to);
     if (moved) co_return;
@@ -246,6 +270,7 @@ template <class Progress, byte_stream From, byte_stream To>
 task<> pump_and_end(copy_progress<Progress>& progress, std::uint64_t& count, From& from, To& to) {
   task<> pumping = pump_to(progress, count, from, to);
   co_await std::move(pumping);
+  expect_open(to);
   task<> ending = shut_down(to);
   co_await std::move(ending);
 }
@@ -274,6 +299,7 @@ task<reported<T>> report(task<T> work) {
 
 template <byte_stream From, byte_stream To>
 task<std::uint64_t> copy(From& from, To& to, copy_options options) {
+  static_cast<void>(to.loop());  // aborts the program unless the stream is open
   detail::copy_progress<std::uint64_t> progress(from.loop(), std::move(options));
   task<> all = progress.run(detail::pump_to(progress, progress.total, from, to));
   co_await std::move(all);
@@ -290,6 +316,8 @@ pending_operation copy(From& from, To& to, copy_options options,
 
 template <byte_stream From, byte_stream To, byte_stream Also>
 task<std::uint64_t> tee(From& from, To& to, Also& also, copy_options options) {
+  static_cast<void>(to.loop());  // aborts the program unless the stream is open
+  static_cast<void>(also.loop());
   detail::copy_progress<std::uint64_t> progress(from.loop(), std::move(options));
   const auto write = [&to, &also](const_buffer bytes) -> task<> {
     auto both = join(detail::write_through(to, bytes), detail::write_through(also, bytes));
@@ -312,6 +340,7 @@ pending_operation tee(From& from, To& to, Also& also, copy_options options,
 
 template <byte_stream A, byte_stream B>
 task<copied> copy_bidirectional(A& a, B& b, copy_both_options options) {
+  static_cast<void>(b.loop());  // aborts the program unless the stream is open
   detail::copy_progress<copied> progress(a.loop(), std::move(options));
   task<> all = progress.run(detail::pump_both(progress, a, b));
   co_await std::move(all);

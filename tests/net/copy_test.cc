@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,8 +33,10 @@
 #include "support/async_test.h"
 #include "support/every_point.h"
 #include "support/failing_system.h"
+#include "support/forked.h"
 #include "support/stream_pair.h"
 #include "support/stream_tasks.h"
+#include "support/tidy.h"
 
 using namespace std::chrono_literals;
 using eddy::any_stream;
@@ -366,6 +369,93 @@ ASYNC_TEST("progress is told after each write") {
   const auto [nothing, count] = co_await std::move(both);
   CHECK(count == 8);
   CHECK(told == std::vector<std::uint64_t>{4, 8});
+}
+
+namespace {
+
+/// Runs a copy in one of its forms, whose handler of progress acts once. Returns the error with
+/// which the copy ends, or nothing if it was cancelled.
+template <class Stream, class Act>
+std::optional<std::error_code> acting_copy(int form, bool limited, Act act) {
+  eddy::event_loop loop;
+  std::vector<std::unique_ptr<Stream>> streams;
+  std::vector<Stream> peers;
+  for (int i = 0; i < 3; ++i) {
+    auto ends = [&loop] {
+      if constexpr (std::same_as<Stream, unix_stream>) {
+        return eddy::socket_pair(loop);
+      } else {
+        return duplex(loop, 100, 100);
+      }
+    }();
+    streams.push_back(std::make_unique<Stream>(std::move(ends.first)));
+    peers.push_back(std::move(ends.second));
+  }
+  CHECK(peers[0].try_write(std::string_view("bytes")).has_value());
+  eddy::pending_operation copying;
+  std::optional<std::error_code> error;
+  const auto ended = [&](auto r) { error = r ? std::error_code() : r.error(); };
+  const auto tell = [&](auto) {
+    CHECK(peers[0].try_write(std::string_view("more bytes")).has_value());
+    act(copying, streams);
+  };
+  const auto set = [&](auto options) {
+    if (limited) options.idle_limit = 1h;
+    options.on_progress = tell;
+    return options;
+  };
+  Stream& from = *streams[0];
+  Stream& to = *streams[1];
+  if (form == 0) copying = copy(from, to, set(eddy::copy_options()), ended);
+  if (form == 1) copying = eddy::tee(from, to, *streams[2], set(eddy::copy_options()), ended);
+  if (form == 2) {
+    copying = eddy::copy_bidirectional(from, to, set(eddy::copy_both_options()), ended);
+  }
+  loop.run();
+  return error;
+}
+
+/// Calls `check` with each form of a copy between in-memory streams and between sockets.
+template <class Check>
+void for_each_copy(Check check) {
+  for (int form = 0; form < 3; ++form) {
+    for (const bool limited : {false, true}) {
+      CAPTURE(form);
+      CAPTURE(limited);
+      check([&](auto act) { return acting_copy<duplex_stream>(form, limited, act); });
+      check([&](auto act) { return acting_copy<unix_stream>(form, limited, act); });
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "a handler of progress may cancel the copy and destroy the streams") {
+  for_each_copy([](auto run) {
+    CHECK_FALSE(run([](eddy::pending_operation& copying, auto& streams) {
+      copying.stop();
+      streams.clear();
+    }));
+  });
+}
+
+TEST_CASE_FIXTURE(tidy, "a stream that is closed in a handler of progress ends the copy") {
+  for_each_copy([](auto run) {
+    for (const std::size_t which : {0U, 1U}) {
+      CHECK(run([which](auto&, auto& streams) { streams[which]->close(); }) ==
+            std::make_error_code(std::errc::operation_canceled));
+    }
+  });
+}
+
+TEST_CASE("a copy to a stream that is not open aborts the program with a sentence") {
+  dies_saying("a duplex_stream was used that is not open", [] {
+    eddy::event_loop loop;
+    auto [a, b] = duplex(loop, 1, 1);
+    duplex_stream closed;
+    const auto copying = copy(a, closed, {}, [](eddy::result<std::uint64_t>) {});
+    loop.run();
+  });
 }
 
 ASYNC_TEST("tee gives both targets all bytes at the pace of the slower one") {
