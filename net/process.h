@@ -187,7 +187,7 @@ public:
   [[nodiscard]] bool started() const noexcept { return state_ != nullptr; }
   /// The number of the child. Once the child has ended, another process may get the number.
   [[nodiscard]] ::pid_t pid() const noexcept;
-  /// Whether the loop has not reaped the child yet.
+  /// Whether the child has not been reaped yet, by the loop or by `try_wait`.
   [[nodiscard]] bool running() const noexcept;
 
   /// Waits until the child has ended, and returns how it ended and the resources that it used.
@@ -199,7 +199,7 @@ public:
   detail::process_wait_operation wait() { return detail::process_wait_operation(state()); }
   /// Waits until the child has ended, as the awaited `wait` does, and then calls `on_end`.
   void wait(handler<void(result<exit_status>)> on_end);
-  /// Returns how the child ended; `std::nullopt` if the loop has not reaped it yet.
+  /// Reaps the child if it has ended, and returns how it ended; `std::nullopt` if it still runs.
   [[nodiscard]] std::optional<result<exit_status>> try_wait() const;
   /// Cancels the pending wait. A handler is destroyed; an awaiting coroutine is resumed with
   /// `operation_canceled`. The child runs on.
