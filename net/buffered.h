@@ -44,7 +44,8 @@ struct frame_format {
 /// in the middle of a unit: the bytes are still there for `peek` and `read`. If the stream ends
 /// before the first byte of a unit, the result is `std::nullopt`, which is no error.
 /// Lifetime: the loop must outlive the stream. A `buffered` may be moved while operations are
-/// pending. Its read buffer keeps the size of the largest unit.
+/// pending. Its read buffer keeps the size of the largest unit, and its write buffers keep the size
+/// of the largest flush.
 /// Cancelling: closing or destroying a `buffered` cancels its operations and closes its stream;
 /// bytes that were not flushed are discarded. A handler is destroyed and never called; an awaiting
 /// coroutine is resumed with `operation_canceled`. A cancelled read loses no bytes, also if a part
