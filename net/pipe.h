@@ -196,6 +196,10 @@ struct pipe_ends {
 ///   read may wait for the disk.
 /// - /dev/null and other devices are used with RWF_NOWAIT, or with a poll before each call.
 ///
+/// A daemon may be started with descriptor 0, 1 or 2 closed. Its loop then takes that number for a
+/// descriptor of its own. So such a program opens /dev/null at these numbers before it makes the
+/// loop.
+///
 /// Errors: `std::system_error` if descriptor 0 is closed or no descriptor is free;
 /// `std::bad_alloc`.
 [[nodiscard]] pipe_reader standard_input(event_loop& loop);
