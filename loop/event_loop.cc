@@ -7,9 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include <eddy/loop/before_wait.h>
 #include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/description_writers.h>
 #include <eddy/loop/detail/engine.h>
+#include <eddy/loop/detail/flagged.h>
 #include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/loop_probe.h>
 #include <eddy/loop/detail/misuse.h>
@@ -144,7 +146,8 @@ event_loop::~event_loop() {
   files_.reset();
   sockets_.reset();
   limits_.rest();
-  if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0) {
+  if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0 ||
+      before_waits_.any()) {
     const std::string sentence = detail::text(
         {"a loop was destroyed before the objects on it, destroy these first:\n", dump()});
     detail::misuse(sentence.c_str());
@@ -209,7 +212,7 @@ time_point event_loop::after(time_span delay) const noexcept {
 }
 
 bool event_loop::has_work() const noexcept {
-  return queued() || arrived_.linked() || more_due_ || limits_.ready() ||
+  return queued() || arrived_.linked() || more_due_ || before_waits_.owed || limits_.ready() ||
          (signals_ && signals_->pending());
 }
 
@@ -368,12 +371,54 @@ bool event_loop::end_limit() noexcept {
 }
 
 bool event_loop::run_queues() {
+  before_waits_.owed = before_waits_.any();  // also if an exception ends this turn
   const bool any = probe_ != nullptr ? run_queues_as<true>() : run_queues_as<false>();
   // There were few handlers, but each may have taken long while timers wait.
   if (unlooked_most_ - unlooked_ > 1 && turn_began_ && timers_.size() != 0) {
     learn_pace(std::chrono::steady_clock::now());
   }
   return any;
+}
+
+void event_loop::call_before_wait() {
+  left_ = share - 1;
+  try {
+    static_cast<before_wait*>(before_waits_.next.next)->call();
+  } catch (...) {
+    if (!on_exception_.present()) throw;
+    on_exception_.call(true, std::current_exception());
+  }
+}
+
+void event_loop::call_before_waits() {
+  if (!before_waits_.any()) return;
+  // The objects that were not called stay before the others, for the next turn.
+  struct round {
+    event_loop& loop;
+    detail::flagged now;
+
+    explicit round(event_loop& l) noexcept : loop(l), now(l.before_waits_.running) {
+      ++loop.before_waits_.round;
+      loop.before_waits_.owed = false;
+    }
+    round(const round&) = delete;
+    round& operator=(const round&) = delete;
+    ~round() {
+      detail::before_wait_list& all = loop.before_waits_;
+      all.owed = all.owed || all.next.linked();
+      all.next.splice_back(all.called);
+    }
+  };
+  const round now(*this);
+  constexpr std::uint8_t ended = stop_asked | ev_run_ended;
+  turn_began_.reset();  // these calls have a bound of their own
+  unlooked_ = unlooked_most_;
+  for (int left = budget; before_waits_.next.linked() && left > 0 && (halt_ & ended) == 0;) {
+    call_before_wait();
+    const int spent = share - left_;
+    left -= spent;
+    if ((unlooked_ -= spent) <= 0 && time_is_over()) break;
+  }
 }
 
 bool event_loop::turn(bool may_wait) {
@@ -397,7 +442,9 @@ bool event_loop::turn(bool may_wait) {
   }
   if (wait && probe_ != nullptr && engine_->due() && !has_work()) [[unlikely]]
     probe_->waited_in_vain();
-  return run_queues();
+  const bool ran = run_queues();
+  call_before_waits();
+  return ran;
 }
 
 void event_loop::adopted_turn() {
@@ -410,6 +457,7 @@ void event_loop::adopted_turn() {
     gather();
     run_queues();
   } while (queues_[arrivals].linked() && halt_ == 0 && --most != 0);
+  call_before_waits();
   settle_delays();
   halt_ &= stop_asked;
 }
@@ -436,7 +484,7 @@ bool event_loop::run_ready() {
   const at_work now(*this);
   halt_ = 0;
   const bool ran = turn(false);
-  return ran || limits_.ready();
+  return ran || limits_.ready() || queued() || before_waits_.owed;
 }
 
 void event_loop::stop() noexcept {
@@ -583,6 +631,7 @@ std::string event_loop::dump() const {
   line(watches_, "descriptors, signals, files or children watched");
   line(c.waiting, "of them waited for");
   line(keepers_, "work_guard");
+  line(before_waits_.count(), "before_wait");
   line(c.tasks, "tasks:");
   detail::text_writer to(out, 1);
   describe_tasks(to);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include <eddy/loop/clock.h>
+#include <eddy/loop/detail/before_wait_list.h>
 #include <eddy/loop/detail/handler_slot.h>
 #include <eddy/loop/detail/limit_node.h>
 #include <eddy/loop/detail/list_node.h>
@@ -41,7 +42,7 @@ class description;
 /// adapter. An event_loop can also adopt a libev loop of the program. Then either `run` or the
 /// program's own `ev_run` runs the work of both.
 ///
-/// Each turn of the loop has two steps:
+/// Each turn of the loop has three steps:
 ///
 /// 1. Wait, unless something is ready to run.
 /// 2. Run four kinds of work in this order: due timers, by deadline and then by order of
@@ -49,6 +50,7 @@ class description;
 ///    number; posted functions, in order of posting; and the ready queue, first in, first out.
 ///    Deferred functions, coroutines that can continue, and ended child processes are in the
 ///    ready queue.
+/// 3. Call the handlers of `before_wait` objects.
 ///
 /// A turn is bounded, so that no flood of work delays timers and descriptors for long. It ends
 /// after `budget` operations or about half a millisecond, whichever comes first. On a
@@ -331,6 +333,9 @@ private:
   bool run_queues();
   template <bool Observed>
   bool run_queues_as();
+  /// Calls the `before_wait` objects, for a turn that has run its queues.
+  void call_before_waits();
+  void call_before_wait();
   template <bool Observed>
   int run_some(detail::list_node& queue, int most);
   [[nodiscard]] bool time_is_over() noexcept;
@@ -414,6 +419,7 @@ private:
   detail::list_node arrived_;  // nodes from the engine, before they join the arrivals
   detail::timer_queue timers_;
   detail::due_limits limits_{*this};
+  detail::before_wait_list before_waits_;
   std::size_t waits_ = 0;    // waits that keep the loop alive
   std::size_t watches_ = 0;  // all watches, also those in the background or without a wait
   std::size_t keepers_ = 0;  // `work_guard` objects

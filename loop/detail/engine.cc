@@ -357,7 +357,9 @@ void engine::begin() noexcept {
 void engine::rest(bool nothing_posted) noexcept {
   if (ev_.owned()) return;
   inside().park(true);
-  if (inside().has_work() || !nothing_posted) unpark();
+  // A `before_wait` alone does not keep ev_run from ending.
+  const bool ends = inside().before_waits().owed && !inside().alive();
+  if ((inside().has_work() && !ends) || !nothing_posted) unpark();
 }
 
 void engine::unpark() noexcept {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include <eddy/loop/detail/before_wait_list.h>
 #include <eddy/loop/detail/limit_node.h>
 #include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/detail/optional_part.h>
@@ -76,6 +77,7 @@ public:
 
   [[nodiscard]] class engine& engine() const noexcept { return *loop_.engine_; }
   [[nodiscard]] timer_queue& timers() const noexcept { return loop_.timers_; }
+  [[nodiscard]] before_wait_list& before_waits() const noexcept { return loop_.before_waits_; }
   [[nodiscard]] post_queue& posts() const noexcept { return *loop_.posts_; }
   [[nodiscard]] const signal_mask& program_mask() const noexcept { return loop_.program_mask_; }
 

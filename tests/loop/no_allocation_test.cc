@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 
+#include <eddy/loop/before_wait.h>
 #include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/signal.h>
@@ -27,6 +28,20 @@ using namespace std::chrono_literals;
 // sanitizer's. So there is nothing to count.
 TEST_CASE("the steady state does not allocate (not measurable under a sanitizer)") {}
 #else
+
+TEST_CASE_FIXTURE(with_loop, "starting and calling a before_wait allocates nothing") {
+  eddy::before_wait hook(loop);
+  int calls = 0;
+  const auto turn = [&] {
+    hook.start_once([&calls] { ++calls; });
+    loop.run_ready();
+  };
+  turn();
+  const std::size_t before = mallocs;
+  for (int i = 0; i < 100; ++i) turn();
+  CHECK(mallocs == before);
+  CHECK(calls == 101);
+}
 
 TEST_CASE("a block is reused for any size with the same chunk size of malloc") {
   for (const auto [least, most] : {std::array<std::size_t, 2>{9, 24}, {25, 40}, {57, 72}}) {
