@@ -52,6 +52,10 @@ std::optional<result<std::size_t>> socket_stream::try_write(const_buffer bytes) 
   return once(socket(), detail::write_some_call(bytes));
 }
 
+std::optional<result<std::size_t>> socket_stream::try_write(std::span<const const_buffer> buffers) {
+  return once(socket(), detail::write_some_of_call(buffers));
+}
+
 void socket_stream::wait_writable(handler<void(result<void>)> on_writable) {
   detail::expect_handler(on_writable, "socket_stream::wait_writable");
   using call = detail::wait_call<readiness::direction::write>;

@@ -124,6 +124,13 @@ public:
   /// the bytes must outlive the operation.
   void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
 
+  /// Writes as many bytes of several buffers as the kernel has space for, by one system call, and
+  /// returns their number. One call takes at most 512 buffers and 256 KiB.
+  ///
+  /// `std::nullopt` means that the kernel has no space. The result is an error if the write failed.
+  /// Aborts the program if a write or `wait_writable` is pending.
+  [[nodiscard]] std::optional<result<std::size_t>> try_write(std::span<const const_buffer> buffers);
+
   /// Suspends the coroutine until a write would complete without waiting: the kernel has space, or
   /// the write would fail. A write during this wait, even a `try_write`, aborts the program.
   detail::operation_awaitable<detail::wait_call<readiness::direction::write>> wait_writable() {

@@ -2,6 +2,7 @@
 #include <eddy/net/detail/stream_calls.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include <sys/socket.h>
@@ -16,6 +17,13 @@ namespace eddy::detail {
 namespace {
 
 constexpr std::size_t most_buffers = 512;  // in one system call
+
+ssize_t send_parts(const open_socket& socket, std::span<iovec> parts) {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL);
+}
 
 }  // namespace
 
@@ -72,12 +80,25 @@ std::optional<int> write_call::attempt(open_socket& socket) {
       return os().send(socket.descriptor(), piece.data(), piece.size(), MSG_NOSIGNAL);
     });
   }
-  return write_several<most_buffers>(socket, left_, {}, [&](std::span<iovec> parts) {
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL);
-  });
+  return write_several<most_buffers>(
+      socket, left_, {}, [&](std::span<iovec> parts) { return send_parts(socket, parts); });
+}
+
+std::optional<int> write_some_of_call::attempt(open_socket& socket) {
+  unwritten left(all_);
+  std::array<iovec, most_buffers> parts;
+  for (;;) {
+    const auto [count, wanted] = left.fill(parts, most_bytes);
+    if (wanted != 0) {
+      written_ = wanted;
+      socket.loop().charge(count * 64);  // as in `write_several`
+      return write_some(socket, written_, {}, [&](std::size_t) {
+        return send_parts(socket, std::span(parts.data(), count));
+      });
+    }
+    if (count == 0) return 0;  // all buffers are empty
+    left.pass(count);
+  }
 }
 
 std::optional<int> connect_call::attempt(open_socket& socket) {

@@ -167,4 +167,18 @@ private:
   std::size_t size_;  // of the buffer, and then the number of bytes written
 };
 
+/// Writes as many bytes of several buffers as the kernel has space for, by one system call.
+class write_some_of_call : public writing_call {
+public:
+  using value = std::size_t;
+
+  explicit write_some_of_call(std::span<const const_buffer> all) noexcept : all_(all) {}
+  std::optional<int> attempt(open_socket& socket);
+  [[nodiscard]] value take() const noexcept { return written_; }
+
+private:
+  std::span<const const_buffer> all_;
+  std::size_t written_ = 0;
+};
+
 }  // namespace eddy::detail
