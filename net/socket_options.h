@@ -12,14 +12,23 @@
 
 namespace eddy {
 
+/// What a listener does with connections while too few descriptors are free.
+enum class at_limit : std::uint8_t {
+  /// They stay in the kernel's queue, and the listener pauses.
+  hold,
+  /// The listener accepts each and closes it at once, so that its client learns that it is not
+  /// served, and can try another server.
+  shed,
+};
+
 /// The options of a socket that are set before it is bound or connected.
 ///
 ///     udp_socket server(loop, address::any_v4(53), {.device = "eth0", .reuse_port = true});
 ///
 /// One type serves all kinds of sockets. Each kind uses the members that apply to it and ignores
-/// the others: `backlog` is for listeners, `local` is for sockets that connect, `fast_open` to
-/// `attempt_delay` are for TCP, and the last four members are for datagram sockets. An option
-/// without a value is not set, and the kernel's default holds.
+/// the others: `backlog` and `connections_at_limit` are for listeners, `local` is for sockets that
+/// connect, `fast_open` to `attempt_delay` are for TCP, and the last four members are for datagram
+/// sockets. An option without a value is not set, and the kernel's default holds.
 ///
 /// Errors: the text of an error names the option: "listen at 127.0.0.1:80, option mark: Operation
 /// not permitted".
@@ -29,6 +38,8 @@ struct socket_options {
   /// The number of connections that may wait to be accepted. The system's limit,
   /// /proc/sys/net/core/somaxconn, applies too.
   int backlog = 4096;
+  /// What a `tcp_listener` does with connections at the limit of descriptors.
+  at_limit connections_at_limit = at_limit::hold;
   /// Binds although closed connections of an earlier process still occupy the address. The default
   /// is true for a listener and false otherwise, because two UDP sockets that set it share a port.
   std::optional<bool> reuse_address{};

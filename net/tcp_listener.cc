@@ -54,7 +54,9 @@ std::unique_ptr<detail::listening_socket> make(event_loop& loop, socket_descript
 tcp_listener::tcp_listener() noexcept = default;
 
 tcp_listener::tcp_listener(event_loop& loop, const address& local, const options& how)
-    : listening_(make(loop, listening_descriptor(local, how))) {}
+    : listening_(make(loop, listening_descriptor(local, how))) {
+  set_at_limit(how.connections_at_limit);
+}
 
 tcp_listener::tcp_listener(event_loop& loop, int descriptor)
     : listening_(make(loop, taken_over(descriptor))) {}
@@ -73,6 +75,15 @@ void tcp_listener::close() noexcept {
   // A handler that is destroyed with the socket may use this listener.
   const std::unique_ptr<detail::listening_socket> dying = std::move(listening_);
 }
+
+void tcp_listener::set_at_limit(at_limit what) {
+  detail::listening_socket& own = checked();
+  if (own.set_sheds(what == at_limit::shed)) return;
+  detail::throw_errno(detail::text(
+      {"keep a descriptor in reserve for the listener at ", own.socket().name().to_string()}));
+}
+
+std::uint64_t tcp_listener::shed_count() const noexcept { return checked().shed_count(); }
 
 bool tcp_listener::open() const noexcept {
   if (listening_ != nullptr) listening_->socket().loop().check_thread();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -36,6 +37,12 @@ class listening_socket;
 /// after 16 connections. If no stream is open in the process, the listener accepts one connection
 /// even if it needs one of these descriptors.
 ///
+/// Shedding: with `at_limit::shed`, the listener does not pause for descriptors. It accepts the
+/// connections that are queued and closes them at once, while fewer descriptors are free than it
+/// keeps free. `shed_count` counts these connections. For the case that no descriptor is free at
+/// all, it has one of its own in reserve, with which it accepts. If the system lacks memory, it
+/// pauses.
+///
 /// Both pauses are timers on the loop's clock. With a `manual_clock` that stands still, a pausing
 /// listener does not keep its loop running. With a `manual_clock` that jumps, time jumps by 50 ms
 /// again and again until a descriptor is free.
@@ -50,8 +57,9 @@ class listening_socket;
 /// it.
 class tcp_listener : public detail::with_options<tcp_listener> {
 public:
-  /// The members that apply: `backlog`, `reuse_address` (on by default), `reuse_port`, `ipv6_only`,
-  /// `device`, `mark`, `transparent`, `freebind`, the buffers, `fast_open` and `user_timeout`.
+  /// The members that apply: `backlog`, `connections_at_limit`, `reuse_address` (on by default),
+  /// `reuse_port`, `ipv6_only`, `device`, `mark`, `transparent`, `freebind`, the buffers,
+  /// `fast_open` and `user_timeout`.
   using options = socket_options;
 
   /// A listener that is not open: only assigning to it, `open`, `close` and destroying it are
@@ -93,6 +101,14 @@ public:
   /// A `try_accept` never pauses because of a shortage. It also takes the last descriptors, and
   /// returns errors such as `too_many_files_open`.
   [[nodiscard]] std::optional<result<tcp_stream>> try_accept();
+
+  /// Sets what the listener does with connections at the limit of descriptors, from the next
+  /// connection on. For a listener that took over its socket.
+  /// Errors: `std::system_error` if there is no descriptor for the reserve.
+  void set_at_limit(at_limit what);
+  /// The number of connections that this listener has accepted and closed at once: see
+  /// `at_limit::shed`.
+  [[nodiscard]] std::uint64_t shed_count() const noexcept;
 
   /// Cancels the pending accept, if there is one.
   ///

@@ -74,12 +74,33 @@ std::optional<int> accept_steps::attempt_without_pause(open_socket& socket) {
   return 0;
 }
 
+std::optional<int> accept_steps::shed(open_socket& socket) {
+  // Descriptors may have become free after so many connections.
+  for (int i = 0; i < listening_socket::connections_per_limit_check; ++i) {
+    const int error = listener_->shed_one();
+    socket.set_exhausted(which, error != 0);
+    if (error == EAGAIN) listener_->queue_empty();
+    if (error != 0 && only_that_connection(error)) listener_->connection_failed();
+    if (error != 0 && error != EAGAIN && !only_that_connection(error)) {
+      if (system_is_short(error) && listener_->pause()) return std::nullopt;
+      return error;
+    }
+    if (error != 0 || !socket.loop().may_go_on()) return std::nullopt;
+  }
+  return std::nullopt;
+}
+
 std::optional<int> accept_steps::attempt(open_socket& socket) {
   const auto kept = [this] { return listener_->accepted().descriptor.number() >= 0; };
-  if (!kept() && !listener_->may_accept() && listener_->pause()) return std::nullopt;
+  if (!kept() && !listener_->may_accept()) {
+    if (listener_->sheds()) return shed(socket);
+    if (listener_->pause()) return std::nullopt;
+  }
   const std::optional<int> outcome = attempt_without_pause(socket);
   // With a kept connection, the program is short of memory and not the kernel: that is an error.
-  if (outcome && !kept() && system_is_short(*outcome) && listener_->pause()) return std::nullopt;
+  if (!outcome || kept() || !system_is_short(*outcome)) return outcome;
+  if (listener_->sheds() && (*outcome == EMFILE || *outcome == ENFILE)) return shed(socket);
+  if (listener_->pause()) return std::nullopt;
   return outcome;
 }
 

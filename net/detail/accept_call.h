@@ -25,7 +25,7 @@ public:
 
   explicit accept_steps(listening_socket& listener) noexcept : listener_(&listener) {}
 
-  /// Starts a pause if the system is short of descriptors or memory.
+  /// Starts a pause if the system is short of descriptors or memory, or sheds connections.
   std::optional<int> attempt(open_socket& socket);
   /// Reports such a shortage as an error instead.
   std::optional<int> attempt_without_pause(open_socket& socket);
@@ -39,6 +39,9 @@ protected:
   stream_socket accepted_;
 
 private:
+  /// Accepts connections and closes them, until none is queued or others must run.
+  std::optional<int> shed(open_socket& socket);
+
   listening_socket* listener_;
 };
 

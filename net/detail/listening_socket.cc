@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <new>
 #include <utility>
+
+#include <sys/socket.h>
 
 #include <eddy/net/detail/stream_socket.h>
 
@@ -87,6 +90,46 @@ void listening_socket::connection_failed() noexcept {
   if (++failures_ < most_failures) return;
   failures_ = 0;
   static_cast<void>(start_timer());  // without memory, it goes on at once
+}
+
+bool listening_socket::make_spare() noexcept {
+  // Any descriptor will do. Making a socket needs no file system.
+  spare_ = socket_descriptor(os().socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return spare_.number() >= 0;
+}
+
+bool listening_socket::set_sheds(bool on) noexcept {
+  if (!on) {
+    spare_ = socket_descriptor();
+  } else if (spare_.number() < 0 && !make_spare()) {
+    return false;
+  }
+  sheds_ = on;
+  return true;
+}
+
+int listening_socket::shed_one() noexcept {
+  const auto accept = [this] {
+    return os().accept(socket_->descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  };
+  int descriptor = accept();
+  int error = errno;
+  if (descriptor < 0 && (error == EMFILE || error == ENFILE)) {
+    note_shortage();
+    if (spare_.number() >= 0) {
+      spare_ = socket_descriptor();
+      descriptor = accept();
+      error = errno;
+    }
+  }
+  if (descriptor >= 0) {
+    const socket_descriptor closed(descriptor);
+    failures_ = 0;
+    ++shed_count_;
+    error = 0;
+  }
+  if (spare_.number() < 0) static_cast<void>(make_spare());
+  return error;
 }
 
 bool listening_socket::pause() noexcept {

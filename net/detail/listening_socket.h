@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include <eddy/loop/timer_node.h>
 #include <eddy/net/address.h>
@@ -63,6 +64,17 @@ public:
   /// program without any connection serves nobody.
   [[nodiscard]] bool may_accept() const noexcept;
 
+  // Shedding.
+
+  /// Decides whether connections at the limit of descriptors are closed at once. Returns false, and
+  /// sets `errno`, if there is no descriptor for the reserve.
+  [[nodiscard]] bool set_sheds(bool on) noexcept;
+  [[nodiscard]] bool sheds() const noexcept { return sheds_; }
+  /// Accepts a connection and closes it. If no descriptor is free, this uses the reserve. Returns
+  /// the `errno` of accept, or zero.
+  [[nodiscard]] int shed_one() noexcept;
+  [[nodiscard]] std::uint64_t shed_count() const noexcept { return shed_count_; }
+
   /// A connection that the kernel gave, and for which there was no memory. The next accept returns
   /// it.
   struct connection {
@@ -89,6 +101,7 @@ private:
   void descriptor_freed() noexcept override { try_again(); }
   void try_again() noexcept;
   [[nodiscard]] bool start_timer() noexcept;
+  [[nodiscard]] bool make_spare() noexcept;
   static void note_shortage() noexcept;
 
   loop_sockets& shared_;
@@ -98,6 +111,9 @@ private:
   int failures_ = 0;           // in a row
   int until_limit_check_ = 0;  // connections
   std::size_t limit_ = 0;      // of descriptors
+  bool sheds_ = false;
+  socket_descriptor spare_;  // the reserve, if `sheds_`; negative if it could not be made again
+  std::uint64_t shed_count_ = 0;
 };
 
 }  // namespace eddy::detail

@@ -60,6 +60,7 @@ public:
   void close() {
     if (number_ >= 0) ::close(std::exchange(number_, -1));
   }
+  [[nodiscard]] int number() const noexcept { return number_; }
 
 private:
   int number_;
@@ -806,4 +807,180 @@ TEST_CASE("misuse of a listener aborts the program with a sentence") {
     listener.close();
     static_cast<void>(listener.local_address());
   });
+}
+
+// Shedding
+
+namespace {
+
+/// Whether the peer has closed this connection, which is blocking.
+bool closed_by_peer(const descriptor& client) {
+  char byte = 0;
+  return ::recv(client.number(), &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+tcp_listener shedding_listener(eddy::event_loop& loop) {
+  return {loop, here, {.connections_at_limit = eddy::at_limit::shed}};
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a shedding listener closes connections at the limit, and goes on") {
+  for (const bool own_socket : {true, false}) {
+    tcp_listener listener = shedding_listener(loop);
+    if (!own_socket) {
+      listener = tcp_listener(loop, here);
+      listener.set_at_limit(eddy::at_limit::shed);
+    }
+    std::vector<descriptor> clients;
+    for (int i = 0; i < 40; ++i) clients.emplace_back(plain_connection(listener.local_address()));
+    std::vector<tcp_stream> accepted;
+    std::function<void()> more = [&] {
+      listener.accept([&](result<tcp_stream> s) {
+        accepted.push_back(std::move(s.value()));
+        more();
+      });
+    };
+    {
+      const few_descriptors_free limit(10);  // four of which are kept free
+      more();
+      int turns = 0;
+      while (turns < 100 && loop.run_ready()) ++turns;
+      CHECK(turns < 100);
+      CHECK(accepted.size() == 6);
+      CHECK(listener.shed_count() == 34);
+      CHECK(loop.count().timers == 0);
+      std::size_t closed = 0;
+      for (const descriptor& client : clients) closed += closed_by_peer(client) ? 1 : 0;
+      CHECK(closed == 34);
+      accepted.pop_back();  // one is free again
+    }
+    const descriptor last(plain_connection(listener.local_address()));
+    for (int i = 0; i < 3; ++i) loop.run_ready();
+    CHECK(accepted.size() == 6);
+    CHECK(listener.shed_count() == 34);
+    listener.stop_accepting();
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a shedding listener without a free descriptor uses its reserve") {
+  tcp_listener listener = shedding_listener(loop);
+  const tcp_stream open(loop, plain_connection(listener.local_address()));
+  static_cast<void>(listener.try_accept());
+  std::vector<descriptor> clients;
+  for (int i = 0; i < 3; ++i) clients.emplace_back(plain_connection(listener.local_address()));
+  const few_descriptors_free limit(0);
+  listener.accept([](const result<tcp_stream>&) { FAIL("no descriptor is free"); });
+  for (int i = 0; i < 3; ++i) loop.run_ready();
+  CHECK(listener.shed_count() == 3);
+  for (const descriptor& client : clients) CHECK(closed_by_peer(client));
+  CHECK(loop.count().timers == 0);
+  listener.stop_accepting();
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a shedding listener counts each connection that a shortage costs") {
+  for (const int error : {EMFILE, ENFILE}) {
+    tcp_listener listener = shedding_listener(loop);
+    const descriptor first(plain_connection(listener.local_address()));
+    failing_system system;
+    system.fail(call::accept, error);
+    bool accepted = false;
+    listener.accept([&](const result<tcp_stream>& s) { accepted = s.has_value(); });
+    for (int i = 0; i < 3; ++i) loop.run_ready();
+    CHECK(listener.shed_count() == 1);
+    CHECK(closed_by_peer(first));
+    CHECK_FALSE(accepted);
+    const tcp_stream second(loop, plain_connection(listener.local_address()));
+    for (int i = 0; i < 3; ++i) loop.run_ready();
+    CHECK(accepted);
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a shedding listener whose reserve is lost pauses, and makes a new one") {
+  tcp_listener listener = shedding_listener(loop);
+  const descriptor first(plain_connection(listener.local_address()));
+  const descriptor second(plain_connection(listener.local_address()));
+  failing_system system;
+  system.fail(call::accept, EMFILE, 1, true);
+  system.fail(call::socket, EMFILE, 1, true);
+  bool accepted = false;
+  listener.accept([&](const result<tcp_stream>& s) { accepted = s.has_value(); });
+  loop.run_ready();
+  loop.run_ready();
+  CHECK(listener.shed_count() == 0);
+  CHECK(loop.count().timers == 1);
+  system.stop_failing(call::accept);
+  system.stop_failing(call::socket);
+  clock.advance(50ms);
+  loop.run_ready();
+  CHECK(accepted);
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a shedding listener pauses for want of memory") {
+  for (const int error : {ENOBUFS, ENOMEM}) {
+    tcp_listener listener = shedding_listener(loop);
+    const descriptor client(plain_connection(listener.local_address()));
+    failing_system system;
+    system.fail(call::accept, error);
+    bool accepted = false;
+    listener.accept([&](const result<tcp_stream>& s) { accepted = s.has_value(); });
+    loop.run_ready();
+    loop.run_ready();
+    CHECK(listener.shed_count() == 0);
+    CHECK(loop.count().timers == 1);
+    clock.advance(50ms);
+    loop.run_ready();
+    CHECK(accepted);
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "each error of the accept that sheds is retried, or told") {
+  /// Fails the first accept with EMFILE, and the second, which sheds, with another error.
+  struct twice : failing_system {
+    explicit twice(int e) : error(e) {}
+    int accept(int descriptor, sockaddr* peer, socklen_t* size, int flags) override {
+      const int number = ++accepts;
+      if (number > 2) return failing_system::accept(descriptor, peer, size, flags);
+      errno = number == 1 ? EMFILE : error;
+      return -1;
+    }
+    int error;
+    int accepts = 0;
+  };
+  for (const int error : {EINTR, ECONNABORTED, EPROTO, EPERM, ENETDOWN, EINVAL, EFAULT}) {
+    CAPTURE(error);
+    tcp_listener listener = shedding_listener(loop);
+    const descriptor client(plain_connection(listener.local_address()));
+    twice system(error);
+    int told = 0;
+    bool accepted = false;
+    listener.accept([&](const result<tcp_stream>& s) {
+      accepted = s.has_value();
+      told = s ? 0 : s.error().value();
+    });
+    for (int i = 0; i < 3; ++i) loop.run_ready();
+    CHECK(listener.shed_count() == 0);
+    if (error == EINVAL || error == EFAULT) {
+      CHECK(told == error);
+    } else {
+      CHECK(accepted);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a listener without a descriptor for its reserve is not made") {
+  failing_system system;
+  system.fail(call::socket, EMFILE, 2);
+  std::string words;
+  try {
+    static_cast<void>(shedding_listener(loop));
+  } catch (const std::system_error& e) {
+    words = e.what();
+  }
+  CHECK(words.starts_with("keep a descriptor in reserve for the listener at 127.0.0.1:"));
+  CHECK(words.ends_with("Too many open files"));
 }
