@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,7 +29,11 @@
 #include <eddy/loop/work_guard.h>
 #include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
+#include <eddy/net/shared_bytes.h>
+#include <eddy/net/tcp_stream.h>
+#include <eddy/net/write_queue.h>
 
+#include "bench/subscribers.h"
 #include "bench/workload.h"
 
 using namespace std::chrono_literals;
@@ -244,6 +249,49 @@ void sleeps(const numbers& n) {
   loop.run();
 }
 
+/// Publishes by queues: all messages of a turn leave in one call for each subscriber.
+void fan_out(const numbers& n) {
+  eddy::event_loop loop;
+  const bench::subscribers all;
+  std::vector<eddy::write_queue<eddy::tcp_stream>> queues;
+  for (const int s : all.near()) queues.emplace_back(eddy::tcp_stream(loop, s));
+  const std::string text(bench::message_size, 'm');
+  bench::time_fan_out("fan-out", all, n[0], [&](std::uint64_t count) {
+    loop.defer([&, count] {
+      for (std::uint64_t i = 0; i < count; ++i) {
+        const eddy::shared_bytes message(text);
+        for (auto& queue : queues) queue.put(message);
+      }
+    });
+    while (loop.run_ready()) {
+    }
+    for (const auto& queue : queues) {
+      if (queue.queued() != 0) std::abort();
+    }
+  });
+}
+
+/// Publishes by a `try_write` of each message to each subscriber.
+void fan_out_direct(const numbers& n) {
+  eddy::event_loop loop;
+  const bench::subscribers all;
+  std::vector<eddy::tcp_stream> streams;
+  for (const int s : all.near()) streams.emplace_back(loop, s);
+  const std::string text(bench::message_size, 'm');
+  bench::time_fan_out("fan-out-direct", all, n[0], [&](std::uint64_t count) {
+    loop.defer([&, count] {
+      for (std::uint64_t i = 0; i < count; ++i) {
+        for (auto& stream : streams) {
+          const auto sent = stream.try_write(text);
+          if (!sent || sent->value() != text.size()) std::abort();
+        }
+      }
+    });
+    while (loop.run_ready()) {
+    }
+  });
+}
+
 /// A workload that is one coroutine.
 template <class Coroutine>
 bench::workload awaited(const char* name, Coroutine work) {
@@ -273,5 +321,7 @@ int main(int count, char** words) {
                          {"scope", awaited("scope", scopes)},
                          {"timeout", awaited("timeout", timeouts)},
                          {"sleep", {1, sleeps}},
+                         {"fan-out", {1, fan_out}},
+                         {"fan-out-direct", {1, fan_out_direct}},
                      });
 }

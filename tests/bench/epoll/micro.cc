@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // epoll by hand, the limit: the cost of a queue and of a wake-up without anything else.
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bench/subscribers.h"
 #include "bench/workload.h"
 
 using bench::numbers;
@@ -163,9 +166,28 @@ void wake(const numbers& n) {
   for (const int descriptor : {set, ask, answer}) ::close(descriptor);
 }
 
+/// Publishes by a buffer for each subscriber, which is sent once a turn.
+void fan_out(const numbers& n) {
+  const bench::subscribers all;
+  std::vector<std::string> buffers(all.near().size());
+  const std::string text(bench::message_size, 'm');
+  bench::time_fan_out("fan-out", all, n[0], [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      for (std::string& buffer : buffers) buffer += text;
+    }
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      const auto sent = ::send(all.near()[i], buffers[i].data(), buffers[i].size(), MSG_NOSIGNAL);
+      if (sent != static_cast<ssize_t>(buffers[i].size())) std::abort();
+      buffers[i].clear();
+    }
+  });
+  for (const int s : all.near()) ::close(s);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
-  return bench::main(count, words,
-                     {{"post", {1, post}}, {"wake", {1, wake}}, {"yield", {2, yield}}});
+  return bench::main(
+      count, words,
+      {{"fan-out", {1, fan_out}}, {"post", {1, post}}, {"wake", {1, wake}}, {"yield", {2, yield}}});
 }
