@@ -145,6 +145,7 @@ event_loop::~event_loop() {
   signals_.reset();
   files_.reset();
   sockets_.reset();
+  engine_->descriptor_watches().reset();
   limits_.rest();
   if (timers_.size() != 0 || watches_ != 0 || inspectables_ != 0 || keepers_ != 0 ||
       before_waits_.any()) {

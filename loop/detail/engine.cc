@@ -487,7 +487,7 @@ void engine::renew_now() {
   ev_loop_fork(ev_);
   kernel_.rebuild();
   kernel_.renewed();
-  for (const auto* part : {&inside().files(), &inside().signals()}) {
+  for (const auto* part : {&inside().files(), &inside().signals(), &descriptor_watches_}) {
     if (*part) (*part)->renew(*loop_);
   }
 }

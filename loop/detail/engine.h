@@ -11,6 +11,7 @@
 #include <eddy/loop/detail/epoll_set.h>
 #include <eddy/loop/detail/libev.h>
 #include <eddy/loop/detail/loop_access.h>
+#include <eddy/loop/detail/optional_part.h>
 #include <eddy/loop/detail/watch_set.h>
 
 namespace eddy::detail {
@@ -97,6 +98,14 @@ public:
   /// Returns the children that libev has reaped; null if libev reaps none.
   [[nodiscard]] reaped_children* reaped() const noexcept { return reaped_.get(); }
 
+  /// The kernel's epoll set of libev.
+  [[nodiscard]] int epoll_descriptor() noexcept { return kernel_.descriptor(); }
+
+  /// The set of the `descriptor_watch`es; null until the first one starts.
+  [[nodiscard]] std::unique_ptr<optional_part>& descriptor_watches() noexcept {
+    return descriptor_watches_;
+  }
+
 private:
   [[nodiscard]] loop_access inside() const noexcept { return loop_access(*loop_); }
 
@@ -161,6 +170,7 @@ private:
   ev_check check_;
   ev_idle idle_;
   std::unique_ptr<reaped_children> reaped_;
+  std::unique_ptr<optional_part> descriptor_watches_;
 };
 
 }  // namespace eddy::detail

@@ -226,6 +226,26 @@ SCENARIO_TEST("as_result: an error is a value") {
   CHECK(r.error() == std::errc::timed_out);
 }
 
+SCENARIO_TEST("until_hang_up: a peer that hangs up later, beside until_priority") {
+  const trial::part held(t);
+  socket_pair pair;
+  auto hang_up = [](trial& of, socket_pair& p) -> task<> {
+    const trial::part part(of);
+    co_await sleep(1s);
+    p.close_far();
+  };
+  auto wait = [](trial& of, socket_pair& p) -> task<> {
+    const trial::part part(of);
+    co_await eddy::until_hang_up(p.near());
+  };
+  auto urgent = [](trial& of, socket_pair& p) -> task<> {
+    const trial::part part(of);
+    co_await eddy::until_priority(p.near());
+  };
+  auto all = join(hang_up(t, pair), wait(t, pair), urgent(t, pair));
+  co_await std::move(all);
+}
+
 SCENARIO_TEST("until_readable: bytes sent later") {
   const socket_pair pair;
   eddy::timer later(t.loop());

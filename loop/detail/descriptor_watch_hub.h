@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include <eddy/loop/descriptor_watch.h>
+#include <eddy/loop/detail/descriptor.h>
+#include <eddy/loop/detail/list_node.h>
+#include <eddy/loop/detail/optional_part.h>
+#include <eddy/loop/readiness.h>
+#include <eddy/loop/ready_node.h>
+#include <eddy/loop/timer_node.h>
+
+namespace eddy::detail {
+
+/// The epoll set of a loop's `descriptor_watch`es, itself watched by libev.
+///
+/// libev has no word for priority data and for a hang-up behind unread bytes. This is the one place
+/// in eddy that calls epoll_wait, and never to wait.
+class descriptor_watch_hub final : public optional_part, private ready_node {
+public:
+  /// Returns the hub of `loop`, and makes it at the first call.
+  /// Errors: `std::system_error`, `std::bad_alloc`.
+  [[nodiscard]] static descriptor_watch_hub& of(event_loop& loop);
+
+  /// Errors: `std::system_error`.
+  explicit descriptor_watch_hub(event_loop& loop);
+
+  /// Errors: `std::system_error`, `std::bad_alloc`. `watch` is not added then.
+  void add(descriptor_watch& watch);
+  void remove(descriptor_watch& watch) noexcept;
+
+  /// Makes a new set.
+  void renew(event_loop& loop) override;
+
+private:
+  /// The watches of one descriptor.
+  struct group {
+    detail::list_node watches;
+    std::uint32_t serial = 0;  // tells the kernel's entry from one of an earlier descriptor
+    bool quiet = false;        // edge-triggered, because an unwanted condition lasts
+  };
+  using groups = std::map<int, group>;
+
+  /// Waits again after the kernel has refused to watch the set.
+  struct retry : timer_node {
+    retry(descriptor_watch_hub& h, event_loop& loop) noexcept
+        : timer_node(loop, [](ready_node& node) { static_cast<retry&>(node).hub.wait(); }), hub(h) {
+      background(true);
+    }
+    descriptor_watch_hub& hub;
+  };
+
+  static void run(ready_node& node);
+  void look();
+  void watch_set();
+  void replace_set();
+  void wait();
+  void report(std::uint64_t key, std::uint32_t events);
+  /// Shows the kernel what the watches of a group want. Returns 0 or an `errno`.
+  [[nodiscard]] int show(int operation, int descriptor, const group& of) const noexcept;
+  void leave(descriptor_watch& watch) noexcept;
+  void fail(group& of, int error) noexcept;
+  void show_all() noexcept;
+
+  event_loop* loop_;
+  detail::descriptor set_;
+  std::optional<readiness> readable_;
+  retry again_;
+  groups groups_;
+  std::uint32_t serials_ = 0;
+};
+
+}  // namespace eddy::detail

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Tests of <eddy/loop/descriptor_watch.h>.
+#include <eddy/loop/descriptor_watch.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <linux/net_tstamp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/timer.h>
+
+#include "support/any_loop.h"
+#include "support/counted.h"
+#include "support/forked.h"
+#include "support/journal.h"
+#include "support/socket_pair.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+using eddy::descriptor_watch;
+using events = eddy::descriptor_events;
+
+static_assert(std::is_nothrow_move_constructible_v<descriptor_watch>);
+static_assert(!std::is_copy_constructible_v<descriptor_watch>);
+
+namespace {
+
+/// Two ends of a TCP connection on the loopback interface.
+struct tcp_pair {
+  tcp_pair() {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    auto* const name = reinterpret_cast<sockaddr*>(&at);
+    REQUIRE(::bind(listener, name, size) == 0);
+    REQUIRE(::listen(listener, 1) == 0);
+    REQUIRE(::getsockname(listener, name, &size) == 0);
+    far = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(::connect(far, name, size) == 0);
+    near = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    REQUIRE(near >= 0);
+    ::close(listener);
+  }
+  tcp_pair(const tcp_pair&) = delete;
+  tcp_pair& operator=(const tcp_pair&) = delete;
+  ~tcp_pair() {
+    ::close(near);
+    ::close(far);
+  }
+  int near = -1;
+  int far = -1;
+};
+
+std::string words(const eddy::result<events>& r) {
+  if (!r) return r.error() == std::errc::bad_file_descriptor ? "closed" : "error";
+  std::string all;
+  if (contains(*r, events::readable)) all += 'r';
+  if (contains(*r, events::writable)) all += 'w';
+  if (contains(*r, events::priority)) all += 'p';
+  if (contains(*r, events::hang_up)) all += 'h';
+  if (contains(*r, events::error)) all += 'e';
+  return all;
+}
+
+void turns(eddy::event_loop& loop, int count) {
+  while (count-- > 0) loop.run_ready();
+}
+
+std::error_code refusal(eddy::event_loop& loop, int descriptor) {
+  descriptor_watch watch(loop, descriptor);
+  try {
+    watch.start(events::readable, [](const eddy::result<events>&) {});
+  } catch (const std::system_error& e) {
+    CHECK_FALSE(watch.active());
+    return e.code();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a watch calls its handler in each turn until the bytes are read", Loop,
+                   ANY_LOOP) {
+  const socket_pair pair;
+  Loop on;
+  int calls = 0;
+  descriptor_watch watch(on.loop, pair.near());
+  watch.start(events::readable, [&](const eddy::result<events>& r) {
+    CHECK(words(r) == "r");
+    if (++calls == 1) on.loop.defer([] {});
+    if (calls < 3) return;
+    pair.receive();
+    if (calls < 5) {
+      pair.send();
+    } else {
+      watch.stop();
+    }
+  });
+  CHECK(watch.active());
+  pair.send();
+  on.run();  // the watch keeps it running
+  CHECK(calls == 5);
+  CHECK_FALSE(watch.active());
+}
+
+TEST_CASE_TEMPLATE("a watch in the background does not keep its loop running", Loop, ANY_LOOP) {
+  const socket_pair pair;
+  Loop on;
+  descriptor_watch watch(on.loop, pair.near());
+  watch.background(true);
+  watch.start(events::readable, [](const eddy::result<events>&) {});
+  on.run();
+  watch.background(false);
+  CHECK(on.loop.count().waiting == 1);
+  watch.background(true);
+  on.run();
+  watch.stop();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a watch of writes is called while there is space") {
+  const socket_pair pair;
+  journal note;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::writable, [&](const eddy::result<events>& r) { note(words(r)); });
+  turns(loop, 2);
+  CHECK(note == "w w");
+  pair.fill();
+  turns(loop, 3);
+  CHECK(note == "w w");
+}
+
+TEST_CASE_FIXTURE(with_loop, "urgent data is priority data") {
+  const tcp_pair pair;
+  journal note;
+  descriptor_watch watch(loop, pair.near);
+  watch.start(events::priority, [&](const eddy::result<events>& r) {
+    note(words(r));
+    char byte = 0;
+    CHECK(::recv(pair.near, &byte, 1, MSG_OOB) == 1);
+    loop.stop();
+  });
+  CHECK(::send(pair.far, "normal", 6, 0) == 6);
+  turns(loop, 3);
+  CHECK(note == "");
+  CHECK(::send(pair.far, "!", 1, MSG_OOB) == 1);
+  loop.run();
+  turns(loop, 3);
+  CHECK(note == "p");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a change of /proc/self/mounts can be waited for") {
+  const int file = ::open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
+  REQUIRE(file >= 0);
+  descriptor_watch watch(loop, file);
+  watch.start(events::priority, [](const eddy::result<events>&) {});
+  turns(loop, 3);
+  watch.stop();
+  ::close(file);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a hang-up is reported behind unread bytes") {
+  const socket_pair pair;
+  journal note;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::hang_up, [&](const eddy::result<events>& r) { note(words(r)); });
+  pair.send("unread");
+  turns(loop, 3);
+  CHECK(note == "");
+  ::shutdown(pair.far(), SHUT_WR);
+  turns(loop, 2);
+  CHECK(note == "h h");
+  watch.stop();
+  CHECK(pair.receive() == "unread");
+}
+
+TEST_CASE_FIXTURE(with_loop, "an error queue is told, keeps no loop busy, and can be read") {
+  // A datagram to itself leaves a time stamp in the error queue.
+  const int udp = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  auto* const name = reinterpret_cast<sockaddr*>(&at);
+  REQUIRE(::bind(udp, name, size) == 0);
+  REQUIRE(::getsockname(udp, name, &size) == 0);
+  const int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+  REQUIRE(::setsockopt(udp, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps) == 0);
+  int calls = 0;
+  std::string last;
+  descriptor_watch watch(loop, udp);
+  watch.start(events::readable, [&](const eddy::result<events>& r) {
+    ++calls;
+    last = words(r);
+    char some[64];
+    static_cast<void>(::recv(udp, some, sizeof some, 0));
+  });
+  REQUIRE(::sendto(udp, "x", 1, 0, name, size) == 1);
+  turns(loop, 20);
+  CHECK(last == "e");
+  CHECK(calls <= 4);
+  const int before = calls;
+  turns(loop, 20);
+  CHECK(calls == before);
+  CHECK_FALSE(loop.run_ready());                       // nothing spins
+  REQUIRE(::sendto(udp, "y", 1, 0, name, size) == 1);  // bytes are still noticed
+  turns(loop, 20);
+  CHECK(calls > before);
+  char some[64];
+  CHECK(::recv(udp, some, sizeof some, MSG_ERRQUEUE) >= 0);
+  CHECK(::recv(udp, some, sizeof some, MSG_ERRQUEUE) >= 0);
+  CHECK(::recv(udp, some, sizeof some, MSG_ERRQUEUE) < 0);
+  const int drained = calls;
+  turns(loop, 5);
+  CHECK(calls <= drained + 1);
+  watch.stop();
+  ::close(udp);
+}
+
+TEST_CASE_FIXTURE(with_loop, "several watches of one descriptor get what each wants") {
+  const socket_pair pair;
+  journal note;
+  descriptor_watch reads(loop, pair.near());
+  descriptor_watch writes(loop, pair.near());
+  std::optional<descriptor_watch> both(std::in_place, loop, pair.near());
+  reads.start(events::readable, [&](const eddy::result<events>& r) { note("a" + words(r)); });
+  writes.start(events::writable, [&](const eddy::result<events>& r) { note("b" + words(r)); });
+  both->start(events::readable | events::writable,
+              [&](const eddy::result<events>& r) { note("c" + words(r)); });
+  turns(loop, 1);
+  CHECK(note == "bw cw");
+  pair.send();
+  turns(loop, 1);
+  CHECK(note == "bw cw ar bw crw");
+  both.reset();
+  writes.stop();
+  turns(loop, 1);
+  CHECK(note == "bw cw ar bw crw ar");
+  reads.stop();
+  turns(loop, 2);
+  CHECK(note == "bw cw ar bw crw ar");
+}
+
+TEST_CASE_FIXTURE(with_loop, "start_once calls once, and other watches go on") {
+  const socket_pair pair;
+  journal note;
+  descriptor_watch once(loop, pair.near());
+  descriptor_watch always(loop, pair.near());
+  once.start_once(events::readable, [&](const eddy::result<events>& r) { note("o" + words(r)); });
+  always.start(events::readable, [&](const eddy::result<events>& r) { note("a" + words(r)); });
+  pair.send();
+  turns(loop, 2);
+  CHECK(note == "or ar ar");
+  CHECK_FALSE(once.active());
+  always.stop();
+  once.start_once(events::hang_up, [&](const eddy::result<events>& r) { note(words(r)); });
+  once.start_once(events::readable, [&](const eddy::result<events>& r) { note("n" + words(r)); });
+  turns(loop, 2);
+  CHECK(note == "or ar ar nr");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a watch may be moved, stopped and destroyed by its handler") {
+  const socket_pair pair;
+  pair.send();
+  int calls = 0;
+  std::optional<descriptor_watch> second;
+  descriptor_watch first(loop, pair.near());
+  first.start(events::readable, [&](const eddy::result<events>&) {
+    ++calls;
+    if (!second) second.emplace(std::move(first));
+  });
+  turns(loop, 2);
+  CHECK(calls == 2);
+  CHECK_FALSE(first.active());
+  second->start(events::readable, [&](const eddy::result<events>&) {
+    ++calls;
+    second.reset();
+  });
+  turns(loop, 3);
+  CHECK(calls == 3);
+  int alive = 0;
+  descriptor_watch third(loop, pair.near());
+  third.start(events::readable, [&, c = counted(alive)](const eddy::result<events>&) {
+    third.stop();
+    ++calls;
+  });
+  turns(loop, 3);
+  CHECK(calls == 4);
+  CHECK(alive == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a watch that is stopped before its call is not called") {
+  const socket_pair pair;
+  pair.send();
+  int calls = 0;
+  std::optional<descriptor_watch> first(std::in_place, loop, pair.near());
+  std::optional<descriptor_watch> second(std::in_place, loop, pair.near());
+  first->start(events::readable, [&](const eddy::result<events>&) {
+    ++calls;
+    second.reset();
+  });
+  second->start(events::readable, [&](const eddy::result<events>&) {
+    ++calls;
+    first.reset();
+  });
+  turns(loop, 2);
+  CHECK(calls >= 1);
+  CHECK(!second);
+  first.reset();
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a watch whose descriptor was closed ends when its number is watched") {
+  socket_pair old;
+  journal note;
+  descriptor_watch first(loop, old.near());
+  first.start(events::readable, [&](const eddy::result<events>& r) { note(words(r)); });
+  const int number = old.near();
+  old.close_near();
+  const socket_pair fresh;
+  REQUIRE(fresh.near() == number);
+  descriptor_watch second(loop, number);
+  second.start(events::readable, [&](const eddy::result<events>& r) { note("new " + words(r)); });
+  turns(loop, 1);
+  CHECK(note == "closed");
+  CHECK_FALSE(first.active());
+  fresh.send();
+  turns(loop, 1);
+  CHECK(note == "closed new r");
+}
+
+TEST_CASE_FIXTURE(with_loop, "a copy of a closed descriptor keeps no loop busy") {
+  socket_pair pair;
+  const socket_pair other;
+  const int copy = ::dup(pair.near());
+  int calls = 0;
+  descriptor_watch watch(loop, pair.near());
+  descriptor_watch good(loop, other.near());
+  good.start(events::readable, [&](const eddy::result<events>&) { ++calls; });
+  watch.start(events::readable, [](const eddy::result<events>&) { FAIL("it was stopped"); });
+  turns(loop, 1);
+  pair.close_near();
+  watch.stop();
+  pair.send();
+  turns(loop, 3);
+  CHECK_FALSE(loop.run_ready());
+  other.send();
+  turns(loop, 1);
+  CHECK(calls == 1);
+  ::close(copy);
+}
+
+TEST_CASE_FIXTURE(with_loop, "starting a watch tells why a descriptor cannot be watched") {
+  CHECK(refusal(loop, -1) == std::errc::bad_file_descriptor);
+  const int file = ::open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+  CHECK(refusal(loop, file) == std::errc::operation_not_permitted);
+  ::close(file);
+  CHECK(refusal(loop, file) == std::errc::bad_file_descriptor);
+  CHECK(refusal(loop, loop.descriptor()) == std::errc::invalid_argument);
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a watch goes on in a forked child, and disturbs nobody") {
+  const socket_pair pair;
+  int calls = 0;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::readable, [&](const eddy::result<events>&) {
+    ++calls;
+    loop.stop();
+  });
+  turns(loop, 1);
+  CHECK(holds_in_child([&] {
+    pair.send();
+    loop.run();
+    if (calls != 1) return false;
+    watch.stop();
+    return !loop.run_ready();
+  }));
+  loop.run();  // the byte is still there
+  CHECK(calls == 1);
+  CHECK(holds_in_child([&] {
+    watch.stop();  // before the child's first turn
+    return !loop.run_ready();
+  }));
+  loop.run();
+  CHECK(calls == 2);
+}
+
+TEST_CASE("misuse of a descriptor_watch aborts") {
+  const tidy leaves_nothing;
+  dies_saying("descriptor_watch::start was given a handler that is null", [] {
+    eddy::event_loop loop;
+    descriptor_watch(loop, 0).start(events::readable, nullptr);
+  });
+  dies_saying("started for no condition", [] {
+    eddy::event_loop loop;
+    descriptor_watch(loop, 0).start(events::none, [](const eddy::result<events>&) {});
+  });
+  dies_saying("1 descriptors, signals, files or children watched", [] {
+    const socket_pair pair;
+    std::optional<eddy::event_loop> loop(std::in_place);
+    descriptor_watch watch(*loop, pair.near());
+    watch.start(events::readable, [](const eddy::result<events>&) {});
+    loop.reset();
+  });
+}
