@@ -31,6 +31,7 @@
 #include <eddy/net/unix_datagram.h>
 #include <eddy/net/unix_seqpacket.h>
 #include <eddy/net/unix_stream.h>
+#include <eddy/net/write_queue.h>
 
 #include "support/async_test.h"
 #include "support/at_end.h"
@@ -653,6 +654,27 @@ TEST_CASE_FIXTURE(with_loop, "a duplex and an any_stream cost no malloc for each
   };
   const std::size_t count = eddy::block_on(loop, talk(near, ends.second));
   CHECK(count == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a write_queue in its steady state allocates nothing") {
+  stream_pair ends(loop);
+  eddy::write_queue<eddy::tcp_stream> out(std::move(ends.near));
+  const eddy::shared_bytes message("a message");
+  const auto turn = [&] {
+    for (int i = 0; i < 20; ++i) {
+      out.put(message);
+      out.put("some more text");
+    }
+    while (loop.run_ready()) {
+    }
+    char some[4096];
+    static_cast<void>(ends.far.try_read(some));
+  };
+  for (int i = 0; i < 10; ++i) turn();
+  const std::size_t before = mallocs;
+  for (int i = 0; i < 100; ++i) turn();
+  CHECK(mallocs == before);
+  CHECK(out.queued() == 0);
 }
 
 TEST_CASE("misuse of a stream aborts the program with a sentence") {
