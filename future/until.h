@@ -12,7 +12,6 @@
 #include <eddy/future/detail/frame.h>
 #include <eddy/loop/child_process.h>
 #include <eddy/loop/description.h>
-#include <eddy/loop/descriptor_watch.h>
 #include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -28,12 +27,10 @@ template <readiness::direction Which>
 struct until_ready;
 using until_readable_operation = adaptation<void, until_ready<readiness::direction::read>>;
 using until_writable_operation = adaptation<void, until_ready<readiness::direction::write>>;
-template <descriptor_events Wanted>
-struct until_event;
-using until_priority_operation = adaptation<void, until_event<descriptor_events::priority>>;
-using until_hang_up_operation = adaptation<void, until_event<descriptor_events::hang_up>>;
-class until_signal_operation;
-class until_exit_operation;
+template <class Wait>
+class until_operation;
+using until_signal_operation = until_operation<class until_signal_wait>;
+using until_exit_operation = until_operation<class until_exit_wait>;
 }  // namespace detail
 
 /// `co_await until_readable(fd)` suspends the coroutine until a read from `fd` would not block.
@@ -51,25 +48,6 @@ inline detail::until_readable_operation until_readable(int fd);
 /// Errors: `std::system_error` if `fd` is negative, closed before or during the wait, or an epoll
 /// descriptor that watches this loop, or if the kernel refuses the watch.
 inline detail::until_writable_operation until_writable(int fd);
-
-/// `co_await until_priority(fd)` suspends the coroutine until `fd` has priority data.
-///
-/// That is a change of a file in /proc or sysfs, a PSI trigger, a GPIO edge, or urgent data of TCP.
-/// An error or a hang-up of the descriptor ends the wait, too. Read what is there after each wait:
-/// until then, the next wait ends at once.
-/// Errors: `std::system_error` if `fd` is negative or closed, has no events (a file or directory),
-/// or is an epoll descriptor that watches this loop, or if the kernel refuses the watch.
-/// Cancelling: eddy reads nothing.
-inline detail::until_priority_operation until_priority(int fd);
-
-/// `co_await until_hang_up(fd)` suspends the coroutine until the peer of `fd` has ended its sending
-/// side, even if unread bytes are left.
-///
-/// An error of the descriptor, or an entry in its error queue, ends the wait, too.
-/// Errors: `std::system_error` if `fd` is negative or closed, has no events (a file or directory),
-/// or is an epoll descriptor that watches this loop, or if the kernel refuses the watch.
-/// Cancelling: eddy reads nothing, so no bytes are lost.
-inline detail::until_hang_up_operation until_hang_up(int fd);
 
 /// `co_await until_signal(SIGTERM)` suspends the coroutine until the process gets this signal.
 ///
@@ -115,24 +93,6 @@ struct until_ready {
   int descriptor;
 };
 
-template <descriptor_events Wanted>
-struct until_event {
-  static constexpr bool priority = Wanted == descriptor_events::priority;
-
-  descriptor_watch operator()(completer<> done) const {
-    descriptor_watch watch(current_loop(priority ? "until_priority" : "until_hang_up"), descriptor);
-    watch.start_once(Wanted, [done, d = descriptor](const result<descriptor_events>& r) {
-      r ? done() : done.fail(r.error(), text({"waiting for events of descriptor ", d}));
-    });
-    return watch;
-  }
-  std::string describe() const {
-    return text({"descriptor ", descriptor, priority ? " to have priority data" : " to hang up"});
-  }
-
-  int descriptor;
-};
-
 class until_signal_wait final : public suspension {
 public:
   explicit until_signal_wait(int number) noexcept : number_(number) {}
@@ -153,15 +113,6 @@ public:
 private:
   int number_;
   std::optional<signal> watch_;
-};
-
-class [[nodiscard("this does nothing without co_await")]] until_signal_operation {
-public:
-  explicit until_signal_operation(int number) noexcept : number_(number) {}
-  until_signal_wait operator co_await() const { return until_signal_wait(number_); }
-
-private:
-  int number_;
 };
 
 class until_exit_wait final : public suspension {
@@ -201,13 +152,14 @@ private:
   std::optional<result<exit_status>> end_;
 };
 
-class [[nodiscard("this does nothing without co_await")]] until_exit_operation {
+template <class Wait>
+class [[nodiscard("this does nothing without co_await")]] until_operation {
 public:
-  explicit until_exit_operation(::pid_t pid) noexcept : pid_(pid) {}
-  until_exit_wait operator co_await() const { return until_exit_wait(pid_); }
+  explicit until_operation(int of) noexcept : of_(of) {}
+  Wait operator co_await() const { return Wait(of_); }
 
 private:
-  ::pid_t pid_;
+  int of_;  // the number of a signal or of a process
 };
 
 }  // namespace detail
@@ -218,14 +170,6 @@ inline detail::until_readable_operation until_readable(int fd) {
 
 inline detail::until_writable_operation until_writable(int fd) {
   return adapt(detail::until_ready<readiness::direction::write>{fd});
-}
-
-inline detail::until_priority_operation until_priority(int fd) {
-  return adapt(detail::until_event<descriptor_events::priority>{fd});
-}
-
-inline detail::until_hang_up_operation until_hang_up(int fd) {
-  return adapt(detail::until_event<descriptor_events::hang_up>{fd});
 }
 
 inline detail::until_signal_operation until_signal(int number) {

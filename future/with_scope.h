@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include <eddy/future/outcome.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/task.h>
+#include <eddy/loop/detail/throw_error.h>
 
 namespace eddy {
 
@@ -38,8 +40,6 @@ auto with_scope(Function body, Arguments... arguments)
 
 namespace detail {
 
-[[noreturn]] void throw_scope_cancelled();
-
 /// Stores the result of `work` in `place`.
 template <class T>
 task<> give_to(std::optional<outcome<T>>* place, task<T> work) {
@@ -58,7 +58,9 @@ task<T> run_in_own_scope(Function body, Arguments... arguments) {
   scope all;
   all.spawn(give_to<T>(&end, as_task(std::invoke(body, all, std::move(arguments)...))));
   co_await all.join();
-  if (!end) throw_scope_cancelled();
+  if (!end)
+    throw_error(std::errc::operation_canceled,
+                "with_scope: the scope was cancelled before its body completed");
   co_return get<T>(*std::move(end));
 }
 

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include <eddy/loop/detail/misuse.h>
+
 namespace eddy::detail {
 
 class frame;
@@ -29,6 +31,8 @@ private:
 };
 
 /// Stops the program, because tasks await each other.
-[[noreturn, gnu::cold]] void stop_at_ring() noexcept;
+[[noreturn, gnu::cold]] inline void stop_at_ring() noexcept {
+  misuse("a task awaited its own future, or the future of a task that awaits it");
+}
 
 }  // namespace eddy::detail

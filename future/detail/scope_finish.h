@@ -2,17 +2,17 @@
 #pragma once
 
 #include <exception>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
 #include <eddy/future/future.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/task.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 
 namespace eddy::detail {
-
-[[noreturn]] void throw_finish_cancelled();
 
 /// A promise that a child of a scope keeps. If the scope cancels the child, the future ends with
 /// `operation_canceled`.
@@ -25,7 +25,7 @@ public:
   ~finish_promise() {
     if (told_ || !promise_.wanted()) return;
     try {
-      throw_finish_cancelled();
+      throw_error(std::errc::operation_canceled, "scope::finish: the scope cancelled the work");
     } catch (...) {
       promise_.set_cancelled(std::current_exception());
     }

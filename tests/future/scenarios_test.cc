@@ -18,6 +18,7 @@
 #include <eddy/future/flow/concurrent.h>
 #include <eddy/future/flow/join_settled.h>
 #include <eddy/future/flow/race_ok.h>
+#include <eddy/future/flow/until_event.h>
 #include <eddy/future/future.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
