@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include <eddy/loop/detail/language.h>
+
 namespace eddy {
 
 /// One server of a service, from an SRV record of DNS (RFC 2782).

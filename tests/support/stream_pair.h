@@ -33,7 +33,8 @@ inline eddy::tcp_stream next_of(eddy::tcp_listener& listener) {
   ::poll(&waiting, 1, 10'000);
   auto accepted = listener.try_accept();
   REQUIRE(accepted.has_value());
-  return std::move(accepted->value());
+  if (!*accepted) throw std::system_error(accepted->error(), "next_of");
+  return std::move(**accepted);
 }
 
 /// The two ends of one loopback connection, both on one loop.
