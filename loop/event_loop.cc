@@ -418,7 +418,8 @@ void event_loop::call_before_waits() {
     call_before_wait();
     const int spent = share - left_;
     left -= spent;
-    if ((unlooked_ -= spent) <= 0 && time_is_over()) break;
+    unlooked_ -= spent;
+    if (unlooked_ <= 0 && time_is_over()) break;
   }
 }
 

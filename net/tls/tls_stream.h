@@ -125,8 +125,8 @@ namespace detail {
 template <byte_stream Stream, class Context>
 task<reported<tls_stream<Stream>>> tls_steps(const Context& context, Stream&& stream,
                                              std::string&& host) {
-  tls_share made(
-      new tls_over<Stream>(std::move(stream), tls_access::settings(context), std::move(host)));
+  tls_share made(new tls_over<Stream>(std::forward<Stream>(stream), tls_access::settings(context),
+                                      std::move(host)));
   return tls_over<Stream>::template connect<tls_stream<Stream>>(std::move(made));
 }
 
