@@ -13,8 +13,8 @@
 #include <eddy/net/address.h>
 #include <eddy/net/detail/delivery.h>
 #include <eddy/net/pending_operation.h>
+#include <eddy/net/resolve_srv.h>
 #include <eddy/net/socket_options.h>
-#include <eddy/net/srv_record.h>
 #include <eddy/net/tcp_stream.h>
 
 namespace eddy {

@@ -12,7 +12,7 @@
 
 namespace eddy {
 
-/// What a listener does with connections while too few descriptors are free.
+/// Says how a listener treats connections while too few descriptors are free.
 enum class at_limit : std::uint8_t {
   /// They stay in the kernel's queue, and the listener pauses.
   hold,
@@ -38,7 +38,7 @@ struct socket_options {
   /// The number of connections that may wait to be accepted. The system's limit,
   /// /proc/sys/net/core/somaxconn, applies too.
   int backlog = 4096;
-  /// What a `tcp_listener` does with connections at the limit of descriptors.
+  /// Says how a `tcp_listener` treats connections while too few descriptors are free.
   at_limit connections_at_limit = at_limit::hold;
   /// Binds although closed connections of an earlier process still occupy the address. The default
   /// is true for a listener and false otherwise, because two UDP sockets that set it share a port.

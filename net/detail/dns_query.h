@@ -13,7 +13,7 @@
 #include <eddy/loop/timer_node.h>
 #include <eddy/net/address.h>
 #include <eddy/net/detail/wake_up.h>
-#include <eddy/net/srv_record.h>
+#include <eddy/net/resolve_srv.h>
 
 namespace eddy::detail {
 

@@ -13,7 +13,7 @@
 #include <eddy/net/address.h>
 #include <eddy/net/detail/delivery.h>
 #include <eddy/net/detail/dns_query.h>
-#include <eddy/net/srv_record.h>
+#include <eddy/net/resolve_srv.h>
 
 namespace eddy::detail {
 

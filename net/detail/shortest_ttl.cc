@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-// Of two forms, Debian 12 has only the older one.
+// Debian 12 has only the older of two forms of these functions.
 #define CARES_NO_DEPRECATED  // NOLINT(readability-identifier-naming): the name is that of c-ares
 #include <ares.h>
 

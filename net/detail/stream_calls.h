@@ -50,7 +50,7 @@ public:
   [[nodiscard]] bool empty() const noexcept { return left_ == 0; }
   [[nodiscard]] bool of_one() const noexcept { return begun_ == one_buffer; }
 
-  // Of one buffer.
+  // For one buffer.
 
   /// The next bytes, `most` at most.
   [[nodiscard]] std::span<const std::byte> piece(std::size_t most) const noexcept {
@@ -61,7 +61,7 @@ public:
     left_ -= written;
   }
 
-  // Of several buffers.
+  // For several buffers.
 
   struct filled {
     std::size_t parts;

@@ -49,7 +49,7 @@ namespace detail {
 /// so that an operation may find the queue closed, but never destroyed.
 class write_queue_state : public counted<write_queue_state> {
 public:
-  /// What an operation waits for.
+  /// The condition that an operation waits for.
   enum class goal : std::uint8_t { flushed, low };
 
   /// An operation that waits. Destroying it ends the wait.

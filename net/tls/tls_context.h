@@ -25,7 +25,7 @@ enum class tls_version : std::uint8_t { tls1_2, tls1_3 };
 /// client with a certificate that does not hold is refused.
 enum class tls_client_certificates : std::uint8_t { none, optional, required };
 
-/// What the options of a client and of a server have in common.
+/// The options that clients and servers have in common.
 ///
 /// Certificates and keys are PEM. Each can be given as the path of a file or as text, which wins.
 /// Revoked certificates are not recognised: neither lists (CRL) nor OCSP are asked.

@@ -8,8 +8,8 @@
 
 #include <eddy/loop/result.h>
 #include <eddy/net/address.h>
+#include <eddy/net/resolve_srv.h>
 #include <eddy/net/resolver.h>
-#include <eddy/net/srv_record.h>
 
 /// The names of the command line, and what was found for them.
 class names {

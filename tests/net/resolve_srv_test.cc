@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// eddy/net/resolve_srv.h, eddy/net/srv_record.h
+// Tests of <eddy/net/resolve_srv.h>.
 #include <eddy/net/resolve_srv.h>
 
 #include <cstdint>
@@ -16,7 +16,6 @@
 #include <eddy/net/detail/name_steps.h>
 #include <eddy/net/resolve.h>
 #include <eddy/net/resolver.h>
-#include <eddy/net/srv_record.h>
 
 #include "support/async_test.h"
 #include "support/failing_system.h"

@@ -22,7 +22,7 @@ struct tls_identity {
   std::string key;
 };
 
-/// What a test wants of a certificate. Times are in days from now.
+/// The properties of a certificate for a test. Times are in days from now.
 struct tls_wish {
   std::string subject = "localhost";
   std::string names = "DNS:localhost,IP:127.0.0.1";  // subjectAltName; empty for none

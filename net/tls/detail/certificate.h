@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What can be said of a certificate and of OpenSSL's errors. Not for public headers.
+// These functions describe certificates and the errors of OpenSSL. No public header includes them.
 
 #include <string>
 

@@ -109,7 +109,7 @@ public:
   [[nodiscard]] bool open() const noexcept { return static_cast<bool>(state_); }
   [[nodiscard]] event_loop& loop() const noexcept { return state().loop(); }
 
-  // What the two ends have agreed on.
+  // The results of the handshake.
 
   [[nodiscard]] tls_version version() const noexcept { return state().version(); }
   /// The name of the cipher: "TLS_AES_256_GCM_SHA384".

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What a context gives its connections. Not for public headers.
+// A context gives its settings to its connections. No public header includes this.
 
 #include <cstdint>
 #include <map>
@@ -61,7 +61,7 @@ private:
   std::uint64_t clock_ = 0;
 };
 
-/// What the copies of a context share: the options, and the present settings.
+/// The options and the present settings of a context. All copies of the context share them.
 class tls_source {
 public:
   explicit tls_source(tls_client_options options);

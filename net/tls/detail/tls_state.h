@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What a `tls_stream` and its operations share, and the awaiter of a read.
+// A `tls_stream` and its operations share a `tls_state`. The awaiter of a read is here, too.
 
 #include <concepts>
 #include <coroutine>
@@ -112,7 +112,7 @@ public:
   /// Throws the error that a read has met.
   [[noreturn, gnu::cold]] void throw_failure(std::error_code error, const char* doing) const;
 
-  // What was negotiated:
+  // The results of the handshake.
 
   [[nodiscard]] tls_version version() const noexcept;
   [[nodiscard]] std::string_view cipher() const noexcept;
