@@ -76,8 +76,9 @@ public:
   ///
   /// An active watch gets the new conditions and the new handler. Aborts with a message if
   /// `on_events` is null, or `wanted` is empty.
-  /// Errors: `std::system_error` if the descriptor is closed or negative, is the
-  /// loop's own (`invalid_argument`), or is a file or directory, which is always ready
+  /// Errors: `std::system_error` if the descriptor is closed or negative, is the loop's own
+  /// (`invalid_argument`), is an epoll set that watches this loop, directly or through other sets
+  /// (`too_many_symbolic_link_levels`), or is a file or directory, which is always ready
   /// (`operation_not_permitted`); if the kernel lacks memory or descriptors, or has reached its
   /// limit of epoll watches; `std::bad_alloc`. The watch is stopped then.
   void start(events wanted, handler<void(result<events>)> on_events);

@@ -89,12 +89,10 @@ void descriptor_watch_hub::add(descriptor_watch& watch) {
   engine& engine = loop_access(*loop_).engine();
   engine.renew();
   const int number = watch.descriptor_;
-  // Each set would watch the other, and the kernel would refuse the second.
-  if (number >= 0 && number == engine.epoll_descriptor()) {
-    throw_error(std::errc::invalid_argument, text({"watching descriptor ", number}));
-  }
+  int error = engine.owns(number) ? EINVAL : engine.enter(set_.number());
+  if (error != 0) throw_error(std::errc(error), text({"watching descriptor ", number}));
   group& own = groups_[number];
-  int error = ENOENT;
+  error = ENOENT;
   if (own.watches.linked()) {
     own.watches.push_back(watch.entry_);
     own.quiet = false;
@@ -160,6 +158,9 @@ void descriptor_watch_hub::replace_set() {
     detail::descriptor fresh(make_set(), "watching descriptors");
     readiness of_fresh(*loop_, fresh.number());
     of_fresh.background(true);
+    if (const int error = loop_access(*loop_).engine().enter(fresh.number()); error != 0) {
+      throw_error(std::errc(error), "watching descriptors");
+    }
     *readable_ = std::move(of_fresh);
     set_ = std::move(fresh);
   } catch (...) {

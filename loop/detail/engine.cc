@@ -155,6 +155,13 @@ void engine::check(int descriptor) {
   if (answer != 0) throw_error(std::errc(answer), "watching a descriptor");
 }
 
+bool engine::owns(int descriptor) noexcept {
+  return descriptor >= 0 && (descriptor == kernel_.descriptor() || descriptor == wake_.fd ||
+                             descriptor == timer_descriptor_.number());
+}
+
+int engine::enter(int set) noexcept { return watches_.shows(set) ? 0 : kernel_.enter(set); }
+
 // ---- libev's callbacks
 
 void engine::on_wake(struct ev_loop*, ev_io* io, int events) noexcept {

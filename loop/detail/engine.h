@@ -51,6 +51,13 @@ public:
   /// Errors: `std::system_error`.
   void check(int descriptor);
 
+  /// Whether `descriptor` is an epoll set, eventfd or timerfd of the loop's.
+  [[nodiscard]] bool owns(int descriptor) noexcept;
+
+  /// Makes the kernel watch `set`, an epoll set of which a `readiness` was made, from now on. From
+  /// then on the kernel refuses to add to `set` what watches this loop. Returns 0 or an `errno`.
+  [[nodiscard]] int enter(int set) noexcept;
+
   // ---- Turns
 
   /// After a fork: replaces what the child shares with the parent.
@@ -97,9 +104,6 @@ public:
 
   /// Returns the children that libev has reaped; null if libev reaps none.
   [[nodiscard]] reaped_children* reaped() const noexcept { return reaped_.get(); }
-
-  /// The kernel's epoll set of libev.
-  [[nodiscard]] int epoll_descriptor() noexcept { return kernel_.descriptor(); }
 
   /// The set of the `descriptor_watch`es; null until the first one starts.
   [[nodiscard]] std::unique_ptr<optional_part>& descriptor_watches() noexcept {

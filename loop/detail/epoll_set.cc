@@ -76,6 +76,15 @@ bool epoll_set::adds(int descriptor) noexcept {
   return true;
 }
 
+int epoll_set::enter(int set) noexcept {
+  // Nobody can watch the set that libev's next round makes before that round has entered it.
+  if (foreign()) return 0;
+  // The entry reports nothing. libev replaces it: libev's own attempt to add it fails by EEXIST.
+  epoll_event none{};
+  const bool entered = ::epoll_ctl(descriptor(), EPOLL_CTL_ADD, set, &none) == 0 || errno == EEXIST;
+  return entered ? 0 : errno;
+}
+
 void epoll_set::forget(int descriptor) noexcept {
   // libev leaves the entry to the close that usually follows. Without a close it would have to
   // make a new set without the entry.

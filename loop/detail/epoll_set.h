@@ -35,6 +35,10 @@ public:
   /// watched. Returns 0, `number_is_anothers`, or an `errno`.
   [[nodiscard]] int probe_shown(int descriptor) noexcept;
 
+  /// Enters an epoll set, for which libev will have a watcher, before libev's next round does. From
+  /// then on the kernel refuses every set that would close a cycle. Returns 0 or an `errno`.
+  [[nodiscard]] int enter(int set) noexcept;
+
   /// Removes a descriptor that nobody watches now from the set. Closing a descriptor removes it
   /// only if there is no copy of it, for example in a child process.
   void forget(int descriptor) noexcept;

@@ -74,6 +74,12 @@ void watch_set::detach(watch& w) noexcept {
   if (watch* const other = own_from(others)) check_later(*other);
 }
 
+bool watch_set::shows(int descriptor) noexcept {
+  bool any = false;
+  for_each_on(descriptor, [&](const watch& w) { any = any || w.shown; });
+  return any;
+}
+
 bool watch_set::others_wait(const watch& w) noexcept {
   bool any = false;
   for_each_on(w.io.fd, [&](watch& other) {

@@ -38,6 +38,8 @@ public:
     if (const int bit = bit_of(which); (w.io.events & bit) == 0) change(w, w.io.events | bit);
   }
 
+  /// Whether the kernel was told what a watch of `descriptor` wants.
+  [[nodiscard]] bool shows(int descriptor) noexcept;
   /// Whether a node of another watch waits to read the same descriptor.
   [[nodiscard]] bool others_wait(const watch& w) noexcept;
 

@@ -2,6 +2,7 @@
 // Tests of <eddy/loop/descriptor_watch.h>.
 #include <eddy/loop/descriptor_watch.h>
 
+#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -9,12 +10,14 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -89,6 +92,38 @@ std::error_code refusal(eddy::event_loop& loop, int descriptor) {
     return e.code();
   }
   return {};
+}
+
+/// An epoll set of the program's, which watches one descriptor or none.
+struct foreign_set {
+  explicit foreign_set(int watched = -1) {
+    if (watched >= 0) CHECK(add(watched) == 0);
+  }
+  foreign_set(const foreign_set&) = delete;
+  foreign_set& operator=(const foreign_set&) = delete;
+  ~foreign_set() { ::close(number); }
+
+  /// Returns 0 or an `errno`.
+  [[nodiscard]] int add(int watched) const {
+    epoll_event wanted{};
+    wanted.events = EPOLLIN;
+    return ::epoll_ctl(number, EPOLL_CTL_ADD, watched, &wanted) == 0 ? 0 : errno;
+  }
+
+  int number = ::epoll_create1(EPOLL_CLOEXEC);
+};
+
+/// The descriptors that `make` leaves open, by the numbers that were free before.
+template <class Make>
+std::vector<int> opened_by(Make make) {
+  const auto is_open = [](int number) { return ::fcntl(number, F_GETFD) >= 0; };
+  std::vector<int> free;
+  for (int number = 0; number < 256; ++number) {
+    if (!is_open(number)) free.push_back(number);
+  }
+  make();
+  std::erase_if(free, [&](int number) { return !is_open(number); });
+  return free;
 }
 
 }  // namespace
@@ -371,6 +406,101 @@ TEST_CASE_FIXTURE(with_loop, "starting a watch tells why a descriptor cannot be 
   CHECK(refusal(loop, file) == std::errc::bad_file_descriptor);
   CHECK(refusal(loop, loop.descriptor()) == std::errc::invalid_argument);
   loop.run();
+}
+
+TEST_CASE_TEMPLATE("an epoll set that watches the loop, directly or not, is refused at the start",
+                   Loop, ANY_LOOP) {
+  Loop on;
+  on.loop.run_ready();
+  const foreign_set direct(on.loop.descriptor());
+  const foreign_set indirect(direct.number);
+  const int copy = ::dup(on.loop.descriptor());
+  const auto all_refused = [&] {
+    for (const int number : {indirect.number, direct.number, copy}) {
+      CHECK(refusal(on.loop, number) == std::errc::too_many_symbolic_link_levels);
+    }
+    CHECK(refusal(on.loop, on.loop.descriptor()) == std::errc::invalid_argument);
+  };
+  all_refused();  // before the loop has watched any descriptor
+  const socket_pair pair;
+  descriptor_watch watch(on.loop, pair.near());
+  journal note;
+  watch.start(events::readable, [&](const eddy::result<events>& r) {
+    note(words(r));
+    pair.receive();
+    watch.stop();
+  });
+  all_refused();
+  pair.send();
+  on.run();
+  CHECK(note == "r");
+  all_refused();
+  turns(on.loop, 2);
+  ::close(copy);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a watched epoll set cannot come to watch the loop") {
+  const int own = loop.descriptor();
+  const foreign_set other;
+  descriptor_watch watch(loop, other.number);
+  watch.start(events::readable, [](const eddy::result<events>&) {});
+  CHECK(other.add(own) == ELOOP);
+  turns(loop, 2);
+  CHECK(other.add(own) == ELOOP);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an epoll set of the program's own can be watched") {
+  const socket_pair pair;
+  const foreign_set inner(pair.near());
+  const foreign_set outer(inner.number);
+  journal note;
+  descriptor_watch watch(loop, outer.number);
+  watch.start(events::readable, [&](const eddy::result<events>& r) { note(words(r)); });
+  turns(loop, 1);
+  pair.send();
+  turns(loop, 2);
+  CHECK(note == "r r");
+}
+
+TEST_CASE_FIXTURE(tidy, "a loop refuses each of its own descriptors, and is not busy with a copy") {
+  std::optional<eddy::event_loop> loop;
+  std::vector<int> own = opened_by([&] { loop.emplace(); });
+  CHECK(own.size() == 3);  // an epoll set, an eventfd and a timerfd
+  const socket_pair pair;
+  descriptor_watch first(*loop, pair.near());
+  const auto more = opened_by([&] {
+    first.start(events::readable, [](const eddy::result<events>&) {});
+    first.start(events::writable, [](const eddy::result<events>&) {});
+    descriptor_watch second(*loop, pair.far());
+    second.start(events::readable, [](const eddy::result<events>&) {});
+  });
+  CHECK(more.size() == 1);  // the epoll set of the watches
+  own.insert(own.end(), more.begin(), more.end());
+  first.stop();
+  for (const int number : own) CHECK(refusal(*loop, number) == std::errc::invalid_argument);
+
+  for (const int number : own) {
+    const int copy = ::dup(number);
+    int calls = 0;
+    descriptor_watch watch(*loop, copy);
+    watch.background(true);
+    try {
+      watch.start(events::readable, [&](const eddy::result<events>&) { ++calls; });
+    } catch (const std::system_error&) {
+      ::close(copy);
+      continue;  // the epoll sets
+    }
+    loop->post([] {});
+    eddy::timer timer(*loop);
+    timer.start(2ms, [] {});
+    loop->run();
+    CHECK(calls <= 2);
+    turns(*loop, 3);
+    CHECK(calls <= 2);
+    CHECK_FALSE(loop->run_ready());
+    watch.stop();
+    ::close(copy);
+  }
 }
 
 TEST_CASE_FIXTURE(with_loop, "a watch goes on in a forked child, and disturbs nobody") {

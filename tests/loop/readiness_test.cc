@@ -18,6 +18,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
+#include "support/thrown.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -548,6 +550,26 @@ TEST_CASE_TEMPLATE("two watches of one descriptor work side by side", Loop, ANY_
     on.run();
     CHECK(note == "writable error");
   }
+}
+
+TEST_CASE_TEMPLATE("an epoll set that watches the loop through another set is refused at once",
+                   Loop, ANY_LOOP) {
+  Loop on;
+  on.loop.run_ready();
+  const auto watching = [](int descriptor) {
+    const int set = ::epoll_create1(EPOLL_CLOEXEC);
+    epoll_event wanted{};
+    REQUIRE(::epoll_ctl(set, EPOLL_CTL_ADD, descriptor, &wanted) == 0);
+    return set;
+  };
+  const int direct = watching(on.loop.descriptor());
+  const int indirect = watching(direct);
+  for (const int set : {direct, indirect}) {
+    CHECK(code_from([&] { const eddy::readiness r(on.loop, set); }) ==
+          std::errc::too_many_symbolic_link_levels);
+  }
+  ::close(direct);
+  ::close(indirect);
 }
 
 TEST_CASE_TEMPLATE("a new epoll set fails the waits on closed descriptors", Loop, ANY_LOOP) {
