@@ -81,6 +81,8 @@ class description;
 /// Fork: the child process may continue to use its copy of the loop. The first turn in the child
 /// replaces everything that the two processes must not share. Before that turn, too, neither
 /// process disturbs the other. Signal watchers, timers and watched descriptors stay as they were.
+/// If the child gets no descriptor for its `descriptor_watch`es or `file_watch`es, the loop raises
+/// an error that says so, and tries again every 100 ms.
 ///
 /// Lifetime: the loop must outlive every object on it. The destructor destroys detached tasks and
 /// deferred and posted functions without running them. If timers, watchers, tasks or `work_guard`s

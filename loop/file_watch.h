@@ -73,7 +73,8 @@ struct file_event {
 ///
 /// Fork: the first turn in the child process watches the path again, with an inotify descriptor
 /// of its own. The child's handler does not get earlier changes. If the path is not found any
-/// more, the handler gets `lost`.
+/// more, the handler gets `lost`. If the first turn gets no inotify descriptor, the loop raises an
+/// error, tries again every 100 ms, and then gives `overflow` to the handler.
 ///
 /// Lifetime: the loop must outlive a started `file_watch`. The handler may destroy or restart its
 /// own and other watches. A started `file_watch` may be moved.

@@ -70,8 +70,7 @@ descriptor_watch_hub::descriptor_watch_hub(event_loop& loop)
 }
 
 void descriptor_watch_hub::watch_set() {
-  readable_.emplace(*loop_, set_.number());
-  readable_->background(true);
+  readable_.emplace(*loop_, set_.number()).background(true);
 }
 
 int descriptor_watch_hub::show(int operation, int descriptor, const group& of) const noexcept {
@@ -88,6 +87,7 @@ void descriptor_watch_hub::add(descriptor_watch& watch) {
   // In the child of a fork the set may still be shared with the parent.
   engine& engine = loop_access(*loop_).engine();
   engine.renew();
+  if (!readable_) renew(*loop_);
   const int number = watch.descriptor_;
   int error = engine.owns(number) ? EINVAL : engine.enter(set_.number());
   if (error != 0) throw_error(std::errc(error), text({"watching descriptor ", number}));
@@ -133,7 +133,7 @@ void descriptor_watch_hub::remove(descriptor_watch& watch) noexcept {
   const auto own = groups_.find(number);
   const bool last = !own->second.watches.linked();
   // After a fork, `renew` makes a new set. If the descriptor was closed, there is no entry.
-  if (!loop_access(*loop_).engine().forked()) {
+  if (readable_ && !loop_access(*loop_).engine().forked()) {
     static_cast<void>(show(last ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, number, own->second));
   }
   if (last) groups_.erase(own);
@@ -149,6 +149,7 @@ void descriptor_watch_hub::fail(group& of, int error) noexcept {
 }
 
 void descriptor_watch_hub::wait() {
+  if (!readable_) return renew(*loop_);
   if (queued() || readable_->waiting(readiness::direction::read)) return;
   readable_->wait(readiness::direction::read, *this);
 }
@@ -174,6 +175,8 @@ void descriptor_watch_hub::run(ready_node& node) {
 }
 
 void descriptor_watch_hub::look() {
+  // The set is still the parent's. The next turn renews it, and waits again.
+  if (loop_access(*loop_).engine().forked()) return;
   if (const std::error_code refused = readable_->error()) {
     again_.set_after(pause);
     throw_error(refused, "watching descriptors");
@@ -238,8 +241,15 @@ void descriptor_watch_hub::show_all() noexcept {
 }
 
 void descriptor_watch_hub::renew(event_loop& /*loop*/) {
-  set_.renew(&make_set);
-  if (readable_->descriptor() != set_.number()) watch_set();
+  withdraw();
+  readable_.reset();
+  try {
+    set_.renew(&make_set);
+    watch_set();
+  } catch (...) {
+    again_.set_after(pause);
+    throw;
+  }
   show_all();
   if (!groups_.empty()) wait();
 }

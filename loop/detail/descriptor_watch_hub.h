@@ -32,7 +32,7 @@ public:
   void add(descriptor_watch& watch);
   void remove(descriptor_watch& watch) noexcept;
 
-  /// Makes a new set.
+  /// Makes a new set, or throws and tries again after a pause.
   void renew(event_loop& loop) override;
 
 private:
@@ -44,7 +44,7 @@ private:
   };
   using groups = std::map<int, group>;
 
-  /// Waits again after the kernel has refused to watch the set.
+  /// Waits or renews again after the kernel has refused the set.
   struct retry : timer_node {
     retry(descriptor_watch_hub& h, event_loop& loop) noexcept
         : timer_node(loop, [](ready_node& node) { static_cast<retry&>(node).hub.wait(); }), hub(h) {
@@ -67,7 +67,7 @@ private:
 
   event_loop* loop_;
   detail::descriptor set_;
-  std::optional<readiness> readable_;
+  std::optional<readiness> readable_;  // empty in a forked child whose set is not renewed yet
   retry again_;
   groups groups_;
   std::uint32_t serials_ = 0;

@@ -495,7 +495,12 @@ void engine::renew_now() {
   kernel_.rebuild();
   kernel_.renewed();
   for (const auto* part : {&inside().files(), &inside().signals(), &descriptor_watches_}) {
-    if (*part) (*part)->renew(*loop_);
+    if (!*part) continue;
+    try {
+      (*part)->renew(*loop_);
+    } catch (...) {
+      loop_->raise(std::current_exception());
+    }
   }
 }
 

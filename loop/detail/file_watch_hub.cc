@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <sys/inotify.h>
@@ -56,6 +57,9 @@ file_change change_of(std::uint32_t mask) noexcept {
   return file_change{};
 }
 
+// A kernel that keeps refusing would keep the loop busy without a pause.
+constexpr std::chrono::milliseconds pause{100};
+
 int make_inotify() noexcept { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 
 }  // namespace
@@ -70,9 +74,12 @@ file_watch_hub::file_watch_hub(event_loop& loop)
     : ready_node(&run),
       loop_(&loop),
       inotify_(make_inotify(), "watching files"),
-      readable_(loop, inotify_.number()),
       again_(*this, loop) {
-  readable_.background(true);
+  watch_inotify();
+}
+
+void file_watch_hub::watch_inotify() {
+  readable_.emplace(*loop_, inotify_.number()).background(true);
 }
 
 int file_watch_hub::watch_path(const file_watch& watch) const noexcept {
@@ -85,6 +92,7 @@ int file_watch_hub::watch_path(const file_watch& watch) const noexcept {
 void file_watch_hub::add(file_watch& watch) {
   // In the child of a fork the inotify descriptor may still be shared with the parent.
   loop_access(*loop_).engine().renew();
+  if (!readable_) renew(*loop_);
   const int number = watch_path(watch);
   if (number < 0) {
     const int error = errno;
@@ -109,7 +117,7 @@ void file_watch_hub::add(file_watch& watch) {
   if (later_.empty()) {
     wait();
   } else if (!queued()) {
-    readable_.stop();
+    readable_->stop();
     loop_->ready(*this);
   }
 }
@@ -117,7 +125,10 @@ void file_watch_hub::add(file_watch& watch) {
 void file_watch_hub::forget(int number) noexcept {
   const auto own = watches_.find(number);
   if (own != watches_.end() && own->second.linked()) return;
-  if (!loop_access(*loop_).engine().forked()) ::inotify_rm_watch(inotify_.number(), number);
+  // After a fork, the numbers are the parent's until `renew` has succeeded.
+  if (readable_ && !loop_access(*loop_).engine().forked()) {
+    ::inotify_rm_watch(inotify_.number(), number);
+  }
   if (own != watches_.end()) watches_.erase(own);
 }
 
@@ -141,17 +152,15 @@ void file_watch_hub::leave(file_watch& watch) noexcept {
 }
 
 void file_watch_hub::wait() {
-  if (!queued() && !readable_.waiting(readiness::direction::read)) {
-    readable_.wait(readiness::direction::read, *this);
+  if (!readable_) return renew(*loop_);
+  if (!queued() && !readable_->waiting(readiness::direction::read)) {
+    readable_->wait(readiness::direction::read, *this);
   }
 }
 
-void file_watch_hub::renew(event_loop& loop) {
-  inotify_.renew(&make_inotify);
-  if (readable_.descriptor() != inotify_.number()) {
-    readable_ = readiness(loop, inotify_.number());
-    readable_.background(true);
-  }
+void file_watch_hub::renew(event_loop& /*loop*/) {
+  withdraw();
+  readable_.reset();
   cursor_.unlink();
   base_ += read_.size() + later_.size();
   read_.clear();
@@ -160,12 +169,21 @@ void file_watch_hub::renew(event_loop& loop) {
   // The steps that can fail come first, so that a failure leaves the lists intact.
   groups fresh;
   std::vector<int> numbers;
-  for (auto& [number, list] : watches_) {
-    for (detail::list_node* l = list.next; l != &list; l = l->next) {
-      numbers.push_back(
-          std::max(watch_path(*static_cast<file_watch::entry*>(l)->owner), lost_number));
-      fresh.try_emplace(numbers.back());
+  try {
+    inotify_.renew(&make_inotify);
+    for (auto& [number, list] : watches_) {
+      for (detail::list_node* l = list.next; l != &list; l = l->next) {
+        numbers.push_back(
+            std::max(watch_path(*static_cast<file_watch::entry*>(l)->owner), lost_number));
+        fresh.try_emplace(numbers.back());
+      }
     }
+    read_.reserve(2 * sizeof(inotify_event));
+    watch_inotify();
+  } catch (...) {
+    again_.set_after(pause);
+    missed_ = true;
+    throw;
   }
   auto number_of = numbers.cbegin();
   for (auto& [number, list] : watches_) {
@@ -177,15 +195,22 @@ void file_watch_hub::renew(event_loop& loop) {
     }
   }
   watches_.swap(fresh);
-  if (!watches_.contains(lost_number)) return;
-  inotify_event lost{};
-  lost.wd = lost_number;
-  lost.mask = IN_UNMOUNT;
-  const auto* const bytes = reinterpret_cast<const char*>(&lost);
-  read_.assign(bytes, bytes + sizeof lost);
-  readable_.stop();
-  withdraw();
-  loop_->ready(*this);
+  // Nobody has seen the changes since the first attempt.
+  if (std::exchange(missed_, false)) make_up(-1, IN_Q_OVERFLOW);
+  if (watches_.contains(lost_number)) make_up(lost_number, IN_UNMOUNT);
+  if (!read_.empty()) {
+    loop_->ready(*this);
+  } else if (!watches_.empty()) {
+    wait();
+  }
+}
+
+void file_watch_hub::make_up(int number, std::uint32_t mask) noexcept {
+  inotify_event made{};
+  made.wd = number;
+  made.mask = mask;
+  const auto* const bytes = reinterpret_cast<const char*>(&made);
+  read_.insert(read_.end(), bytes, bytes + sizeof made);
 }
 
 bool file_watch_hub::read_some(std::vector<char>& to) {
@@ -244,10 +269,10 @@ file_watch* file_watch_hub::next_to_tell() noexcept {
 void file_watch_hub::run(ready_node& node) { static_cast<file_watch_hub&>(node).tell_next(); }
 
 void file_watch_hub::tell_next() {
+  // The descriptor is still the parent's. The next turn renews it, and waits again.
+  if (loop_access(*loop_).engine().forked()) return;
   if (at_ == read_.size() && !read_more()) {
-    if (const std::error_code refused = readable_.error()) {
-      // A kernel that keeps refusing would keep the loop busy without a pause.
-      constexpr std::chrono::milliseconds pause{100};
+    if (const std::error_code refused = readable_->error()) {
       again_.set_after(pause);
       throw_error(refused, "watching files");
     }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include <eddy/loop/detail/descriptor.h>
@@ -34,7 +35,8 @@ public:
   void add(file_watch& watch);
   void remove(file_watch& watch) noexcept;
 
-  /// Watches all paths again, with a new inotify descriptor.
+  /// Watches all paths again, with a new inotify descriptor, or throws and tries again after a
+  /// pause.
   void renew(event_loop& loop) override;
 
 private:
@@ -43,7 +45,7 @@ private:
   // The number of watches whose path `renew` did not find. inotify's own numbers start at one.
   static constexpr int lost_number = 0;
 
-  /// Waits again after the kernel has refused to watch inotify's descriptor.
+  /// Waits or renews again after the kernel has refused inotify's descriptor.
   struct retry : timer_node {
     retry(file_watch_hub& h, event_loop& loop) noexcept
         : timer_node(loop, [](ready_node& node) { static_cast<retry&>(node).hub.wait(); }), hub(h) {
@@ -66,11 +68,14 @@ private:
   [[nodiscard]] file_watch* next_to_tell() noexcept;
   void leave(file_watch& watch) noexcept;
   void wait();
+  void watch_inotify();
+  /// Adds an event of eddy's to `read_`, which has the memory.
+  void make_up(int number, std::uint32_t mask) noexcept;
   [[nodiscard]] int watch_path(const file_watch& watch) const noexcept;
 
   event_loop* loop_;
   descriptor inotify_;
-  readiness readable_;
+  std::optional<readiness> readable_;  // empty in a forked child that has not renewed it yet
   retry again_;
   groups watches_;
 
@@ -79,6 +84,7 @@ private:
   std::vector<char> read_;
   std::vector<char> later_;  // events read after `read_`
   std::size_t at_ = 0;
+  bool missed_ = false;     // `renew` has failed, and changes were missed since
   std::uint64_t base_ = 0;  // the number of bytes read before `read_`
   detail::list_node cursor_;
   int telling_ = -1;  // the number whose watches get the event now, or got it last

@@ -23,7 +23,7 @@ public:
   virtual void gather(event_loop&) noexcept {}
 
   /// Called after a fork, when the loop's own descriptors belong to this process alone.
-  /// Errors: `std::system_error`.
+  /// Errors: `std::system_error`, `std::bad_alloc`. The part tries again by itself.
   virtual void renew(event_loop&) = 0;
 };
 

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <exception>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -13,6 +15,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <eddy/loop/descriptor_watch.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/file_watch.h>
 #include <eddy/loop/loop_handle.h>
@@ -22,10 +25,12 @@
 
 #include "support/any_loop.h"
 #include "support/asleep.h"
+#include "support/descriptor_refusal.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/socket_pair.h"
 #include "support/temporary_directory.h"
+#include "support/thrown.h"
 #include "support/tidy.h"
 
 using namespace std::chrono_literals;
@@ -161,6 +166,117 @@ TEST_CASE_FIXTURE(tidy, "the child of a fork renews its loop when no descriptor 
   }));
   loop.run();
   CHECK(rang);
+}
+
+TEST_CASE_TEMPLATE("a forked child that gets no descriptor says so and watches again later", Loop,
+                   ANY_LOOP) {
+  const temporary_directory directory;
+  Loop on;
+  const socket_pair pair;
+  journal note;
+  const socket_pair other;
+  eddy::readiness waits(on.loop, other.near());
+  waits.background(true);
+  waits.wait_readable([](std::error_code) {});
+  eddy::descriptor_watch watch(on.loop, pair.near());
+  eddy::file_watch files(on.loop, directory.path());
+  eddy::signal usr1(on.loop, SIGUSR1);
+  const auto end = [&] {
+    watch.stop();
+    files.stop();
+    usr1.stop();
+  };
+  const auto noted = [&](const char* what) {
+    note(what);
+    if (note.text().size() == std::string("events file signal").size()) end();
+  };
+  watch.start(eddy::descriptor_events::readable, [&](const auto&) {
+    pair.receive();
+    noted("events");
+  });
+  files.start(
+      [&](const eddy::file_event& event) {
+        noted(event.what == eddy::file_change::overflow ? "lost" : "file");
+      },
+      eddy::file_change::created);
+  usr1.start([&] { noted("signal"); });
+  int errors = 0;
+  on.loop.on_exception([&](const std::exception_ptr& e) {
+    ++errors;
+    CHECK_THROWS_WITH_AS(std::rethrow_exception(e),
+                         "renewing a loop after fork: Too many open files", std::system_error);
+  });
+  on.loop.run_ready();
+
+  CHECK(holds_in_child([&] {
+    // The first attempts ask twice each. libev asks later in the same turn, for the readiness.
+    {
+      const descriptor_refusal both(4);
+      on.loop.run_ready();
+    }
+    {
+      const descriptor_refusal one(1);
+      while (errors < 3) on.loop.run_once();
+    }
+    ::raise(SIGUSR1);
+    pair.send();
+    on.run();
+    return errors == 3 && note.text().contains("lost") && note.text().contains("events") &&
+           note.text().contains("signal");
+  }));
+  CHECK(holds_in_child([&] {  // a stop in between leaves nothing, and a start reports the error
+    {
+      const descriptor_refusal both(4);
+      on.loop.run_ready();
+    }
+    const descriptor_refusal again(2);
+    watch.stop();
+    files.stop();
+    usr1.stop();
+    const auto failure =
+        code_from([&] { watch.start(eddy::descriptor_events::readable, [](const auto&) {}); });
+    const auto of_files = code_from([&] { files.start([](const eddy::file_event&) {}); });
+    on.run();
+    return failure == std::errc::too_many_files_open &&
+           of_files == std::errc::too_many_files_open && !watch.active() && !files.active();
+  }));
+  pair.send();
+  ::raise(SIGUSR1);
+  const std::ofstream made(directory / "b");
+  on.run();
+  CHECK(errors == 0);
+  CHECK(note.text().size() == std::string("events file signal").size());
+}
+
+TEST_CASE_FIXTURE(with_loop, "a fork in the midst of a turn takes no event from the parent") {
+  const temporary_directory directory;
+  const socket_pair pair;
+  journal note;
+  std::optional<::pid_t> forked;
+  eddy::file_watch files(loop, directory.path());
+  files.start([&](const eddy::file_event& event) { note(event.name); }, eddy::file_change::created);
+  eddy::descriptor_watch watch(loop, pair.near());
+  watch.start_once(eddy::descriptor_events::readable, [&](const auto&) { note("events"); });
+  loop.run_ready();
+  // The handler forks when the hubs of both watches are in the queue behind it.
+  eddy::readiness first(loop, pair.near());
+  const std::ofstream made(directory / "a");
+  pair.send();
+  eddy::timer due(loop);
+  due.start(0ms, [&] { forked = ::fork(); });
+  while (!forked || *forked == 0) {
+    loop.run_ready();
+    if (forked && *forked == 0) {
+      files.stop();
+      watch.stop();
+      ::_exit(note == "" ? 0 : 1);
+    }
+  }
+  CHECK(end_of(*forked) == 0);
+  for (int i = 0; i < 3; ++i) loop.run_ready();
+  CHECK(note.text().contains("events"));
+  CHECK(note.text().contains("a"));
+  files.stop();
 }
 
 TEST_CASE_FIXTURE(with_loop,
