@@ -38,7 +38,8 @@ struct socket_options {
   /// The number of connections that may wait to be accepted. The system's limit,
   /// /proc/sys/net/core/somaxconn, applies too.
   int backlog = 4096;
-  /// Says how a `tcp_listener` treats connections while too few descriptors are free.
+  /// Says how a `tcp_listener` treats connections while too few descriptors are free. For Unix
+  /// sockets, `unix_listener_options` has the same member.
   at_limit connections_at_limit = at_limit::hold;
   /// Binds although closed connections of an earlier process still occupy the address. The default
   /// is true for a listener and false otherwise, because two UDP sockets that set it share a port.

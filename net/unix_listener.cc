@@ -41,6 +41,12 @@ using detail::unix_listening_socket;
 template <class Stream>
 constexpr int type_of = std::is_same_v<Stream, unix_stream> ? SOCK_STREAM : SOCK_SEQPACKET;
 
+void set_sheds(unix_listening_socket& own, at_limit what, const unix_address& at) {
+  if (own.listening.set_sheds(what == at_limit::shed)) return;
+  detail::throw_errno(
+      detail::text({"keep a descriptor in reserve for the listener at ", at.to_string()}));
+}
+
 std::unique_ptr<unix_listening_socket> listen_at(event_loop& loop, int type,
                                                  const unix_address& local,
                                                  const unix_listener_options& how) {
@@ -53,6 +59,7 @@ std::unique_ptr<unix_listening_socket> listen_at(event_loop& loop, int type,
   detail::socket_file file = detail::bind_unix(descriptor.number(), local, binding, doing);
   if (os().listen(descriptor.number(), how.backlog) < 0) detail::throw_errno(doing);
   auto made = std::make_unique<unix_listening_socket>(loop, std::move(descriptor), std::move(file));
+  set_sheds(*made, how.connections_at_limit, local);
   if (!how.remove_file) made->file.keep();
   return made;
 }
@@ -170,6 +177,16 @@ std::optional<result<Stream>> basic_unix_listener<Stream>::try_accept() {
   if (!outcome) return std::nullopt;
   if (*outcome != 0) return std::unexpected(std::error_code(*outcome, std::generic_category()));
   return call.take();
+}
+
+template <class Stream>
+void basic_unix_listener<Stream>::set_at_limit(at_limit what) {
+  set_sheds(checked(), what, local_address());
+}
+
+template <class Stream>
+std::uint64_t basic_unix_listener<Stream>::shed_count() const noexcept {
+  return checked().listening.shed_count();
 }
 
 template <class Stream>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -9,6 +10,7 @@
 #include <eddy/loop/result.h>
 #include <eddy/net/detail/accept_call.h>
 #include <eddy/net/detail/operation.h>
+#include <eddy/net/socket_options.h>
 #include <eddy/net/unix_address.h>
 #include <eddy/net/unix_seqpacket.h>
 #include <eddy/net/unix_stream.h>
@@ -24,6 +26,8 @@ struct unix_listener_options {
   /// The number of connections that may wait to be accepted. The system's limit,
   /// /proc/sys/net/core/somaxconn, applies too. If the queue is full, a `connect` waits.
   int backlog = 4096;
+  /// Says how the listener treats connections while too few descriptors are free.
+  at_limit connections_at_limit = at_limit::hold;
   /// Replaces a socket file that was left behind, if no process has its socket open.
   ///
   /// Another file, a symbolic link, or a socket in use is never replaced. The stale file is first
@@ -49,6 +53,12 @@ struct unix_listener_options {
 /// Shortage: the listener pauses as a `tcp_listener` does when few descriptors or no memory are
 /// left: connections stay in the kernel's queue until a stream of this loop is closed, or for 50
 /// ms.
+///
+/// Shedding: with `at_limit::shed`, the listener does not pause for descriptors. It accepts the
+/// connections that are queued and closes them at once, while fewer descriptors are free than a
+/// `tcp_listener` keeps free. `shed_count` counts these connections. For the case that no
+/// descriptor is free at all, it has one of its own in reserve, with which it accepts. If the
+/// system lacks memory, it pauses.
 ///
 /// Errors: `not_enough_memory` if the program has no memory for a connection; the next accept
 /// returns that connection.
@@ -104,6 +114,14 @@ public:
   /// A `try_accept` never pauses because of a shortage. It also takes the last descriptors, and
   /// returns errors such as `too_many_files_open`.
   [[nodiscard]] std::optional<result<Stream>> try_accept();
+
+  /// Sets what the listener does with connections at the limit of descriptors, from the next
+  /// connection on. For a listener that took over its socket.
+  /// Errors: `std::system_error` if there is no descriptor for the reserve.
+  void set_at_limit(at_limit what);
+  /// The number of connections that this listener has accepted and closed at once: see
+  /// `at_limit::shed`.
+  [[nodiscard]] std::uint64_t shed_count() const noexcept;
 
   /// Cancels the pending accept, if there is one.
   ///

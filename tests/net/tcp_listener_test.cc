@@ -14,7 +14,6 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
@@ -27,6 +26,7 @@
 #include "support/counted.h"
 #include "support/epoll_refusal.h"
 #include "support/failing_system.h"
+#include "support/few_descriptors.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/stream_pair.h"
@@ -49,42 +49,6 @@ eddy::task<tcp_stream> accept_one(tcp_listener& listener) {
   tcp_stream s = co_await listener.accept();
   co_return s;
 }
-
-/// A descriptor that is closed at the end.
-class descriptor {
-public:
-  explicit descriptor(int number) : number_(number) {}
-  descriptor(descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  descriptor& operator=(descriptor&&) = delete;
-  ~descriptor() { close(); }
-  void close() {
-    if (number_ >= 0) ::close(std::exchange(number_, -1));
-  }
-  [[nodiscard]] int number() const noexcept { return number_; }
-
-private:
-  int number_;
-};
-
-/// Limits the descriptors that this process may still open to a number.
-class few_descriptors_free {
-public:
-  explicit few_descriptors_free(rlim_t count) {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const int next = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
-    ::close(next);
-    // All lower numbers are in use.
-    const rlimit now{.rlim_cur = static_cast<rlim_t>(next) + count, .rlim_max = before_.rlim_max};
-    ::setrlimit(RLIMIT_NOFILE, &now);
-  }
-  few_descriptors_free(const few_descriptors_free&) = delete;
-  few_descriptors_free& operator=(const few_descriptors_free&) = delete;
-  ~few_descriptors_free() { end(); }
-  void end() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
-private:
-  rlimit before_{};
-};
 
 eddy::task<> accept_all(tcp_listener& listener, std::vector<tcp_stream>& accepted) {
   for (;;) {
@@ -812,12 +776,6 @@ TEST_CASE("misuse of a listener aborts the program with a sentence") {
 // Shedding
 
 namespace {
-
-/// Whether the peer has closed this connection, which is blocking.
-bool closed_by_peer(const descriptor& client) {
-  char byte = 0;
-  return ::recv(client.number(), &byte, 1, MSG_DONTWAIT) == 0;
-}
 
 tcp_listener shedding_listener(eddy::event_loop& loop) {
   return {loop, here, {.connections_at_limit = eddy::at_limit::shed}};

@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -16,6 +18,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -30,6 +33,7 @@
 
 #include "support/async_test.h"
 #include "support/failing_system.h"
+#include "support/few_descriptors.h"
 #include "support/forked.h"
 #include "support/temporary_directory.h"
 #include "support/thrown.h"
@@ -76,8 +80,8 @@ void leave_stale(const std::string& path, int type = SOCK_STREAM) {
 }
 
 /// Connects a blocking socket, without eddy. Negative if that fails.
-int plain_connection(const unix_address& to) {
-  const int number = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+int plain_connection(const unix_address& to, int type = SOCK_STREAM) {
+  const int number = ::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   sockaddr_storage name;
   const socklen_t size = to.to(name);
   if (::connect(number, reinterpret_cast<const sockaddr*>(&name), size) == 0) return number;
@@ -478,4 +482,136 @@ TEST_CASE("misuse of a unix_listener aborts with a message") {
     listener.accept([](auto&&) {});
     listener.accept([](auto&&) {});
   });
+}
+
+// Shedding
+
+namespace {
+
+/// A listener of either kind at an abstract address, on a loop whose clock stands still.
+template <class Listener>
+struct shedding : with_still_loop {
+  using stream = std::conditional_t<std::is_same_v<Listener, unix_listener>, unix_stream,
+                                    eddy::unix_seqpacket>;
+
+  Listener listener{loop, unix_address(), {.connections_at_limit = eddy::at_limit::shed}};
+
+  [[nodiscard]] int connection() const {
+    const int type = std::is_same_v<stream, unix_stream> ? SOCK_STREAM : SOCK_SEQPACKET;
+    return plain_connection(listener.local_address(), type);
+  }
+  void turns(int count) {
+    while (count-- > 0) loop.run_ready();
+  }
+};
+
+}  // namespace
+
+#define EITHER_LISTENER unix_listener, unix_seqpacket_listener
+
+TEST_CASE_TEMPLATE("a shedding Unix listener closes connections at the limit, and goes on",
+                   Listener, EITHER_LISTENER) {
+  for (const bool own_socket : {true, false}) {
+    shedding<Listener> on;
+    if (!own_socket) {
+      on.listener = Listener(on.loop, unix_address());
+      on.listener.set_at_limit(eddy::at_limit::shed);
+    }
+    std::vector<descriptor> clients;
+    for (int i = 0; i < 40; ++i) clients.emplace_back(on.connection());
+    std::vector<typename shedding<Listener>::stream> accepted;
+    std::function<void()> more = [&] {
+      on.listener.accept([&](auto s) {
+        accepted.push_back(std::move(s.value()));
+        more();
+      });
+    };
+    {
+      const few_descriptors_free limit(10);  // four of which are kept free
+      more();
+      int turns = 0;
+      while (turns < 100 && on.loop.run_ready()) ++turns;
+      CHECK(turns < 100);
+      CHECK(accepted.size() == 6);
+      CHECK(on.listener.shed_count() == 34);
+      CHECK(on.loop.count().timers == 0);
+      std::size_t closed = 0;
+      for (const descriptor& client : clients) closed += closed_by_peer(client) ? 1 : 0;
+      CHECK(closed == 34);
+      accepted.pop_back();  // one is free again
+    }
+    const descriptor last(on.connection());
+    on.turns(3);
+    CHECK(accepted.size() == 6);
+    CHECK(on.listener.shed_count() == 34);
+    on.listener.stop_accepting();
+    on.listener.close();
+  }
+}
+
+TEST_CASE_TEMPLATE("a shedding Unix listener without a free descriptor uses its reserve", Listener,
+                   EITHER_LISTENER) {
+  shedding<Listener> on;
+  const descriptor first(on.connection());
+  const auto open = on.listener.try_accept();
+  std::vector<descriptor> clients;
+  for (int i = 0; i < 3; ++i) clients.emplace_back(on.connection());
+  const few_descriptors_free limit(0);
+  on.listener.accept([](const auto&) { FAIL("no descriptor is free"); });
+  on.turns(3);
+  CHECK(on.listener.shed_count() == 3);
+  for (const descriptor& client : clients) CHECK(closed_by_peer(client));
+  CHECK(on.loop.count().timers == 0);
+  on.listener.stop_accepting();
+}
+
+TEST_CASE_TEMPLATE("a Unix listener holds connections at the limit, unless it is told to shed",
+                   Listener, EITHER_LISTENER) {
+  shedding<Listener> on;
+  on.listener.set_at_limit(eddy::at_limit::hold);
+  const descriptor client(on.connection());
+  failing_system system;
+  system.fail(call::accept, EMFILE);
+  bool accepted = false;
+  on.listener.accept([&](const auto& s) { accepted = s.has_value(); });
+  on.turns(2);
+  CHECK(on.loop.count().timers == 1);  // the pause
+  on.clock.advance(std::chrono::milliseconds(50));
+  on.turns(2);
+  CHECK(accepted);
+  CHECK(on.listener.shed_count() == 0);
+}
+
+TEST_CASE_TEMPLATE("a shedding Unix listener pauses for want of memory", Listener,
+                   EITHER_LISTENER) {
+  shedding<Listener> on;
+  const descriptor client(on.connection());
+  failing_system system;
+  system.fail(call::accept, ENOMEM);
+  bool accepted = false;
+  on.listener.accept([&](const auto& s) { accepted = s.has_value(); });
+  on.turns(2);
+  CHECK(on.listener.shed_count() == 0);
+  CHECK(on.loop.count().timers == 1);
+  on.clock.advance(std::chrono::milliseconds(50));
+  on.turns(2);
+  CHECK(accepted);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a Unix listener without a descriptor for its reserve is not made") {
+  const temporary_directory d;
+  const unix_address at(d / "s");
+  failing_system system;
+  system.fail(call::socket, EMFILE, 2);
+  CHECK(words_from([&] {
+          const unix_listener made(
+              loop, at, {.connections_at_limit = eddy::at_limit::shed, .remove_file = false});
+        }) == "keep a descriptor in reserve for the listener at " + at.to_string() +
+                  ": Too many open files");
+  CHECK(files_in(d) == 0);  // it leaves no file of a socket that nobody has
+  const unix_listener first(loop, unix_address());
+  unix_listener listener(loop, ::dup(first.descriptor()));
+  system.fail(call::socket, EMFILE);
+  CHECK_THROWS_AS(listener.set_at_limit(eddy::at_limit::shed), std::system_error);
+  CHECK(listener.open());
 }
