@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <list>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -23,10 +24,14 @@
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
+#include <eddy/loop/timer_node.h>
 
 namespace eddy {
 
 namespace {
+
+// A kernel that keeps refusing would keep the loop busy without a pause.
+constexpr std::chrono::milliseconds pause{100};
 
 // The C library's waitid does not return the rusage.
 int wait_for(int pidfd, siginfo_t& info, int options, struct rusage* used) noexcept {
@@ -87,7 +92,16 @@ exit_status status_of(const siginfo_t& info, const struct rusage& used) noexcept
 
 /// A process and its descriptor.
 struct child_process::state : ready_node {
-  state(event_loop& l, ::pid_t p) : ready_node(&run), loop(l), pid(p) {}
+  /// Waits again after the kernel has refused to watch the process.
+  struct retry : timer_node {
+    retry(state& s, event_loop& loop) noexcept
+        : timer_node(loop, [](ready_node& n) { static_cast<retry&>(n).owner.watch_again(); }),
+          owner(s) {}
+    state& owner;
+    ready_node* node = nullptr;
+  };
+
+  state(event_loop& l, ::pid_t p) : ready_node(&run), loop(l), pid(p), again(*this, l) {}
   state(const state&) = delete;
   state& operator=(const state&) = delete;
   ~state() {
@@ -125,12 +139,18 @@ struct child_process::state : ready_node {
   }
 
   void wait(ready_node& node) {
-    if (ended) {
-      ended->wait(readiness::direction::read, node);
-    } else {
-      loop.ready(node);
+    if (!ended) return loop.ready(node);
+    if (refused) {
+      again.node = &node;
+      try {
+        return again.set_after(pause);
+      } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it asks again at once
+      }
     }
+    ended->wait(readiness::direction::read, node);
   }
+
+  void watch_again() { ended->wait(readiness::direction::read, *again.node); }
 
   bool gives_way(ready_node& node) noexcept {
     if (std::exchange(gave_way, true)) return false;
@@ -149,7 +169,10 @@ struct child_process::state : ready_node {
       if (libev_reaped()) return tell_reaped();
       return std::unexpected(error);
     }
-    if (info.si_pid == 0) return std::nullopt;
+    if (info.si_pid == 0) {
+      refused = ended && ended->error();
+      return std::nullopt;
+    }
     return status_of(info, used);
   }
 
@@ -165,11 +188,13 @@ struct child_process::state : ready_node {
   event_loop& loop;
   ::pid_t pid;
   bool gave_way = false;
-  detail::descriptor own;                          // owns nothing if another object owns `pidfd`
-  int pidfd = -1;                                  // negative if libev has reaped the process
-  std::optional<readiness> ended;                  // empty if libev has reaped the process
+  bool refused = false;            // the kernel did not watch the process, which still ran
+  detail::descriptor own;          // owns nothing if another object owns `pidfd`
+  int pidfd = -1;                  // negative if libev has reaped the process
+  std::optional<readiness> ended;  // empty if libev has reaped the process
   std::list<detail::reaped_children::end> reaped;  // then its end, until it is reported
   handler<void(result<exit_status>)> on_end;
+  retry again;
 };
 
 child_process::child_process(event_loop& loop, ::pid_t pid) : child_process(loop, pid, -1) {}
@@ -203,6 +228,8 @@ std::optional<result<exit_status>> child_process::reap() { return there().reap()
 void child_process::stop() noexcept {
   state& self = there();
   if (self.ended) self.ended->stop();
+  self.again.clear();
+  self.refused = false;
   self.withdraw();
   const auto dropped = std::exchange(self.on_end, nullptr);
 }
@@ -211,7 +238,9 @@ bool child_process::active() const noexcept { return static_cast<bool>(there().o
 ::pid_t child_process::pid() const noexcept { return there().pid; }
 event_loop& child_process::loop() const noexcept { return there().loop; }
 void child_process::background(bool on) noexcept {
-  if (there().ended) state_->ended->background(on);
+  if (!there().ended) return;
+  state_->ended->background(on);
+  state_->again.background(on);
 }
 
 }  // namespace eddy

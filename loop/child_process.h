@@ -52,6 +52,9 @@ struct exit_status {
 /// lose the statuses of their children. An `ev_child` of the program for a process that eddy
 /// watches is not called, because eddy has reaped the process.
 ///
+/// If the kernel refuses to watch the process, for lack of memory or at its limit of epoll watches,
+/// the loop tries again every 100 ms. The end may then be reported 100 ms late.
+///
 /// Fork: in the child of a fork the watched process is a sibling. When the sibling has ended,
 /// the handler there gets `no_child_process`.
 ///

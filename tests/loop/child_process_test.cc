@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -27,6 +28,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/any_loop.h"
+#include "support/epoll_refusal.h"
 #include "support/forked.h"
 #include "support/journal.h"
 #include "support/temporary_directory.h"
@@ -460,4 +462,67 @@ TEST_CASE_FIXTURE(with_loop, "core_dumped is what the kernel reports") {
   REQUIRE(got);
   CHECK((*got)->signal == SIGABRT);
   CHECK((*got)->core_dumped == (info.si_code == CLD_DUMPED));
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a process that the kernel refuses to watch is watched after a pause") {
+  obedient process(3);
+  std::optional<status> got;
+  eddy::child_process child(loop, process.pid());
+  std::optional<epoll_refusal> refusal(std::in_place, std::numeric_limits<int>::max());
+  child.start([&](status s) { got = s; });
+  const auto idle = [&] {
+    int turns = 0;
+    while (turns < 100 && loop.run_ready()) ++turns;
+    return turns < 100;
+  };
+  const auto pauses = [&] { return idle() && loop.count().timers == 1; };
+  for (int i = 0; i < 3; ++i) {
+    CHECK(pauses());
+    clock.advance(99ms);
+    CHECK(pauses());
+    clock.advance(1ms);
+  }
+  SUBCASE("and reported when the kernel watches it") {
+    CHECK(pauses());
+    refusal.reset();
+    clock.advance(100ms);
+    CHECK(idle());
+    CHECK(loop.count().timers == 0);
+    process.end();
+    loop.run();
+    CHECK(got->value().code == 3);
+  }
+  SUBCASE("and reported even if the kernel never watches it") {
+    CHECK(pauses());
+    process.end();
+    CHECK(has_ended(process.pid()));
+    clock.advance(100ms);
+    CHECK(idle());
+    CHECK(got->value().code == 3);
+  }
+  SUBCASE("and does not keep its loop running in the background") {
+    CHECK(pauses());
+    child.background(true);
+    loop.run();
+    child.background(false);
+    refusal.reset();
+    clock.advance(100ms);
+    process.end();
+    loop.run();
+    CHECK(got->value().code == 3);
+  }
+  SUBCASE("unless it is stopped, and a new start asks the kernel at once") {
+    CHECK(pauses());
+    child.stop();
+    CHECK(loop.count().timers == 0);
+    CHECK(idle());
+    refusal.reset();
+    child.start([&](status s) { got = s; });
+    CHECK(idle());
+    CHECK(loop.count().timers == 0);
+    process.end();
+    loop.run();
+    CHECK(got->value().code == 3);
+  }
 }
