@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/loop/detail/engine.h>
 
+#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <string>
@@ -152,6 +153,7 @@ void engine::start_own(ev_io& io, int descriptor) noexcept {
 void engine::check(int descriptor) {
   renew();
   const int answer = watches_.check(descriptor);
+  if (answer == ENOMEM || answer == ENOSPC) return;
   if (answer != 0) throw_error(std::errc(answer), "watching a descriptor");
 }
 

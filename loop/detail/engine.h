@@ -47,7 +47,8 @@ public:
   [[nodiscard]] watch_set& watches() noexcept { return watches_; }
 
   /// Checks whether `descriptor` can be watched. If the kernel no longer knows earlier watches
-  /// of that number, because their descriptor was closed, these watches fail.
+  /// of that number, because their descriptor was closed, these watches fail. A refusal for want of
+  /// memory or space is left to the wait, which reports it and may be tried again.
   /// Errors: `std::system_error`.
   void check(int descriptor);
 

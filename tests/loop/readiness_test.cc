@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -801,6 +802,28 @@ TEST_CASE_TEMPLATE("a descriptor that the kernel refused once is shown to it aga
   CHECK(!near.error());
   on.loop.run_ready();
   CHECK(!told);
+}
+
+TEST_CASE_TEMPLATE("an eventfd that the kernel refuses is refused in the wait, not before", Loop,
+                   ANY_LOOP) {
+  Loop on;
+  on.loop.run_ready();
+  const int event = ::eventfd(1, EFD_CLOEXEC);
+  std::optional<eddy::readiness> near;
+  std::error_code told;
+  const auto note = [&](std::error_code error) { told = error; };
+  {
+    const epoll_refusal all(std::numeric_limits<int>::max());
+    near.emplace(on.loop, event);
+    near->wait_readable(note);
+    on.loop.run_ready();
+    CHECK(told == std::errc::no_space_on_device);
+  }
+  near->wait_readable(note);
+  on.run();
+  CHECK(!told);
+  near.reset();
+  ::close(event);
 }
 
 TEST_CASE_TEMPLATE("a refusal by the kernel ends the wait even if nothing else wakes the loop",
