@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
-#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -35,6 +35,8 @@ constexpr int largest_signal = 64;
 constexpr int inherited = -1;
 constexpr int closed = -2;
 
+constexpr const char* stream_names[] = {"the standard input", "the standard output",
+                                        "the standard error"};
 constexpr const char* redirect_steps[] = {
     "redirect the standard input", "redirect the standard output", "redirect the standard error"};
 
@@ -195,9 +197,7 @@ EDDY_CHILD int run_child(void* argument) noexcept {
 
 [[noreturn]] void fail(const process_options& o, std::string_view step, std::string_view object,
                        int error) {
-  const char* const space = object.empty() ? "" : " ";
-  throw_error(std::error_code(error, std::generic_category()),
-              text({"start ", visible(o.program), ": ", step, space, visible(object)}));
+  fail_start(o.program, step, std::error_code(error, std::generic_category()), object);
 }
 
 std::string_view name_of(std::string_view entry) { return entry.substr(0, entry.find('=')); }
@@ -257,6 +257,12 @@ void expect_no_zero(const process_options& o) {
 
 }  // namespace
 
+void fail_start(const std::string& program, std::string_view step, std::error_code why,
+                std::string_view object) {
+  const char* const space = object.empty() ? "" : " ";
+  throw_error(why, text({"start ", visible(program), ": ", step, space, visible(object)}));
+}
+
 /// Opens what the child's standard streams are redirected to.
 class redirections {
 public:
@@ -265,13 +271,15 @@ public:
 
   void open() {
     // Before a new descriptor gets one of these numbers: a descriptor that is closed here is not
-    // inherited.
-    for (int i = 0; i < 3; ++i) {
+    // inherited, and none is redirected to.
+    const std::array<const redirection*, 3> all{&options_.input, &options_.output, &options_.error};
+    for (std::size_t i = 0; i < all.size(); ++i) {
       struct stat status{};
-      if (os().file_status(i, &status) < 0) plan_.sources[static_cast<std::size_t>(i)] = closed;
+      if (os().file_status(static_cast<int>(i), &status) < 0) plan_.sources[i] = closed;
+      const bool given = all[i]->to_ == redirection::target::descriptor;
+      if (given && os().file_status(all[i]->descriptor_, &status) < 0) failed(redirect_steps[i]);
     }
     if (options_.terminal) open_terminal(*options_.terminal);
-    const std::array<const redirection*, 3> all{&options_.input, &options_.output, &options_.error};
     for (std::size_t i = 0; i < all.size(); ++i) open_one(i, *all[i]);
   }
 
@@ -295,10 +303,7 @@ private:
         open_file(i, "/dev/null", i == 0 ? O_RDONLY : O_WRONLY);
         break;
       case redirection::target::file: open_file(i, to.path_, to.flags_); break;
-      case redirection::target::descriptor:
-        if (to.descriptor_ < 0) fail(options_, redirect_steps[i], {}, EBADF);
-        source = to.descriptor_;
-        break;
+      case redirection::target::descriptor: source = to.descriptor_; break;
       case redirection::target::output:
         if (i != 2) misuse("redirection::to_output is only for the standard error");
         plan_.merge = true;
@@ -314,18 +319,20 @@ private:
     // O_NONBLOCK: a FIFO without a peer must not block the loop.
     own_[i] = socket_descriptor(os().open(path.c_str(), flags | O_NOCTTY | O_NONBLOCK, 0666));
     if (own_[i].number() < 0) failed("open", path);
-    if (os().set_blocking(own_[i].number()) < 0) failed("open", path);
+    if (os().set_blocking(own_[i].number()) < 0) failed("make blocking", path);
     plan_.sources[i] = own_[i].number();
   }
 
   void make_pipe(std::size_t i) {
     std::array<int, 2> ends{-1, -1};
-    if (os().pipe(ends.data(), 0) < 0) failed("make a pipe");
+    if (os().pipe(ends.data(), 0) < 0) failed("make a pipe for", stream_names[i]);
     const std::size_t childs = i == 0 ? 0 : 1;
     own_[i] = socket_descriptor(ends[childs]);
     started_.ends[i] = socket_descriptor(ends[1 - childs]);
     // Only this end: each end of a pipe has flags of its own.
-    if (os().set_non_blocking(ends[1 - childs]) < 0) failed("make a pipe");
+    if (os().set_non_blocking(ends[1 - childs]) < 0) {
+      failed("make non-blocking the pipe for", stream_names[i]);
+    }
     plan_.sources[i] = own_[i].number();
   }
 

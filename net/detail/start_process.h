@@ -5,7 +5,8 @@
 
 #include <array>
 #include <string>
-#include <vector>
+#include <string_view>
+#include <system_error>
 
 #include <sys/types.h>
 
@@ -30,5 +31,10 @@ struct started_process {
 /// are the default ones.
 /// Errors: `std::system_error` whose text names the program and the step; `std::bad_alloc`.
 [[nodiscard]] started_process start_process(const process_options& options);
+
+/// Throws the error of a start: its text names the program, the step and the object of the step,
+/// which may be empty.
+[[noreturn]] void fail_start(const std::string& program, std::string_view step, std::error_code why,
+                             std::string_view object = {});
 
 }  // namespace eddy::detail

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@
 #include <eddy/loop/timer.h>
 
 #include "support/async_test.h"
+#include "support/epoll_refusal.h"
 #include "support/failing_system.h"
 #include "support/forked.h"
 #include "support/journal.h"
@@ -546,6 +548,62 @@ TEST_CASE("standard streams that are exchanged, or closed in this process, reach
   }));
 }
 
+TEST_CASE("a descriptor that is closed is not redirected to, even if its number is used again") {
+  for (const int number : {0, 1}) {
+    CHECK(holds_in_child([number] {
+      event_loop loop;
+      ::close(number);
+      process_options options = shell("true");
+      options.input = redirection::descriptor(number);
+      options.error = redirection::pipe();  // gets the number
+      return error_of_start(loop, options) ==
+             "start /bin/sh: redirect the standard input: Bad file descriptor";
+    }));
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a child that the kernel refuses to watch is reaped after a pause") {
+  std::optional<epoll_refusal> refusal(std::in_place, std::numeric_limits<int>::max());
+  process_options options = shell("read line; exit 7");
+  options.input = redirection::pipe();
+  process child(loop, std::move(options));
+  std::optional<int> code;
+  child.wait([&](eddy::result<exit_status> end) { code = end->code; });
+  const auto pauses = [&] {
+    int turns = 0;
+    while (turns < 100 && loop.run_ready()) ++turns;
+    return turns < 100 && loop.count().timers == 1;
+  };
+  CHECK(pauses());
+  clock.advance(100ms);
+  CHECK(pauses());
+  CHECK(!child.try_wait());
+  SUBCASE("when the kernel watches it") {
+    refusal.reset();
+    clock.advance(100ms);
+    child.input().close();
+    loop.run();
+  }
+  SUBCASE("even if the kernel never does") {
+    child.input().close();
+    siginfo_t info{};
+    ::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT);
+    clock.advance(100ms);
+    CHECK_FALSE(pauses());
+  }
+  SUBCASE("also by try_wait") {
+    child.input().close();
+    siginfo_t info{};
+    ::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT);
+    CHECK(child.try_wait()->value().code == 7);
+    CHECK(loop.count().timers == 0);
+    loop.run();
+  }
+  CHECK(code == 7);
+  CHECK(no_child_left());
+}
+
 // Programs that cannot be started.
 
 TEST_CASE_FIXTURE(with_loop, "a start that fails names the program, the step and the reason") {
@@ -649,6 +707,34 @@ TEST_CASE_FIXTURE(with_loop,
   }
   MESSAGE(survived, " faults injected and survived");
   CHECK(survived > 30);
+}
+
+TEST_CASE_FIXTURE(with_loop, "each system call of a start that fails is named with its reason") {
+  const temporary_directory directory;
+  const auto words = [&](call failed, std::size_t kth) {
+    process_options options = shell("exit 0");
+    options.input = redirection::pipe();
+    options.output = redirection::write_file(directory / "a");
+    options.error = redirection::pipe();
+    options.terminal = eddy::window_size{};
+    failing_system system;
+    system.fail(failed, ENOMEM, kth);
+    const std::string all = error_of_start(loop, options);
+    CHECK(all.starts_with("start /bin/sh: "));
+    CHECK(all.ends_with(": Cannot allocate memory"));
+    return all.substr(15, all.size() - 15 - 24);
+  };
+  CHECK(words(call::open_terminal, 1) == "make a pseudo-terminal");
+  CHECK(words(call::set_window, 1) == "set the size of the terminal");
+  CHECK(words(call::open_terminal_peer, 1) == "open the pseudo-terminal");
+  CHECK(words(call::pipe, 1) == "make a pipe for the standard input");
+  CHECK(words(call::pipe, 2) == "make a pipe for the standard error");
+  CHECK(words(call::set_non_blocking, 1) == "make non-blocking the pipe for the standard input");
+  CHECK(words(call::open, 1) == "open " + directory / "a");
+  CHECK(words(call::set_blocking, 1) == "make blocking " + directory / "a");
+  CHECK(words(call::map_stack, 1) == "make a stack");
+  CHECK(words(call::start_child, 1) == "make a process");
+  CHECK(no_child_left());
 }
 
 TEST_CASE("a start needs one descriptor besides those of its redirections") {
