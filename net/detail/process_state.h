@@ -4,25 +4,15 @@
 // Private: no public header includes it.
 
 #include <array>
-#include <cerrno>
-#include <new>
 #include <optional>
 #include <string>
-#include <system_error>
-#include <utility>
 
-#include <signal.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include <eddy/loop/child_process.h>
-#include <eddy/loop/description.h>
-#include <eddy/loop/detail/misuse.h>
-#include <eddy/loop/detail/text.h>
-#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/inspectable.h>
 #include <eddy/loop/timer.h>
-#include <eddy/net/detail/start_process.h>
 #include <eddy/net/detail/system.h>
 #include <eddy/net/process.h>
 
@@ -35,141 +25,40 @@ namespace eddy::detail {
 /// background.
 class process_state final : public inspectable, private ready_node {
 public:
-  process_state(event_loop& loop, const process_options& options)
-      : inspectable(loop, false),
-        ready_node(&run),
-        program_(visible(options.program)),
-        grace_(options.grace),
-        leads_group_(options.terminal || options.place != process_options::with_parent),
-        kill_(loop) {}
+  process_state(event_loop& loop, const process_options& options);
 
-  void start(const process_options& options) {
-    started_process started = start_process(options);
-    pid_ = started.pid;
-    pidfd_ = std::move(started.pidfd);
-    try {
-      for (std::size_t i = 0; i < 3; ++i) pipes[i] = started.ends[i].number() >= 0;
-      has_terminal = started.terminal.number() >= 0;
-      if (pipes[0]) input = pipe_access::make<pipe_writer>(end(started.ends[0]));
-      if (pipes[1]) output = pipe_access::make<pipe_reader>(end(started.ends[1]));
-      if (pipes[2]) error = pipe_access::make<pipe_reader>(end(started.ends[2]));
-      if (has_terminal) {
-        const int master = started.terminal.release();
-        terminal =
-            pipe_access::make<pseudo_terminal>(make_pipe_end(loop(), master, terminal_master));
-      }
-      watch();
-    } catch (...) {
-      kill_and_reap();
-      throw;
-    }
-  }
+  /// Starts the child. If this throws, there is no child.
+  /// Errors: as the constructor of `process`.
+  void start(const process_options& options);
 
   [[nodiscard]] ::pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] event_loop& on() const noexcept { return loop(); }
   [[nodiscard]] bool ended() const noexcept { return end_.has_value(); }
   [[nodiscard]] duration grace() const noexcept { return grace_; }
-  [[nodiscard]] std::string name() const { return name_of(pid_, program_); }
+  [[nodiscard]] std::string name() const;
 
   /// The end, which this reaps if the child has ended.
-  const std::optional<result<exit_status>>& try_wait() {
-    if (!end_ && child_) {
-      const std::optional<result<exit_status>> found = child_->reap();
-      if (found) {
-        settle(*found);
-        if (waiting() && !queued()) loop().ready(*this);
-      }
-    }
-    return end_;
-  }
+  const std::optional<result<exit_status>>& try_wait();
 
-  void wait(handler<void(result<exit_status>)> on_end) {
-    expect_no_wait();
-    on_end_ = std::move(on_end);
-    begin_wait();
-  }
-  void wait(process_wait& awaiter) noexcept {
-    expect_no_wait();
-    awaiter_ = &awaiter;
-    begin_wait();
-  }
+  void wait(handler<void(result<exit_status>)> on_end);
+  void wait(process_wait& awaiter) noexcept;
   /// Gives an awaiter the end that is known, at once.
   void tell(process_wait& awaiter) const noexcept { store(awaiter, *end_); }
-  void expect_no_wait() const noexcept {
-    if (waiting())
-      misuse(text({"a wait is already pending on this process (", name(), ")"}).c_str());
-  }
+  void expect_no_wait() const noexcept;
   /// Ends the wait of an awaiter that is being destroyed.
-  void forget(const process_wait& awaiter) noexcept {
-    if (awaiter_ != &awaiter) return;
-    awaiter_ = nullptr;
-    end_wait();
-  }
-  void stop_waiting() noexcept {
-    const auto dropped = std::exchange(on_end_, nullptr);
-    if (process_wait* const a = std::exchange(awaiter_, nullptr)) {
-      give(*a, std::unexpected(std::make_error_code(std::errc::operation_canceled)));
-    }
-    end_wait();
-  }
+  void forget(const process_wait& awaiter) noexcept;
+  void stop_waiting() noexcept;
 
-  bool signal(int number) {
-    if (send(number)) return true;
-    if (errno == ESRCH) return false;
-    throw_errno(text({"send signal ", number, " to ", name()}));
-  }
-
-  void terminate(duration grace) noexcept {
-    if (ended()) return;
-    if (grace <= duration::zero()) return kill();
-    send_to_all(SIGTERM);
-    send_to_all(SIGCONT);  // a stopped process does not act on SIGTERM
-    try {
-      kill_.start(grace, [this] { kill(); });
-    } catch (const std::bad_alloc&) {
-      kill();  // without memory for the timer
-    }
-  }
+  bool signal(int number);
+  void terminate(duration grace) noexcept;
 
   /// The owner has gone. The loop ends the child, or with `runs_on` only reaps it, and destroys
   /// this.
-  void drop(bool runs_on) noexcept {
-    // The last handler may own the loop's other objects, but not this.
-    input.close();
-    output.close();
-    error.close();
-    terminal.close();
-    dropped_ = true;
-    runs_on_ = runs_on;
-    const bool owned = !ended() && is_ours();
-    if (owned) {
-      list();
-      if (runs_on) {
-        kill_.stop();
-      } else {
-        child_->background(false);
-        terminate(grace_);
-      }
-    }
-    stop_waiting();
-    if (!owned) delete this;
-  }
+  void drop(bool runs_on) noexcept;
 
-  void describe(description& to) const override {
-    to.add(text({name(), runs_on_ ? ", which runs on" : ", which is being ended"}));
-  }
-
-  bool abandon() noexcept override {
-    if (!dropped_) return false;
-    if (!runs_on_) kill_and_reap();
-    delete this;
-    return true;
-  }
-
-  static std::string name_of(::pid_t pid, const std::string& program) {
-    return text({"process ", pid, " (", program, ")"});
-  }
-  void describe_wait(description& to) const { to.add(text({name(), " to end"})); }
+  void describe(description& to) const override;
+  void describe_wait(description& to) const;
+  bool abandon() noexcept override;
 
   pipe_writer input;
   pipe_reader output;
@@ -179,111 +68,27 @@ public:
   bool has_terminal = false;
 
 private:
-  pipe_end end(socket_descriptor& from) {
-    return make_pipe_end(loop(), from.release(), pipe_itself);
-  }
-
-  void watch() {
-    try {
-      child_.emplace(loop(), pid_, pidfd_.number());
-    } catch (const std::system_error& e) {
-      // Other code has reaped the child already, or the kernel has, because SIGCHLD is ignored.
-      if (e.code() != std::errc::no_such_process && e.code() != std::errc::no_child_process) throw;
-      end_ = std::unexpected(std::make_error_code(std::errc::no_child_process));
-      return;
-    }
-    child_->background(true);
-    child_->wait(*this);
-  }
+  pipe_end end(socket_descriptor& from);
+  void watch();
 
   [[nodiscard]] bool waiting() const noexcept { return on_end_ || awaiter_ != nullptr; }
-  void begin_wait() noexcept {
-    if (!ended()) {
-      child_->background(false);
-    } else if (!queued()) {
-      loop().ready(*this);
-    }
-  }
-  void end_wait() noexcept {
-    if (!ended()) {
-      if (!dropped_ || runs_on_) child_->background(true);
-    } else {
-      withdraw();
-    }
-  }
+  void begin_wait() noexcept;
+  void end_wait() noexcept;
 
   /// Gives an awaiter its result, and has the loop resume the coroutine.
-  void give(process_wait& a, const result<exit_status>& end) const noexcept {
-    store(a, end);
-    loop().ready(*a.waiter_);
-  }
-  void store(process_wait& a, const result<exit_status>& end) const noexcept {
-    a.state_ = nullptr;
-    a.end_ = end;
-    if (end) return;
-    try {
-      a.doing_ = text({"wait for ", name()});
-    } catch (const std::bad_alloc&) {
-      a.doing_.clear();  // the error has no words but its own
-    }
-  }
-
-  void settle(const result<exit_status>& end) noexcept {
-    end_ = end;
-    kill_.stop();
-    child_->stop();
-    child_.reset();
-    pidfd_ = {};
-  }
+  void give(process_wait& a, const result<exit_status>& end) const noexcept;
+  void store(process_wait& a, const result<exit_status>& end) const noexcept;
+  void settle(const result<exit_status>& end) noexcept;
 
   // The child has ended, or a wait has to be told so.
-  static void run(ready_node& node) {
-    auto& self = static_cast<process_state&>(node);
-    if (!self.ended()) {
-      if (self.child_->gives_way(node)) return;
-      const std::optional<result<exit_status>> found = self.child_->reap();
-      if (!found) return self.child_->wait(node);
-      self.settle(*found);
-    }
-    if (self.dropped_) {
-      delete &self;
-      return;
-    }
-    const result<exit_status> end = *self.end_;
-    if (process_wait* const a = std::exchange(self.awaiter_, nullptr)) return self.give(*a, end);
-    auto on_end = std::exchange(self.on_end_, nullptr);  // which may destroy this
-    if (on_end) on_end(end);
-  }
+  static void run(ready_node& node);
 
   /// After a fork, the child of this object is a sibling, which is not ours to end or reap.
   [[nodiscard]] bool is_ours() const noexcept { return ::getpid() == maker_; }
-  [[nodiscard]] bool send(int number) noexcept {
-    if (pidfd_.number() < 0 || !is_ours()) {
-      errno = ESRCH;
-      return false;
-    }
-    return os().signal_process(pidfd_.number(), number) == 0;
-  }
-  void send_to_all(int number) noexcept {
-    // The number of a group is not used again while its leader is not reaped.
-    if (leads_group_ && send(0)) {
-      os().signal_group(pid_, number);
-    } else {
-      static_cast<void>(send(number));
-    }
-  }
-  void kill() noexcept {
-    kill_.stop();
-    send_to_all(SIGKILL);
-  }
-  void kill_and_reap() noexcept {
-    if (ended() || pidfd_.number() < 0) return;
-    send_to_all(SIGKILL);
-    child_.reset();
-    // SIGKILL takes effect at once, unless the process waits for a broken disk.
-    while (os().reap(pidfd_.number()) < 0 && errno == EINTR) {
-    }
-  }
+  [[nodiscard]] bool send(int number) noexcept;
+  void send_to_all(int number) noexcept;
+  void kill() noexcept;
+  void kill_and_reap() noexcept;
 
   std::string program_;
   duration grace_;
