@@ -32,7 +32,8 @@ struct resolver_options {
   /// The name servers. If it is empty, those of the system are asked. Port 0 is port 53.
   std::vector<address> servers;
   /// How long a server has for its answer; each round of tries doubles the time. Zero is the
-  /// system's: the option `timeout` of /etc/resolv.conf, or 5 s (resolv.conf(5)).
+  /// system's: the option `timeout` of /etc/resolv.conf, or 5 s (resolv.conf(5)). It is a time of
+  /// the real clock, also on a loop with a `manual_clock`.
   std::chrono::milliseconds timeout{0};
   /// How often the servers are asked. Zero is the system's: the option `attempts` of
   /// /etc/resolv.conf, or the default of c-ares.

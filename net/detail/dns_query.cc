@@ -20,6 +20,8 @@
 #define CARES_NO_DEPRECATED  // NOLINT(readability-identifier-naming): the name is that of c-ares
 #include <ares.h>
 
+#include <eddy/loop/detail/loop_access.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/ready_node.h>
@@ -31,6 +33,7 @@ namespace eddy::detail {
 
 namespace {
 
+using namespace std::chrono_literals;
 using direction = readiness::direction;
 using std::chrono::seconds;
 
@@ -111,7 +114,7 @@ constexpr ares_socket_functions through_the_seam{
 
 bool dns_available() noexcept { return true; }
 
-/// The channel, its sockets, and its timer.
+/// The channel, its sockets, and its timers.
 struct dns_query::implementation {
   implementation(dns_query& owner, event_loop& loop)
       : of(owner), on(loop), timer(*this), trouble(*this) {}
@@ -170,12 +173,36 @@ struct dns_query::implementation {
 
   struct timeout_node : timer_node {
     explicit timeout_node(implementation& o) noexcept : timer_node(o.on, &run), owner(o) {}
+    static void run(ready_node& node) { static_cast<timeout_node&>(node).owner.time_out(); }
+    implementation& owner;
+  };
+
+  /// A time limit on the real clock, for a loop whose clock is moved by hand.
+  struct real_timeout : ready_node {
+    explicit real_timeout(implementation& o)
+        : ready_node(&run), owner(o), timer(make_timer()), watch(o.on, timer.number()) {}
+    static int make_timer() {
+      const int made = os().open_timer();
+      if (made < 0) throw_errno("make a timer");
+      return made;
+    }
     static void run(ready_node& node) {
-      implementation& all = static_cast<timeout_node&>(node).owner;
-      ares_process_fd(all.channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-      all.arm();
+      const auto& self = static_cast<real_timeout&>(node);
+      if (const std::error_code refused = self.watch.error()) return self.owner.report(refused);
+      self.owner.time_out();
+    }
+    void set_after(std::chrono::microseconds left) {
+      // Setting the timer makes its descriptor unreadable.
+      os().set_timer(timer.number(), left);
+      if (!watch.waiting(direction::read) && !queued()) watch.wait(direction::read, *this);
+    }
+    void clear() noexcept {
+      watch.stop(direction::read);
+      withdraw();
     }
     implementation& owner;
+    socket_descriptor timer;
+    readiness watch;  // destroyed first: it watches the timer, and its wait refers to the node
   };
 
   /// Ends the query with an error that came up inside of a callback of c-ares.
@@ -225,13 +252,32 @@ struct dns_query::implementation {
       }
       timeval most{};
       const timeval* const left = ares_timeout(channel, nullptr, &most);
-      if (left == nullptr) return timer.clear();
-      timer.set_after(seconds(left->tv_sec) + std::chrono::microseconds(left->tv_usec));
+      if (left == nullptr) return clear_timeout();
+      // c-ares 1.18 cuts off parts of a millisecond: without the rest, this would come too early,
+      // and again and again.
+      set_timeout(seconds(left->tv_sec) + std::chrono::microseconds(left->tv_usec) + 1ms);
     } catch (const std::system_error& e) {
       report(e.code());
     } catch (const std::bad_alloc&) {
       report(std::make_error_code(std::errc::not_enough_memory));
     }
+  }
+
+  /// c-ares counts its time limits on the real clock.
+  void set_timeout(std::chrono::microseconds left) {
+    if (!loop_access(on).holds_clock()) return timer.set_after(left);
+    if (!real_timer) real_timer.emplace(*this);
+    real_timer->set_after(left);
+  }
+
+  void clear_timeout() noexcept {
+    timer.clear();
+    if (real_timer) real_timer->clear();
+  }
+
+  void time_out() noexcept {
+    ares_process_fd(channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    arm();
   }
 
   static void note_socket(void* data, ares_socket_t number, int reads, int writes) noexcept {
@@ -340,6 +386,7 @@ struct dns_query::implementation {
   std::vector<std::unique_ptr<socket>> sockets;
   std::array<question, 2> questions{};
   timeout_node timer;
+  std::optional<real_timeout> real_timer{};
   trouble_node trouble;
   bool going = false;  // callbacks are of no interest
 };

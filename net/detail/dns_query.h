@@ -47,7 +47,8 @@ struct dns_answer {
 /// user code: a query notes a `wake_up`. So nobody destroys a channel inside of a callback, which
 /// c-ares would not survive.
 ///
-/// c-ares measures its timeouts on the real clock, also on a loop with a `manual_clock`.
+/// c-ares measures its timeouts on the real clock, also on a loop with a `manual_clock`. There, a
+/// timerfd waits for them, because the loop's timers know only the time of that clock.
 class dns_query {
 public:
   enum class family : std::uint8_t { any, v4, v6 };

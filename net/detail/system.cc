@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <csignal>
 #include <cstdint>
@@ -29,6 +30,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -202,6 +204,16 @@ int system::local_name(int descriptor, sockaddr* name, socklen_t* size) {
 
 int system::peer_name(int descriptor, sockaddr* name, socklen_t* size) {
   return ::getpeername(descriptor, name, size);
+}
+
+int system::open_timer() { return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
+
+int system::set_timer(int descriptor, std::chrono::nanoseconds left) {
+  const auto whole = std::chrono::floor<std::chrono::seconds>(left);
+  itimerspec when{};
+  when.it_value.tv_sec = whole.count();
+  when.it_value.tv_nsec = (left - whole).count();
+  return ::timerfd_settime(descriptor, 0, &when, nullptr);
 }
 
 int system::set_non_blocking(int descriptor) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -80,6 +81,11 @@ public:
   virtual int peer_name(int descriptor, sockaddr* name, socklen_t* size);
   /// Sets O_NONBLOCK and FD_CLOEXEC.
   virtual int set_non_blocking(int descriptor);
+
+  /// Makes a timer of the monotonic clock whose descriptor is readable when its time has passed.
+  virtual int open_timer();
+  /// Sets the time of a timer, which counts from now and is more than zero.
+  virtual int set_timer(int descriptor, std::chrono::nanoseconds left);
 
   // The files of Unix sockets.
 

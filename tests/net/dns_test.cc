@@ -296,6 +296,50 @@ DNS_TEST("a silent name server is asked as often as the options say, and then is
   CHECK(std::ranges::count(server.log, "A host.example") == 2);
 }
 
+namespace {
+
+/// Asks a silent name server, and gives the number of turns until the error.
+int turns_of_silence(eddy::event_loop& loop) {
+  name_responder server;
+  server.both = {true, false};
+  resolver_options how;
+  how.servers = {server.where()};
+  how.timeout = 30ms;
+  how.tries = 2;
+  resolver names(loop, how);
+  auto asking = eddy::spawn(loop, names.resolve("host.example", 80));
+  int turns = 0;
+  for (; !asking.ready() && turns < 200; ++turns) loop.run_once();
+  CHECK(asking.ready());
+  CHECK(std::ranges::count(server.log, "A host.example") == 2);
+  return turns;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "a silent name server costs real time and few turns, and moves no clock" *
+                            doctest::skip(!eddy::detail::dns_available())) {
+  for (const auto idle : {eddy::manual_clock::idle::hold, eddy::manual_clock::idle::jump}) {
+    eddy::manual_clock clock(idle);
+    const auto begun = clock.now();
+    const auto really = std::chrono::steady_clock::now();
+    eddy::event_loop loop(clock);
+    CHECK(turns_of_silence(loop) < 20);
+    CHECK(clock.now() == begun);
+    CHECK(std::chrono::steady_clock::now() - really >= 80ms);
+  }
+  eddy::event_loop real;
+  CHECK(turns_of_silence(real) < 20);
+}
+
+DNS_TEST("without a descriptor for the time limit, a look-up on a held clock is an error") {
+  name_responder server;
+  server.fail(call::open_timer, EMFILE);
+  resolver names = ask(loop, server);
+  const std::error_code failed = co_await error_of(names);
+  CHECK(failed == std::errc::too_many_files_open);
+}
+
 DNS_TEST("the second name server is asked if the first one is silent or broken") {
   name_responder server;
   server.answer = gives(both);

@@ -65,6 +65,7 @@ enum class call {
   reap,
   splice,
   send_file,
+  open_timer,
   kinds,  // the number of kinds
 };
 
@@ -249,6 +250,7 @@ public:
   void* map_stack(std::size_t size) override {
     return fails(call::map_stack) ? nullptr : system::map_stack(size);
   }
+  int open_timer() override { return fails(call::open_timer) ? -1 : system::open_timer(); }
   int open_signals(std::uint64_t mask) override {
     return fails(call::open_signals) ? -1 : system::open_signals(mask);
   }
