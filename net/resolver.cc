@@ -15,6 +15,7 @@
 #include <eddy/future/adapt.h>
 #include <eddy/future/future.h>
 #include <eddy/future/spawn.h>
+#include <eddy/loop/detail/list_node.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -169,16 +170,12 @@ public:
   [[nodiscard]] const reported<found_names<T>>& answer() const noexcept { return *answer_; }
 
   /// Wakes one coroutine when the answer has come.
-  class waiter {
-  public:
-    explicit waiter(question& q) : question_(&q) { q.waiting_.push_back(&happened); }
+  struct waiter : list_node {
+    explicit waiter(question& q) noexcept { q.waiting_.push_back(*this); }
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
-    ~waiter() { std::erase(question_->waiting_, &happened); }
+    ~waiter() { unlink(); }
     wake_up happened;
-
-  private:
-    question* question_;
   };
 
 private:
@@ -198,7 +195,9 @@ private:
     }
     self.forget();
     self.answer_ = std::move(found);
-    for (wake_up* const w : self.waiting_) w->note();
+    for (list_node* l = self.waiting_.next; l != &self.waiting_; l = l->next) {
+      static_cast<waiter&>(*l).happened.note();
+    }
   }
 
   void forget() noexcept { state_->template under_way<T>().erase(key_); }
@@ -206,7 +205,7 @@ private:
   state_pointer state_;
   std::string key_;
   std::optional<reported<found_names<T>>> answer_;
-  std::vector<wake_up*> waiting_;
+  list_node waiting_;  // the waiters, in the order in which they asked
   std::optional<future<>> work_;
 };
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <utility>
@@ -186,6 +188,50 @@ DNS_TEST("a shared question ends when all who asked have cancelled, and may be a
   server.answer = gives({"192.0.2.1"});
   const addresses all = co_await look_up(names, "host.example");
   CHECK(all.size() == 1);
+}
+
+namespace {
+
+/// The processor time in which a shared question of many waiters ends: with an answer, or because
+/// they are cancelled.
+std::chrono::nanoseconds time_to_end(std::size_t waiters, bool is_answered) {
+  const auto used = [] {
+    timespec t{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+  };
+  eddy::event_loop loop;
+  v4_responder server;
+  server.answer = nullptr;
+  resolver names(loop, options(server, 0, true));
+  std::vector<eddy::future<addresses>> all;
+  for (std::size_t i = 0; i < waiters; ++i) {
+    all.push_back(eddy::spawn(loop, names.resolve("host.example", 80)));
+  }
+  while (server.log.empty() || loop.count().ready != 0) loop.run_once();
+  CHECK(server.log.size() == 1);
+  if (is_answered) server.send_late(server.last().with({"192.0.2.1"}));
+  const auto begun = used();
+  for (const auto& each : all) {
+    while (is_answered && !each.ready()) loop.run_once();
+  }
+  all.clear();
+  return used() - begun;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "the end of a shared question takes a time in proportion to its waiters" *
+                            doctest::skip(!eddy::detail::dns_available())) {
+  for (const bool is_answered : {true, false}) {
+    auto few = std::chrono::nanoseconds::max();
+    auto many = few;
+    for (int i = 0; i < 3; ++i) {
+      few = std::min(few, time_to_end(4'000, is_answered));
+      many = std::min(many, time_to_end(40'000, is_answered));
+    }
+    CHECK(many < 25 * few);  // if each waiter looked through all, it would be 60 times
+  }
 }
 
 DNS_TEST("an operation goes on when its resolver has been destroyed") {
