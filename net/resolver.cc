@@ -166,8 +166,12 @@ public:
   void start(std::string name) {
     work_.emplace(spawn(state_->loop(), ask(*this, std::move(name))));
   }
-  [[nodiscard]] bool complete() const noexcept { return answer_.has_value(); }
-  [[nodiscard]] const reported<found_names<T>>& answer() const noexcept { return *answer_; }
+  [[nodiscard]] bool complete() const noexcept { return complete_; }
+  /// The answer. Errors: `std::bad_alloc` if there was no memory for it.
+  [[nodiscard]] const reported<found_names<T>>& answer() const {
+    if (!answer_) throw std::bad_alloc();
+    return *answer_;
+  }
 
   /// Wakes one coroutine when the answer has come.
   struct waiter : list_node {
@@ -189,11 +193,10 @@ private:
       found.emplace(std::move(answer));
       if (*found) self.state_->keep(self.key_, **found);
     } catch (const std::bad_alloc&) {
-      // Without memory for the words, too.
-      found.emplace(std::unexpected(
-          failure(std::make_error_code(std::errc::not_enough_memory), std::string())));
+      found.reset();
     }
     self.forget();
+    self.complete_ = true;
     self.answer_ = std::move(found);
     for (list_node* l = self.waiting_.next; l != &self.waiting_; l = l->next) {
       static_cast<waiter&>(*l).happened.note();
@@ -204,6 +207,7 @@ private:
 
   state_pointer state_;
   std::string key_;
+  bool complete_ = false;
   std::optional<reported<found_names<T>>> answer_;
   list_node waiting_;  // the waiters, in the order in which they asked
   std::optional<future<>> work_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -32,12 +33,18 @@ connection winner_of(connect_race& race) {
 }
 
 /// Whether /etc/hosts has the name.
+/// Errors: `std::bad_alloc`.
 bool is_in_hosts(event_loop& loop, const name_plan& plan, const dns_options& servers) {
   wake_up unused;
   dns_query query(loop, unused);
-  if (query.open(servers, dns_query::source::hosts)) return false;
+  if (const std::error_code error = query.open(servers, dns_query::source::hosts)) {
+    if (error == std::errc::not_enough_memory) throw std::bad_alloc();
+    return false;
+  }
   query.ask_addresses(0, plan.name, 0, family::any);
-  return query.answer(0).complete && !query.answer(0).error;
+  const dns_answer& answer = query.answer(0);
+  if (answer.lacks_memory()) throw std::bad_alloc();
+  return answer.complete && !answer.error;
 }
 
 /// Adds the addresses of c-ares to a race as they come.
@@ -89,9 +96,11 @@ public:
 
 private:
   /// Whether an answer has come and was not taken yet.
+  /// Errors: `std::bad_alloc`, also if the answer lacks addresses for that reason.
   bool take(std::size_t slot) {
     dns_answer& a = query_.answer(slot);
     if (!a.complete || taken_[slot]) return false;
+    if (a.lacks_memory()) throw std::bad_alloc();
     taken_[slot] = true;
     if (local_) keep_loopback(a.addresses, port_);
     return true;

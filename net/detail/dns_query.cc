@@ -430,7 +430,7 @@ std::error_code dns_query::open(const dns_options& how, source from) {
     return as_error(status);
   }
   ares_set_socket_functions(inside_->channel, &through_the_seam, nullptr);
-  note_order();
+  if (const std::error_code error = note_order()) return error;
   if (how.servers.empty()) return {};
   std::vector<ares_addr_port_node> servers(how.servers.size());
   for (std::size_t i = 0; i < servers.size(); ++i) {
@@ -448,12 +448,14 @@ std::error_code dns_query::open(const dns_options& how, source from) {
   return as_error(status);
 }
 
-void dns_query::note_order() noexcept {
+std::error_code dns_query::note_order() noexcept {
   ares_options in_use{};
   int given = 0;
-  if (ares_save_options(inside_->channel, &in_use, &given) != ARES_SUCCESS) return;
+  const int status = ares_save_options(inside_->channel, &in_use, &given);
+  if (status != ARES_SUCCESS) return as_error(status);
   hosts_first_ = in_use.lookups != nullptr && in_use.lookups[0] == 'f';
   ares_destroy_options(&in_use);
+  return {};
 }
 
 void dns_query::ask_addresses(std::size_t slot, const std::string& host, std::uint16_t port,

@@ -31,6 +31,9 @@ struct dns_options {
 
 /// The answer to a question.
 struct dns_answer {
+  /// An allocation failed, so that parts of the answer may be missing.
+  [[nodiscard]] bool lacks_memory() const noexcept { return error == std::errc::not_enough_memory; }
+
   bool complete = false;
   std::error_code error;
   std::vector<address> addresses;    // in the order in which they should be tried
@@ -77,7 +80,7 @@ public:
 private:
   struct implementation;
 
-  void note_order() noexcept;
+  [[nodiscard]] std::error_code note_order() noexcept;
 
   event_loop* loop_;
   wake_up* happened_;

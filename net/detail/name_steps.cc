@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -100,6 +101,7 @@ task<result<addresses>> ask_name_servers(std::string host, std::uint16_t port, d
   while (!answer.complete) {
     co_await adapt(wake_up_wait(happened, words));
   }
+  if (answer.lacks_memory()) throw std::bad_alloc();
   if (plan.local) {
     keep_loopback(answer.addresses, port);
   } else if (answer.error) {
@@ -180,6 +182,7 @@ task<reported<found_names<srv_record>>> find_services(std::string name, dns_opti
   while (!answer.complete) {
     co_await adapt(wake_up_wait(happened, words));
   }
+  if (answer.lacks_memory()) throw std::bad_alloc();
   if (answer.error) co_return std::unexpected(failure(answer.error, words.describe()));
   services found(std::move(answer.services), answer.lifetime);
   co_return found;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <ctime>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
+#include <eddy/loop/detail/block_pool.h>
 #include <eddy/net/detail/dns_query.h>
 #include <eddy/net/resolve.h>
 
@@ -483,6 +485,103 @@ DNS_TEST("a connect that is cancelled while names are asked leaves no descriptor
   const auto r = co_await std::move(limited);
   CHECK(r.error() == std::errc::timed_out);
   CHECK(open_descriptors() == before);
+}
+
+namespace {
+
+using eddy::detail::failing_allocations;
+
+/// A network whose own allocations never fail.
+struct spared_network : network {
+  using network::network;
+  int connect(int descriptor, const sockaddr* to, socklen_t size) override {
+    const failing_allocations::pardon own;
+    return network::connect(descriptor, to, size);
+  }
+  ssize_t send_message(int descriptor, const msghdr* message, int flags) override {
+    const failing_allocations::pardon own;
+    return network::send_message(descriptor, message, flags);
+  }
+};
+
+/// Runs `work` again and again, and fails another allocation each time, until none is left.
+/// `is_right` looks at each run that gave a value; the others must end with `std::bad_alloc`.
+template <class Work, class Check>
+void without_memory(eddy::manual_clock& clock, eddy::event_loop& loop, Work work, Check is_right) {
+  for (std::size_t k = 0;; ++k) {
+    INFO("allocation ", k);
+    spared_network net(clock);
+    net.add_host("2001:db8::1", ECONNREFUSED);
+    net.add_host("2001:db8::2", ECONNREFUSED);
+    net.add_host("192.0.2.1", ECONNREFUSED);
+    net.add_host("192.0.2.2", ECONNREFUSED);
+    net.answer = gives({"2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"});
+    resolver_options how = options(net, 10, true);
+    bool failed = false;
+    try {
+      std::optional<failing_allocations> failing(std::in_place, k,
+                                                 failing_allocations::times::once);
+      auto made = eddy::block_on(loop, work(how));
+      failed = failing->failed();
+      failing.reset();
+      CHECK_MESSAGE(is_right(net, made), net.connects);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    CHECK(tcp_stream::count() == 0);
+    if (!failed) return;
+    REQUIRE(k < 1000);
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_jumping_loop,
+                  "without memory a look-up fails with bad_alloc, and never loses an address" *
+                      doctest::skip(!eddy::detail::dns_available())) {
+  const auto is_whole = [](const network&, const addresses& all) { return all.size() == 4; };
+  for (const bool shares : {false, true}) {
+    without_memory(
+        clock, loop,
+        [&](resolver_options how) -> task<addresses> {
+          how.share_questions = shares;
+          resolver names(loop, std::move(how));
+          auto finding = names.resolve("host.example", 80);
+          addresses all = co_await std::move(finding);
+          co_return all;
+        },
+        is_whole);
+  }
+  const addresses local = eddy::block_on(loop, eddy::resolve("localhost", 80));
+  without_memory(
+      clock, loop,
+      [&](const resolver_options&) -> task<addresses> {
+        auto finding = eddy::resolve("localhost", 80);
+        addresses all = co_await std::move(finding);
+        co_return all;
+      },
+      [&](const network&, const addresses& all) { return all == local; });
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop,
+                  "without memory a connect fails with bad_alloc, and never leaves an address out" *
+                      doctest::skip(!eddy::detail::dns_available())) {
+  for (const bool keeps : {false, true}) {
+    without_memory(
+        clock, loop,
+        [&](resolver_options how) -> task<std::error_code> {
+          how.share_questions = keeps;
+          how.cache_size = keeps ? 10 : 0;
+          resolver names(loop, std::move(how));
+          auto connecting = eddy::as_result(names.connect("host.example", 80));
+          const auto made = co_await std::move(connecting);
+          co_return made ? std::error_code() : made.error();
+        },
+        [](const network& net, std::error_code refused) {
+          return refused == std::errc::connection_refused &&
+                 std::ranges::count(net.connects, ',') == 3;  // all four were tried
+        });
+  }
 }
 
 namespace {
