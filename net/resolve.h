@@ -42,19 +42,23 @@ enum class resolve_error : std::uint8_t {
 ///     const std::vector<address> all = co_await resolve("example.org", 80);
 ///
 /// The result holds at least one address, in the order in which they should be tried. If `host` is
-/// an address without a port, such as `::1`, it is the only result. Otherwise the name is looked up
-/// as the machine is configured: in /etc/hosts, by DNS, and so on.
+/// an address without a port, such as `::1`, it is the only result. `getaddrinfo` and this function
+/// also read other forms of IPv4, such as `127.1` and `0x7f000001`; a number that begins with 0 is
+/// octal (inet_aton(3)). Any other `host` is a name, and is looked up as the machine is configured:
+/// in /etc/hosts, by DNS, and so on.
 ///
 /// - If eddy was built with c-ares, c-ares reads /etc/hosts and asks name servers on the loop,
-/// without
-///   a thread, if that gives the same answer as `getaddrinfo`. It does not if /etc/nsswitch.conf
-///   names other services for hosts than `files` and `dns`, which may know the name. The services
-///   `mdns4_minimal` and the like know only names below `.local`, and `myhostname` only the
-///   machine's own name.
+///   without a thread, if that gives the same answer as `getaddrinfo`. It does not if
+///   /etc/nsswitch.conf names other services for hosts than `files` and `dns`, which may know the
+///   name. The services `mdns4_minimal` and the like know only names below `.local`, and
+///   `myhostname` only the machine's own name.
 /// - Otherwise, `getaddrinfo` looks the name up on a worker thread.
 ///
 /// Both obey these rules:
 ///
+/// - Name servers are asked only for names of letters, digits, `-`, `_` and dots that do not begin
+///   with `-`. Others, such as `a*b` and names with an umlaut, are `not_found`. An international
+///   name has a form for DNS, which begins with `xn--`.
 /// - `localhost`, `localhost.` and names below them always have loopback addresses: those of
 ///   `localhost` in /etc/hosts, or else 127.0.0.1 and ::1.
 /// - A name with a loopback address in /etc/hosts has the addresses of that file, IPv4 and IPv6.
@@ -65,7 +69,8 @@ enum class resolve_error : std::uint8_t {
 /// most 16 look-ups run at a time, and others start in the order in which they were requested. A
 /// cancelled look-up that has already started no longer counts, but keeps its thread until
 /// `getaddrinfo` returns. There are at most 64 threads. c-ares reads its configuration and
-/// /etc/hosts on the loop's thread, for each look-up.
+/// /etc/hosts on the loop's thread, for each look-up. c-ares never looks up names below `.onion`
+/// (RFC 7686).
 ///
 /// Errors: `std::system_error` with a `resolve_error` or an error of the system.
 /// Cancelling: destroying the awaiting coroutine cancels the look-up. c-ares then closes its

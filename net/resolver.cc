@@ -238,7 +238,7 @@ task<reported<found_names<T>>> ask(state_pointer state, std::string name) {
     found_names<T> copy(std::vector<T>(*kept), std::chrono::seconds(0));
     co_return copy;
   }
-  if (state->shares() && !address::parse(name, 0)) {
+  if (state->shares() && !literal_address(name, 0)) {
     auto asking = ask_together<T>(std::move(state), std::move(key), std::move(name));
     auto found = co_await std::move(asking);
     co_return found;

@@ -59,7 +59,8 @@ public:
     local_ = plan.local;
     if (const std::error_code error = query_.open(servers, plan.from)) return error;
     // The hosts file has the whole answer or nothing, which only one question for all shows.
-    const bool apart = plan.which == family::any && !plan.local && query_.hosts_first() &&
+    const bool asks_servers = plan.from == dns_query::source::hosts_and_dns;
+    const bool apart = plan.which == family::any && asks_servers && query_.hosts_first() &&
                        !is_in_hosts(*loop_, plan, servers);
     questions_ = apart ? 2 : 1;
     query_.ask_addresses(0, plan.name, port, apart ? family::v6 : plan.which);
@@ -156,7 +157,7 @@ task<connection> connect_to_any(std::string doing, std::vector<address> all, soc
 
 task<connection> connect_to_name(std::string host, std::uint16_t port, socket_options how,
                                  dns_options servers) {
-  const bool literal = address::parse(host, port).has_value();
+  const bool literal = literal_address(host, port).has_value();
   if (!literal && !is_no_name(host) && asks_dns(host, servers)) {
     auto connecting = connect_by_dns(std::move(host), port, how, std::move(servers));
     auto made = co_await std::move(connecting);

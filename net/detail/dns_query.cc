@@ -313,6 +313,8 @@ struct dns_query::implementation {
     if (a.complete) return;
     try {
       std::error_code error = as_error(status);
+      // c-ares reports that it has nobody else to ask.
+      if (self.hosts_only && error == resolve_error::try_again) error = resolve_error::not_found;
       if (!error && found != nullptr) take(a, *found, q.port);
       if (!error && a.addresses.empty()) error = resolve_error::no_address;
       self.complete(q.slot, error);
@@ -388,7 +390,8 @@ struct dns_query::implementation {
   timeout_node timer;
   std::optional<real_timeout> real_timer{};
   trouble_node trouble;
-  bool going = false;  // callbacks are of no interest
+  bool hosts_only = false;  // no name server is asked
+  bool going = false;       // callbacks are of no interest
 };
 
 std::error_code dns_query::implementation::wait_node::watch_error() const noexcept {
@@ -423,6 +426,7 @@ std::error_code dns_query::open(const dns_options& how, source from) {
   if (from == source::hosts) {
     options.lookups = hosts_only.data();
     given |= ARES_OPT_LOOKUPS;
+    inside_->hosts_only = true;
   }
   int status = ares_init_options(&inside_->channel, &options, given);
   if (status != ARES_SUCCESS) {

@@ -70,7 +70,8 @@ public:
   /// Whether /etc/hosts is read before name servers are asked, as is usual.
   [[nodiscard]] bool hosts_first() const noexcept { return hosts_first_; }
 
-  /// Asks for the addresses of `host`. The answer goes to `answers[slot]`.
+  /// Asks for the addresses of `host`. The answer goes to `answers[slot]`. It is `not_found` if
+  /// the source is `hosts`, which does not have the name.
   void ask_addresses(std::size_t slot, const std::string& host, std::uint16_t port, family which);
   /// Asks for the SRV records of `name`, which is not completed by a search domain.
   void ask_services(std::size_t slot, const std::string& name);

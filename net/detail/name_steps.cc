@@ -5,13 +5,16 @@
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
 #include <system_error>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <eddy/future/as_result.h>
@@ -121,7 +124,16 @@ name_plan::name_plan(const std::string& host)
   if (local) {
     name = "localhost";
     from = dns_query::source::hosts;
-  } else if (!os().is_loopback_name(host.c_str())) {
+    return;
+  }
+  if (!is_host_name(host)) from = dns_query::source::hosts;
+  // c-ares takes 08.0.0.1 for an address, although a number that begins with 0 is octal. A name
+  // with a dot at the end is a name.
+  if (host.find_first_not_of("0123456789.") == std::string::npos &&
+      std::ranges::count(host, '.') == 3) {
+    name += '.';
+  }
+  if (!os().is_loopback_name(host.c_str())) {
     // As AI_ADDRCONFIG of getaddrinfo: no questions for a family that this machine does not use.
     const used_families used = os().families();
     if (used.v4 && !used.v6) which = dns_query::family::v4;
@@ -133,8 +145,25 @@ bool is_no_name(const std::string& host) noexcept {
   return host.empty() || host.find('\0') != std::string::npos;
 }
 
+bool is_host_name(std::string_view host) noexcept {
+  constexpr std::string_view allowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+  return !host.starts_with('-') && host.find_first_not_of(allowed) == std::string_view::npos;
+}
+
+std::optional<address> literal_address(const std::string& host, std::uint16_t port) noexcept {
+  if (const auto parsed = address::parse(host, port)) return *parsed;
+  // inet_aton ignores what follows a blank.
+  in_addr v4{};
+  if (!is_host_name(host) || ::inet_aton(host.c_str(), &v4) == 0) return std::nullopt;
+  address::v4_bytes bytes;
+  std::memcpy(bytes.data(), &v4, bytes.size());
+  return address(bytes, port);
+}
+
 bool asks_dns(const std::string& host, const dns_options& how) {
-  return dns_available() && (!how.servers.empty() || os().asks_dns(host.c_str()));
+  if (!dns_available()) return false;
+  return !how.servers.empty() || (is_host_name(host) && os().asks_dns(host.c_str()));
 }
 
 void keep_loopback(std::vector<address>& all, std::uint16_t port) {
@@ -147,7 +176,7 @@ lookup_words::lookup_words(const std::string& host) : words_("resolve " + visibl
 task<reported<found_names<address>>> find_addresses(std::string host, std::uint16_t port,
                                                     dns_options how) {
   const lookup_words words(host);
-  if (const auto literal = address::parse(host, port)) {
+  if (const auto literal = literal_address(host, port)) {
     addresses one(std::vector<address>{*literal}, std::chrono::seconds(0));
     co_return one;
   }

@@ -5,7 +5,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,6 +43,15 @@ struct name_plan {
 /// Whether `host` cannot be a name: it is empty, or has a zero in it. Resolvers would read the
 /// latter as another, shorter name.
 [[nodiscard]] bool is_no_name(const std::string& host) noexcept;
+
+/// Whether name servers may be asked for `host`, by the rule of glibc: letters, digits, `-`, `_`
+/// and dots, without a `-` at the beginning.
+[[nodiscard]] bool is_host_name(std::string_view host) noexcept;
+
+/// Reads `host` if it is an address and not a name: as `address::parse` does, or as one of the
+/// other forms of IPv4 that `getaddrinfo` reads, such as `127.1` and `0x7f000001` (inet_aton(3)).
+[[nodiscard]] std::optional<address> literal_address(const std::string& host,
+                                                     std::uint16_t port) noexcept;
 
 /// Whether `host` is looked up by c-ares, and not by `getaddrinfo`.
 [[nodiscard]] bool asks_dns(const std::string& host, const dns_options& how);

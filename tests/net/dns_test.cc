@@ -2,6 +2,7 @@
 // DNS by c-ares, against a name server on loopback that misbehaves.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -121,6 +122,76 @@ DNS_TEST("a literal address and a name with a zero are never asked for") {
   const std::error_code zero = co_await error_of(names, std::string("a\0b", 3));
   CHECK(zero == resolve_error::not_found);
   CHECK(server.log.empty());
+}
+
+DNS_TEST("forms of IPv4 that getaddrinfo reads are addresses, and never asked for") {
+  name_responder server;
+  server.answer = gives({"192.0.2.66"});
+  resolver names = ask(loop, server);
+  for (const auto& [form, host] :
+       {std::pair("127.1", "127.0.0.1"), std::pair("0x7f.1", "127.0.0.1"),
+        std::pair("0X7F000001", "127.0.0.1"), std::pair("2130706433", "127.0.0.1"),
+        std::pair("010.0.0.1", "8.0.0.1"), std::pair("1.2.3", "1.2.0.3"), std::pair("0", "0.0.0.0"),
+        std::pair("192.0.2.7", "192.0.2.7")}) {
+    INFO(form);
+    const addresses all = co_await names.resolve(form, 80);
+    CHECK(all == addresses{*address::parse(host, 80)});
+    const addresses by_system = co_await eddy::resolve(form, 80);
+    CHECK(by_system == all);
+  }
+  CHECK(server.log.empty());
+}
+
+DNS_TEST("numbers that are no address are a name") {
+  name_responder server;
+  server.both = {true, false};
+  server.answer = gives({"192.0.2.66"});
+  resolver names = ask(loop, server);
+  for (const char* const name : {"08.1.1.1", "1.2.3.256", "256.1.1.1", "1.2.3.4.", "1.2.3.4.5",
+                                 "4294967296", "0x", "0x7g", "1a"}) {
+    INFO(name);
+    server.log.clear();
+    const addresses all = co_await names.resolve(name, 80);
+    CHECK(all == addresses{*address::parse("192.0.2.66:80")});
+    CHECK(server.log.size() == 1);
+  }
+}
+
+DNS_TEST("a name that is no host name is not asked for, and getaddrinfo says the same") {
+  class hosts : public name_responder {
+  public:
+    int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+      ++looked_up;
+      return name_responder::look_up(host, hints, found);
+    }
+    std::atomic<int> looked_up = 0;
+  };
+  hosts server;
+  server.answer = gives(both);
+  resolver names = ask(loop, server);
+  int asked = 0;
+  for (const char* const name :
+       {"b\xc3\xbc"
+        "cher.example",
+        "\xff.example", "a b.example", "a*b.example", "-a.example", "a/b.example", "a\\.b.example",
+        "a:b", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4 x", "fe80::1%nosuch", "fe80::1%", "1::2::3"}) {
+    INFO(name);
+    const std::error_code failed = co_await error_of(names, name);
+    CHECK(failed == resolve_error::not_found);
+    CHECK(server.looked_up == asked);
+    const auto by_system = co_await eddy::as_result(eddy::resolve(name, 80));
+    REQUIRE(!by_system);
+    CHECK(by_system.error() == resolve_error::not_found);
+    CHECK(server.looked_up == ++asked);
+    const auto connected = co_await eddy::as_result(names.connect(name, 80));
+    REQUIRE(!connected);
+    CHECK(connected.error() == resolve_error::not_found);
+  }
+  const std::error_code onion = co_await error_of(names, "x.onion");
+  CHECK(onion == resolve_error::not_found);
+  CHECK(server.log.empty());
+  const std::error_code underscore = co_await error_of(names, "under_score.example");
+  CHECK(!underscore);
 }
 
 DNS_TEST("a name that is empty, too long, or has an empty label is not found and not asked for") {
