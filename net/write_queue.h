@@ -18,14 +18,6 @@
 
 namespace eddy {
 
-/// A `byte_stream` that a `write_queue` can own: it writes with a handler, too.
-template <class S>
-concept queueable_stream = byte_stream<S> && requires(S& stream, std::span<const const_buffer> all,
-                                                      handler<void(result<void>)> on_written) {
-  stream.write(all, std::move(on_written));
-  { stream.open() } -> std::convertible_to<bool>;
-};
-
 /// Owns a stream and queues the bytes that are written to it, up to a limit.
 ///
 ///     write_queue out(std::move(stream));
@@ -42,6 +34,18 @@ concept queueable_stream = byte_stream<S> && requires(S& stream, std::span<const
 /// to pause the source of the bytes and when to go on; `wait_low` is the same for a coroutine.
 /// Beyond `limit`, `put` fails, because a part of a stream cannot be left out.
 ///
+/// The stream may be of any type that is a `byte_stream`, also of the program's own. The queue uses
+/// three more members, if the stream has them:
+///
+/// - `try_write(std::span<const const_buffer>)` returns a `std::optional<result<std::size_t>>`: the
+///   number of bytes that were sent without waiting, an error, or nothing if the stream is full.
+///   Without it, each write is an operation that the loop completes.
+/// - `write(std::span<const const_buffer>, handler<void(result<void>)>)` calls back. Without it,
+/// the
+///   queue awaits the other `write`.
+/// - `open()` tells whether the stream was closed. Without it, the queue learns from the error of
+///   its next write that the program has closed `stream()`.
+///
 /// Read from `stream()`. Do not write to it directly while bytes are queued. To end the sending
 /// side, wait for `flush`, and then call `shutdown` of `stream()`. Queued bytes keep the loop
 /// running.
@@ -54,7 +58,7 @@ concept queueable_stream = byte_stream<S> && requires(S& stream, std::span<const
 /// Cancelling: closing or destroying the queue discards its bytes and closes the stream. Handlers
 /// are destroyed and never called; awaiting coroutines are resumed with `operation_canceled`. A
 /// cancelled `flush` or `wait_low` changes nothing.
-template <queueable_stream Stream>
+template <byte_stream Stream>
 class write_queue {
 public:
   using options = write_queue_options;

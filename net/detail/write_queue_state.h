@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <eddy/future/detail/frame.h>
+#include <eddy/future/task.h>
 #include <eddy/loop/before_wait.h>
 #include <eddy/loop/description.h>
 #include <eddy/loop/detail/counted.h>
@@ -26,6 +27,7 @@
 #include <eddy/loop/result.h>
 #include <eddy/loop/work_guard.h>
 #include <eddy/net/buffer.h>
+#include <eddy/net/detail/callback_task.h>
 #include <eddy/net/detail/queued_pieces.h>
 #include <eddy/net/shared_bytes.h>
 
@@ -252,10 +254,35 @@ protected:
     }
   }
   void send_later(std::span<const const_buffer> parts, completion on_sent) override {
-    stream.write(parts, handler<void(result<void>)>(std::move(on_sent)));
+    handler<void(result<void>)> on_done(std::move(on_sent));
+    if constexpr (requires { stream.write(parts, std::move(on_done)); }) {
+      stream.write(parts, std::move(on_done));
+    } else {
+      awaited_.start(loop(), write_all(stream, parts), std::move(on_done));
+    }
   }
-  [[nodiscard]] bool stream_open() const noexcept override { return stream.open(); }
-  void close_stream() noexcept override { stream.close(); }
+  [[nodiscard]] bool stream_open() const noexcept override {
+    if constexpr (requires {
+                    { stream.open() } -> std::convertible_to<bool>;
+                  }) {
+      return stream.open();
+    } else {
+      return true;
+    }
+  }
+  void close_stream() noexcept override {
+    stream.close();
+    awaited_.stop();
+  }
+
+private:
+  // This object owns the coroutine.
+  // NOLINTNEXTLINE(cppcoreguidelines-avoid-reference-coroutine-parameters)
+  static task<> write_all(Stream& to, std::span<const const_buffer> parts) {
+    co_await to.write(parts);
+  }
+
+  callback_task awaited_;  // the pending write of a stream that does not call back
 };
 
 }  // namespace detail

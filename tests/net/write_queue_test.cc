@@ -52,11 +52,6 @@ using eddy::tcp_stream;
 using eddy::trial;
 using eddy::write_queue;
 
-static_assert(eddy::queueable_stream<tcp_stream>);
-static_assert(eddy::queueable_stream<eddy::unix_stream>);
-static_assert(eddy::queueable_stream<duplex_stream>);
-static_assert(eddy::queueable_stream<eddy::any_stream>);
-static_assert(eddy::queueable_stream<eddy::buffered<tcp_stream>>);
 static_assert(std::is_nothrow_move_constructible_v<write_queue<tcp_stream>>);
 static_assert(!std::is_copy_constructible_v<write_queue<tcp_stream>>);
 
@@ -646,6 +641,142 @@ struct flushes_late {
 };
 
 }  // namespace
+
+namespace {
+
+/// A program's own stream, which has only what a `byte_stream` must have.
+class plain_stream {
+public:
+  explicit plain_stream(duplex_stream below) noexcept : below_(std::move(below)) {}
+
+  task<std::size_t> read(eddy::mutable_buffer into) {
+    auto reading = below_.read(into);
+    const std::size_t count = co_await std::move(reading);
+    co_return count;
+  }
+  task<> write(eddy::const_buffer bytes) {
+    auto writing = below_.write(bytes);
+    co_await std::move(writing);
+  }
+  task<> write(std::span<const eddy::const_buffer> all) {
+    ++writes;
+    auto writing = below_.write(all);
+    co_await std::move(writing);
+  }
+  void shutdown() { below_.shutdown(); }
+  void close() { below_.close(); }
+  [[nodiscard]] eddy::event_loop& loop() const { return below_.loop(); }
+
+  int writes = 0;
+
+protected:
+  duplex_stream below_;
+};
+static_assert(eddy::byte_stream<plain_stream>);
+
+/// A stream of the program's own that can also write without waiting.
+class trying_stream : public plain_stream {
+public:
+  using plain_stream::plain_stream;
+  std::optional<eddy::result<std::size_t>> try_write(std::span<const eddy::const_buffer> all) {
+    return below_.try_write(all.front());
+  }
+};
+
+/// Puts pieces into a queue over a stream of the program's own.
+struct flushes_plain {
+  explicit flushes_plain(trial& t) : of(t) {}
+  task<> work() {
+    const trial::part held(of);
+    auto [near, far] = eddy::duplex(of.loop(), 5, 5);
+    write_queue<plain_stream> out(plain_stream(std::move(near)));
+    auto both = join(write(out), read(far));
+    co_await std::move(both);
+  }
+  static task<> write(write_queue<plain_stream>& out) {
+    out.put("0123456789");
+    co_await out.flush();
+    out.put("abcdefgh");
+    co_await out.flush();
+  }
+  task<> read(duplex_stream& far) {
+    while (got.size() < 18) {
+      const std::string some = co_await read_some(far);
+      got += some;
+    }
+  }
+  std::string check(bool whole) {
+    const std::string expected = "0123456789abcdefgh";
+    if (!expected.starts_with(got)) return "bytes are wrong: " + got;
+    return !whole || got == expected ? "" : "bytes are lost: " + got;
+  }
+  trial& of;
+  std::string got;
+};
+
+}  // namespace
+
+SCENARIO_OBJECT_TEST(flushes_plain, "scenario: a queue over a stream of the program's own")
+
+TEST_CASE_FIXTURE(with_loop, "a queue sends through any byte_stream, and uses its try_write") {
+  {
+    auto [near, far] = eddy::duplex(loop, 100, 100);
+    write_queue<plain_stream> out(plain_stream(std::move(near)));
+    out.put("abc");
+    out.put("def");
+    loop.run();
+    char some[100];
+    CHECK(far.try_read(some)->value() == 6);
+    CHECK(out.stream().writes == 1);
+    CHECK(out.queued() == 0);
+  }
+  {
+    auto [near, far] = eddy::duplex(loop, 100, 100);
+    write_queue<trying_stream> out(trying_stream(std::move(near)));
+    out.put("abc");
+    loop.run();
+    char some[100];
+    CHECK(far.try_read(some)->value() == 3);
+    CHECK(out.stream().writes == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "closing a queue cancels its write on a stream of any type") {
+  auto [near, far] = eddy::duplex(loop, 5, 5);
+  write_queue<plain_stream> out(plain_stream(std::move(near)));
+  int alive = 0;
+  out.on_error([c = counted(alive)](std::error_code) { FAIL("the queue was closed"); });
+  out.put("abcdefgh");
+  run_some(loop);
+  CHECK(out.queued() == 8);
+  out.close();
+  CHECK(alive == 0);
+  run_some(loop);
+  char some[100];
+  CHECK(far.try_read(some)->value() == 5);
+  CHECK(far.try_read(some)->value() == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "the error of a stream of any type is the queue's") {
+  auto [near, far] = eddy::duplex(loop, 5, 5);
+  write_queue<plain_stream> out(plain_stream(std::move(near)));
+  std::error_code told;
+  out.on_error([&](std::error_code e) { told = e; });
+  out.put("abcdefgh");
+  run_some(loop);
+  SUBCASE("because the peer has closed its end") {
+    far.close();
+    run_some(loop);
+    CHECK(told == std::errc::connection_reset);  // it had not read all
+  }
+  SUBCASE("because the program has closed the stream") {
+    out.stream().close();
+    run_some(loop);
+    CHECK(told == std::errc::operation_canceled);
+  }
+  CHECK(out.queued() == 0);
+  CHECK_FALSE(out.put("more"));
+}
 
 SCENARIO_OBJECT_TEST(flushes_late, "scenario: a queue is flushed to a peer that reads late")
 
