@@ -12,6 +12,7 @@
 
 namespace eddy::detail {
 
+class readiness_source;
 class watch_set;
 
 /// libev's `ev_io`, without its header, which no installed header includes. watch_set.cc asserts
@@ -89,6 +90,7 @@ struct watch : recycled {
   std::uint32_t changed = 0;  // the position among the changed watches, from one on
 
 private:
+  friend class readiness_source;
   friend class watch_set;
   /// Completes the wait, and puts its node first in `list`. False if no node waits.
   bool arrive(direction which, list_node& list) noexcept;

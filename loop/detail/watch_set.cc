@@ -9,6 +9,8 @@
 #include <new>
 #include <utility>
 
+#include <eddy/loop/detail/readiness_source.h>
+
 namespace eddy::detail {
 
 namespace {
@@ -43,7 +45,17 @@ void watch_set::for_each_on(int descriptor, Function function) noexcept {
   }
 }
 
+bool watch_set::set_source(readiness_source* source) noexcept {
+  if (source_ != nullptr) return false;
+  source_ = source;
+  return true;
+}
+
 void watch_set::attach(watch& w, std::size_t all) {
+  if (readiness_source::owns(w.io.fd)) {
+    if (source_ != nullptr) source_->attach(w);
+    return;
+  }
   // libev's tables have an entry per descriptor number, or per watch.
   const std::size_t size = std::max(static_cast<std::size_t>(w.io.fd), all) + 1;
   if (size > capacity_) {
@@ -54,6 +66,10 @@ void watch_set::attach(watch& w, std::size_t all) {
 }
 
 void watch_set::detach(watch& w) noexcept {
+  if (readiness_source::owns(w.io.fd)) {
+    if (source_ != nullptr) source_->detach(w);
+    return;
+  }
   // Whether libev has or had changes of this number to apply.
   const bool touched = w.entered || w.changed != 0 || w.io.active != 0 || w.io.pending != 0;
   const bool may_be_entered = w.entered || w.checked;
@@ -89,6 +105,9 @@ bool watch_set::others_wait(const watch& w) noexcept {
 }
 
 int watch_set::check(int descriptor) noexcept {
+  if (readiness_source::owns(descriptor)) {
+    return source_ != nullptr && source_->is_open(descriptor) ? 0 : EBADF;
+  }
   bool shown = false;
   bool pollable = false;
   for_each_on(descriptor, [&](const watch& w) {
@@ -121,6 +140,12 @@ bool watch_set::check_all() noexcept {
 
 void watch_set::stop(watch& w) noexcept {
   if (stop_uncounted(ev_, *io_of(w))) --active_;
+}
+
+void watch_set::want_more(watch& w, watch::direction which) noexcept {
+  if (!readiness_source::owns(w.io.fd)) return change(w, w.io.events | bit_of(which));
+  if (source_ == nullptr) return w.fail(EBADF);
+  source_->want(w, which);
 }
 
 void watch_set::change(watch& w, int events) noexcept {

@@ -13,6 +13,8 @@
 
 namespace eddy::detail {
 
+class readiness_source;
+
 /// The watches of one event loop, on its libev loop.
 ///
 /// libev ends the program when the kernel refuses a descriptor that was closed. So each changed
@@ -35,11 +37,15 @@ public:
   void detach(watch& w) noexcept;
   /// Makes libev watch in this direction from the next round on.
   void want(watch& w, watch::direction which) noexcept {
-    if (const int bit = bit_of(which); (w.io.events & bit) == 0) change(w, w.io.events | bit);
+    if ((w.io.events & bit_of(which)) == 0) want_more(w, which);
   }
 
   /// Whether the kernel was told what a watch of `descriptor` wants.
   [[nodiscard]] bool shows(int descriptor) noexcept;
+  /// Has `source` tell the readiness of the descriptors that it owns. False if there is a source.
+  [[nodiscard]] bool set_source(readiness_source* source) noexcept;
+  void forget_source() noexcept { source_ = nullptr; }
+
   /// Whether a node of another watch waits to read the same descriptor.
   [[nodiscard]] bool others_wait(const watch& w) noexcept;
 
@@ -80,6 +86,7 @@ private:
 
   static void on_event(struct ev_loop*, ev_io* io, int events) noexcept;
   void stop(watch& w) noexcept;
+  void want_more(watch& w, watch::direction which) noexcept;
   void change(watch& w, int events) noexcept;
   void check_later(watch& w) noexcept;
   void check_now(const watch& w) noexcept;
@@ -90,6 +97,7 @@ private:
   event_loop* loop_;
   struct ev_loop* ev_;
   epoll_set& kernel_;
+  readiness_source* source_ = nullptr;
   int highest_ = -1;          // the highest descriptor that was watched
   std::size_t active_ = 0;    // the number of watches that libev has
   std::size_t capacity_ = 0;  // the size of libev's tables

@@ -81,6 +81,12 @@ task<result<addresses>> ask_system(std::string host, std::uint16_t port) {
   const auto look = [](const std::string& name, std::uint16_t p, system* system) {
     return look_up(name, p, *system);
   };
+  if (os().answers_at_once()) {
+    result<std::vector<address>> at_once = look_up(host, port, os());
+    if (!at_once) co_return std::unexpected(at_once.error());
+    addresses answer(std::move(*at_once), std::chrono::seconds(0));
+    co_return answer;
+  }
   auto looking =
       as_result(run_on(&workers, "the look-up of a name", look, std::move(host), port, &os()));
   auto looked = co_await std::move(looking);
@@ -228,12 +234,18 @@ task<result<std::uint16_t>> find_port(std::string service) {
   const auto look = [](const std::string& name, system* system) {
     return system->service_port(name.c_str());
   };
-  auto looking =
-      as_result(run_on(&workers, "the look-up of a service", look, std::move(service), &os()));
-  const auto looked = co_await std::move(looking);
-  if (!looked) co_return std::unexpected(looked.error());
-  if (*looked < 0) co_return std::unexpected(make_error_code(resolve_error::no_service));
-  co_return static_cast<std::uint16_t>(*looked);
+  int found = -1;
+  if (os().answers_at_once()) {
+    found = look(service, &os());
+  } else {
+    auto looking =
+        as_result(run_on(&workers, "the look-up of a service", look, std::move(service), &os()));
+    const auto looked = co_await std::move(looking);
+    if (!looked) co_return std::unexpected(looked.error());
+    found = *looked;
+  }
+  if (found < 0) co_return std::unexpected(make_error_code(resolve_error::no_service));
+  co_return static_cast<std::uint16_t>(found);
 }
 
 void order_services(std::vector<srv_record>& all) {

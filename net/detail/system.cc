@@ -334,6 +334,8 @@ char* system::interface_name(unsigned index, char* name) { return ::if_indextona
 
 bool system::is_loopback_name(const char* host) { return file_gives_loopback("/etc/hosts", host); }
 
+bool system::answers_at_once() { return false; }
+
 int system::look_up(const char* host, const addrinfo* hints, addrinfo** found) {
   return ::getaddrinfo(host, nullptr, hints, found);
 }

@@ -29,6 +29,10 @@ struct used_families {
 /// A test installs a derived class that fails the k-th call, and a simulated network can stand in
 /// for the kernel. Each member is the system call of that name, which returns -1 and sets `errno`
 /// if it fails. The base class calls the kernel.
+///
+/// A derived class may also make descriptors that the kernel does not know. Their numbers begin at
+/// `readiness_source::first_number`, and the class tells their readiness as a `readiness_source` of
+/// the loop.
 class system {
 public:
   constexpr system() noexcept = default;
@@ -147,6 +151,9 @@ public:
   /// Whether /etc/hosts has a loopback address for `host`.
   /// Threads: worker threads call `is_loopback_name`, `look_up` and `free_addresses`.
   virtual bool is_loopback_name(const char* host);
+  /// Whether `look_up` and `service_port` answer without waiting. The loop's own thread calls them
+  /// then, and the order of events does not depend on another thread.
+  virtual bool answers_at_once();
   virtual int look_up(const char* host, const addrinfo* hints, addrinfo** found);
   virtual void free_addresses(addrinfo* found);
   /// The port of a TCP service by its name, or -1: getservbyname_r(3).

@@ -212,6 +212,34 @@ ASYNC_TEST("each answer of getaddrinfo has its error") {
   CHECK((empty.error() == resolve_error::no_address));
 }
 
+ASYNC_TEST("a system that answers at once is asked on the loop's own thread") {
+  class prompt_server : public name_server {
+  public:
+    bool answers_at_once() override { return true; }
+    int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+      CHECK(std::this_thread::get_id() == own_thread_);
+      return name_server::look_up(host, hints, found);
+    }
+    int service_port(const char* name) override {
+      CHECK(std::this_thread::get_id() == own_thread_);
+      return std::string_view(name) == "web" ? 80 : -1;
+    }
+
+  private:
+    std::thread::id own_thread_ = std::this_thread::get_id();
+  };
+  prompt_server server;
+  server.knows = {"10.0.0.1:0"};
+  const addresses all = co_await resolve("some.example", "web");
+  CHECK(all == addresses{*address::parse("10.0.0.1:80")});
+  CHECK(server.asked == 1);
+  const auto no_port = co_await eddy::as_result(resolve("some.example", "nothing"));
+  CHECK((no_port.error() == resolve_error::no_service));
+  server.answer = EAI_NONAME;
+  const auto no_name = co_await eddy::as_result(resolve("some.example", 80));
+  CHECK((no_name.error() == resolve_error::not_found));
+}
+
 ASYNC_TEST("a name with a zero in it is not found") {
   name_server server;
   server.knows = {"10.0.0.1:0"};
