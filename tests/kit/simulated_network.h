@@ -75,9 +75,10 @@ struct simulated_network_options {
 /// network does. So `run` returns, and `block_on` reports a deadlock, when nothing more can happen.
 ///
 /// Not simulated: UDP, Unix datagram and seqpacket sockets, descriptors in messages, urgent data,
-/// and options that are not listed in `tests/README.md`. These fail with `operation_not_supported`,
-/// and `trace` names the call. Keep-alive is accepted and probes nobody. Pipes, files, processes
-/// and the name servers of a `resolver` stay real.
+/// descriptors that other programs inherit, name servers, and rare options. These fail with
+/// `operation_not_supported`, and `trace` names the call. Keep-alive is accepted and probes nobody.
+/// `copy` moves bytes through its buffer instead of the kernel. Pipes, files and processes stay
+/// real.
 ///
 /// Lifetime: the loop must outlive the network. Destroy the sockets first: sockets that are left
 /// fail with `bad_file_descriptor`.

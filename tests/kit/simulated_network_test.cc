@@ -808,12 +808,14 @@ ASYNC_TEST("what is not simulated fails with operation_not_supported, and the tr
   const auto unsupported = std::errc::operation_not_supported;
   CHECK(code_from([&] { const eddy::udp_socket s(loop, address::loopback_v4(0)); }) == unsupported);
   CHECK(network.trace().contains("not simulated: a socket of family 2, type 2, protocol 0"));
-  CHECK(code_from([&] { const eddy::unix_datagram s(loop, unix_address("/run/d")); }) == unsupported);
+  CHECK(code_from([&] { const eddy::unix_datagram s(loop, unix_address("/run/d")); }) ==
+        unsupported);
   CHECK(code_from([&] { static_cast<void>(eddy::seqpacket_pair(loop)); }) == unsupported);
   two_ends ends;
   co_await make_ends(loop, ends);
   CHECK(code_from([&] { ends.client.set(eddy::option::transparent, true); }) == unsupported);
-  CHECK(code_from([&] { static_cast<void>(ends.client.get(eddy::option::device)); }) == unsupported);
+  CHECK(code_from([&] { static_cast<void>(ends.client.get(eddy::option::device)); }) ==
+        unsupported);
   auto [near, far] = eddy::socket_pair(loop);
   const std::array<int, 1> some{STDIN_FILENO};
   const auto passed = co_await as_result(near.send_descriptors("x"sv, some));

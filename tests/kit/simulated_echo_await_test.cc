@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The echo server of samples/echo/await.cc, unchanged, on a simulated network.
+#include <cstdint>
+
+#include <doctest/doctest.h>
+
+#include <eddy/testing/simulated_network.h>
+
+#define main main_of_echo_await
+#include "../../samples/echo/await.cc"
+#undef main
+
+#include "support/served_in_memory.h"
+
+TEST_CASE("the echo server of await.cc runs on a simulated network") {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) serve_in_memory<echo_server>(seed);
+}
