@@ -30,8 +30,10 @@
 #include <eddy/net/buffered.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/copy.h>
+#include <eddy/net/detail/dns_query.h>
 #include <eddy/net/pipe.h>
 #include <eddy/net/resolve.h>
+#include <eddy/net/resolver.h>
 #include <eddy/net/send_file.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -637,6 +639,17 @@ ASYNC_TEST("a black-holed IPv6 costs a connect to a name 250 ms, and then IPv4 w
   CHECK(next.peer_address() == v6);
 }
 
+ASYNC_TEST("a name server of a resolver is not simulated, and its look-up fails") {
+  const simulated_network network(loop);
+  if (!eddy::detail::dns_available()) co_return;
+  eddy::resolver_options how;
+  how.servers = {at("192.0.2.53:53")};
+  eddy::resolver resolver(loop, how);
+  const auto found = co_await as_result(resolver.resolve("server.example", 80));
+  CHECK(found.error());
+  CHECK(network.trace().contains("not simulated: a socket of family 2, type 2"));
+}
+
 // ---- What is built on streams
 
 ASYNC_TEST("buffered lines, in short reads, are whole") {
@@ -983,4 +996,33 @@ SCENARIO_TEST("simulated Unix sockets, ended at every point") {
   client.close();
   const std::string words = co_await read_all(server);
   CHECK(words == "word");
+}
+
+SCENARIO_TEST("a proxy on a simulated network, ended at every point") {
+  const simulated_network network(t.loop(), {.short_reads = 0.5, .short_writes = 0.5});
+  const trial::part held(t);
+  tcp_listener server(t.loop(), server_address);
+  tcp_listener between(t.loop(), at("192.0.2.9:80"));
+  std::string answer;
+  auto all = join(serve_one(server), proxy(between, server_address),
+                  ask(at("192.0.2.9:80"), "words", answer));
+  co_await std::move(all);
+  CHECK(answer == "words");
+}
+
+SCENARIO_TEST("handlers on a simulated network, ended at every point") {
+  const simulated_network network(t.loop());
+  const trial::part held(t);
+  tcp_listener listener(t.loop(), server_address);
+  tcp_stream client = co_await connect(server_address);
+  tcp_stream server = co_await listener.accept();
+  std::array<char, 100> buffer;
+  std::size_t size = 0;
+  client.read(buffer, [&](eddy::result<std::size_t> n) {
+    t.runs();
+    size = n.value_or(0);
+  });
+  server.write("word"sv, [&](const eddy::result<void>&) { t.runs(); });
+  co_await eddy::sleep(1s);
+  CHECK(size == 4);
 }

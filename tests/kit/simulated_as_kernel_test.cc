@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The same programs on the kernel and on a simulated network, whose results must be equal.
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
+#include <eddy/future/task.h>
+#include <eddy/loop/event_loop.h>
+#include <eddy/net/connect.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+#include <eddy/net/unix_connect.h>
+#include <eddy/net/unix_listener.h>
+#include <eddy/net/unix_stream.h>
+#include <eddy/testing/simulated_network.h>
+
+#include "support/journal.h"
+#include "support/temporary_directory.h"
+#include "support/thrown.h"
+#include "support/tidy.h"
+
+using namespace std::chrono_literals;
+using namespace std::string_view_literals;
+using eddy::address;
+using eddy::as_result;
+using eddy::connect;
+using eddy::task;
+using eddy::tcp_listener;
+using eddy::tcp_stream;
+using eddy::unix_address;
+using eddy::unix_listener;
+using eddy::unix_stream;
+
+namespace {
+
+/// What a program sees.
+struct record {
+  eddy::event_loop& loop;
+  journal& note;
+  const std::string folder;
+
+  void code(std::error_code error) const {
+    note(error ? ::strerrorname_np(error.value()) : "none");
+  }
+};
+
+/// Runs a program on the kernel and on a simulated network without delays.
+void compare(task<> (*program)(record)) {
+  const tidy no_descriptor;
+  const temporary_directory d;
+  journal real;
+  journal simulated;
+  {
+    eddy::event_loop loop;
+    eddy::block_on(loop, program({loop, real, d.path()}));
+  }
+  {
+    eddy::event_loop loop;
+    const eddy::simulated_network network(loop, {.shortest_delay = 0ms, .longest_delay = 0ms});
+    eddy::block_on(loop, program({loop, simulated, d.path()}));
+    CHECK(network.open_sockets() == 0);
+  }
+  CHECK(real.text() == simulated.text());
+  CHECK_FALSE(real.text().empty());
+}
+
+template <class Stream>
+task<> note_read(record r, Stream& from) {
+  std::array<char, 100> buffer;
+  const auto n = co_await as_result(from.read(buffer));
+  r.note(n ? '"' + std::string(buffer.data(), *n) + '"' : ::strerrorname_np(n.error().value()));
+}
+
+template <class Stream>
+task<> note_write(record r, Stream& to) {
+  const auto sent = co_await as_result(to.write("more"sv));
+  r.code(sent ? std::error_code() : sent.error());
+}
+
+struct tcp_pair {
+  tcp_stream client;
+  tcp_stream server;
+};
+
+task<tcp_pair> make_pair(record r) {
+  tcp_listener listener(r.loop, address::loopback_v4(0));
+  tcp_pair ends;
+  ends.client = co_await connect(listener.local_address());
+  ends.server = co_await listener.accept();
+  co_return ends;
+}
+
+/// Waits until the peer's end or reset has arrived.
+template <class Stream>
+task<> wait_for_end(Stream& s) {
+  const auto ready = co_await as_result(s.wait_readable());
+  CHECK(ready);
+}
+
+}  // namespace
+
+TEST_CASE("a refused connect gives the same errors as the kernel") {
+  compare([](record r) -> task<> {
+    address nobody;
+    {
+      const tcp_listener listener(r.loop, address::loopback_v4(0));
+      nobody = listener.local_address();
+    }
+    const auto made = co_await as_result(connect(nobody));
+    r.code(made.error());
+    const auto v6 = co_await as_result(connect(address::loopback_v6(nobody.port())));
+    r.code(v6.error());
+  });
+}
+
+TEST_CASE("a half-close, and writes after it, give the same results as the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    co_await ends.client.write("words"sv);
+    ends.client.shutdown();
+    co_await note_read(r, ends.server);
+    co_await note_read(r, ends.server);
+    co_await note_read(r, ends.server);
+    co_await note_write(r, ends.client);
+    co_await note_write(r, ends.server);
+    co_await note_read(r, ends.client);
+    ends.server.close();
+    co_await note_read(r, ends.client);
+    r.code(ends.client.take_error());
+  });
+}
+
+TEST_CASE("a reset gives the same errors as the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    ends.server.set_linger(0s);
+    ends.server.close();
+    co_await wait_for_end(ends.client);
+    co_await note_read(r, ends.client);
+    co_await note_read(r, ends.client);
+    co_await note_write(r, ends.client);
+    co_await note_write(r, ends.client);
+    r.code(code_from([&] { static_cast<void>(ends.client.local_address()); }));
+  });
+}
+
+TEST_CASE("a write is the first to meet a reset, as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    ends.server.set_linger(0s);
+    ends.server.close();
+    co_await wait_for_end(ends.client);
+    co_await note_write(r, ends.client);
+    co_await note_write(r, ends.client);
+    co_await note_read(r, ends.client);
+  });
+}
+
+TEST_CASE("SO_ERROR takes the error of a reset, as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    ends.server.set_linger(0s);
+    ends.server.close();
+    co_await wait_for_end(ends.client);
+    r.code(ends.client.take_error());
+    r.code(ends.client.take_error());
+    co_await note_read(r, ends.client);
+    co_await note_write(r, ends.client);
+  });
+}
+
+TEST_CASE("bytes that arrived before a reset are as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    co_await ends.server.write("before"sv);
+    ends.server.set_linger(0s);
+    ends.server.close();
+    co_await wait_for_end(ends.client);
+    co_await note_read(r, ends.client);
+    co_await note_read(r, ends.client);
+    co_await note_read(r, ends.client);
+  });
+}
+
+TEST_CASE("a close with unread bytes is as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    co_await ends.server.write("answer"sv);
+    co_await ends.client.write("unread"sv);
+    co_await wait_for_end(ends.server);
+    ends.server.close();
+    co_await wait_for_end(ends.client);
+    co_await note_read(r, ends.client);
+    co_await note_read(r, ends.client);
+    co_await note_write(r, ends.client);
+  });
+}
+
+TEST_CASE("writes to a closed peer are as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    ends.server.close();
+    co_await wait_for_end(ends.client);
+    co_await note_write(r, ends.client);
+    std::error_code error;
+    while (!error) {  // the kernel may take a moment for the answer to the first one
+      const auto sent = co_await as_result(ends.client.write("more"sv));
+      if (!sent) error = sent.error();
+    }
+    r.code(error);
+    co_await note_read(r, ends.client);
+    co_await note_read(r, ends.client);
+    r.code(ends.client.take_error());
+  });
+}
+
+TEST_CASE("a connection that is reset before it is accepted is as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_listener listener(r.loop, address::loopback_v4(0));
+    {
+      tcp_stream client = co_await connect(listener.local_address());
+      co_await client.write("words"sv);
+      client.set_linger(0s);
+    }
+    tcp_stream server = co_await listener.accept();
+    r.note(server.peer_address().host());
+    co_await note_read(r, server);
+    co_await note_read(r, server);
+    co_await note_write(r, server);
+  });
+}
+
+TEST_CASE("a listener that closes resets its queue as the kernel does") {
+  compare([](record r) -> task<> {
+    tcp_listener listener(r.loop, address::loopback_v4(0));
+    tcp_stream client = co_await connect(listener.local_address());
+    listener.close();
+    co_await wait_for_end(client);
+    co_await note_read(r, client);
+    co_await note_write(r, client);
+  });
+}
+
+TEST_CASE("addresses are in use as in the kernel") {
+  compare([](record r) -> task<> {
+    const auto listen = [&](const address& at, const eddy::socket_options& how = {}) {
+      r.code(code_from([&] { const tcp_listener l(r.loop, at, how); }));
+    };
+    {
+      const tcp_listener first(r.loop, address::loopback_v4(0));
+      const std::uint16_t port = first.local_address().port();
+      listen(address::loopback_v4(port));
+      listen(address::any_v4(port));
+      listen(address::any_v6(port));
+      listen(address::any_v6(port), {.ipv6_only = true});
+      listen(address::loopback_v6(port));
+      listen(address::loopback_v4(port), {.reuse_port = true});
+      listen(address(address::v4_bytes{127, 0, 0, 2}, port));
+    }
+    const tcp_listener shared(r.loop, address::any_v6(0), {.reuse_port = true});
+    const std::uint16_t port = shared.local_address().port();
+    listen(address::any_v6(port), {.reuse_port = true});
+    listen(address::any_v4(port), {.reuse_port = true});
+    listen(address::any_v4(port));
+    co_return;
+  });
+}
+
+TEST_CASE("the names of sockets are as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_listener listener(r.loop, address::any_v6(0));
+    const std::uint16_t port = listener.local_address().port();
+    r.note(listener.local_address().host());
+    for (const address& to :
+         {address::loopback_v4(port), address::loopback_v6(port), address::any_v4(port),
+          address(address::v4_bytes{127, 0, 0, 9}, port)}) {
+      const tcp_stream client = co_await connect(to);
+      const tcp_stream server = co_await listener.accept();
+      for (const address& a : {client.local_address(), client.peer_address(),
+                               server.local_address(), server.peer_address()}) {
+        r.note(a.host());
+      }
+      r.note(client.local_address().port() == server.peer_address().port() ? "same" : "other");
+    }
+  });
+}
+
+TEST_CASE("options of a connection are as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    r.note(ends.client.no_delay() ? "on" : "off");
+    r.note(ends.client.keep_alive() ? "on" : "off");
+    ends.client.set_no_delay(true);
+    ends.client.set_send_buffer(10'000);
+    r.note(ends.client.no_delay() ? "on" : "off");
+    r.note(ends.client.send_buffer());
+    ends.client.set_receive_buffer(10'000);
+    r.note(ends.client.receive_buffer());
+    r.note(ends.client.get(eddy::option::reuse_address) ? "on" : "off");
+    ends.client.set(eddy::option::user_timeout, 1500ms);
+    r.note(ends.client.get(eddy::option::user_timeout).count());
+  });
+}
+
+TEST_CASE("a connect of Unix sockets gives the same errors as the kernel") {
+  compare([](record r) -> task<> {
+    const unix_address path(r.folder + "/socket");
+    const auto missing = co_await as_result(connect(path));
+    r.code(missing.error());
+    const auto nobody = co_await as_result(connect(unix_address::abstract("eddy nobody")));
+    r.code(nobody.error());
+    {
+      unix_listener listener(r.loop, path);
+      listener.keep_file();
+      r.code(code_from([&] { const unix_listener l(r.loop, path); }));
+      r.code(code_from([&] { const unix_listener l(r.loop, path, {.replace_stale = true}); }));
+      const auto other = co_await as_result(eddy::connect_seqpacket(path));
+      r.note(other ? "connected" : "not");
+    }
+    const auto stale = co_await as_result(connect(path));
+    r.code(stale.error());
+    r.code(code_from([&] { const unix_listener l(r.loop, path); }));
+    r.code(code_from([&] { const unix_listener l(r.loop, path, {.replace_stale = true}); }));
+    const auto gone = co_await as_result(connect(path));
+    r.code(gone.error());
+  });
+}
+
+TEST_CASE("a Unix stream ends as in the kernel") {
+  compare([](record r) -> task<> {
+    auto [near, far] = eddy::socket_pair(r.loop);
+    co_await near.write("unread"sv);
+    far.close();
+    co_await note_read(r, near);
+    co_await note_read(r, near);
+    co_await note_write(r, near);
+    auto [a, b] = eddy::socket_pair(r.loop);
+    co_await b.write("words"sv);
+    b.shutdown();
+    co_await note_read(r, a);
+    co_await note_read(r, a);
+    co_await note_write(r, a);
+    co_await note_write(r, b);
+    b.shutdown_read();
+    co_await note_write(r, a);
+    co_await note_read(r, b);
+    a.close();
+    co_await note_read(r, b);
+  });
+}
+
+TEST_CASE("a Unix listener that closes resets its queue as the kernel does") {
+  compare([](record r) -> task<> {
+    const unix_address name = unix_address::abstract("eddy queue");
+    unix_listener listener(r.loop, name);
+    unix_stream client = co_await connect(name);
+    co_await client.write("words"sv);
+    listener.close();
+    co_await note_read(r, client);
+    co_await note_read(r, client);
+    co_await note_write(r, client);
+  });
+}
+
+TEST_CASE("the names of Unix sockets are as in the kernel") {
+  compare([](record r) -> task<> {
+    const unix_address name(r.folder + "/server");
+    unix_listener listener(r.loop, name);
+    const unix_stream client = co_await connect(name);
+    const unix_stream server = co_await listener.accept();
+    for (const unix_address& a : {client.local_address(), client.peer_address(),
+                                  server.local_address(), server.peer_address()}) {
+      r.note(a.to_string());
+    }
+    r.note(client.peer_credentials().uid);
+  });
+}
