@@ -78,9 +78,24 @@ public:
     plan& p = of(kind);
     p.error = error;
     p.at = p.count + kth;
-    p.for_good = for_good;
+    p.end = for_good ? no_limit : p.at + 1;
+    p.to = share::all;
   }
-  void stop_failing(call kind) { of(kind).error = 0; }
+  void stop_failing(call kind) { of(kind) = plan{.count = of(kind).count}; }
+  /// Fails `times` calls of `kind`, from the `kth` from now on.
+  void fail_times(call kind, int error, std::size_t kth, std::size_t times) {
+    fail(kind, error, kth);
+    of(kind).end = of(kind).at + times;
+  }
+
+  /// How much of what the kernel could move a call moves.
+  enum class share : std::uint8_t { all, one, all_but_one };
+  /// Lets `times` calls of `kind`, from the `kth` from now on, move fewer bytes or messages than
+  /// they could. A call that moves a whole datagram still moves it.
+  void shorten(call kind, share to, std::size_t kth, std::size_t times) {
+    fail_times(kind, 0, kth, times);
+    of(kind).to = to;
+  }
 
   /// Fails the `kth` call of any kind, once.
   void fail_any(int error, std::size_t kth) {
@@ -94,9 +109,15 @@ public:
   /// Lets no call move more than `most` bytes.
   void limit_bytes(std::size_t most) { most_ = most; }
 
+  /// Fails all calls after the next `most`, so that a loop that never ends is left.
+  void limit_calls(std::size_t most) { most_calls_ = total_ + most; }
+  [[nodiscard]] bool limit_passed() const { return total_ > most_calls_; }
+
   [[nodiscard]] std::size_t count(call kind) { return of(kind).count; }
   [[nodiscard]] std::size_t total() const { return total_; }
-  [[nodiscard]] bool has_failed() const { return failed_; }
+  /// The number of calls that failed or were shortened.
+  [[nodiscard]] std::size_t faults() const { return faults_; }
+  [[nodiscard]] bool has_failed() const { return faults_ != 0; }
 
   int socket(int family, int type, int protocol) override {
     return fails(call::socket) ? -1 : system::socket(family, type, protocol);
@@ -114,21 +135,23 @@ public:
     return fails(call::connect) ? -1 : system::connect(descriptor, to, size);
   }
   ssize_t read(int descriptor, void* data, std::size_t size) override {
-    return fails(call::read) ? -1 : system::read(descriptor, data, std::min(size, most_));
+    if (fails(call::read)) return -1;
+    return system::read(descriptor, data, most_to_read(descriptor, size));
   }
   ssize_t send(int descriptor, const void* data, std::size_t size, int flags) override {
-    return fails(call::send) ? -1 : system::send(descriptor, data, std::min(size, most_), flags);
+    if (fails(call::send)) return -1;
+    return system::send(descriptor, data, most_to_write(descriptor, size), flags);
   }
   ssize_t send_message(int descriptor, const msghdr* message, int flags) override {
     if (fails(call::send_message)) return -1;
-    if (most_ == no_limit) return system::send_message(descriptor, message, flags);
     // The first bytes alone, with the destination and the descriptors of the message.
-    iovec first = message->msg_iov[0];
-    first.iov_len = std::min(first.iov_len, most_);
-    msghdr shorter = *message;
-    shorter.msg_iov = &first;
-    shorter.msg_iovlen = 1;
-    return system::send_message(descriptor, &shorter, flags);
+    return limited(descriptor, message->msg_iov, static_cast<int>(message->msg_iovlen),
+                   [&](const iovec* p, int n) {
+                     msghdr shorter = *message;
+                     shorter.msg_iov = const_cast<iovec*>(p);
+                     shorter.msg_iovlen = static_cast<std::size_t>(n);
+                     return system::send_message(descriptor, &shorter, flags);
+                   });
   }
   int shutdown(int descriptor, int how) override {
     return fails(call::shutdown) ? -1 : system::shutdown(descriptor, how);
@@ -158,11 +181,9 @@ public:
   }
   ssize_t receive_message(int descriptor, msghdr* message, int flags) override {
     if (fails(call::receive_message)) return -1;
-    if (most_ == no_limit || message->msg_iovlen == 0) {
-      return system::receive_message(descriptor, message, flags);
-    }
+    if (message->msg_iovlen == 0) return system::receive_message(descriptor, message, flags);
     const std::size_t whole = message->msg_iov[0].iov_len;
-    message->msg_iov[0].iov_len = std::min(whole, most_);
+    message->msg_iov[0].iov_len = most_to_read(descriptor, whole);
     const ssize_t n = system::receive_message(descriptor, message, flags);
     message->msg_iov[0].iov_len = whole;
     return n;
@@ -185,38 +206,39 @@ public:
   int remove(const char* path) override { return fails(call::remove) ? -1 : system::remove(path); }
   int send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) override {
     if (fails(call::send_messages)) return -1;
-    return system::send_messages(descriptor, messages, std::min(count, most_messages_), flags);
+    return system::send_messages(descriptor, messages, most_messages(count), flags);
   }
   int receive_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) override {
     if (fails(call::receive_messages)) return -1;
-    return system::receive_messages(descriptor, messages, std::min(count, most_messages_), flags);
+    return system::receive_messages(descriptor, messages, most_messages(count), flags);
   }
   ssize_t splice(int from, int to, std::size_t size) override {
-    return fails(call::splice) ? -1 : system::splice(from, to, std::min(size, most_));
+    return fails(call::splice) ? -1 : system::splice(from, to, most_to_read(from, size));
   }
   ssize_t send_file(int to, int file, off_t* offset, std::size_t size) override {
     if (fails(call::send_file)) return -1;
-    return system::send_file(to, file, offset, std::min(size, most_));
+    return system::send_file(to, file, offset, most_to_write(to, size));
   }
   int unread(int descriptor, int* bytes) override {
     return fails(call::unread) ? -1 : system::unread(descriptor, bytes);
   }
 
   ssize_t receive(int descriptor, void* data, std::size_t size, int flags) override {
-    return fails(call::receive) ? -1
-                                : system::receive(descriptor, data, std::min(size, most_), flags);
+    if (fails(call::receive)) return -1;
+    return system::receive(descriptor, data, most_to_read(descriptor, size), flags);
   }
   ssize_t write(int descriptor, const iovec* parts, int count) override {
     if (fails(call::write)) return -1;
-    return limited(parts, count,
+    return limited(descriptor, parts, count,
                    [&](const iovec* p, int n) { return system::write(descriptor, p, n); });
   }
   ssize_t read_now(int descriptor, void* data, std::size_t size) override {
-    return fails(call::read_now) ? -1 : system::read_now(descriptor, data, std::min(size, most_));
+    if (fails(call::read_now)) return -1;
+    return system::read_now(descriptor, data, most_to_read(descriptor, size));
   }
   ssize_t write_now(int descriptor, const iovec* parts, int count) override {
     if (fails(call::write_now)) return -1;
-    return limited(parts, count,
+    return limited(descriptor, parts, count,
                    [&](const iovec* p, int n) { return system::write_now(descriptor, p, n); });
   }
   int poll(int descriptor, short events) override {
@@ -266,27 +288,63 @@ public:
   int reap(int pidfd) override { return fails(call::reap) ? -1 : system::reap(pidfd); }
 
 private:
-  /// Makes the call with no more bytes than the limit allows.
-  template <class Call>
-  ssize_t limited(const iovec* parts, int count, Call make) const {
-    if (most_ == no_limit) return make(parts, count);
-    while (count > 1 && parts->iov_len == 0) {
-      ++parts;
-      --count;
-    }
-    iovec first = *parts;
-    first.iov_len = std::min(first.iov_len, most_);
-    return make(&first, 1);
-  }
-
   static constexpr std::size_t no_limit = static_cast<std::size_t>(-1);
 
   struct plan {
     std::size_t count = 0;
-    std::size_t at = 0;
+    std::size_t at = 0;  // the first call that fails or is shortened; 0 for none
+    std::size_t end = 0;
     int error = 0;
-    bool for_good = false;
+    share to = share::all;
   };
+
+  /// Makes the call with no more bytes than allowed.
+  template <class Call>
+  ssize_t limited(int descriptor, const iovec* parts, int count, Call make) {
+    std::size_t size = 0;
+    for (int i = 0; i < count; ++i) size += parts[i].iov_len;
+    std::size_t left = most_to_write(descriptor, size);
+    if (left == size) return make(parts, count);
+    std::array<iovec, 1024> shorter;
+    int used = 0;
+    for (; left != 0; ++used) {
+      iovec& part = shorter[static_cast<std::size_t>(used)];
+      part = parts[used];
+      part.iov_len = std::min(part.iov_len, left);
+      left -= part.iov_len;
+    }
+    return make(shorter.data(), used);
+  }
+
+  std::size_t most_to_read(int descriptor, std::size_t size) {
+    size = std::min(size, most_);
+    int there = 0;
+    if (now_ == share::all || !carries_bytes(descriptor)) return size;
+    if (::ioctl(descriptor, FIONREAD, &there) < 0) return size;
+    return shortened(std::min(size, static_cast<std::size_t>(there)), size);
+  }
+  std::size_t most_to_write(int descriptor, std::size_t size) {
+    size = std::min(size, most_);
+    if (now_ == share::all || !carries_bytes(descriptor)) return size;
+    return shortened(size, size);
+  }
+  unsigned most_messages(unsigned count) {
+    count = std::min(count, most_messages_);
+    return static_cast<unsigned>(shortened(count, count));
+  }
+  /// The part of what `could` move, or `otherwise` if that cannot be shortened.
+  std::size_t shortened(std::size_t could, std::size_t otherwise) {
+    if (now_ == share::all || could < 2) return otherwise;
+    ++faults_;
+    return now_ == share::one ? 1 : could - 1;
+  }
+  /// Whether a call on the descriptor may move a part: not on a socket with messages.
+  static bool carries_bytes(int descriptor) {
+    int type = SOCK_STREAM;
+    socklen_t size = sizeof type;
+    ::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size);
+    return type == SOCK_STREAM;
+  }
 
   plan& of(call kind) { return plans_[static_cast<std::size_t>(kind)]; }
 
@@ -294,11 +352,13 @@ private:
     plan& p = of(kind);
     ++p.count;
     ++total_;
-    int error = 0;
-    if (p.error != 0 && (p.count == p.at || (p.for_good && p.count > p.at))) error = p.error;
+    const bool planned = p.at != 0 && p.count >= p.at && p.count < p.end;
+    now_ = planned ? p.to : share::all;
+    int error = planned ? p.error : 0;
     if (any_error_ != 0 && total_ == any_at_) error = any_error_;
+    if (total_ > most_calls_) error = EIO;
     if (error == 0) return false;
-    failed_ = true;
+    ++faults_;
     errno = error;
     return true;
   }
@@ -309,7 +369,9 @@ private:
   std::size_t any_at_ = 0;
   std::size_t most_ = no_limit;
   unsigned most_messages_ = static_cast<unsigned>(-1);
-  bool failed_ = false;
+  std::size_t most_calls_ = no_limit;
+  share now_ = share::all;  // of the call that is being made
+  std::size_t faults_ = 0;
   eddy::detail::scoped_system in_place_{*this};
 };
 
