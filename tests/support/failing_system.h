@@ -132,7 +132,12 @@ public:
     return fails(call::accept) ? -1 : system::accept(descriptor, peer, size, flags);
   }
   int connect(int descriptor, const sockaddr* to, socklen_t size) override {
-    return fails(call::connect) ? -1 : system::connect(descriptor, to, size);
+    if (!fails(call::connect)) return system::connect(descriptor, to, size);
+    const int error = errno;
+    // A connect by TCP that a signal interrupts goes on.
+    if (error == EINTR && to->sa_family != AF_UNIX) system::connect(descriptor, to, size);
+    errno = error;
+    return -1;
   }
   ssize_t read(int descriptor, void* data, std::size_t size) override {
     if (fails(call::read)) return -1;
