@@ -4,7 +4,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <list>
 #include <optional>
 #include <span>
@@ -17,21 +19,33 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
+#include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/net/connect.h>
+#include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
+#include <eddy/net/udp_socket.h>
+#include <eddy/net/unique_descriptor.h>
+#include <eddy/net/unix_address.h>
+#include <eddy/net/unix_connect.h>
+#include <eddy/net/unix_datagram.h>
+#include <eddy/net/unix_listener.h>
+#include <eddy/net/unix_seqpacket.h>
+#include <eddy/net/unix_stream.h>
 
 #include "support/faults.h"
+#include "support/planned_hosts.h"
 #include "support/stream_pair.h"
-#include "support/stream_tasks.h"
+#include "support/temporary_directory.h"
 
 using namespace std::chrono_literals;
 using namespace std::string_view_literals;
@@ -179,9 +193,702 @@ struct echoes_by_tcp : scenario {
   server<tcp_listener, tcp_stream> echo;
 };
 
+
+/// A server and a client of handlers.
+template <class Listener, class Stream>
+class handler_server {
+public:
+  explicit handler_server(faulty_run& r) : run_(r) {}
+
+  template <class Open>
+  void open(Open make) {
+    if (!listener) listener.emplace(make());
+    if (std::exchange(accepting_, true)) return;
+    failed_ = 0;
+    accept();
+  }
+  std::size_t buffer = 1000;
+  std::optional<Listener> listener;
+
+private:
+  struct session {
+    explicit session(Stream s, std::size_t size) : stream(std::move(s)), bytes(size) {}
+    Stream stream;
+    std::vector<char> bytes;
+  };
+  using place = std::list<session>::iterator;
+
+  void accept() {
+    listener->accept([this](eddy::result<Stream> s) {
+      if (s) {
+        read(all_.emplace(all_.end(), std::move(*s), buffer));
+      } else {
+        run_.tell(s.error());
+        if (++failed_ == 3) {
+          accepting_ = false;
+          return;
+        }
+      }
+      accept();
+    });
+  }
+  void read(place one) {
+    one->stream.read(std::span(one->bytes), [this, one](eddy::result<std::size_t> n) {
+      if (n && *n != 0) return write(one, *n);
+      if (!n) run_.tell(n.error());
+      all_.erase(one);
+    });
+  }
+  void write(place one, std::size_t n) {
+    one->stream.write(std::span<const char>(one->bytes.data(), n),
+                      [this, one](eddy::result<void> sent) {
+                        if (sent) return read(one);
+                        run_.tell(sent.error());
+                        all_.erase(one);
+                      });
+  }
+
+  faulty_run& run_;
+  bool accepting_ = false;
+  int failed_ = 0;
+  std::list<session> all_;
+};
+
+/// Asks by handlers, and ends the promise.
+template <class Stream>
+class handler_client {
+public:
+  handler_client(faulty_run& r, std::string& answer, std::size_t size)
+      : run_(r), answer_(answer), bytes_(size) {}
+
+  /// `begin` starts the connect, and is given its handler.
+  template <class Begin>
+  eddy::future<> ask(std::string_view question, Begin begin) {
+    connecting_ = begin([this, question](eddy::result<Stream> s) {
+      if (!s) return end(s.error());
+      stream_ = std::move(*s);
+      stream_.write(question, [this](eddy::result<void> sent) {
+        if (!sent) return end(sent.error());
+        stream_.shutdown();
+      });
+      read();
+    });
+    return ended_.get_future();
+  }
+
+private:
+  void read() {
+    stream_.read(std::span(bytes_), [this](eddy::result<std::size_t> n) {
+      if (!n) return end(n.error());
+      if (*n == 0) return end({});
+      answer_.append(bytes_.data(), *n);
+      read();
+    });
+  }
+  void end(std::error_code error) {
+    if (error) run_.tell(error);
+    if (std::exchange(over_, true)) return;
+    ended_.set_value();
+  }
+
+  faulty_run& run_;
+  std::string& answer_;
+  std::vector<char> bytes_;
+  bool over_ = false;
+  eddy::promise<> ended_;
+  Stream stream_;
+  eddy::pending_operation connecting_;
+};
+
+struct echoes_by_handlers : scenario {
+  explicit echoes_by_handlers(faulty_run& r)
+      : scenario(r), question(r.bytes(r.any(2, 20'000))), echo(r) {
+    buffer = r.any(1 + question.size() / 4, question.size() + 1);
+    echo.buffer = buffer;
+  }
+  task<> work() {
+    echo.open([this] { return tcp_listener(run.loop, address::loopback_v4(0)); });
+    answer.clear();
+    handler_client<tcp_stream> client(run, answer, buffer);
+    auto asking = client.ask(question, [this](auto on_connected) {
+      return eddy::connect(run.loop, echo.listener->local_address(), std::move(on_connected));
+    });
+    auto limited = timeout(client_patience, std::move(asking));
+    co_await std::move(limited);
+  }
+  void check() { run.expect_bytes(question, answer); }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 3;
+
+  std::string question;
+  std::string answer;
+  std::size_t buffer;
+  handler_server<tcp_listener, tcp_stream> echo;
+};
+
+/// The client of a flood, which is no part of eddy: blocking sockets that only wait for one byte.
+struct plain_client {
+  explicit plain_client(int d) noexcept : descriptor(d) {}
+  plain_client(plain_client&& other) noexcept : descriptor(std::exchange(other.descriptor, -1)) {}
+  plain_client& operator=(plain_client&&) = delete;
+  ~plain_client() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+  /// The byte that came, 0 for the end, or -1 for nothing.
+  [[nodiscard]] int got() const {
+    char byte = 0;
+    const ssize_t n = ::recv(descriptor, &byte, 1, MSG_DONTWAIT);
+    return n > 0 ? byte : n == 0 || errno == ECONNRESET ? 0 : -1;
+  }
+  int descriptor;
+};
+
+/// A listener at its limit of descriptors, and more clients than it has descriptors for.
+struct accepts_a_flood : scenario {
+  struct system : failing_system {
+    std::size_t limit = SIZE_MAX;
+    std::size_t descriptor_limit() override { return limit; }
+  };
+  accepts_a_flood(faulty_run& r, system& s)
+      : scenario(r),
+        kernel(s),
+        sheds(r.any(0, 1) != 0),
+        listener(r.loop, address::loopback_v4(0),
+                 {.connections_at_limit = sheds ? eddy::at_limit::shed : eddy::at_limit::hold}),
+        all(r.loop) {
+    knock(6);
+    const int next = ::dup(0);
+    ::close(next);
+    kernel.limit = static_cast<std::size_t>(next) + 4 + 3;  // a listener keeps 4 free
+  }
+  void knock(int count) {
+    for (int i = 0; i < count; ++i) clients.emplace_back(plain_connection(listener.local_address()));
+  }
+  task<> work() {
+    auto limited = timeout(client_patience, accept_all());
+    co_await std::move(limited);
+  }
+  task<> accept_all() {
+    while (served + listener.shed_count() < clients.size()) {
+      auto accepting = listener.accept();
+      auto limited = timeout(1s, std::move(accepting));
+      auto r = co_await as_result(std::move(limited));
+      if (!r && r.error() == std::errc::timed_out) break;
+      if (!r) {
+        run.tell(r.error());
+        if (++failed > 8) break;
+        continue;
+      }
+      ++served;
+      all.spawn(serve(std::move(*r)));
+    }
+    co_await all.join();
+  }
+  task<> serve(tcp_stream s) {
+    co_await eddy::sleep(1ms);  // so that several are open
+    auto r = co_await as_result(s.write("x"sv));
+    if (!r) run.tell(r.error());
+  }
+  void check() {
+    std::size_t told_clients = 0;
+    for (const plain_client& c : clients) {
+      const int first = c.got();
+      run.expect(first == 'x' || first == 0 || first == -1, "a client got a wrong byte");
+      told_clients += first >= 0 ? 1 : 0;
+      if (first == 'x') run.expect(c.got() <= 0, "a client got two bytes");
+    }
+    if (!run.told) run.expect(told_clients == clients.size(), "a client was never served");
+  }
+  task<> again() {
+    kernel.limit = SIZE_MAX;
+    // What is still queued is served, too.
+    for (auto old = listener.try_accept(); old; old = listener.try_accept()) {
+    }
+    clients.clear();
+    failed = 0;
+    served = 0;
+    const auto shed = listener.shed_count();
+    knock(1);
+    tcp_stream s = co_await listener.accept();
+    co_await s.write("x"sv);
+    run.expect(clients[0].got() == 'x', "the fresh client is not served");
+    run.expect(listener.shed_count() == shed, "the fresh client was shed");
+  }
+  static constexpr std::size_t shapes = 4;
+  static std::optional<bool> harmless(call kind, int) {
+    // A listener without a spare descriptor pauses.
+    if (kind == call::duplicate || kind == call::socket) return true;
+    return {};
+  }
+
+  system& kernel;
+  bool sheds;
+  tcp_listener listener;
+  std::vector<plain_client> clients;
+  std::size_t served = 0;
+  int failed = 0;
+  eddy::scope all;
+};
+
+/// Connects with options, and to an address that refuses.
+struct connects_with_options : scenario {
+  explicit connects_with_options(faulty_run& r)
+      : scenario(r), listener(r.loop, address::loopback_v4(0)) {
+    const tcp_listener gone(r.loop, address::loopback_v4(0));
+    nobody = gone.local_address();
+  }
+  task<> work() {
+    const eddy::socket_options how{.reuse_address = true,
+                                   .local = address::loopback_v4(0),
+                                   .send_buffer = 65536,
+                                   .receive_buffer = 65536,
+                                   .user_timeout = 10s,
+                                   .address_limit = 1s};
+    auto refused = eddy::connect(nobody, how);
+    const auto none = co_await as_result(std::move(refused));
+    run.expect(!none, "a connect to nobody succeeded");
+    if (none.error() != std::errc::connection_refused) run.tell(none.error());
+    tcp_stream s = co_await eddy::connect(listener.local_address(), how);
+    s.set_no_delay(true);
+    s.set_keep_alive({});
+    s.set_linger(std::nullopt);
+    run.expect(s.no_delay() && s.keep_alive(), "an option has another value, and nobody was told");
+    run.expect(s.send_buffer() >= 65536, "a buffer is too small, and nobody was told");
+    run.expect(s.local_address().port() != 0, "a stream has no address, and nobody was told");
+    auto accepted = next_of(listener);
+    run.expect(accepted.peer_address() == s.local_address(), "another client was accepted");
+  }
+  task<> again() {
+    while (listener.try_accept()) {
+    }
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  tcp_listener listener;
+  address nobody;
+};
+
+/// Takes over plain sockets of every kind.
+struct takes_over_sockets : scenario {
+  explicit takes_over_sockets(faulty_run& r) : scenario(r) {}
+  static int plain(int family, int type) { return ::socket(family, type | SOCK_CLOEXEC, 0); }
+  static int listening(int family, int type) {
+    const int made = plain(family, type);
+    if (family == AF_UNIX) {
+      const sa_family_t name = AF_UNIX;
+      ::bind(made, reinterpret_cast<const sockaddr*>(&name), sizeof name);
+    }
+    ::listen(made, 8);
+    return made;
+  }
+  template <class Owner>
+  std::optional<Owner> take(int descriptor) {
+    try {
+      return std::optional<Owner>(std::in_place, run.loop, descriptor);
+    } catch (const std::system_error& e) {
+      run.tell(e.code());
+      return {};
+    }
+  }
+  task<> work() {
+    using both = std::array<int, 2>;
+    auto tcp = take<tcp_listener>(listening(AF_INET, SOCK_STREAM));
+    auto local = take<eddy::unix_listener>(listening(AF_UNIX, SOCK_STREAM));
+    auto packets = take<eddy::unix_seqpacket_listener>(listening(AF_UNIX, SOCK_SEQPACKET));
+    auto udp = take<eddy::udp_socket>(plain(AF_INET, SOCK_DGRAM));
+    both ends{};
+    ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
+    auto near = take<eddy::unix_stream>(ends[0]);
+    auto far = take<eddy::unix_stream>(ends[1]);
+    ::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends.data());
+    auto one = take<eddy::unix_datagram>(ends[0]);
+    auto other = take<eddy::unix_datagram>(ends[1]);
+    run.expect(run.told || (tcp && local && packets && udp && near && far && one && other),
+               "a socket was not taken over, and nobody was told");
+    if (near && far) {
+      far->shutdown_read();
+      co_await near->write("late"sv);
+      std::string all;
+      auto limited = timeout(client_patience, hear(*far, all, 10));
+      co_await std::move(limited);
+      run.expect(run.told || all.empty(), "bytes came after shutdown_read");
+    }
+    if (tcp) {
+      auto limited = timeout(client_patience, meet(*tcp));
+      co_await std::move(limited);
+    }
+  }
+  task<> meet(tcp_listener& at) {
+    tcp_stream client(run.loop, plain_connection(at.local_address()));
+    tcp_stream accepted = co_await at.accept();
+    auto both = join(say(client, "word", 2), hear(accepted, heard, 10));
+    co_await std::move(both);
+    run.expect_bytes("word", heard);
+    heard.clear();
+  }
+  task<> again() {
+    heard.clear();
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  std::string heard;
+};
+
+// Happy Eyeballs.
+
+/// Connects to a name whose addresses are silent, refusing and good.
+struct races_addresses : scenario {
+  using system = planned_hosts;
+  races_addresses(faulty_run& r, system& s) : scenario(r), hosts(s) {
+    hosts.add("2001:db8::1");
+    hosts.add("192.0.2.1", ECONNREFUSED);
+    hosts.add("2001:db8::2");
+    hosts.add("192.0.2.2");
+    hosts.accepts("2001:db8::2");
+    hosts.accepts("192.0.2.2");
+  }
+  task<> work() {
+    auto connecting = eddy::connect("host.example", 80, {.address_limit = 5s});
+    const tcp_stream s = co_await std::move(connecting);
+    run.expect(s.open(), "a connect gave a stream that is not open");
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  static std::optional<bool> harmless(call kind, int) {
+    if (kind == call::connect || kind == call::socket) return true;  // the next address is tried
+    return {};
+  }
+  static constexpr std::size_t shapes = 1;
+  planned_hosts& hosts;
+};
+
+// Unix sockets.
+
+/// Echoes bytes and descriptors at a path at which a stale file may lie.
+struct echoes_descriptors : scenario {
+  explicit echoes_descriptors(faulty_run& r)
+      : scenario(r),
+        path(folder / "socket"),
+        stale(r.any(0, 1) != 0),
+        mode(r.any(0, 1) != 0 ? std::optional<unsigned>(0600) : std::nullopt),
+        question(r.bytes(r.any(2, 3'000))),
+        file(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
+        echo(r) {
+    buffer = r.any(1 + question.size() / 4, question.size() + 1);
+    if (stale) leave_file();
+    echo.serve = [this](eddy::unix_stream& s) { return answer_with_descriptors(s); };
+  }
+  void leave_file() const {
+    const eddy::unix_datagram left(run.loop, eddy::unix_address(path), {.remove_file = false});
+  }
+  void open() {
+    echo.open([this] {
+      return eddy::unix_listener(run.loop, eddy::unix_address(path),
+                                 {.replace_stale = true, .permissions = mode});
+    });
+  }
+  task<> work() {
+    open();
+    auto limited = timeout(client_patience, ask());
+    co_await std::move(limited);
+  }
+  task<> ask() {
+    heard.clear();
+    came = 0;
+    const eddy::unix_address at(path);
+    eddy::unix_stream s = co_await eddy::connect(at);
+    auto both = join(say_with_descriptors(s, question), hear_descriptors(s, heard, came));
+    co_await std::move(both);
+  }
+  task<> say_with_descriptors(eddy::unix_stream& s, std::string_view all) {
+    const std::array two{file.number(), file.number()};
+    co_await s.send_descriptors(all, two);
+    s.shutdown();
+  }
+  task<> hear_descriptors(eddy::unix_stream& s, std::string& all, std::size_t& count) {
+    std::vector<char> bytes(buffer);
+    std::array<eddy::unique_descriptor, 4> slots;
+    for (;;) {
+      const eddy::received_bytes got = co_await s.receive_descriptors(std::span(bytes), slots);
+      if (got.size == 0) break;
+      run.expect(!got.descriptors_lost, "a descriptor was lost");
+      all.append(bytes.data(), got.size);
+      count += got.descriptors;
+    }
+  }
+  task<> answer_with_descriptors(eddy::unix_stream& s) {
+    std::string all;
+    std::size_t count = 0;
+    auto hearing = hear_descriptors(s, all, count);
+    co_await std::move(hearing);
+    run.expect(run.told || count == 2, "the server got no descriptors, and nobody was told");
+    auto saying = say_with_descriptors(s, all);
+    co_await std::move(saying);
+  }
+  [[nodiscard]] std::size_t files() const {
+    const std::filesystem::directory_iterator all(folder.path());
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+  }
+  void check() {
+    run.expect_bytes(question, heard);
+    run.expect(came == 2 || came == 0, "descriptors came twice, or one of two");
+    run.expect(run.told || came == 2, "descriptors are missing, and nobody was told");
+    if (echo.listener) {
+      struct ::stat status{};
+      run.expect(::stat(path.c_str(), &status) == 0, "the listener has no file");
+      run.expect(!mode || (status.st_mode & 0777U) == *mode, "the file has other permissions");
+    }
+    run.expect(files() <= 1, "files are left in the directory");
+  }
+  task<> again() {
+    open();
+    auto asking = ask();
+    co_await std::move(asking);
+    check();
+    echo.listener->close();
+    run.expect(files() == 0, "a file is left in the directory");
+  }
+  static std::optional<bool> harmless(call kind, int error) {
+    if (kind == call::connect && error == EAGAIN) return true;  // the listener's queue is full
+    return {};
+  }
+  static constexpr std::size_t shapes = 4;
+
+  temporary_directory folder;
+  std::string path;
+  bool stale;
+  std::optional<unsigned> mode;
+  std::string question;
+  eddy::unique_descriptor file;
+  std::size_t buffer;
+  std::string heard;
+  std::size_t came = 0;
+  server<eddy::unix_listener, eddy::unix_stream> echo;
+};
+
+/// Sends numbered messages, and receives them.
+struct numbered : scenario {
+  using scenario::scenario;
+
+  [[nodiscard]] static std::string word(std::size_t i) { return "message " + std::to_string(i); }
+  void came(std::string_view message) {
+    run.expect(message == word(received), "a message came twice, or out of order");
+    ++received;
+  }
+  void check() {
+    run.expect(received <= count, "too many messages came");
+    run.expect(run.told || received == count, "a message is lost, and nobody was told");
+  }
+
+  static constexpr std::size_t count = 5;
+  std::size_t received = 0;
+};
+
+struct sends_packets : numbered {
+  explicit sends_packets(faulty_run& r)
+      : numbered(r), file(::open("/dev/null", O_RDONLY | O_CLOEXEC)), packets(r) {
+    packets.serve = [this](eddy::unix_seqpacket& s) { return send_all(s); };
+  }
+  task<> send_all(eddy::unix_seqpacket& s) {
+    const std::array one{file.number()};
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string message = word(i);
+      if (i % 2 == 0) {
+        co_await s.send(message);
+      } else {
+        co_await s.send_descriptors(message, one);
+      }
+    }
+  }
+  task<> work() {
+    packets.open([this] {
+      return eddy::unix_seqpacket_listener(run.loop, eddy::unix_address());
+    });
+    auto limited = timeout(client_patience, receive());
+    co_await std::move(limited);
+  }
+  task<> receive() {
+    received = 0;
+    const eddy::unix_address at = packets.listener->local_address();
+    eddy::unix_seqpacket s = co_await eddy::connect_seqpacket(at);
+    std::array<char, 100> buffer;
+    std::array<eddy::unique_descriptor, 2> slots;
+    for (;;) {
+      const eddy::received_message got = co_await s.receive_descriptors(buffer, slots);
+      if (got.size == 0) break;
+      run.expect(got.descriptors == received % 2 && !got.descriptors_lost,
+                 "a message has other descriptors");
+      came(std::string_view(buffer.data(), got.size));
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static std::optional<bool> harmless(call kind, int error) {
+    return echoes_descriptors::harmless(kind, error);
+  }
+  eddy::unique_descriptor file;
+  server<eddy::unix_seqpacket_listener, eddy::unix_seqpacket> packets;
+};
+
+/// Sends Unix datagrams to a path at which a stale file lies, and to a connected peer.
+struct sends_unix_datagrams : numbered {
+  explicit sends_unix_datagrams(faulty_run& r)
+      : numbered(r), connects(r.any(0, 1) != 0), at(folder / "socket") {
+    const eddy::unix_datagram left(r.loop, at, {.remove_file = false});
+  }
+  task<> work() {
+    received = 0;
+    if (!server) {
+      server.emplace(run.loop, at,
+                     eddy::unix_datagram::options{.replace_stale = true, .permissions = 0600});
+    }
+    eddy::unix_datagram client(run.loop);
+    if (connects) client.connect(at);
+    auto both = join(send_all(client), receive());
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::unix_datagram& client) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string message = word(i);
+      if (connects) {
+        co_await client.send(message);
+      } else {
+        co_await client.send_to(message, at);
+      }
+    }
+  }
+  task<> receive() {
+    std::array<char, 100> buffer;
+    while (received < count) {
+      const eddy::received_message got = co_await server->receive(buffer);
+      came(std::string_view(buffer.data(), got.size));
+    }
+  }
+  task<> again() {
+    std::array<char, 100> buffer;
+    while (server && server->try_receive(buffer)) {
+    }
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+    server.reset();
+    const std::filesystem::directory_iterator left(folder.path());
+    run.expect(begin(left) == end(left), "a file is left in the directory");
+  }
+  static constexpr std::size_t shapes = 4;
+
+  temporary_directory folder;
+  bool connects;
+  eddy::unix_address at;
+  std::optional<eddy::unix_datagram> server;
+};
+
+// UDP.
+
+struct sends_datagrams : numbered {
+  explicit sends_datagrams(faulty_run& r)
+      : numbered(r), connected(r.any(0, 1) != 0), icmp(r.any(0, 1) != 0) {}
+  task<> work() {
+    received = 0;
+    const eddy::socket_options how{.destination = true, .icmp_errors = icmp};
+    eddy::udp_socket near(run.loop, address::loopback_v4(0), how);
+    const address to = near.local_address();
+    eddy::udp_socket far = connected ? eddy::udp_socket::connected(run.loop, to, how)
+                                     : eddy::udp_socket(run.loop, address::loopback_v4(0), how);
+    auto both = join(send_all(far, connected ? address() : to), receive(near));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::udp_socket& from, address to) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string message = word(i);
+      co_await from.send(message, to);
+    }
+  }
+  task<> receive(eddy::udp_socket& at) {
+    std::array<char, 100> buffer;
+    while (received < count) {
+      const eddy::datagram got = co_await at.receive(buffer);
+      came(std::string_view(buffer.data(), got.size));
+      run.expect(got.to.is_loopback(), "a datagram has no destination");
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 4;
+  bool connected;
+  bool icmp;
+};
+
+struct sends_batches : numbered {
+  using numbered::numbered;
+  task<> work() {
+    received = 0;
+    eddy::udp_socket near(run.loop, address::loopback_v4(0));
+    eddy::udp_socket far(run.loop, address::loopback_v4(0));
+    auto both = join(send_all(far, near.local_address()), receive(near));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::udp_socket& from, address to) {
+    std::array<std::string, count> words;
+    std::vector<eddy::outgoing_datagram> all;
+    for (std::size_t i = 0; i < count; ++i) {
+      words[i] = word(i);
+      all.emplace_back(eddy::const_buffer(words[i]), to);
+    }
+    std::span<const eddy::outgoing_datagram> left(all);
+    while (!left.empty()) {
+      const std::size_t sent = co_await from.send_many(left);
+      run.expect(sent > 0 && sent <= left.size(), "a send_many sent a wrong number");
+      left = left.subspan(sent);
+    }
+  }
+  task<> receive(eddy::udp_socket& at) {
+    std::array<std::array<char, 100>, 3> bytes;
+    std::array<eddy::incoming_datagram, 3> into{eddy::incoming_datagram(bytes[0]),
+                                                eddy::incoming_datagram(bytes[1]),
+                                                eddy::incoming_datagram(bytes[2])};
+    while (received < count) {
+      const std::size_t n = co_await at.receive_many(into);
+      for (std::size_t i = 0; i < n; ++i) {
+        came(std::string_view(bytes[i].data(), into[i].received.size));
+      }
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+};
+
 }  // namespace
 
 FAULTS_TEST(echoes_by_tcp, "an echo by TCP survives every fault")
+FAULTS_TEST(echoes_by_handlers, "an echo by handlers survives every fault")
+FAULTS_TEST(accepts_a_flood, "a listener at its limit survives every fault")
+FAULTS_TEST(connects_with_options, "a connect with options survives every fault")
+FAULTS_TEST(takes_over_sockets, "taking over sockets survives every fault")
+FAULTS_TEST(races_addresses, "a race of addresses survives every fault")
+FAULTS_TEST(echoes_descriptors, "an echo of descriptors at a path survives every fault")
+FAULTS_TEST(sends_packets, "packets with descriptors survive every fault")
+FAULTS_TEST(sends_unix_datagrams, "Unix datagrams survive every fault")
+FAULTS_TEST(sends_datagrams, "UDP datagrams survive every fault")
+FAULTS_TEST(sends_batches, "batches of UDP datagrams survive every fault")
 
 TEST_CASE("the number of faults") {
   MESSAGE("faults: ", all_faults.injected, " injected, ", all_faults.survived, " survived, in ",
