@@ -49,14 +49,14 @@ unix_address name_beside(const unix_address& path) {
 /// Removes the file at `path` if it is stale. Returns false if it is not, or cannot be removed.
 ///
 /// Another process may replace the file at the same time. The file is therefore moved aside, and
-/// tested again there. If it is in use by now, it is moved back.
+/// tested again there. If it is in use by now, or cannot be removed, it is moved back.
 bool remove_stale(const unix_address& path) {
   if (!is_stale(path)) return false;
   const unix_address aside = name_beside(path);
   const std::string from(path.name());
   const std::string to(aside.name());
   if (os().rename(from.c_str(), to.c_str(), true) < 0) return errno == ENOENT;
-  if (is_stale(aside)) return os().remove(to.c_str()) == 0;
+  if (is_stale(aside) && os().remove(to.c_str()) == 0) return true;
   if (os().rename(to.c_str(), from.c_str(), false) == 0) return false;
   if (errno == EEXIST) {
     os().remove(to.c_str());  // a third process has the path by now

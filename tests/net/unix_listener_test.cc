@@ -406,6 +406,20 @@ TEST_CASE_FIXTURE(with_loop, "each call that replaces a stale file may fail") {
   }
 }
 
+TEST_CASE_FIXTURE(with_loop, "a stale file that cannot be removed stays where it was") {
+  const temporary_directory d;
+  const std::string path = d / "s";
+  leave_stale(path);
+  failing_system system;
+  for (const int error : {EACCES, EBUSY, EPERM, EROFS}) {
+    system.fail(call::remove, error);
+    CHECK(code_from([&] { const unix_listener l(loop, unix_address(path), replacing); }) ==
+          std::errc::address_in_use);
+    CHECK(exists(path));
+    CHECK(files_in(d) == 1);
+  }
+}
+
 TEST_CASE_FIXTURE(with_loop,
                   "a listener for which there is no memory leaves no file and nothing open") {
   using eddy::detail::failing_allocations;
