@@ -11,6 +11,7 @@
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/detail/adopt.h>
+#include <eddy/net/detail/io.h>
 #include <eddy/net/detail/once.h>
 #include <eddy/net/detail/stream_access.h>
 #include <eddy/net/detail/system.h>
@@ -97,7 +98,8 @@ void unix_datagram::connect(const unix_address& peer) {
     name.ss_family = AF_UNSPEC;
     size = sizeof name.ss_family;
   }
-  if (os().connect(descriptor(), reinterpret_cast<const sockaddr*>(&name), size) < 0) {
+  const auto* const generic = reinterpret_cast<const sockaddr*>(&name);
+  if (detail::uninterrupted([&] { return os().connect(descriptor(), generic, size); }) < 0) {
     detail::throw_errno(detail::text({"connect to ", peer.to_string()}));
   }
 }

@@ -12,6 +12,7 @@
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
+#include <eddy/net/detail/io.h>
 #include <eddy/net/detail/system.h>
 
 namespace eddy::detail {
@@ -32,7 +33,8 @@ bool is_stale(const unix_address& path) {
   if (probe.number() < 0) return false;
   sockaddr_storage to;
   const socklen_t size = path.to(to);
-  return os().connect(probe.number(), reinterpret_cast<const sockaddr*>(&to), size) < 0 &&
+  const auto* const generic = reinterpret_cast<const sockaddr*>(&to);
+  return uninterrupted([&] { return os().connect(probe.number(), generic, size); }) < 0 &&
          errno == ECONNREFUSED;
 }
 

@@ -238,6 +238,16 @@ TEST_CASE_FIXTURE(with_loop, "a released socket leaves its file and receives on"
   CHECK(again.try_receive(buffer)->value().size == 4);
 }
 
+TEST_CASE_FIXTURE(with_loop, "a connect that a signal interrupts is repeated") {
+  unix_datagram server(loop, unix_address());
+  unix_datagram client(loop);
+  failing_system system;
+  system.fail_times(call::connect, EINTR, 1, 3);
+  client.connect(server.local_address());
+  CHECK(system.count(call::connect) == 4);
+  CHECK(client.try_send("word"sv)->has_value());
+}
+
 TEST_CASE_FIXTURE(with_loop, "a datagram socket does not count as an open stream") {
   const unix_datagram one(loop);
   CHECK(eddy::unix_stream::count() == 0);

@@ -420,6 +420,19 @@ TEST_CASE_FIXTURE(with_loop, "a stale file that cannot be removed stays where it
   }
 }
 
+TEST_CASE_FIXTURE(with_loop, "a stale file is replaced though signals interrupt its test") {
+  const temporary_directory d;
+  const std::string path = d / "s";
+  for (const std::size_t kth : {1, 2}) {
+    leave_stale(path);
+    failing_system system;
+    system.fail_times(call::connect, EINTR, kth, 3);
+    const unix_listener listener(loop, unix_address(path), replacing);
+    CHECK(system.faults() == 3);
+    CHECK(files_in(d) == 1);
+  }
+}
+
 TEST_CASE_FIXTURE(with_loop,
                   "a listener for which there is no memory leaves no file and nothing open") {
   using eddy::detail::failing_allocations;
