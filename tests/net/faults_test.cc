@@ -377,10 +377,10 @@ struct accepts_a_flood : scenario {
       auto accepting = listener.accept();
       auto limited = timeout(1s, std::move(accepting));
       auto r = co_await as_result(std::move(limited));
-      if (!r && r.error() == std::errc::timed_out) break;
       if (!r) {
+        if (served + listener.shed_count() >= clients.size()) break;
         run.tell(r.error());
-        if (++failed > 8) break;
+        if (r.error() == std::errc::timed_out || ++failed > 8) break;
         continue;
       }
       ++served;
@@ -454,12 +454,14 @@ struct connects_with_options : scenario {
     if (none.error() != std::errc::connection_refused) run.tell(none.error());
     tcp_stream s = co_await eddy::connect(listener.local_address(), how);
     s.set_no_delay(true);
-    s.set_keep_alive({});
+    s.set_keep_alive(tcp_stream::keep_alive_times());
     s.set_linger(std::nullopt);
     run.expect(s.no_delay() && s.keep_alive(), "an option has another value, and nobody was told");
     run.expect(s.send_buffer() >= 65536, "a buffer is too small, and nobody was told");
     run.expect(s.local_address().port() != 0, "a stream has no address, and nobody was told");
-    auto accepted = next_of(listener);
+    auto accepting = listener.accept();
+    auto limited = timeout(client_patience, std::move(accepting));
+    const tcp_stream accepted = co_await std::move(limited);
     run.expect(accepted.peer_address() == s.local_address(), "another client was accepted");
   }
   task<> again() {
@@ -510,12 +512,12 @@ struct takes_over_sockets : scenario {
     run.expect(run.told || (tcp && local && packets && udp && near && far && one && other),
                "a socket was not taken over, and nobody was told");
     if (near && far) {
+      co_await near->write("early"sv);
       far->shutdown_read();
-      co_await near->write("late"sv);
-      std::string all;
-      auto limited = timeout(client_patience, hear(*far, all, 10));
+      auto limited = timeout(client_patience, hear(*far, heard, 10));
       co_await std::move(limited);
-      run.expect(run.told || all.empty(), "bytes came after shutdown_read");
+      run.expect_bytes("early", heard);
+      heard.clear();
     }
     if (tcp) {
       auto limited = timeout(client_patience, meet(*tcp));
@@ -534,6 +536,11 @@ struct takes_over_sockets : scenario {
     heard.clear();
     auto whole = work();
     co_await std::move(whole);
+  }
+  static bool possible(call kind, int error) {
+    // After shutdown_read, a read that finds nothing is the end: another process may have taken the
+    // bytes that were counted.
+    return kind != call::read || error != EAGAIN;
   }
   std::string heard;
 };
@@ -627,7 +634,7 @@ struct echoes_descriptors : scenario {
     std::size_t count = 0;
     auto hearing = hear_descriptors(s, all, count);
     co_await std::move(hearing);
-    run.expect(run.told || count == 2, "the server got no descriptors, and nobody was told");
+    if (all.empty()) co_return;
     auto saying = say_with_descriptors(s, all);
     co_await std::move(saying);
   }
@@ -653,10 +660,6 @@ struct echoes_descriptors : scenario {
     check();
     echo.listener->close();
     run.expect(files() == 0, "a file is left in the directory");
-  }
-  static std::optional<bool> harmless(call kind, int error) {
-    if (kind == call::connect && error == EAGAIN) return true;  // the listener's queue is full
-    return {};
   }
   static constexpr std::size_t shapes = 4;
 
@@ -733,7 +736,8 @@ struct sends_packets : numbered {
     check();
   }
   static std::optional<bool> harmless(call kind, int error) {
-    return echoes_descriptors::harmless(kind, error);
+    if (kind == call::connect && error == EAGAIN) return true;  // the listener's queue is full
+    return {};
   }
   eddy::unique_descriptor file;
   server<eddy::unix_seqpacket_listener, eddy::unix_seqpacket> packets;
@@ -775,8 +779,8 @@ struct sends_unix_datagrams : numbered {
     }
   }
   task<> again() {
-    std::array<char, 100> buffer;
-    while (server && server->try_receive(buffer)) {
+    std::array<char, 100> old;
+    while (server && server->try_receive(old)) {
     }
     auto whole = work();
     co_await std::move(whole);
