@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Every system call of net/, with each of its errors: once, and from then on.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <iterator>
@@ -18,8 +20,12 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
@@ -29,8 +35,21 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
+#include <eddy/net/any_stream.h>
+#include <eddy/net/buffered.h>
 #include <eddy/net/connect.h>
+#include <eddy/net/copy.h>
+#include <eddy/net/detail/dns_query.h>
+#include <eddy/net/limited.h>
 #include <eddy/net/pending_operation.h>
+#include <eddy/net/pipe.h>
+#include <eddy/net/process.h>
+#include <eddy/net/pseudo_terminal.h>
+#include <eddy/net/resolver.h>
+#include <eddy/net/run.h>
+#include <eddy/net/send_file.h>
+#include <eddy/net/shared_bytes.h>
+#include <eddy/net/signal_queue.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/udp_socket.h>
@@ -41,8 +60,10 @@
 #include <eddy/net/unix_listener.h>
 #include <eddy/net/unix_seqpacket.h>
 #include <eddy/net/unix_stream.h>
+#include <eddy/net/write_queue.h>
 
 #include "support/faults.h"
+#include "support/name_responder.h"
 #include "support/planned_hosts.h"
 #include "support/stream_pair.h"
 #include "support/temporary_directory.h"
@@ -880,6 +901,556 @@ struct sends_batches : numbered {
   }
 };
 
+// Pipes, files and processes.
+
+struct writes_to_a_pipe : scenario {
+  explicit writes_to_a_pipe(faulty_run& r) : scenario(r), all(r.bytes(r.any(2, 150'000))) {
+    piece = r.any(1 + all.size() / 4, all.size());
+    size = r.any(1 + all.size() / 4, all.size() + 1);
+  }
+  task<> work() {
+    heard.clear();
+    eddy::pipe_ends ends = eddy::make_pipe(run.loop);
+    auto both = join(say_and_close(std::move(ends.writer)), hear(ends.reader, heard, size));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> say_and_close(eddy::pipe_writer to) {
+    struct shuts_down {
+      explicit shuts_down(eddy::pipe_writer& w) noexcept : writer(w) {}
+      auto write(eddy::const_buffer b) { return writer.write(b); }
+      auto write(std::span<const eddy::const_buffer> b) { return writer.write(b); }
+      void shutdown() { writer.close(); }
+      eddy::pipe_writer& writer;
+    };
+    shuts_down stream(to);
+    auto saying = say(stream, all, piece);
+    co_await std::move(saying);
+  }
+  void check() { run.expect_bytes(all, heard); }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 3;
+
+  std::string all;
+  std::string heard;
+  std::size_t piece;
+  std::size_t size;
+};
+
+/// Descriptors 0 and 1 are other files while it exists.
+class standard_files {
+public:
+  standard_files(int input, int output) : input_(::dup(0)), output_(::dup(1)) {
+    ::dup2(input, 0);
+    ::dup2(output, 1);
+  }
+  standard_files(const standard_files&) = delete;
+  standard_files& operator=(const standard_files&) = delete;
+  ~standard_files() {
+    ::dup2(input_, 0);
+    ::dup2(output_, 1);
+    ::close(input_);
+    ::close(output_);
+  }
+
+private:
+  int input_;
+  int output_;
+};
+
+/// Copies the standard input to the standard output, which are pipes, sockets or files.
+struct copies_standard_streams : scenario {
+  explicit copies_standard_streams(faulty_run& r)
+      : scenario(r), all(r.bytes(r.any(2, 30'000))), kind(r.any(0, 2)) {}
+  task<> work() {
+    std::array<int, 2> in{-1, -1};
+    std::array<int, 2> out{-1, -1};
+    if (kind == 0) {
+      static_cast<void>(::pipe2(in.data(), O_CLOEXEC));
+      static_cast<void>(::pipe2(out.data(), O_CLOEXEC));
+    } else if (kind == 1) {
+      ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in.data());
+      ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out.data());
+    } else {
+      in[1] = ::memfd_create("in", MFD_CLOEXEC);
+      in[0] = ::dup(in[1]);
+      out[0] = ::memfd_create("out", MFD_CLOEXEC);
+      out[1] = ::dup(out[0]);
+    }
+    const eddy::unique_descriptor ends[]{
+        eddy::unique_descriptor(in[0]), eddy::unique_descriptor(in[1]),
+        eddy::unique_descriptor(out[0]), eddy::unique_descriptor(out[1])};
+    const ssize_t sent = ::write(in[1], all.data(), all.size());
+    run.expect(sent == static_cast<ssize_t>(all.size()), "a pipe has no space for the test");
+    if (kind == 1) ::shutdown(in[1], SHUT_WR);
+    if (kind == 2) ::lseek(in[1], 0, SEEK_SET);
+    std::error_code error;
+    {
+      const standard_files here(in[0], out[1]);
+      if (kind == 0) ::close(::dup2(0, in[1]));  // the end of the pipe, whose number stays in use
+      try {
+        auto copying = copy_all();
+        auto limited = timeout(client_patience, std::move(copying));
+        co_await std::move(limited);
+      } catch (const std::system_error& e) {
+        error = e.code();
+      }
+    }
+    if (error) run.tell(error);
+    std::string came(all.size() + 10, '\0');
+    if (kind == 2) ::lseek(out[0], 0, SEEK_SET);
+    ::fcntl(out[0], F_SETFL, O_NONBLOCK);
+    const ssize_t n = ::read(out[0], came.data(), came.size());
+    came.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    run.expect_bytes(all, came);
+  }
+  task<> copy_all() {
+    eddy::pipe_reader from = eddy::standard_input(run.loop);
+    eddy::pipe_writer to = eddy::standard_output(run.loop);
+    std::vector<char> bytes(10'000);
+    for (;;) {
+      const std::size_t n = co_await from.read(std::span(bytes));
+      if (n == 0) break;
+      co_await to.write(std::span<const char>(bytes.data(), n));
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  static constexpr std::size_t shapes = 6;
+
+  std::string all;
+  std::size_t kind;
+};
+
+/// A scenario with child processes, of which none may be left.
+struct with_children : scenario {
+  using scenario::scenario;
+  static std::string left() {
+    const bool none = ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD;
+    return none ? "" : "a child is left";
+  }
+  static constexpr std::size_t shapes = 1;
+  static constexpr std::size_t patience = 200'000;
+};
+
+struct runs_cat : with_children {
+  explicit runs_cat(faulty_run& r) : with_children(r), all(r.bytes(r.any(2, 5'000))) {}
+  task<> work() {
+    heard.clear();
+    eddy::process_options options("/bin/cat");
+    options.input = eddy::redirection::pipe();
+    options.output = eddy::redirection::pipe();
+    options.error = eddy::redirection::null();
+    options.grace = 0s;
+    eddy::process child(run.loop, options);
+    auto both = join(feed(child), hear(child.output(), heard, 2'000));
+    co_await std::move(both);
+    const eddy::exit_status end = co_await child.wait();
+    run.expect(run.told || end.success(), "the child failed");
+  }
+  task<> feed(eddy::process& child) {
+    co_await child.input().write(all);
+    child.input().close();
+  }
+  void check() { run.expect_bytes(all, heard); }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  std::string all;
+  std::string heard;
+};
+
+struct runs_to_the_end : with_children {
+  explicit runs_to_the_end(faulty_run& r) : with_children(r), all(r.bytes(r.any(2, 5'000))) {}
+  task<> work() {
+    eddy::process_options options("/bin/sh", {"-c", "cat; echo err >&2"});
+    options.grace = 0s;
+    auto running = eddy::run(std::move(options), all);
+    const eddy::run_result r = co_await std::move(running);
+    run.expect(r.output == all, "the output is not whole, and nobody was told");
+    run.expect(r.error == "err\n" && r.status.success(), "the error is not whole");
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  std::string all;
+};
+
+struct ends_a_child : with_children {
+  using with_children::with_children;
+  task<> work() {
+    eddy::process_options options("/bin/sleep", {"1000"});
+    options.place = eddy::process_options::group_of_its_own;
+    eddy::process child(run.loop, options);
+    const std::error_code refused = signal(child);
+    if (refused) run.tell(refused);
+    child.terminate(1s);
+    const eddy::exit_status end = co_await child.wait();
+    run.expect(end.signal.has_value(), "the child was not ended by a signal");
+  }
+  static std::error_code signal(eddy::process& child) {
+    try {
+      static_cast<void>(child.signal(SIGCONT));
+      return {};
+    } catch (const std::system_error& e) {
+      return e.code();
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+};
+
+struct talks_to_a_terminal : with_children {
+  using with_children::with_children;
+  task<> work() {
+    eddy::process_options options("/bin/sh", {"-c", "read line; echo got $line"});
+    options.terminal = eddy::window_size{.rows = 10, .columns = 20};
+    options.grace = 0s;
+    eddy::process child(run.loop, std::move(options));
+    run.expect(child.terminal().size().rows == 10, "a terminal has another size");
+    co_await child.terminal().write("word\n"sv);
+    std::string heard;
+    auto hearing = hear(child.terminal(), heard, 100);
+    co_await std::move(hearing);
+    run.expect(heard.contains("got word"), "the terminal's output is not whole");
+    const eddy::exit_status end = co_await child.wait();
+    run.expect(end.success(), "the child failed");
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+};
+
+/// Receives signals that were sent to this thread.
+struct receives_signals : numbered {
+  explicit receives_signals(faulty_run& r) : numbered(r) {
+    ::sigemptyset(&mask);
+    ::sigaddset(&mask, SIGRTMIN);
+    ::pthread_sigmask(SIG_BLOCK, &mask, &mask_before);
+  }
+  ~receives_signals() {
+    take_all();
+    ::pthread_sigmask(SIG_SETMASK, &mask_before, nullptr);
+  }
+  void take_all() const {
+    const timespec none{};
+    while (::sigtimedwait(&mask, nullptr, &none) > 0) {
+    }
+  }
+  task<> work() {
+    take_all();
+    received = 0;
+    eddy::signal_queue queue(run.loop, {SIGRTMIN});
+    auto both = join(send_all(), receive(queue));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all() {
+    for (std::size_t i = 0; i < count; ++i) {
+      sigval v{};
+      v.sival_int = static_cast<int>(i);
+      ::pthread_sigqueue(::pthread_self(), SIGRTMIN, v);
+      if (i % 2 == 0) co_await eddy::sleep(1ms);
+    }
+  }
+  task<> receive(eddy::signal_queue& queue) {
+    while (received < count) {
+      const eddy::signal_info got = co_await queue.receive();
+      came(word(static_cast<std::size_t>(got.value)));
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  sigset_t mask{};
+  sigset_t mask_before{};
+};
+
+// Streams around streams.
+
+/// A client whose bytes are relayed to a server, which sends them back.
+struct relays : scenario {
+  explicit relays(faulty_run& r)
+      : scenario(r), tcp(r.any(0, 1) != 0), question(r.bytes(r.any(2, 100'000))) {
+    piece = r.any(1 + question.size() / 4, question.size());
+  }
+  task<> work() {
+    answer.clear();
+    if (tcp) {
+      stream_pair one(run.loop);
+      stream_pair other(run.loop);
+      auto all = serve(one.near, one.far, other.near, other.far);
+      co_await std::move(all);
+    } else {
+      auto [client, near] = eddy::socket_pair(run.loop);
+      auto [far, server] = eddy::socket_pair(run.loop);
+      auto all = serve(client, near, far, server);
+      co_await std::move(all);
+    }
+  }
+  template <class Stream>
+  task<> serve(Stream& client, Stream& near, Stream& far, Stream& server) {
+    auto all = join(say(client, question, piece), hear(client, answer, 50'000), relay(near, far),
+                    send_back(server, 50'000));
+    auto limited = timeout(client_patience, std::move(all));
+    co_await std::move(limited);
+  }
+  template <class Stream>
+  task<> relay(Stream& near, Stream& far) {
+    auto copying = eddy::copy_bidirectional(near, far);
+    const eddy::copied n = co_await std::move(copying);
+    run.expect(n.a_to_b == question.size() && n.b_to_a == question.size(),
+               "a relay counts other bytes");
+  }
+  void check() { run.expect_bytes(question, answer); }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  // next_of fails the test if it is told of a fault.
+  static bool possible(call kind, int) { return kind != call::accept; }
+  static constexpr std::size_t shapes = 4;
+
+  bool tcp;
+  std::string question;
+  std::string answer;
+  std::size_t piece;
+};
+
+/// Copies a stream to two others, which hold any stream and limit the rate.
+struct copies_to_two : scenario {
+  explicit copies_to_two(faulty_run& r) : scenario(r), all(r.bytes(r.any(2, 20'000))) {}
+  task<> work() {
+    first.clear();
+    second.clear();
+    auto [client, near] = eddy::socket_pair(run.loop);
+    auto [to, one] = eddy::socket_pair(run.loop);
+    auto [also, other] = eddy::socket_pair(run.loop);
+    eddy::any_stream a(eddy::limited(std::move(to), 1'000'000, 9'000));
+    eddy::any_stream b(std::move(also));
+    auto work = join(say(client, all, all.size()), spread(near, a, b), hear(one, first, 7'000),
+                     hear(other, second, 7'000));
+    auto limited = timeout(client_patience, std::move(work));
+    co_await std::move(limited);
+  }
+  task<> spread(eddy::unix_stream& from, eddy::any_stream& a, eddy::any_stream& b) {
+    eddy::copy_options how;
+    how.buffer_size = 6'000;
+    auto copying = eddy::tee(from, a, b, std::move(how));
+    const std::uint64_t n = co_await std::move(copying);
+    run.expect(n == all.size(), "a tee counts other bytes");
+    a.close();
+    b.close();
+  }
+  void check() {
+    run.expect_bytes(all, first);
+    run.expect_bytes(all, second);
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 3;
+  std::string all;
+  std::string first;
+  std::string second;
+};
+
+struct sends_a_file : scenario {
+  explicit sends_a_file(faulty_run& r)
+      : scenario(r),
+        all(r.bytes(r.any(2, 300'000))),
+        file(::memfd_create("file", MFD_CLOEXEC)) {
+    for (std::size_t at = 0; at < all.size();) {
+      at += static_cast<std::size_t>(::write(file.number(), all.data() + at, all.size() - at));
+    }
+  }
+  task<> work() {
+    heard.clear();
+    auto [near, far] = eddy::socket_pair(run.loop);
+    auto both = join(send(near), hear(far, heard, 100'000));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send(eddy::unix_stream& to) {
+    const std::uint64_t n = co_await eddy::send_file(to, file.number(), 0, all.size() + 10);
+    run.expect(n == all.size(), "a send_file counts other bytes");
+    to.shutdown();
+  }
+  void check() { run.expect_bytes(all, heard); }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 3;
+  std::string all;
+  std::string heard;
+  eddy::unique_descriptor file;
+};
+
+/// Lines and frames of a buffered stream.
+struct reads_units : numbered {
+  using numbered::numbered;
+  task<> work() {
+    received = 0;
+    auto [near, far] = eddy::socket_pair(run.loop);
+    eddy::buffered<eddy::unix_stream> out(std::move(near), 30);
+    eddy::buffered<eddy::unix_stream> in(std::move(far), 30);
+    auto both = join(send_all(out), receive(in));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::buffered<eddy::unix_stream>& out) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string message = word(i);
+      if (i % 2 == 0) {
+        const std::string line = message + "\n";
+        co_await out.write(line);
+      } else {
+        auto writing = out.write_frame(eddy::frame_format(), message);
+        co_await std::move(writing);
+      }
+      if (i == 2) co_await out.flush();
+    }
+    co_await out.shutdown();
+  }
+  task<> receive(eddy::buffered<eddy::unix_stream>& in) {
+    for (;;) {
+      if (received % 2 == 0) {
+        const auto line = co_await in.read_line(100);
+        if (!line) break;
+        came(*line);
+      } else {
+        const auto frame = co_await in.read_frame(eddy::frame_format(), 100);
+        if (!frame) break;
+        came(std::string_view(reinterpret_cast<const char*>(frame->data()), frame->size()));
+      }
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 4;
+};
+
+/// A queue of writes with handlers.
+struct queues_writes : scenario {
+  explicit queues_writes(faulty_run& r) : scenario(r), all(r.bytes(r.any(8, 400'000))) {}
+  task<> work() {
+    heard.clear();
+    auto [near, far] = eddy::socket_pair(run.loop);
+    eddy::write_queue<eddy::unix_stream> queue(std::move(near));
+    queue.on_error([this](std::error_code e) { run.tell(e); });
+    auto both = join(send_all(queue), hear(far, heard, 100'000));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::write_queue<eddy::unix_stream>& queue) {
+    const std::string_view words = all;
+    const std::size_t part = words.size() / 4;
+    queue.put(words.substr(0, part));
+    queue.put(eddy::shared_bytes(words.substr(part, part)));
+    co_await eddy::sleep(1ms);
+    queue.put(words.substr(2 * part, part));
+    queue.put(words.substr(3 * part));
+    co_await queue.flush();
+    run.expect(queue.queued() == 0, "bytes are queued after a flush");
+    queue.stream().shutdown();
+  }
+  void check() { run.expect_bytes(all, heard); }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+    check();
+  }
+  static constexpr std::size_t shapes = 4;
+  std::string all;
+  std::string heard;
+};
+
+// Names.
+
+/// Asks a name server for both families, by UDP or, because the answer is cut off, by TCP.
+struct resolves_names : scenario {
+  using system = name_responder;
+  resolves_names(faulty_run& r, name_responder& s)
+      : scenario(r), server(s), by_tcp(r.any(0, 1) != 0) {
+    server.answer = [this](const dns_question& q) {
+      if (by_tcp && !q.by_tcp) return name_responder::answers{q.begin(0, 0, true).bytes};
+      return name_responder::answers{q.with({"192.0.2.1", "2001:db8::1"})};
+    };
+  }
+  task<> work() {
+    eddy::resolver_options how;
+    how.servers = {server.where()};
+    how.cache_size = 10;
+    eddy::resolver names(run.loop, how);
+    for (int i = 0; i < 2; ++i) {
+      auto resolving = names.resolve("host.example", 443);
+      std::vector<address> all = co_await std::move(resolving);
+      std::ranges::sort(all);
+      const std::vector<address> expected{*address::parse("192.0.2.1:443"),
+                                          *address::parse("[2001:db8::1]:443")};
+      run.expect(!all.empty() && std::ranges::includes(expected, all),
+                 "a name has other addresses");
+      // The addresses of one family, if the questions for the other had no answer.
+      if (all != expected) run.tell(std::make_error_code(std::errc::timed_out));
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  static constexpr std::size_t shapes = 4;
+  name_responder& server;
+  bool by_tcp;
+};
+
+/// Connects to a name of two families, the first of which is silent.
+struct connects_by_dns : scenario {
+  using system = planned_network<name_responder>;
+  connects_by_dns(faulty_run& r, system& s) : scenario(r), net(s) {
+    net.add_host("2001:db8::1");
+    net.add_host("192.0.2.1");
+    net.accepts("192.0.2.1");
+    net.answer = [](const dns_question& q) {
+      return name_responder::answers{q.with({"192.0.2.1", "2001:db8::1"})};
+    };
+  }
+  task<> work() {
+    eddy::resolver_options how;
+    how.servers = {net.where()};
+    eddy::resolver names(run.loop, how);
+    auto connecting = names.connect("host.example", 80, {.address_limit = 5s});
+    const tcp_stream s = co_await std::move(connecting);
+    run.expect(s.peer_address().is_v4(), "a connect gave another stream");
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  system& net;
+};
+
 }  // namespace
 
 FAULTS_TEST(echoes_by_tcp, "an echo by TCP survives every fault")
@@ -893,6 +1464,23 @@ FAULTS_TEST(sends_packets, "packets with descriptors survive every fault")
 FAULTS_TEST(sends_unix_datagrams, "Unix datagrams survive every fault")
 FAULTS_TEST(sends_datagrams, "UDP datagrams survive every fault")
 FAULTS_TEST(sends_batches, "batches of UDP datagrams survive every fault")
+FAULTS_TEST(writes_to_a_pipe, "a pipe survives every fault")
+FAULTS_TEST(copies_standard_streams, "the standard streams survive every fault")
+FAULTS_TEST(runs_cat, "a process with pipes survives every fault")
+FAULTS_TEST(runs_to_the_end, "run survives every fault")
+FAULTS_TEST(ends_a_child, "ending a process survives every fault")
+FAULTS_TEST(talks_to_a_terminal, "a process on a terminal survives every fault")
+FAULTS_TEST(receives_signals, "a queue of signals survives every fault")
+FAULTS_TEST(relays, "a relay by splice survives every fault")
+FAULTS_TEST(copies_to_two, "a copy to limited streams survives every fault")
+FAULTS_TEST(sends_a_file, "a sent file survives every fault")
+FAULTS_TEST(reads_units, "lines and frames survive every fault")
+FAULTS_TEST(queues_writes, "a queue of writes survives every fault")
+
+TEST_CASE("look-ups by c-ares survive every fault" * doctest::skip(!eddy::detail::dns_available())) {
+  faults<resolves_names>("resolves_names").run();
+  faults<connects_by_dns>("connects_by_dns").run();
+}
 
 TEST_CASE("the number of faults") {
   MESSAGE("faults: ", all_faults.injected, " injected, ", all_faults.survived, " survived, in ",

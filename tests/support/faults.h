@@ -192,7 +192,7 @@ struct fault {
 /// replaces the kernel, and is made with the clock or without. `work` runs with the fault, `again` without: it serves a fresh client.
 /// Both may throw a `std::system_error`, with which `work` is told of the fault. `check` looks at
 /// what came. `harmless` may say of an error whether eddy goes on after it, and `possible` whether
-/// the kernel may give it. `Scenario::shapes` is the number of shapes that it is run with.
+/// the kernel may give it. `left` says what the run left in the process. `Scenario::shapes` is the number of shapes that it is run with.
 template <class Scenario>
 class faults {
 public:
@@ -423,6 +423,9 @@ private:
     const auto left = loop.count();
     if (wrong.empty() && (left.ready != 0 || left.timers != 0 || left.waiting != 0 || left.tasks != 0)) {
       wrong = "this is left on the loop: " + loop.dump();
+    }
+    if constexpr (requires { Scenario::left(); }) {
+      if (wrong.empty()) wrong = Scenario::left();
     }
     return wrong;
   }

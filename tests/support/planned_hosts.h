@@ -66,7 +66,9 @@ public:
     if (!connects.empty()) connects += ", ";
     const auto passed = std::chrono::duration_cast<milliseconds>(clock_.now() - begun_);
     connects += name + " at " + std::to_string(passed.count());
-    if (fails_to_connect()) return -1;
+    const bool failed = fails_to_connect();
+    const bool interrupted = failed && errno == EINTR;  // it goes on
+    if (failed && !interrupted) return -1;
     if (errors_.at(name) != 0) {
       errno = errors_.at(name);
       return -1;
@@ -80,7 +82,7 @@ public:
     }
     under_way_.push_back({name, descriptor, ends[1], 0});
     if (std::ranges::find(accepting_, name) != accepting_.end()) establish(name);
-    errno = EINPROGRESS;
+    errno = interrupted ? EINTR : EINPROGRESS;
     return -1;
   }
 
