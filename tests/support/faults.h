@@ -384,6 +384,8 @@ private:
       typename Scenario::system system(make_system(clock));
       Scenario s(make_scenario(run, system));
       system.limit_calls(most_calls);
+      // Another kind of shape: each call moves a part.
+      if (shape % 4 == 3) system.limit_bytes(run.any(700, 4'000));
       const std::vector<std::size_t> before = counts(system);
       faults_ = 0;
       if (f.of != nullptr) plan(system, f);
