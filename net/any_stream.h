@@ -49,7 +49,7 @@ public:
   using held_around<Stream>::held_around;
 
   task<std::size_t> read(mutable_buffer into) override {
-    auto reading = stream_.read(into);
+    auto reading = read_whole(stream_, into);
     const std::size_t count = co_await std::move(reading);
     co_return count;
   }

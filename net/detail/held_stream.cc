@@ -26,7 +26,9 @@ task<std::size_t> read_held(held_share held, mutable_buffer into) {
   expect_buffer(into);
   held->expect_open();
   const held_stream::direction used(held->read_pending, busy_read);
-  task<std::size_t> reading = held->read(into);
+  co_await turn_wait();
+  held->expect_open();
+  taking<std::size_t> reading(held->read(into));
   const std::size_t count = co_await std::move(reading);
   co_return count;
 }

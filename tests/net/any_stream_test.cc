@@ -18,8 +18,12 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
 #include <eddy/future/sleep.h>
+#include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
 #include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
+#include <eddy/net/limited.h>
 #include <eddy/net/tcp_stream.h>
 
 #include "support/async_test.h"
@@ -149,7 +153,100 @@ struct stream {
   [[nodiscard]] eddy::event_loop& loop() const { return *on; }
 };
 
+/// A stream whose reads never wait.
+struct endless {
+  eddy::event_loop* on;
+  eddy::task<std::size_t> read(eddy::mutable_buffer into) { co_return into.size(); }
+  eddy::task<> write(eddy::const_buffer) { co_return; }
+  eddy::task<> write(std::span<const eddy::const_buffer>) { co_return; }
+  void shutdown() {}
+  void close() {}
+  [[nodiscard]] eddy::event_loop& loop() const { return *on; }
+};
+
+/// A stream of the program's own, whose reads are tasks.
+struct task_stream {
+  eddy::duplex_stream below;
+  task<std::size_t> read(eddy::mutable_buffer into) {
+    const std::size_t n = co_await below.read(into);
+    co_return n;
+  }
+  auto write(eddy::const_buffer bytes) { return below.write(bytes); }
+  auto write(std::span<const eddy::const_buffer> all) { return below.write(all); }
+  void shutdown() { below.shutdown(); }
+  void close() { below.close(); }
+  [[nodiscard]] eddy::event_loop& loop() const { return below.loop(); }
+};
+
 }  // namespace strange
+
+namespace {
+
+task<> nothing() { co_return; }
+
+/// Completes `count` operations without waiting, and then reads.
+template <class Stream>
+task<> read_after(Stream& from, int count, std::string& got) {
+  for (int i = 0; i < count; ++i) co_await nothing();
+  std::array<char, 64> buffer;
+  const std::size_t n = co_await from.read(buffer);
+  got.assign(buffer.data(), n);
+}
+
+/// Cancels a read when its coroutine may go on at each point of its share. No bytes are lost.
+template <class Make>
+task<> cancel_within_share(Make make) {
+  int cancelled = 0;
+  for (int count = 0; count <= eddy::event_loop::share; ++count) {
+    CAPTURE(count);
+    auto [a, b] = duplex(64, 64);
+    auto around = make(std::move(a));
+    co_await b.write(std::string_view("word"));
+    std::string got;
+    {
+      const auto reading = eddy::spawn(read_after(around, count, got));
+      co_await eddy::yield();
+    }
+    if (got.empty()) {
+      ++cancelled;
+      auto limited = eddy::timeout(1s, read_some(around));
+      const auto rest = co_await as_result(std::move(limited));
+      got = rest.value_or("nothing");
+    }
+    CHECK(got == "word");
+  }
+  CHECK(cancelled > 0);
+}
+
+}  // namespace
+
+ASYNC_TEST("a read that is cancelled before its coroutine goes on loses no bytes") {
+  co_await cancel_within_share([](eddy::duplex_stream s) { return any_stream(std::move(s)); });
+  co_await cancel_within_share(
+      [](eddy::duplex_stream s) { return any_stream(any_stream(std::move(s))); });
+  co_await cancel_within_share(
+      [](eddy::duplex_stream s) { return any_stream(strange::task_stream(std::move(s))); });
+  co_await cancel_within_share(
+      [](eddy::duplex_stream s) { return eddy::limited(std::move(s), 1000, 1000); });
+}
+
+ASYNC_TEST("a stream that always has bytes lets others run") {
+  any_stream any(strange::endless{&loop});
+  int reads = 0;
+  const auto read_all = [&]() -> task<> {
+    for (; reads < 10'000; ++reads) {
+      std::array<char, 1> buffer;
+      const std::size_t n = co_await any.read(buffer);
+      CHECK(n == 1);
+    }
+  };
+  auto reading = eddy::spawn(read_all());
+  co_await eddy::yield();
+  co_await eddy::yield();
+  CHECK(reads > 0);
+  CHECK(reads <= 3 * eddy::event_loop::share);
+  co_await std::move(reading);
+}
 
 TEST_CASE_FIXTURE(with_jumping_loop, "an error that is no system_error leaves the loop's run") {
   any_stream any(strange::stream{&loop});
