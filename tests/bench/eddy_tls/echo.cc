@@ -12,7 +12,7 @@
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tls/tls_stream.h>
 
-#include "bench/tls_identity.h"
+#include "support/tls_authority.h"
 
 namespace {
 
@@ -31,7 +31,7 @@ eddy::task<> echo(const eddy::tls_server_context& context, eddy::tcp_stream plai
 }
 
 eddy::task<> run(eddy::event_loop& loop, std::uint16_t port) {
-  const bench::tls_identity own = bench::make_identity();
+  const tls_identity own = tls_authority::self_signed();
   eddy::tls_server_options options;
   options.certificate = own.certificate;
   options.key = own.key;

@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "bench/tls_identity.h"
+#include "support/tls_authority.h"
 
 namespace {
 
@@ -19,7 +19,7 @@ class echo_server {
 public:
   explicit echo_server(const bench::echo_arguments& a)
       : listener_(bench::listen_at(a.port)), context_(SSL_CTX_new(TLS_server_method())) {
-    const bench::tls_identity own = bench::make_identity();
+    const tls_identity own = tls_authority::self_signed();
     BIO* const certificate = BIO_new_mem_buf(own.certificate.data(), -1);
     BIO* const key = BIO_new_mem_buf(own.key.data(), -1);
     SSL_CTX_use_certificate(context_, PEM_read_bio_X509(certificate, nullptr, nullptr, nullptr));
