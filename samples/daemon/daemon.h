@@ -76,15 +76,17 @@ private:
   eddy::signal user_;
 };
 
-/// The main function of a server: makes a `Server(loop, address)` and runs it until it has stopped.
-/// A server has `address`, `stop`, `kill` and `count`. Returns the exit status. `name` begins the
-/// line about an error that ends the program.
-template <class Server>
-int run_server(const char* name, int argc, char** argv) try {
+/// The main function of a server: reads the command line with `read`, makes a
+/// `Server(loop, arguments)` and runs it until it has stopped. A server has
+/// `address`, `stop`, `kill` and `count`. Returns the exit status. `name` begins
+/// the line about an error that ends the program.
+template <class Server, class Arguments = eddy::address>
+int run_server(const char* name, int argc, char** argv,
+               Arguments (*read)(int, char**) = listen_address) try {
   prepare_process();
-  const eddy::address at = listen_address(argc, argv);
+  const Arguments arguments = read(argc, argv);
   eddy::event_loop loop;
-  Server server(loop, at);
+  Server server(loop, arguments);
   const daemon_signals signals(
       loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
   print_ready(server.address());

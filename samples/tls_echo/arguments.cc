@@ -2,6 +2,7 @@
 
 #include "arguments.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <string_view>
@@ -22,9 +23,15 @@ tls_echo_arguments read_arguments(int argc, char** argv) {
   return all;
 }
 
-void reload(eddy::tls_server_context& context) {
+server_identity::server_identity(eddy::event_loop& loop, const eddy::tls_server_options& options)
+    : context_(options), hang_up_(loop, SIGHUP) {
+  hang_up_.start([this] { reload(); });
+  hang_up_.background(true);
+}
+
+void server_identity::reload() {
   try {
-    context.reload();
+    context_.reload();
     print_line("reloaded");
   } catch (const std::exception& e) {
     print_error("tls_echo: the certificate stays as it is: %s", e.what());

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The command line of both styles of the TLS echo server.
+// The command line of both styles of the TLS echo server, and its certificate.
 #pragma once
 
 #include <chrono>
 
+#include <eddy/loop/event_loop.h>
+#include <eddy/loop/signal.h>
 #include <eddy/net/address.h>
 #include <eddy/net/tls/tls_context.h>
 
@@ -20,5 +22,17 @@ struct tls_echo_arguments {
 /// and ends the program.
 tls_echo_arguments read_arguments(int argc, char** argv);
 
-/// Reads the certificate and the key again, and prints how that went.
-void reload(eddy::tls_server_context& context);
+/// The certificate and the key of the server. SIGHUP makes it read both again and print how that
+/// went. It does not keep the loop running.
+class server_identity {
+public:
+  server_identity(eddy::event_loop& loop, const eddy::tls_server_options& options);
+
+  [[nodiscard]] const eddy::tls_server_context& context() const { return context_; }
+
+private:
+  void reload();
+
+  eddy::tls_server_context context_;
+  eddy::signal hang_up_;
+};

@@ -9,7 +9,6 @@
 //   127.0.0.1:7000 openssl s_client -connect 127.0.0.1:7000 -CAfile certificate.pem
 
 #include <array>
-#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <new>
@@ -23,10 +22,8 @@
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/signal.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
-#include <eddy/net/tls/tls_context.h>
 #include <eddy/net/tls/tls_stream.h>
 
 #include "../daemon/daemon.h"
@@ -38,9 +35,9 @@ using secure_stream = eddy::tls_stream<eddy::tcp_stream>;
 
 class echo_server {
 public:
-  echo_server(eddy::event_loop& loop, const eddy::address& at, eddy::tls_server_context& context)
-      : context_(context),
-        listener_(loop, at),
+  echo_server(eddy::event_loop& loop, const tls_echo_arguments& arguments)
+      : identity_(loop, arguments.tls),
+        listener_(loop, arguments.listen),
         stop_(loop),
         connections_(loop),
         handshakes_(loop),
@@ -87,7 +84,7 @@ private:
   eddy::task<> shake_hands(eddy::tcp_stream stream) {
     try {
       auto handshake =
-          eddy::timeout(handshake_limit, eddy::tls_accept(context_, std::move(stream)));
+          eddy::timeout(handshake_limit, eddy::tls_accept(identity_.context(), std::move(stream)));
       secure_stream secure = co_await std::move(handshake);
       connections_.spawn(echo(std::move(secure)));
     } catch (const std::exception& e) {
@@ -118,7 +115,7 @@ private:
     }
   }
 
-  eddy::tls_server_context& context_;
+  server_identity identity_;
   eddy::tcp_listener listener_;
   std::size_t buffered_ = 0;
   eddy::stop_source stop_;
@@ -129,20 +126,6 @@ private:
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-  prepare_process();
-  const tls_echo_arguments arguments = read_arguments(argc, argv);
-  eddy::tls_server_context context(arguments.tls);
-  eddy::event_loop loop;
-  echo_server server(loop, arguments.listen, context);
-  const daemon_signals signals(
-      loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
-  eddy::signal hang_up(loop, SIGHUP);
-  hang_up.start([&] { reload(context); });
-  hang_up.background(true);
-  print_ready(server.address());
-  loop.run();
-} catch (const std::exception& e) {
-  print_error("tls_echo: %s", e.what());
-  return 1;
+int main(int argc, char** argv) {
+  return run_server<echo_server>("tls_echo", argc, argv, read_arguments);
 }

@@ -7,7 +7,6 @@
 //   ./samples/run tls_echo callback --certificate certificate.pem --key key.pem
 
 #include <array>
-#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <list>
@@ -17,12 +16,10 @@
 #include <utility>
 
 #include <eddy/loop/event_loop.h>
-#include <eddy/loop/signal.h>
 #include <eddy/loop/timer.h>
 #include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
-#include <eddy/net/tls/tls_context.h>
 #include <eddy/net/tls/tls_stream.h>
 
 #include "../daemon/daemon.h"
@@ -34,8 +31,11 @@ using secure_stream = eddy::tls_stream<eddy::tcp_stream>;
 
 class echo_server {
 public:
-  echo_server(eddy::event_loop& loop, const eddy::address& at, eddy::tls_server_context& context)
-      : loop_(loop), context_(context), listener_(loop, at), pause_(loop) {
+  echo_server(eddy::event_loop& loop, const tls_echo_arguments& arguments)
+      : loop_(loop),
+        identity_(loop, arguments.tls),
+        listener_(loop, arguments.listen),
+        pause_(loop) {
     accept_all();
   }
 
@@ -97,7 +97,7 @@ private:
         print_error("tls_echo: a handshake took too long");
         handshakes_.erase(here);
       });
-      here->accepting = eddy::tls_accept(context_, std::move(stream),
+      here->accepting = eddy::tls_accept(identity_.context(), std::move(stream),
                                          [this, here](eddy::result<secure_stream> secure) {
                                            handshakes_.erase(here);
                                            serve(std::move(secure));
@@ -164,7 +164,7 @@ private:
   }
 
   eddy::event_loop& loop_;
-  eddy::tls_server_context& context_;
+  server_identity identity_;
   eddy::tcp_listener listener_;
   eddy::timer pause_;
   bool stopping_ = false;
@@ -175,20 +175,6 @@ private:
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-  prepare_process();
-  const tls_echo_arguments arguments = read_arguments(argc, argv);
-  eddy::tls_server_context context(arguments.tls);
-  eddy::event_loop loop;
-  echo_server server(loop, arguments.listen, context);
-  const daemon_signals signals(
-      loop, [&] { server.stop(); }, [&] { server.kill(); }, [&] { return server.count(); });
-  eddy::signal hang_up(loop, SIGHUP);
-  hang_up.start([&] { reload(context); });
-  hang_up.background(true);
-  print_ready(server.address());
-  loop.run();
-} catch (const std::exception& e) {
-  print_error("tls_echo: %s", e.what());
-  return 1;
+int main(int argc, char** argv) {
+  return run_server<echo_server>("tls_echo", argc, argv, read_arguments);
 }
