@@ -9,6 +9,7 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <eddy/future/as_result.h>
@@ -41,7 +42,11 @@ using reported = std::expected<T, failure>;
 template <class T>
 result<T> without_words(reported<T>&& r) {
   if (!r) return std::unexpected(r.error().error);
-  return std::move(*r);
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return std::move(*r);
+  }
 }
 
 /// The awaiter of the steps.
@@ -62,7 +67,7 @@ public:
   T await_resume() {
     reported<T> r = inner_.await_resume();
     if (!r) throw_error(r.error().error, r.error().doing);
-    return std::move(*r);
+    if constexpr (!std::is_void_v<T>) return std::move(*r);
   }
 
 private:

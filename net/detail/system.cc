@@ -169,6 +169,27 @@ ssize_t system::write_now(int descriptor, const iovec* parts, int count) {
   return ::pwritev2(descriptor, parts, count, -1, without_signal | RWF_NOWAIT);
 }
 
+ssize_t system::read_at_now(int descriptor, void* data, std::size_t size, off_t offset) {
+  iovec part{data, size};
+  return ::preadv2(descriptor, &part, 1, offset, RWF_NOWAIT);
+}
+
+ssize_t system::write_at_now(int descriptor, const iovec* parts, int count, off_t offset) {
+  return ::pwritev2(descriptor, parts, count, offset, RWF_NOWAIT);
+}
+
+ssize_t system::read_at(int descriptor, void* data, std::size_t size, off_t offset) {
+  return ::pread(descriptor, data, size, offset);
+}
+
+ssize_t system::write_at(int descriptor, const void* data, std::size_t size, off_t offset) {
+  return ::pwrite(descriptor, data, size, offset);
+}
+
+int system::sync(int descriptor) { return ::fsync(descriptor); }
+
+int system::resize(int descriptor, off_t size) { return ::ftruncate(descriptor, size); }
+
 int system::poll(int descriptor, short events) {
   pollfd one{descriptor, events, 0};
   return ::poll(&one, 1, 0);

@@ -69,6 +69,24 @@ public:
   virtual ssize_t read_now(int descriptor, void* data, std::size_t size);
   /// Writes without waiting and without SIGPIPE, as `read_now` reads.
   virtual ssize_t write_now(int descriptor, const iovec* parts, int count);
+
+  // Files, read and written at an offset.
+
+  /// Reads at `offset` without waiting, as `read_now` does.
+  virtual ssize_t read_at_now(int descriptor, void* data, std::size_t size, off_t offset);
+  /// Writes at `offset` without waiting, as `read_now` reads.
+  virtual ssize_t write_at_now(int descriptor, const iovec* parts, int count, off_t offset);
+  /// Reads at `offset`: pread(2).
+  /// Threads: worker threads call `read_at`, `write_at`, `sync`, `resize`, and for files also
+  /// `open`, `file_status`, `duplicate` and `close`.
+  virtual ssize_t read_at(int descriptor, void* data, std::size_t size, off_t offset);
+  /// Writes at `offset`: pwrite(2).
+  virtual ssize_t write_at(int descriptor, const void* data, std::size_t size, off_t offset);
+  /// Waits until the disk has all bytes of a file: fsync(2).
+  virtual int sync(int descriptor);
+  /// Sets the size of a file: ftruncate(2).
+  virtual int resize(int descriptor, off_t size);
+
   /// Returns 1 if the descriptor has one of `events` or an error now, else 0.
   virtual int poll(int descriptor, short events);
   /// Opens with O_CLOEXEC.

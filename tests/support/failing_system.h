@@ -66,6 +66,12 @@ enum class call {
   splice,
   send_file,
   open_timer,
+  read_at_now,
+  write_at_now,
+  read_at,
+  write_at,
+  sync,
+  resize,
   kinds,  // the number of kinds
 };
 
@@ -245,6 +251,28 @@ public:
     if (fails(call::write_now)) return -1;
     return limited(descriptor, parts, count,
                    [&](const iovec* p, int n) { return system::write_now(descriptor, p, n); });
+  }
+  ssize_t read_at_now(int descriptor, void* data, std::size_t size, off_t offset) override {
+    if (fails(call::read_at_now)) return -1;
+    return system::read_at_now(descriptor, data, std::min(size, most_), offset);
+  }
+  ssize_t write_at_now(int descriptor, const iovec* parts, int count, off_t offset) override {
+    if (fails(call::write_at_now)) return -1;
+    return limited(descriptor, parts, count, [&](const iovec* p, int n) {
+      return system::write_at_now(descriptor, p, n, offset);
+    });
+  }
+  ssize_t read_at(int descriptor, void* data, std::size_t size, off_t offset) override {
+    if (fails(call::read_at)) return -1;
+    return system::read_at(descriptor, data, std::min(size, most_), offset);
+  }
+  ssize_t write_at(int descriptor, const void* data, std::size_t size, off_t offset) override {
+    if (fails(call::write_at)) return -1;
+    return system::write_at(descriptor, data, std::min(size, most_), offset);
+  }
+  int sync(int descriptor) override { return fails(call::sync) ? -1 : system::sync(descriptor); }
+  int resize(int descriptor, off_t size) override {
+    return fails(call::resize) ? -1 : system::resize(descriptor, size);
   }
   int poll(int descriptor, short events) override {
     return fails(call::poll) ? -1 : system::poll(descriptor, events);
