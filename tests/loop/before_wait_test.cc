@@ -270,6 +270,42 @@ TEST_CASE_FIXTURE(with_loop, "an active before_wait may be moved, also by its ow
   CHECK(note == "call call");
 }
 
+TEST_CASE_FIXTURE(with_loop, "a before_wait that is called once destroys its handler then") {
+  int alive = 0;
+  int calls = 0;
+  eddy::before_wait hook(loop);
+  hook.start_once([&, c = counted(alive)] { ++calls; });
+  loop.run_ready();
+  CHECK(calls == 1);
+  CHECK(alive == 0);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a before_wait that is to be called once may be moved before") {
+  int calls = 0;
+  eddy::before_wait first(loop);
+  first.start_once([&] { ++calls; });
+  const eddy::before_wait second(std::move(first));
+  loop.run_ready();
+  CHECK_FALSE(second.active());
+  loop.run_ready();
+  CHECK(calls == 1);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a before_wait that moves and restarts in its call waits a turn") {
+  int calls = 0;
+  eddy::before_wait first(loop);
+  std::optional<eddy::before_wait> second;
+  first.start_once([&] {
+    ++calls;
+    second.emplace(std::move(first));
+    second->start_once([&] { ++calls; });
+  });
+  loop.run_ready();
+  CHECK(calls == 1);
+  loop.run_ready();
+  CHECK(calls == 2);
+}
+
 TEST_CASE_FIXTURE(with_loop, "stop ends the turn before the hooks, and the next turn calls them") {
   int calls = 0;
   eddy::before_wait hook(loop);
