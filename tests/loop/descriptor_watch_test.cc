@@ -408,6 +408,21 @@ TEST_CASE_FIXTURE(with_loop, "starting a watch tells why a descriptor cannot be 
   loop.run();
 }
 
+TEST_CASE_FIXTURE(with_loop,
+                  "a hang-up is told to a watch that does not wait for it, not for ever") {
+  socket_pair pair;
+  journal note;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::priority, [&](const eddy::result<events>& r) { note(words(r)); });
+  turns(loop, 1);
+  pair.close_far();
+  turns(loop, 3);
+  CHECK(note.text().starts_with("h"));
+  CHECK(note.text().size() <= 3);  // once or twice
+  CHECK_FALSE(loop.run_ready());
+  CHECK(watch.active());
+}
+
 TEST_CASE_TEMPLATE("an epoll set that watches the loop, directly or not, is refused at the start",
                    Loop, ANY_LOOP) {
   Loop on;
