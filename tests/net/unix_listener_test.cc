@@ -588,6 +588,7 @@ TEST_CASE_TEMPLATE("a shedding Unix listener without a free descriptor uses its 
   on.turns(3);
   CHECK(on.listener.shed_count() == 3);
   for (const descriptor& client : clients) CHECK(closed_by_peer(client));
+  CHECK(::dup(STDERR_FILENO) == -1);  // the listener has its reserve again
   CHECK(on.loop.count().timers == 0);
   on.listener.stop_accepting();
 }
@@ -595,7 +596,9 @@ TEST_CASE_TEMPLATE("a shedding Unix listener without a free descriptor uses its 
 TEST_CASE_TEMPLATE("a Unix listener holds connections at the limit, unless it is told to shed",
                    Listener, EITHER_LISTENER) {
   shedding<Listener> on;
+  const std::size_t with_reserve = open_descriptors();
   on.listener.set_at_limit(eddy::at_limit::hold);
+  CHECK(open_descriptors() == with_reserve - 1);
   const descriptor client(on.connection());
   failing_system system;
   system.fail(call::accept, EMFILE);
