@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/connect.h>
 
+#include <algorithm>
 #include <utility>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/timeout.h>
+#include <eddy/loop/clock.h>
 #include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/net/detail/connect_steps.h>
@@ -22,6 +24,8 @@ namespace {
 using detail::failure;
 using connection = detail::reported<tcp_stream>;
 
+constexpr duration shortest_limit{1};
+
 task<connection> connect_to(address to, socket_options how) {
   auto begun = detail::begin_connect(detail::current_loop("connect"), to, how);
   if (!begun) {
@@ -34,7 +38,9 @@ task<connection> connect_to(address to, socket_options how) {
     detail::operation_awaitable<detail::connect_call> wait(socket, detail::connect_call());
     result<void> ended;
     if (how.address_limit) {
-      auto limited = as_result(timeout(*how.address_limit, std::move(wait)));
+      // A `timeout` of zero would not look whether the connection has been made.
+      const duration limit = std::max<duration>(time_span(*how.address_limit), shortest_limit);
+      auto limited = as_result(timeout(limit, std::move(wait)));
       ended = co_await std::move(limited);
     } else {
       ended = co_await as_result(std::move(wait));

@@ -306,7 +306,7 @@ pending_operation start(event_loop& loop, task<reported<T>>&& steps,
 }  // namespace detail
 
 resolver::resolver(event_loop& loop, resolver_options how) {
-  const bool own = !how.servers.empty() || how.timeout.count() != 0 || how.tries != 0;
+  const bool own = !how.servers.empty() || how.timeout.count() > 0 || how.tries > 0;
   if (own && !detail::dns_available()) {
     detail::throw_error(std::errc::not_supported, "a resolver with options, without c-ares");
   }

@@ -31,12 +31,12 @@ struct resolver_options {
 
   /// The name servers. If it is empty, those of the system are asked. Port 0 is port 53.
   std::vector<address> servers;
-  /// How long a server has for its answer; each round of tries doubles the time. Zero is the
-  /// system's: the option `timeout` of /etc/resolv.conf, or 5 s (resolv.conf(5)). It is a time of
-  /// the real clock, also on a loop with a `manual_clock`.
+  /// How long a server has for its answer; each round of tries doubles the time. It is a time of
+  /// the real clock, also on a loop with a `manual_clock`. Zero or less is the system's: the option
+  /// `timeout` of /etc/resolv.conf, or 5 s (resolv.conf(5)).
   std::chrono::milliseconds timeout{0};
-  /// How often the servers are asked. Zero is the system's: the option `attempts` of
-  /// /etc/resolv.conf, or the default of c-ares.
+  /// How often each server is asked, at most 100 times. Zero or less is the system's: the option
+  /// `attempts` of /etc/resolv.conf, or the default of c-ares.
   int tries = 0;
   /// The number of answers that are kept, each for as long as its TTL says, but a week at most
   /// (RFC 8767). Zero keeps none. Errors, the contents of /etc/hosts, and answers of `getaddrinfo`,

@@ -77,7 +77,9 @@ struct socket_options {
   /// (TCP_USER_TIMEOUT). The connections of a listener inherit it.
   std::optional<std::chrono::milliseconds> user_timeout{};
   /// How long a `connect` to an address may take, and a `connect` to a name with each address.
-  /// Without it, the kernel gives up after about two minutes (net.ipv4.tcp_syn_retries).
+  /// An address that does not answer in this time fails with `timed_out`. With zero or less, that
+  /// is each address that does not connect at once. Without a limit, the kernel gives up after
+  /// about two minutes (net.ipv4.tcp_syn_retries).
   std::optional<std::chrono::milliseconds> address_limit{};
   /// The time after which a `connect` to a name also tries the next address: 250 ms, as RFC 8305
   /// recommends. Less than 10 ms counts as 10 ms, the minimum of the RFC; it advises against less

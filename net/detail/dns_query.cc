@@ -419,7 +419,9 @@ std::error_code dns_query::open(const dns_options& how, source from) {
     given |= ARES_OPT_TIMEOUTMS;
   }
   if (how.tries > 0) {
-    options.tries = how.tries;
+    // c-ares calls itself for each try that fails at once.
+    constexpr int most = 100;
+    options.tries = std::min(how.tries, most);
     given |= ARES_OPT_TRIES;
   }
   std::array<char, 2> hosts_only{'f', '\0'};

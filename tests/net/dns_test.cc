@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -409,6 +410,34 @@ DNS_TEST("without a descriptor for the time limit, a look-up on a held clock is 
   resolver names = ask(loop, server);
   const std::error_code failed = co_await error_of(names);
   CHECK(failed == std::errc::too_many_files_open);
+}
+
+DNS_TEST("each time limit and each number of tries is valid") {
+  name_responder server;
+  server.both = {true, false};
+  resolver_options how;
+  how.servers = {server.where()};
+  for (const auto limit :
+       {-1ms, std::chrono::milliseconds::min(), std::chrono::milliseconds::max()}) {
+    for (const int tries : {-1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()}) {
+      how.timeout = limit;
+      how.tries = tries;
+      resolver names(loop, how);
+      server.log.clear();
+      auto limited = eddy::as_result(eddy::timeout(1s, names.resolve("host.example", 80)));
+      const auto silent = co_await std::move(limited);
+      CHECK(silent.error() == std::errc::timed_out);
+      CHECK(server.log.size() == 1);
+    }
+  }
+  how.timeout = 0ms;
+  how.tries = std::numeric_limits<int>::max();
+  resolver names(loop, how);
+  server.fail(call::connect, ENETUNREACH, 1, true);
+  const std::size_t before = server.count(call::connect);
+  const std::error_code unreachable = co_await error_of(names);
+  CHECK(unreachable == resolve_error::try_again);
+  CHECK(server.count(call::connect) - before == 100);
 }
 
 DNS_TEST("the second name server is asked if the first one is silent or broken") {

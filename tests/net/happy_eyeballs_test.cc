@@ -201,6 +201,45 @@ ASYNC_TEST("each address has a limit of its own, if the options have one") {
         "Connection timed out");
 }
 
+ASYNC_TEST("a limit of zero or less fails each address that does not connect at once") {
+  for (const auto limit : {0ms, -1ms, std::chrono::milliseconds::min()}) {
+    planned_hosts hosts(clock);
+    for (const char* const a : {"192.0.2.1", "2001:db8::1", "192.0.2.2"}) hosts.add(a);
+    const auto begun = clock.now();
+    const std::string words = co_await words_of_connect({.address_limit = limit});
+    CHECK(hosts.connects == "192.0.2.1 at 0, 2001:db8::1 at 0, 192.0.2.2 at 0");
+    CHECK(words.ends_with(", 192.0.2.2:80: Connection timed out"));
+    const auto r = co_await eddy::as_result(
+        connect(*address::parse("192.0.2.1:80"), {.address_limit = limit}));
+    REQUIRE(!r);
+    CHECK(r.error() == std::errc::timed_out);
+    CHECK(clock.now() - begun < 1ms);
+    // A connection that has been made counts.
+    hosts.accepts("192.0.2.2");
+    const tcp_stream by_name = co_await connect("host.example", port, {.address_limit = limit});
+    CHECK(by_name.open());
+    const tcp_stream by_address =
+        co_await connect(*address::parse("192.0.2.2:80"), {.address_limit = limit});
+    CHECK(by_address.open());
+  }
+}
+
+ASYNC_TEST("the longest limit and the longest delay are as none") {
+  constexpr auto longest = std::chrono::milliseconds::max();
+  planned_hosts hosts(clock);
+  hosts.add("192.0.2.1");
+  hosts.add("192.0.2.2");
+  const auto slow = co_await eddy::as_result(eddy::timeout(
+      1h, connect("host.example", port, {.address_limit = longest, .attempt_delay = longest})));
+  REQUIRE(!slow);
+  CHECK(slow.error() == std::errc::timed_out);
+  CHECK(hosts.connects == "192.0.2.1 at 0");
+  const auto one = co_await eddy::as_result(
+      eddy::timeout(1h, connect(*address::parse("192.0.2.1:80"), {.address_limit = longest})));
+  REQUIRE(!one);
+  CHECK(one.error() == std::errc::timed_out);
+}
+
 ASYNC_TEST("a connect to an address has the limit of the options, too") {
   planned_hosts hosts(clock);
   hosts.add("192.0.2.1");
