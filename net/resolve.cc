@@ -18,12 +18,12 @@ public:
   [[nodiscard]] std::string message(int value) const override {
     switch (static_cast<resolve_error>(value)) {
       case resolve_error::not_found: return "name not found";
-      case resolve_error::no_address: return "the name has no address";
-      case resolve_error::try_again: return "no name server answered";
-      case resolve_error::no_service: return "unknown service";
+      case resolve_error::no_address: return "the name has no address that this machine can use";
+      case resolve_error::try_again: return "no name server gave an answer; try again later";
+      case resolve_error::no_service: return "the service is unknown or has no server";
       case resolve_error::failed: break;
     }
-    return "the name server failed";
+    return "a name server refused the query or failed";
   }
 
   [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
@@ -51,7 +51,7 @@ task<detail::reported<std::vector<address>>> detail::resolve_steps(std::string h
 
 task<detail::reported<std::vector<address>>> detail::resolve_service_steps(std::string host,
                                                                            std::string service) {
-  const std::string words = text({"resolve ", visible(host), ", service ", visible(service)});
+  const std::string words = words_of_service(host, service);
   auto finding_port = find_port(std::move(service));
   const result<std::uint16_t> port = co_await std::move(finding_port);
   if (!port) co_return std::unexpected(failure(port.error(), words));

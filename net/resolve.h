@@ -17,13 +17,18 @@ namespace eddy {
 
 class event_loop;
 
-/// The reasons why a name has no result, as `getaddrinfo` reports them.
+/// The reasons why a look-up has no result.
+///
+/// The text of an error names the host, and the name servers that were asked if they are those of a
+/// `resolver`: "resolve host.example, asked 192.0.2.53:53: no name server gave an answer; try again
+/// later".
 enum class resolve_error : std::uint8_t {
   /// The name does not exist.
   not_found = 1,
   /// The name exists, and has no address of a family that this machine uses.
   no_address,
-  /// No name server answered. A later attempt may succeed.
+  /// No name server replied, or those that replied could not answer at present (SERVFAIL). A later
+  /// attempt may succeed.
   try_again,
   /// A name server refused the query or failed, and a later attempt is not expected to succeed.
   failed,

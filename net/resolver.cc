@@ -216,7 +216,8 @@ private:
 template <class T>
 task<reported<found_names<T>>> ask_together(state_pointer state, std::string key,
                                             std::string name) {
-  const lookup_words words(name);
+  const lookup_words words =
+      std::same_as<T, address> ? lookup_words(name) : lookup_words::of_services(name);
   std::shared_ptr<question<T>> asked = state->template question_of<T>(key);
   if (!asked) {
     asked = std::make_shared<question<T>>(state, key);
@@ -260,7 +261,7 @@ task<reported<std::vector<address>>> address_steps(state_pointer state, std::str
 
 task<reported<std::vector<address>>> service_steps(state_pointer state, std::string host,
                                                    std::string service) {
-  const std::string words = text({"resolve ", visible(host), ", service ", visible(service)});
+  const std::string words = words_of_service(host, service);
   auto finding_port = find_port(std::move(service));
   const result<std::uint16_t> port = co_await std::move(finding_port);
   if (!port) co_return std::unexpected(failure(port.error(), words));
@@ -286,9 +287,12 @@ task<reported<tcp_stream>> connect_steps(state_pointer state, std::string host, 
     co_return made;
   }
   std::string doing = words_of_connect(host, port);
+  const dns_options servers = state->servers();
   auto finding = address_steps(std::move(state), std::move(host), port);
   auto found = co_await std::move(finding);
-  if (!found) co_return std::unexpected(failure(found.error().error, std::move(doing)));
+  if (!found) {
+    co_return std::unexpected(dns_failure(found.error().error, std::move(doing), servers));
+  }
   auto connecting = connect_to_any(std::move(doing), std::move(*found), how);
   auto made = co_await std::move(connecting);
   co_return made;

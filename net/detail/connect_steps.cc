@@ -133,14 +133,14 @@ task<connection> connect_by_dns(std::string host, std::uint16_t port, socket_opt
     race.go_on();
     co_await race.wait();
   }
-  if (!race.had_addresses()) co_return std::unexpected(failure(found.why(), doing));
+  if (!race.had_addresses()) co_return std::unexpected(dns_failure(found.why(), doing, servers));
   co_return winner_of(race);
 }
 
 }  // namespace
 
 std::string words_of_connect(const std::string& host, std::uint16_t port) {
-  return text({"connect to ", visible(host), ":", port});
+  return text({"connect to ", shown_host(host), ":", port});
 }
 
 task<connection> connect_to_any(std::string doing, std::vector<address> all, socket_options how) {
@@ -164,9 +164,11 @@ task<connection> connect_to_name(std::string host, std::uint16_t port, socket_op
     co_return made;
   }
   std::string doing = words_of_connect(host, port);
-  auto finding = find_addresses(std::move(host), port, std::move(servers));
+  auto finding = find_addresses(std::move(host), port, servers);
   auto found = co_await std::move(finding);
-  if (!found) co_return std::unexpected(failure(found.error().error, std::move(doing)));
+  if (!found) {
+    co_return std::unexpected(dns_failure(found.error().error, std::move(doing), servers));
+  }
   auto connecting = connect_to_any(std::move(doing), std::move(found->all), how);
   auto made = co_await std::move(connecting);
   co_return made;

@@ -177,7 +177,22 @@ void keep_loopback(std::vector<address>& all, std::uint16_t port) {
   if (all.empty()) all = {address::loopback_v4(port), address::loopback_v6(port)};
 }
 
-lookup_words::lookup_words(const std::string& host) : words_("resolve " + visible(host)) {}
+std::string shown_host(const std::string& host) { return host.empty() ? "\"\"" : visible(host); }
+
+std::string words_of_service(const std::string& host, const std::string& service) {
+  return text({"resolve ", shown_host(host), ", service ", shown_host(service)});
+}
+
+failure dns_failure(std::error_code error, std::string doing, const dns_options& how) {
+  if (error == resolve_error::try_again || error == resolve_error::failed) {
+    const char* before = ", asked ";
+    for (const address& server : how.servers) {
+      const std::uint16_t port = server.port() == 0 ? 53 : server.port();
+      add_text(doing, {std::exchange(before, " and "), server.with_port(port).to_string()});
+    }
+  }
+  return {error, std::move(doing)};
+}
 
 task<reported<found_names<address>>> find_addresses(std::string host, std::uint16_t port,
                                                     dns_options how) {
@@ -190,16 +205,16 @@ task<reported<found_names<address>>> find_addresses(std::string host, std::uint1
     co_return std::unexpected(failure(resolve_error::not_found, words.describe()));
   }
   const bool by_dns = asks_dns(host, how);
-  auto asking = by_dns ? ask_name_servers(std::move(host), port, std::move(how))
-                       : ask_system(std::move(host), port);
+  auto asking =
+      by_dns ? ask_name_servers(std::move(host), port, how) : ask_system(std::move(host), port);
   result<addresses> found = co_await std::move(asking);
-  if (!found) co_return std::unexpected(failure(found.error(), words.describe()));
+  if (!found) co_return std::unexpected(dns_failure(found.error(), words.describe(), how));
   co_return std::move(*found);
 }
 
 task<reported<found_names<srv_record>>> find_services(std::string name, dns_options how) {
   event_loop& loop = current_loop("resolve_srv");
-  const lookup_words words(name);
+  const lookup_words words = lookup_words::of_services(name);
   if (is_no_name(name)) {
     co_return std::unexpected(failure(resolve_error::not_found, words.describe()));
   }
@@ -218,7 +233,7 @@ task<reported<found_names<srv_record>>> find_services(std::string name, dns_opti
     co_await adapt(wake_up_wait(happened, words));
   }
   if (answer.lacks_memory()) throw std::bad_alloc();
-  if (answer.error) co_return std::unexpected(failure(answer.error, words.describe()));
+  if (answer.error) co_return std::unexpected(dns_failure(answer.error, words.describe(), how));
   services found(std::move(answer.services), answer.lifetime);
   co_return found;
 }

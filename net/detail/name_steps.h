@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -60,13 +61,28 @@ struct name_plan {
 /// `localhost` has 127.0.0.1 and ::1.
 void keep_loopback(std::vector<address>& all, std::uint16_t port);
 
+/// A host for a message: `""` if it is empty.
+[[nodiscard]] std::string shown_host(const std::string& host);
+/// "resolve host.example, service https".
+[[nodiscard]] std::string words_of_service(const std::string& host, const std::string& service);
+/// A failure whose words name the servers of a resolver, "…, asked 192.0.2.53:53", if they are the
+/// reason.
+[[nodiscard, gnu::cold]] failure dns_failure(std::error_code error, std::string doing,
+                                             const dns_options& how);
+
 /// "resolve host.example", for errors and dumps.
 class lookup_words {
 public:
-  explicit lookup_words(const std::string& host);
+  explicit lookup_words(const std::string& host) : words_("resolve " + shown_host(host)) {}
+  /// "resolve the SRV records of _imaps._tcp.host.example".
+  [[nodiscard]] static lookup_words of_services(const std::string& name) {
+    return lookup_words(name, "resolve the SRV records of ");
+  }
   [[nodiscard]] const std::string& describe() const noexcept { return words_; }
 
 private:
+  lookup_words(const std::string& name, const char* doing) : words_(doing + shown_host(name)) {}
+
   std::string words_;
 };
 

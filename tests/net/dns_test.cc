@@ -239,6 +239,34 @@ DNS_TEST("each answer of a name server has its error, and the error names the na
   }
 }
 
+DNS_TEST("the error of a look-up names the host, and the name servers that gave no answer") {
+  name_responder server;
+  server.answer = [](const dns_question& q) { return answers{q.error(2)}; };  // SERVFAIL
+  resolver_options how;
+  how.servers = {server.where(), server.where()};
+  how.tries = 1;
+  resolver names(loop, how);
+  const std::string where = server.where().to_string();
+  const auto words = [](auto asking) -> task<std::string> {
+    try {
+      co_await std::move(asking);
+    } catch (const std::system_error& e) {
+      co_return e.what();
+    }
+    co_return "";
+  };
+  const std::string failed = co_await words(names.resolve("host.example", 80));
+  CHECK(failed == "resolve host.example, asked " + where + " and " + where +
+                      ": no name server gave an answer; try again later");
+  const std::string services = co_await words(names.resolve_srv("_http._tcp.example"));
+  CHECK(services == "resolve the SRV records of _http._tcp.example, asked " + where + " and " +
+                        where + ": no name server gave an answer; try again later");
+  const std::string empty = co_await words(names.resolve("", 80));
+  CHECK(empty == "resolve \"\": name not found");
+  const std::string port = co_await words(names.resolve("host.example", ""));
+  CHECK(port == "resolve host.example, service \"\": the service is unknown or has no server");
+}
+
 DNS_TEST("a name that loops by compression is an error, and ends") {
   name_responder server;
   server.answer = [](const dns_question& q) {

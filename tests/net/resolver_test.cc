@@ -267,7 +267,7 @@ ASYNC_TEST("the name of a service is a port, and so is a number") {
   } catch (const std::system_error& e) {
     words = e.what();
   }
-  CHECK(words == "resolve host.example, service a\\x00b: unknown service");
+  CHECK(words == "resolve host.example, service a\\x00b: the service is unknown or has no server");
 }
 
 ASYNC_TEST("a known service has its port") {
@@ -470,7 +470,15 @@ DNS_TEST("the error of a connect tells why there is no address") {
   CHECK(unknown == "connect to host.example:80: name not found");
   net.answer = [](const dns_question& q) { return answers{q.error(0)}; };
   const std::string none = co_await words(names);
-  CHECK(none == "connect to host.example:80: the name has no address");
+  CHECK(none == "connect to host.example:80: the name has no address that this machine can use");
+  net.answer = [](const dns_question& q) { return answers{q.error(2)}; };
+  const std::string broken = "connect to host.example:80, asked " + net.where().to_string() +
+                             ": no name server gave an answer; try again later";
+  const std::string unanswered = co_await words(names);
+  CHECK(unanswered == broken);
+  resolver shared(loop, options(net, 0, true));
+  const std::string unshared = co_await words(shared);
+  CHECK(unshared == broken);
   net.add_host("192.0.2.1", ECONNREFUSED);
   net.answer = gives({"192.0.2.1"});
   const std::string refused = co_await words(names);
