@@ -7,6 +7,7 @@
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/throw_error.h>
+#include <eddy/net/detail/expect_space.h>
 
 namespace eddy::detail {
 
@@ -130,11 +131,7 @@ bool duplex_wait::check_closed() {
   return false;
 }
 
-void duplex_read::check(const argument& into) noexcept {
-  if (into.size() == 0) {
-    misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
-  }
-}
+void duplex_read::check(const argument& into) noexcept { expect_space(into); }
 
 bool duplex_read::await_ready() {
   if (check_closed()) {

@@ -8,11 +8,6 @@ namespace {
 constexpr const char* busy_read = "a read is already pending on this stream";
 constexpr const char* busy_write = "a write is already pending on this stream";
 
-void expect_buffer(mutable_buffer into) noexcept {
-  if (into.size() != 0) return;
-  misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
-}
-
 void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_done,
                  const char* who) {
   expect_handler(on_done, who);
@@ -23,7 +18,6 @@ void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_
 }  // namespace
 
 task<std::size_t> read_held(held_share held, mutable_buffer into) {
-  expect_buffer(into);
   held->expect_open();
   const held_stream::direction used(held->read_pending, busy_read);
   co_await turn_wait();
@@ -56,7 +50,6 @@ task<> shut_down_held(held_share held) {
 
 void stream_around::read(mutable_buffer into, handler<void(result<std::size_t>)> on_read) {
   expect_handler(on_read, "read");
-  expect_buffer(into);
   held_stream& own = held();
   if (own.reader.active()) misuse(busy_read);
   own.reader.start(own.loop(), read(into), std::move(on_read));

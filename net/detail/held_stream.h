@@ -22,6 +22,7 @@
 #include <eddy/net/buffer.h>
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/callback_task.h>
+#include <eddy/net/detail/expect_space.h>
 
 namespace eddy::detail {
 
@@ -179,6 +180,7 @@ public:
   /// Errors: those of the stream below. An empty buffer aborts the program.
   /// Cancelling: no bytes are lost.
   [[nodiscard]] taking<std::size_t> read(mutable_buffer into) {
+    expect_space(into);
     return taking<std::size_t>(read_held(share(), into));
   }
   /// Reads the bytes that are there, and calls `on_read` with their number or an error.

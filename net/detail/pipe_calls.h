@@ -9,6 +9,7 @@
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/net/buffer.h>
+#include <eddy/net/detail/expect_space.h>
 #include <eddy/net/detail/open_socket.h>
 #include <eddy/net/detail/stream_calls.h>
 

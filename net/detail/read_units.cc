@@ -3,6 +3,7 @@
 
 #include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/detail/text.h>
+#include <eddy/net/detail/expect_space.h>
 
 namespace eddy::detail {
 
@@ -74,11 +75,7 @@ std::string frame_unit::words() const {
 
 std::string peek_unit::words() const { return text({"peek at ", shown(count_), " bytes"}); }
 
-some_unit::some_unit(mutable_buffer into) noexcept : into_(into) {
-  if (into.size() == 0) {
-    misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
-  }
-}
+some_unit::some_unit(mutable_buffer into) noexcept : into_(into) { expect_space(into); }
 
 std::string some_unit::words() const { return "read from a buffered stream"; }
 

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <eddy/loop/detail/misuse.h>
 #include <eddy/net/detail/io.h>
 #include <eddy/net/detail/system.h>
 
@@ -26,12 +25,6 @@ ssize_t send_parts(const open_socket& socket, std::span<iovec> parts) {
 }
 
 }  // namespace
-
-void expect_space(const mutable_buffer& into) noexcept {
-  if (into.size() == 0) {
-    misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
-  }
-}
 
 unwritten::filled unwritten::fill(std::span<iovec> parts, std::size_t most) const noexcept {
   const auto* const buffers = static_cast<const const_buffer*>(first_);

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include <eddy/net/buffer.h>
+#include <eddy/net/detail/expect_space.h>
 #include <eddy/net/detail/open_socket.h>
 
 namespace eddy::detail {
@@ -34,9 +35,6 @@ struct writing_call {
   static constexpr bool tries = true;
   static constexpr int after_shutdown = EPIPE;
 };
-
-/// Aborts the program if the buffer of a read is empty.
-void expect_space(const mutable_buffer& into) noexcept;
 
 /// The bytes of one buffer or of several that a write has not written yet.
 class unwritten {

@@ -28,6 +28,7 @@
 
 #include "support/async_test.h"
 #include "support/every_point.h"
+#include "support/forked.h"
 #include "support/stream_pair.h"
 #include "support/stream_tasks.h"
 
@@ -255,6 +256,19 @@ TEST_CASE_FIXTURE(with_jumping_loop, "an error that is no system_error leaves th
     any.read(buffer, [](eddy::result<std::size_t>) { FAIL("called"); });
     CHECK_THROWS_WITH_AS(loop.run(), "strange", std::runtime_error);
   }
+}
+
+TEST_CASE("a read into an empty buffer aborts the program when it is made, in both styles") {
+  dies_saying("a read into an empty buffer", [] {
+    eddy::event_loop loop;
+    any_stream any(duplex(loop, 64, 64).first);
+    static_cast<void>(any.read(std::span<char>()));
+  });
+  dies_saying("a read into an empty buffer", [] {
+    eddy::event_loop loop;
+    any_stream any(duplex(loop, 64, 64).first);
+    any.read(std::span<char>(), [](eddy::result<std::size_t>) {});
+  });
 }
 
 namespace {

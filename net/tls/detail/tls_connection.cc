@@ -2,6 +2,7 @@
 #include <eddy/net/tls/detail/tls_connection.h>
 
 #include <eddy/loop/detail/misuse.h>
+#include <eddy/net/detail/expect_space.h>
 
 namespace eddy::detail {
 
@@ -17,9 +18,7 @@ void tls_connection::close() noexcept {
 }
 
 tls_read tls_connection::read(mutable_buffer into) {
-  if (into.size() == 0) {
-    misuse("a read into an empty buffer: its result of 0 would look like the end of the stream");
-  }
+  expect_space(into);
   return {share(), into};
 }
 
