@@ -23,7 +23,8 @@ namespace eddy {
 ///
 /// Errors: those of the stream below.
 /// Lifetime: the loop must outlive the stream. The stream may be moved while operations are
-/// pending. Cancelling: closing or destroying the stream cancels its operations. A handler is
+/// pending.
+/// Cancelling: closing or destroying the stream cancels its operations. A handler is
 /// destroyed and never called; an awaiting coroutine is resumed with `operation_canceled`. A
 /// cancelled read loses no bytes.
 class any_stream : public detail::stream_around {

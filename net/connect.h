@@ -43,9 +43,8 @@ detail::steps_operation<tcp_stream> connect(const address& to,
 /// - The addresses are tried in the order of `resolve`, but IPv6 and IPv4 take turns.
 /// - The next address is tried when an attempt has failed, or at the latest `how.attempt_delay`,
 ///   250 ms, after the one before. Earlier attempts go on.
-/// - The first attempt that connects wins. The sockets of the others are closed before the stream
-/// is
-///   given.
+/// - The first attempt that connects wins. The sockets of the others are closed before the caller
+///   gets the stream.
 ///
 /// The stream belongs to the loop of the awaiting coroutine. `how.address_limit` is a limit for
 /// each address; without it, the only limit is the kernel's, of some minutes. `timeout` limits the

@@ -100,8 +100,8 @@ pending_operation resolve(event_loop& loop, std::string host, std::uint16_t port
 ///
 ///     const std::vector<address> all = co_await resolve("example.org", "https");
 ///
-/// A worker thread looks a name of a service up, as /etc/nsswitch.conf says, mostly in
-/// /etc/services. For SRV records, use `resolve_srv`.
+/// A worker thread looks up the port of a service by its name, as /etc/nsswitch.conf says: usually
+/// in /etc/services. For SRV records, use `resolve_srv`.
 ///
 /// Errors: `std::system_error` with `resolve_error::no_service`, or the errors of `resolve` with a
 /// port.
@@ -112,8 +112,9 @@ detail::steps_operation<std::vector<address>> resolve(std::string host, std::str
 /// result.
 ///
 /// Errors: the handler gets `resolve_error::no_service`, or the errors of `resolve` with a port.
-/// The call itself throws `std::bad_alloc`. Cancelling: stopping or destroying the
-/// `pending_operation` cancels the look-up and destroys the handler.
+/// The call itself throws `std::bad_alloc`.
+/// Cancelling: stopping or destroying the `pending_operation` cancels the look-up and destroys the
+/// handler.
 pending_operation resolve(event_loop& loop, std::string host, std::string service,
                           handler<void(result<std::vector<address>>)> on_resolved);
 

@@ -29,7 +29,7 @@ class resolver_state;
 struct resolver_options {
   resolver_options() = default;
 
-  /// The name servers. If it is empty, those of the system are asked. Port 0 is port 53.
+  /// The name servers. An empty list means those of the system. Port 0 means port 53.
   std::vector<address> servers;
   /// How long a server has for its answer; each round of tries doubles the time. It is a time of
   /// the real clock, also on a loop with a `manual_clock`. Zero or less is the system's: the option
@@ -38,12 +38,13 @@ struct resolver_options {
   /// How often each server is asked, at most 100 times. Zero or less is the system's: the option
   /// `attempts` of /etc/resolv.conf, or the default of c-ares.
   int tries = 0;
-  /// The number of answers that are kept, each for as long as its TTL says, but a week at most
+  /// The most answers that the cache keeps, each for as long as its TTL says, but a week at most
   /// (RFC 8767). Zero keeps none. Errors, the contents of /etc/hosts, and answers of `getaddrinfo`,
-  /// which tells no TTL, are never kept. When the cache is full, the answer that was used longest
-  /// ago goes.
+  /// which tells no TTL, are never kept. A full cache drops the answer whose last use is longest
+  /// ago.
   std::size_t cache_size = 0;
-  /// Whether a question that is under way is not asked again: its answer goes to all who asked.
+  /// Look-ups of the same name share one question: while it is under way, the name is not asked for
+  /// again, and all look-ups get its answer.
   bool share_questions = false;
 };
 
@@ -55,12 +56,13 @@ struct resolver_options {
 ///     const std::vector<address> all = co_await names.resolve("example.org", 443);
 ///
 /// The functions are those of <eddy/net/resolve.h>, <eddy/net/resolve_srv.h> and
-/// <eddy/net/connect.h>. With `servers`, only /etc/hosts and these servers are asked; without, the
-/// same as the functions without a resolver ask.
+/// <eddy/net/connect.h>. With `servers`, a look-up asks only /etc/hosts and these servers. Without
+/// them, it asks what the functions without a resolver ask.
 ///
-/// Lifetime: the loop must outlive the resolver. Operations that are pending keep what they need
-/// of it, and go on after its end.
-/// Cancelling: as of `resolve`. A shared question ends when all who asked have cancelled.
+/// Lifetime: the loop must outlive the resolver. Pending operations continue after the resolver is
+/// destroyed.
+/// Cancelling: destroying the awaiting coroutine cancels the look-up. A shared question is
+/// cancelled when all of its look-ups are.
 class resolver {
 public:
   /// Makes a resolver for operations on `loop`.

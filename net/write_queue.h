@@ -53,8 +53,9 @@ namespace eddy {
 /// Errors: the first error is told once, to `on_error`: `no_buffer_space` if the limit was passed,
 /// `operation_canceled` if `stream()` was closed, else an error of the stream. After an error,
 /// `put` returns false and does nothing. After an error of the stream, the queued bytes are gone.
-/// After `no_buffer_space`, bytes that were queued before are still sent. Lifetime: the loop must
-/// outlive the queue. A handler may destroy the queue. The queue may be moved at any time.
+/// After `no_buffer_space`, bytes that were queued before are still sent.
+/// Lifetime: the loop must outlive the queue. A handler may destroy the queue. The queue may be
+/// moved at any time.
 /// Cancelling: closing or destroying the queue discards its bytes and closes the stream. Handlers
 /// are destroyed and never called; awaiting coroutines are resumed with `operation_canceled`. A
 /// cancelled `flush` or `wait_low` changes nothing.
