@@ -368,6 +368,8 @@ ASYNC_TEST("a closed socket answers bytes with a reset, and the next write fails
   co_await eddy::sleep(1s);
   co_await ends.client.write("nobody reads this"sv);
   co_await eddy::sleep(1s);
+  const std::string end = co_await read_all(ends.client);  // as in Linux, no error
+  CHECK(end.empty());
   const auto again = co_await as_result(ends.client.write("nor this"sv));
   CHECK(again.error() == std::errc::broken_pipe);
 }
@@ -400,6 +402,16 @@ ASYNC_TEST("reset_all resets both ends of each connection, also one that waits t
   tcp_stream accepted = co_await listener.accept();
   const std::error_code error = co_await read_error(accepted);
   CHECK(error == std::errc::connection_reset);
+}
+
+ASYNC_TEST("after a reset, nothing is under way in a partition") {
+  simulated_network network(loop);
+  two_ends ends;
+  co_await make_ends(loop, ends);
+  network.partition(at("10.0.0.1:0"), server_address);
+  co_await ends.client.write("lost"sv);
+  network.reset_all();
+  CHECK(loop.count().timers == 0);
 }
 
 ASYNC_TEST("take_error takes the error of a reset") {
@@ -592,6 +604,21 @@ ASYNC_TEST("packets travel for the time of the options, and stay in order") {
     if (i % 10 != 0) continue;
     co_await ends.server.wait_readable();
     CHECK(clock.now() - begun <= 50ms);
+  }
+  ends.client.shutdown();
+  const std::string all = co_await read_all(ends.server);
+  CHECK(all == expected);
+}
+
+ASYNC_TEST("a packet without a delay does not overtake others") {
+  const simulated_network network(loop, {.shortest_delay = 0ns, .longest_delay = 1ns});
+  two_ends ends;
+  co_await make_ends(loop, ends);
+  std::string expected;
+  for (int i = 0; i < 100; ++i) {
+    const std::string word = std::to_string(i) + ' ';
+    expected += word;
+    co_await ends.client.write(word);
   }
   ends.client.shutdown();
   const std::string all = co_await read_all(ends.server);
@@ -908,6 +935,12 @@ ASYNC_TEST("a readiness watches a simulated socket") {
   co_await ends.client.write("x"sv);
   co_await eddy::sleep(1s);
   CHECK(told);
+  std::error_code end;
+  eddy::readiness other(loop, ends.client.descriptor());
+  other.wait_readable([&](std::error_code error) { end = error; });
+  ends.client.close();
+  co_await eddy::sleep(1s);
+  CHECK(end == std::errc::bad_file_descriptor);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a second network on a loop aborts the program") {
