@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include <doctest/doctest.h>
+#include <ev.h>
 
 #include <eddy/loop/descriptor_watch.h>
 #include <eddy/loop/detail/watch.h>
@@ -109,6 +110,26 @@ TEST_CASE_TEMPLATE("a source that becomes ready outside a turn wakes its loop", 
   source.set(switches::first, direction::read);
   CHECK(note == "");
   f.run();
+  CHECK(note == "read");
+}
+
+TEST_CASE_FIXTURE(program_run_loop,
+                  "a source that becomes ready in the last libev callback keeps ev_run going") {
+  switches source(loop);
+  eddy::readiness one(loop, switches::first);
+  journal note;
+  one.wait_readable(noting(note, "read"));
+  ev_timer last;
+  ev_timer_init(
+      &last,
+      [](struct ev_loop*, ev_timer* t, int) {
+        static_cast<switches*>(t->data)->set(switches::first, direction::read);
+      },
+      0., 0.);
+  last.data = &source;
+  ev_set_priority(&last, EV_MINPRI);  // after eddy's own callback
+  ev_timer_start(ev, &last);
+  run();
   CHECK(note == "read");
 }
 
