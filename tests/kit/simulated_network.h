@@ -80,6 +80,7 @@ struct simulated_network_options {
 /// `copy` moves bytes through its buffer instead of the kernel. Pipes, files and processes stay
 /// real.
 ///
+/// Errors: operations of a socket on another loop of this thread fail with `bad_file_descriptor`.
 /// Lifetime: the loop must outlive the network. Destroy the sockets first: sockets that are left
 /// fail with `bad_file_descriptor`.
 class simulated_network {

@@ -636,6 +636,66 @@ ASYNC_TEST("without delays, bytes arrive in the turn after the write") {
   CHECK(clock.now() == begun);
 }
 
+namespace {
+
+task<> ask_or_fail(address to, std::string words, int& answered, int& failed) {
+  std::string answer;
+  auto asking = as_result(ask(to, words, answer));
+  const auto asked = co_await std::move(asking);
+  if (asked) CHECK(answer.size() == words.size());
+  ++(asked ? answered : failed);
+}
+
+/// An error of one connection must not end the others.
+task<> echo_or_fail(tcp_stream stream) {
+  auto echoing = as_result(echo(std::move(stream)));
+  const auto ended = co_await std::move(echoing);
+}
+
+task<> serve_all(tcp_listener& listener, eddy::scope& connections) {
+  for (;;) connections.spawn(echo_or_fail(co_await listener.accept()));
+}
+
+task<> disturb(simulated_network& network) {
+  for (int i = 0; i < 10; ++i) {
+    co_await eddy::sleep(20ms);
+    network.partition(at("10.0.0.1:0"), server_address);
+    co_await eddy::sleep(3s);
+    network.heal();
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "under faults of any seed, each connection answers or fails") {
+  int answered = 0;
+  int failed = 0;
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    INFO("seed ", seed);
+    eddy::manual_clock clock{eddy::manual_clock::idle::jump};
+    eddy::event_loop loop(clock);
+    simulated_network network(loop, {.seed = seed,
+                                     .short_reads = 0.3,
+                                     .short_writes = 0.3,
+                                     .resets = 0.01,
+                                     .buffer_size = 3000});
+    tcp_listener listener(loop, server_address, {.backlog = 2});
+    eddy::scope connections(loop);
+    connections.spawn(serve_all(listener, connections));
+    std::vector<eddy::future<>> clients;
+    for (std::size_t i = 0; i < 8; ++i) {
+      clients.push_back(eddy::spawn(
+          loop, ask_or_fail(server_address, std::string(1000 * i, 'f'), answered, failed)));
+    }
+    const auto disturbing = eddy::spawn(loop, disturb(network));
+    loop.run();
+    for (const eddy::future<>& client : clients) CHECK(client.ready());
+  }
+  CHECK(answered + failed == 400);
+  CHECK(answered > 200);
+  CHECK(failed > 20);
+}
+
 // ---- Names
 
 ASYNC_TEST("names have the addresses of the network, and no thread looks them up") {
@@ -941,6 +1001,45 @@ ASYNC_TEST("a readiness watches a simulated socket") {
   ends.client.close();
   co_await eddy::sleep(1s);
   CHECK(end == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE_FIXTURE(with_jumping_loop, "a socket on another loop fails") {
+  const simulated_network network(loop);
+  eddy::event_loop other;
+  tcp_listener listener(other, server_address);
+  std::error_code end;
+  listener.accept([&](const eddy::result<tcp_stream>& r) { end = r.error(); });
+  other.run();
+  CHECK(end == std::errc::bad_file_descriptor);
+}
+
+ASYNC_TEST("a simulated descriptor can be released, taken over and closed") {
+  const simulated_network network(loop);
+  two_ends ends;
+  co_await make_ends(loop, ends);
+  const int descriptor = ends.client.release();
+  CHECK(network.open_sockets() == 2);
+  tcp_stream again(loop, descriptor);
+  co_await again.write("still there"sv);
+  const std::string words = co_await read_some(ends.server);
+  CHECK(words == "still there");
+  {
+    const eddy::unique_descriptor closes(again.release());
+  }
+  CHECK(network.open_sockets() == 1);
+  const std::string end = co_await read_all(ends.server);
+  CHECK(end.empty());
+}
+
+ASYNC_TEST("a larger receive buffer lets the writer go on") {
+  const simulated_network network(loop, {.buffer_size = 5000});
+  two_ends ends;
+  co_await make_ends(loop, ends);
+  auto writing = eddy::spawn(loop, write_all(ends.client, std::string(20'000, 'm')));
+  co_await eddy::sleep(1s);
+  CHECK_FALSE(writing.ready());
+  ends.server.set_receive_buffer(10'000);
+  co_await std::move(writing);
 }
 
 TEST_CASE_FIXTURE(with_loop, "a second network on a loop aborts the program") {

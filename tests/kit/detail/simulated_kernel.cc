@@ -403,7 +403,10 @@ int simulated_kernel::set_option(int descriptor, int level, int name, const void
   return with(descriptor, [&](simulated_socket& s) {
     const int error = set_simulated_option(s, level, name, value, size);
     if (error == -EOPNOTSUPP) refuse(text({"option ", name, " of level ", level}));
-    if (s.is == state::connected) changed(s);
+    if (s.is == state::connected) {
+      changed(s);  // there may be more space, also for the peer
+      if (s.peer().socket != nullptr) changed(*s.peer().socket);
+    }
     return error;
   });
 }
