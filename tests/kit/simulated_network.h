@@ -74,11 +74,10 @@ struct simulated_network_options {
 /// A wait for a simulated socket does not keep the loop running; whatever is under way in the
 /// network does. So `run` returns, and `block_on` reports a deadlock, when nothing more can happen.
 ///
-/// Not simulated: UDP, Unix datagram and seqpacket sockets, descriptors in messages, urgent data,
-/// descriptors that other programs inherit, name servers, and rare options. These fail with
-/// `operation_not_supported`, and `trace` names the call. Keep-alive is accepted and probes nobody.
-/// `copy` moves bytes through its buffer instead of the kernel. Pipes, files and processes stay
-/// real.
+/// Not simulated: UDP, and with it the name servers of a `resolver`; Unix datagram and seqpacket
+/// sockets; descriptors in messages; rare options. These calls fail with `operation_not_supported`,
+/// and `trace` names the call. Keep-alive is accepted and probes nobody. `copy` moves bytes through
+/// its buffer instead of the kernel. Pipes, files and processes stay real.
 ///
 /// Errors: operations of a socket on another loop of this thread fail with `bad_file_descriptor`.
 /// Lifetime: the loop must outlive the network. Destroy the sockets first: sockets that are left

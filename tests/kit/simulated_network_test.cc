@@ -232,6 +232,37 @@ ASYNC_TEST("a connect to a silent host times out at the limit, or at the caller'
   CHECK(clock.now() - begun == 100ms);
 }
 
+ASYNC_TEST("the home addresses and the limit of a connect are options") {
+  simulated_network network(
+      loop,
+      {.connect_limit = 3s, .home_v4 = at("203.0.113.5:0"), .home_v6 = at("[2001:db8::5]:0")});
+  tcp_listener listener(loop, address::any_v6(80));
+  for (const auto& [to, home] : {std::pair(server_address, "::ffff:203.0.113.5"),
+                                 std::pair(at("[2001:db8::1]:80"), "2001:db8::5")}) {
+    two_ends ends;
+    auto both = join(accept_into(listener, ends.server), connect_into(to, {}, ends.client));
+    co_await std::move(both);
+    CHECK(ends.server.peer_address().host() == home);
+  }
+  network.set_host(server_address, simulated_network::host::silent);
+  const auto begun = clock.now();
+  const std::error_code error = co_await connect_error(server_address);
+  CHECK(error == std::errc::timed_out);
+  CHECK(clock.now() - begun == 3s);
+}
+
+ASYNC_TEST("the limit for bytes that cannot be delivered is an option") {
+  simulated_network network(loop, {.send_limit = 10s});
+  two_ends ends;
+  co_await make_ends(loop, ends);
+  network.set_host(server_address, simulated_network::host::silent);
+  const auto begun = clock.now();
+  co_await ends.client.write("lost"sv);
+  const std::error_code error = co_await read_error(ends.client);
+  CHECK(error == std::errc::timed_out);
+  CHECK(clock.now() - begun == 10s);
+}
+
 ASYNC_TEST("a connect to an unreachable host fails, until the host is reachable again") {
   simulated_network network(loop);
   tcp_listener listener(loop, server_address);
