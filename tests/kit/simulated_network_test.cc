@@ -680,7 +680,7 @@ task<> ask_or_fail(address to, std::string words, int& answered, int& failed) {
 /// An error of one connection must not end the others.
 task<> echo_or_fail(tcp_stream stream) {
   auto echoing = as_result(echo(std::move(stream)));
-  const auto ended = co_await std::move(echoing);
+  [[maybe_unused]] const auto ended = co_await std::move(echoing);
 }
 
 task<> serve_all(tcp_listener& listener, eddy::scope& connections) {
