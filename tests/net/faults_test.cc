@@ -603,7 +603,7 @@ struct races_addresses : scenario {
     if (kind == call::connect || kind == call::socket) return true;  // the next address is tried
     return {};
   }
-  static constexpr std::size_t shapes = 2;
+  static constexpr std::size_t shapes = 4;
   planned_hosts& hosts;
 };
 
@@ -709,9 +709,14 @@ struct echoes_descriptors : scenario {
 
 /// Sends numbered messages, and receives them.
 struct numbered : scenario {
-  using scenario::scenario;
+  explicit numbered(faulty_run& r)
+      : scenario(r), count(r.any(3, 8)), longest(r.any(1, most_of_message)) {}
 
-  [[nodiscard]] static std::string word(std::size_t i) { return "message " + std::to_string(i); }
+  [[nodiscard]] std::string word(std::size_t i) const {
+    std::string all = "message " + std::to_string(i) + ' ';
+    all.append((i + 1) * 97 % longest, 'm');
+    return all;
+  }
   void came(std::string_view message) {
     run.expect(message == word(received), "a message came twice, or out of order");
     ++received;
@@ -721,7 +726,10 @@ struct numbered : scenario {
     run.expect(run.told || received == count, "a message is lost, and nobody was told");
   }
 
-  static constexpr std::size_t count = 5;
+  static constexpr std::size_t most_of_message = 600;
+  using message_buffer = std::array<char, most_of_message + 100>;
+  std::size_t count;
+  std::size_t longest;
   std::size_t received = 0;
 };
 
@@ -752,7 +760,7 @@ struct sends_packets : numbered {
     received = 0;
     const eddy::unix_address at = packets.listener->local_address();
     eddy::unix_seqpacket s = co_await eddy::connect_seqpacket(at);
-    std::array<char, 100> buffer;
+    message_buffer buffer;
     std::array<eddy::unique_descriptor, 2> slots;
     for (;;) {
       const eddy::received_message got = co_await s.receive_descriptors(buffer, slots);
@@ -773,7 +781,7 @@ struct sends_packets : numbered {
   }
   eddy::unique_descriptor file;
   server<eddy::unix_seqpacket_listener, eddy::unix_seqpacket> packets;
-  static constexpr std::size_t shapes = 8;
+  static constexpr std::size_t shapes = 10;
 };
 
 /// Sends Unix datagrams to a path at which a stale file lies, and to a connected peer.
@@ -805,14 +813,14 @@ struct sends_unix_datagrams : numbered {
     }
   }
   task<> receive() {
-    std::array<char, 100> buffer;
+    message_buffer buffer;
     while (received < count) {
       const eddy::received_message got = co_await server->receive(buffer);
       came(std::string_view(buffer.data(), got.size));
     }
   }
   task<> again() {
-    std::array<char, 100> old;
+    message_buffer old;
     while (server && server->try_receive(old)) {
     }
     auto whole = work();
@@ -853,7 +861,7 @@ struct sends_datagrams : numbered {
     }
   }
   task<> receive(eddy::udp_socket& at) {
-    std::array<char, 100> buffer;
+    message_buffer buffer;
     while (received < count) {
       const eddy::datagram got = co_await at.receive(buffer);
       came(std::string_view(buffer.data(), got.size));
@@ -865,7 +873,7 @@ struct sends_datagrams : numbered {
     co_await std::move(whole);
     check();
   }
-  static constexpr std::size_t shapes = 12;
+  static constexpr std::size_t shapes = 16;
   bool connected;
   bool icmp;
 };
@@ -881,7 +889,7 @@ struct sends_batches : numbered {
     co_await std::move(limited);
   }
   task<> send_all(eddy::udp_socket& from, address to) {
-    std::array<std::string, count> words;
+    std::vector<std::string> words(count);
     std::vector<eddy::outgoing_datagram> all;
     for (std::size_t i = 0; i < count; ++i) {
       words[i] = word(i);
@@ -895,7 +903,7 @@ struct sends_batches : numbered {
     }
   }
   task<> receive(eddy::udp_socket& at) {
-    std::array<std::array<char, 100>, 3> bytes;
+    std::array<message_buffer, 3> bytes;
     std::array<eddy::incoming_datagram, 3> into{eddy::incoming_datagram(bytes[0]),
                                                 eddy::incoming_datagram(bytes[1]),
                                                 eddy::incoming_datagram(bytes[2])};
@@ -911,7 +919,7 @@ struct sends_batches : numbered {
     co_await std::move(whole);
     check();
   }
-  static constexpr std::size_t shapes = 8;
+  static constexpr std::size_t shapes = 16;
 };
 
 // Pipes, files and processes.
@@ -1197,7 +1205,7 @@ struct receives_signals : numbered {
   }
   sigset_t mask{};
   sigset_t mask_before{};
-  static constexpr std::size_t shapes = 4;
+  static constexpr std::size_t shapes = 8;
 };
 
 // Streams around streams.
@@ -1321,7 +1329,7 @@ struct sends_a_file : scenario {
     co_await std::move(whole);
     check();
   }
-  static constexpr std::size_t shapes = 8;
+  static constexpr std::size_t shapes = 10;
   std::string all;
   std::string heard;
   eddy::unique_descriptor file;
@@ -1329,12 +1337,12 @@ struct sends_a_file : scenario {
 
 /// Lines and frames of a buffered stream.
 struct reads_units : numbered {
-  using numbered::numbered;
+  explicit reads_units(faulty_run& r) : numbered(r), buffer(r.any(1, 1'000)) {}
   task<> work() {
     received = 0;
     auto [near, far] = eddy::socket_pair(run.loop);
-    eddy::buffered<eddy::unix_stream> out(std::move(near), 30);
-    eddy::buffered<eddy::unix_stream> in(std::move(far), 30);
+    eddy::buffered<eddy::unix_stream> out(std::move(near), buffer);
+    eddy::buffered<eddy::unix_stream> in(std::move(far), buffer);
     auto both = join(send_all(out), receive(in));
     auto limited = timeout(client_patience, std::move(both));
     co_await std::move(limited);
@@ -1356,11 +1364,11 @@ struct reads_units : numbered {
   task<> receive(eddy::buffered<eddy::unix_stream>& in) {
     for (;;) {
       if (received % 2 == 0) {
-        const auto line = co_await in.read_line(100);
+        const auto line = co_await in.read_line(1'000);
         if (!line) break;
         came(*line);
       } else {
-        const auto frame = co_await in.read_frame(eddy::frame_format(), 100);
+        const auto frame = co_await in.read_frame(eddy::frame_format(), 1'000);
         if (!frame) break;
         came(std::string_view(reinterpret_cast<const char*>(frame->data()), frame->size()));
       }
@@ -1371,7 +1379,8 @@ struct reads_units : numbered {
     co_await std::move(whole);
     check();
   }
-  static constexpr std::size_t shapes = 12;
+  std::size_t buffer;
+  static constexpr std::size_t shapes = 16;
 };
 
 /// A queue of writes with handlers.
@@ -1405,7 +1414,7 @@ struct queues_writes : scenario {
     co_await std::move(whole);
     check();
   }
-  static constexpr std::size_t shapes = 8;
+  static constexpr std::size_t shapes = 10;
   std::string all;
   std::string heard;
 };
