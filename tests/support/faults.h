@@ -155,8 +155,6 @@ struct fault_totals {
   std::size_t scenarios = 0;
   std::size_t injected = 0;  // runs with a fault
   std::size_t survived = 0;
-  std::size_t failed_calls = 0;
-  std::size_t repeated = 0;
 };
 inline fault_totals all_faults;
 
@@ -189,10 +187,11 @@ struct fault {
 /// Runs a scenario with each fault.
 ///
 /// A `Scenario` is made from a `faulty_run&`, and from its `system&` if it wants that. The `system`
-/// replaces the kernel, and is made with the clock or without. `work` runs with the fault, `again` without: it serves a fresh client.
-/// Both may throw a `std::system_error`, with which `work` is told of the fault. `check` looks at
-/// what came. `harmless` may say of an error whether eddy goes on after it, and `possible` whether
-/// the kernel may give it. `left` says what the run left in the process. `Scenario::shapes` is the number of shapes that it is run with.
+/// replaces the kernel, and is made with the clock or without. `work` runs with the fault, `again`
+/// without: it serves a fresh client. Both may throw a `std::system_error`, with which `work` is
+/// told of the fault. `check` looks at what came. `harmless` may say of an error whether eddy goes
+/// on after it, and `possible` whether the kernel may give it. `left` says what the run left in the
+/// process. `Scenario::shapes` is the number of shapes that it is run with.
 template <class Scenario>
 class faults {
 public:
@@ -223,7 +222,8 @@ private:
   void run_call(std::size_t shape, const errors_of& e, std::size_t count) {
     for (std::size_t kth = 1; kth <= count && failures_ < most_failures; ++kth) {
       for (const bool for_good : {false, true}) {
-        for (const int error : e.harmless) inject(shape, {&e, error, share::all, kth, for_good, true});
+        for (const int error : e.harmless)
+          inject(shape, {&e, error, share::all, kth, for_good, true});
         for (const int error : e.told) inject(shape, {&e, error, share::all, kth, for_good, false});
         if (!e.moves) continue;
         for (const share to : {share::one, share::all_but_one}) {
@@ -256,7 +256,6 @@ private:
     if (wrong.empty() && open_descriptors() != descriptors) wrong = "a descriptor is left open";
     const bool fired = faults_ != 0;
     injected_ += fired ? 1 : 0;
-    all_faults.failed_calls += faults_;
     if (wrong.empty()) {
       survived_ += fired ? 1 : 0;
       return true;
@@ -402,7 +401,8 @@ private:
       if (watch.waits_in_vain) wrong = "the loop waits in vain";
       if (wrong.empty() && how.hung && !f.for_good) wrong = "the work never ends";
       if (wrong.empty() && !how.error && !how.words.empty()) wrong = "an exception: " + how.words;
-      if (wrong.empty() && run.told && faults_ == 0) wrong = "an error without a fault: " + how.words;
+      if (wrong.empty() && run.told && faults_ == 0)
+        wrong = "an error without a fault: " + how.words;
       if (wrong.empty() && run.told && f.harmless && !f.for_good) {
         wrong = "a harmless fault became an error: " + how.words;
       }
@@ -423,7 +423,8 @@ private:
       if (wrong.empty()) wrong = std::string("the loop threw ") + e.what();
     }
     const auto left = loop.count();
-    if (wrong.empty() && (left.ready != 0 || left.timers != 0 || left.waiting != 0 || left.tasks != 0)) {
+    if (wrong.empty() &&
+        (left.ready != 0 || left.timers != 0 || left.waiting != 0 || left.tasks != 0)) {
       wrong = "this is left on the loop: " + loop.dump();
     }
     if constexpr (requires { Scenario::left(); }) {
