@@ -444,9 +444,9 @@ struct accepts_a_flood : scenario {
     run.expect(listener.shed_count() == shed, "the fresh client was shed");
   }
   static constexpr std::size_t shapes = 8;
-  static std::optional<bool> harmless(call kind, int) {
+  static std::optional<bool> harmless(const fault& f) {
     // A listener without a spare descriptor pauses.
-    if (kind == call::duplicate || kind == call::socket) return true;
+    if (f.of->kind == call::duplicate || f.of->kind == call::socket) return true;
     return {};
   }
 
@@ -601,8 +601,9 @@ struct races_addresses : scenario {
     auto whole = work();
     co_await std::move(whole);
   }
-  static std::optional<bool> harmless(call kind, int) {
-    if (kind == call::connect || kind == call::socket) return true;  // the next address is tried
+  static std::optional<bool> harmless(const fault& f) {
+    // The next address is tried.
+    if (f.of->kind == call::connect || f.of->kind == call::socket) return !f.for_good;
     return {};
   }
   static constexpr std::size_t shapes = 4;
@@ -775,8 +776,9 @@ struct sends_packets : numbered {
     co_await std::move(whole);
     check();
   }
-  static std::optional<bool> harmless(call kind, int error) {
-    if (kind == call::connect && error == EAGAIN) return true;  // the listener's queue is full
+  static std::optional<bool> harmless(const fault& f) {
+    if (f.of->kind == call::connect && f.error == EAGAIN)
+      return true;  // the listener's queue is full
     return {};
   }
   eddy::unique_descriptor file;
@@ -986,8 +988,33 @@ private:
 
 /// Copies the standard input to the standard output, which are pipes, sockets or files.
 struct copies_standard_streams : scenario {
-  explicit copies_standard_streams(faulty_run& r)
-      : scenario(r), all(r.bytes(r.any(2, 30'000))), kind(r.any(0, 2)) {}
+  /// A kernel that opens no pipe anew, and perhaps has no RWF_NOWAIT for it.
+  struct system : failing_system {
+    bool opens = true;
+    bool has_no_wait = true;
+    int open(const char* path, int flags, mode_t mode) override {
+      const int made = failing_system::open(path, flags, mode);
+      if (opens || made < 0) return made;
+      ::close(made);
+      errno = EACCES;
+      return -1;
+    }
+    ssize_t read_now(int descriptor, void* data, std::size_t size) override {
+      if (has_no_wait) return failing_system::read_now(descriptor, data, size);
+      errno = EOPNOTSUPP;
+      return -1;
+    }
+    ssize_t write_now(int descriptor, const iovec* parts, int number) override {
+      if (has_no_wait) return failing_system::write_now(descriptor, parts, number);
+      errno = EOPNOTSUPP;
+      return -1;
+    }
+  };
+  copies_standard_streams(faulty_run& r, system& s)
+      : scenario(r), all(r.bytes(r.any(2, 30'000))), kind(r.any(0, 2)) {
+    s.opens = r.any(0, 1) != 0;
+    s.has_no_wait = r.any(0, 1) != 0;
+  }
   task<> work() {
     std::array<int, 2> in{-1, -1};
     std::array<int, 2> out{-1, -1};
@@ -1450,6 +1477,12 @@ struct resolves_names : scenario {
     auto whole = work();
     co_await std::move(whole);
   }
+  static std::optional<bool> harmless(const fault& f) {
+    // c-ares takes a question that it cannot send for one without an answer, and asks only so
+    // often.
+    if (f.of->kind == call::send_message && f.error == EAGAIN) return !f.for_good;
+    return {};
+  }
   static constexpr std::size_t shapes = 4;
   name_responder& server;
   bool by_tcp;
@@ -1479,6 +1512,7 @@ struct connects_by_dns : scenario {
     co_await std::move(whole);
   }
   system& net;
+  static std::optional<bool> harmless(const fault& f) { return resolves_names::harmless(f); }
   static constexpr std::size_t shapes = 4;
 };
 

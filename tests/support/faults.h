@@ -175,6 +175,11 @@ struct fault {
   bool for_good = false;
   bool harmless = false;
 
+  /// Whether the calls of this kind never succeed again. The kernel interrupts a call, has nothing
+  /// ready, or moves one byte only so often.
+  [[nodiscard]] bool endless() const {
+    return for_good && error != EINTR && error != EAGAIN && error != 0;
+  }
   [[nodiscard]] std::string words() const {
     if (of == nullptr) return "no fault";
     std::string all = of->name;
@@ -234,8 +239,8 @@ private:
   }
 
   void inject(std::size_t shape, fault f) {
-    if constexpr (requires { Scenario::harmless(f.of->kind, f.error); }) {
-      if (f.error != 0) f.harmless = Scenario::harmless(f.of->kind, f.error).value_or(f.harmless);
+    if constexpr (requires { Scenario::harmless(f); }) {
+      if (f.error != 0) f.harmless = Scenario::harmless(f).value_or(f.harmless);
     }
     if constexpr (requires { Scenario::possible(f.of->kind, f.error); }) {
       if (!Scenario::possible(f.of->kind, f.error)) return;
@@ -395,15 +400,15 @@ private:
       counts_ = counts(system);
       for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] -= before[i];
       if (how.error) run.tell(how.error);
-      if (how.hung && f.for_good) run.told = true;
+      if (how.hung && f.endless()) run.told = true;
       if (system.limit_passed()) wrong = "the work makes system calls without an end";
       if (watch.spins) wrong = "the loop spins";
       if (watch.waits_in_vain) wrong = "the loop waits in vain";
-      if (wrong.empty() && how.hung && !f.for_good) wrong = "the work never ends";
+      if (wrong.empty() && how.hung && !f.endless()) wrong = "the work never ends";
       if (wrong.empty() && !how.error && !how.words.empty()) wrong = "an exception: " + how.words;
       if (wrong.empty() && run.told && faults_ == 0)
         wrong = "an error without a fault: " + how.words;
-      if (wrong.empty() && run.told && f.harmless && !f.for_good) {
+      if (wrong.empty() && run.told && f.harmless && !f.endless()) {
         wrong = "a harmless fault became an error: " + how.words;
       }
       s.check();
@@ -453,9 +458,7 @@ private:
 
   static void plan(failing_system& system, const fault& f) {
     constexpr std::size_t always = SIZE_MAX / 2;
-    // The kernel interrupts a call, has nothing ready, or moves one byte only so often.
-    const bool repeats = f.error != EINTR && f.error != EAGAIN && f.error != 0;
-    const std::size_t times = !f.for_good ? 1 : repeats ? always : burst;
+    const std::size_t times = !f.for_good ? 1 : f.endless() ? always : burst;
     if (f.error != 0) {
       system.fail_times(f.of->kind, f.error, f.kth, times);
     } else {
