@@ -14,6 +14,7 @@
 #include <initializer_list>
 #include <iterator>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <span>
@@ -207,6 +208,7 @@ public:
     for (std::size_t shape = 0; shape < shapes && failures_ < most_failures; ++shape) {
       if (!attempt(shape, {})) return;
       const std::vector<std::size_t> counts = counts_;
+      usual_calls_ = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
       for (const errors_of& e : all_errors()) run_call(shape, e, counts[index(e.kind)]);
     }
     ++all_faults.scenarios;
@@ -220,7 +222,13 @@ private:
   using share = failing_system::share;
   static constexpr std::size_t most_failures = 8;
   static constexpr std::size_t burst = 30;  // of faults that the kernel does not repeat for ever
-  static constexpr std::size_t most_calls = 20'000;
+
+  /// The number of calls with which a run must do. A call that never succeeds may be tried for as
+  /// long as a client waits: 640 accepts a second.
+  [[nodiscard]] std::size_t most_calls(const fault& f) const {
+    if (f.of == nullptr) return 2'000;
+    return f.endless() ? 4 * usual_calls_ + 3'000 : 2 * usual_calls_ + 200;
+  }
 
   static std::size_t index(call kind) { return static_cast<std::size_t>(kind); }
 
@@ -387,7 +395,7 @@ private:
     {
       typename Scenario::system system(make_system(clock));
       Scenario s(make_scenario(run, system));
-      system.limit_calls(most_calls);
+      system.limit_calls(most_calls(f));
       // Another kind of shape: each call moves a part.
       if (shape % 4 == 3) system.limit_bytes(run.any(700, 4'000));
       const std::vector<std::size_t> before = counts(system);
@@ -476,6 +484,7 @@ private:
 
   std::string name_;
   std::vector<std::size_t> counts_;
+  std::size_t usual_calls_ = 0;
   std::size_t faults_ = 0;
   std::size_t injected_ = 0;
   std::size_t survived_ = 0;
