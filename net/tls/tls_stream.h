@@ -37,7 +37,8 @@ namespace eddy {
 /// its own, with system calls that eddy could neither await nor test.
 ///
 /// Memory: OpenSSL keeps some 40 KiB for a connection. Over a stream that is no socket, eddy keeps
-/// 17 KiB for bytes that arrive, and up to 33 KiB for bytes that leave.
+/// 17 KiB for bytes that arrive, and up to 33 KiB for bytes that leave. If a peer asks for answers
+/// and does not take them, reads wait while more than 64 KiB of bytes wait to leave.
 template <byte_stream Stream>
 class tls_stream : public detail::tls_connection {
 public:

@@ -31,7 +31,8 @@ namespace eddy::detail {
 /// be moved while operations are pending.
 /// Cancelling: closing or destroying the stream cancels its operations. A handler is destroyed and
 /// never called; an awaiting coroutine is resumed with `operation_canceled`. A cancelled read loses
-/// no bytes. After a cancelled write, later writes fail with `operation_canceled`.
+/// no bytes. After a cancelled or failed write, later writes and `shutdown` fail with
+/// `operation_canceled`, so that the peer never takes other bytes for the rest of that write.
 class tls_connection {
 public:
   tls_connection(tls_connection&& other) noexcept : state_(std::move(other.state_)) {}
@@ -89,8 +90,11 @@ public:
   /// A pending write completes first. A write that starts after this fails with `broken_pipe`.
   /// Reading is not affected. A stream that is closed without this looks cut off to the peer.
   ///
-  /// Errors: those of the stream below.
-  /// Cancelling: the close_notify may not have been sent.
+  /// A second shutdown waits for the first.
+  ///
+  /// Errors: those of the stream below; `operation_canceled` after a cancelled write.
+  /// Cancelling: the close_notify may not have been sent. Call `shutdown` again: it goes on if the
+  /// connection can, and fails with `operation_canceled` if an unknown part was sent.
   [[nodiscard]] task<> shutdown() { return state().send_end(share()); }
   /// Ends the sending side, as the awaited `shutdown` does, and then calls `on_ended`.
   void shutdown(handler<void(result<void>)> on_ended);

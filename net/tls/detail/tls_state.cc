@@ -394,6 +394,7 @@ void tls_state::encrypt(plain_bytes& bytes) {
 
 void tls_state::encrypt_end() {
   const clean_errors clean;
+  if ((SSL_get_shutdown(ssl_.get()) & SSL_SENT_SHUTDOWN) != 0) return;  // of a cancelled shutdown
   const int done = SSL_shutdown(ssl_.get());
   if (write_failure_) std::rethrow_exception(write_failure_);
   if (!broken() && done >= 0) return;
@@ -419,7 +420,7 @@ void tls_state::expect_writable() const {
   if (closed_) throw_failure(std::make_error_code(std::errc::operation_canceled), "write to");
   if (write_failure_) std::rethrow_exception(write_failure_);
   if (fatal_) throw_failure(failure_, "write to");
-  if (lost_) {
+  if (lost_ || cut_) {
     throw_error(std::errc::operation_canceled,
                 "write to a TLS connection after a write that did not complete");
   }
@@ -427,7 +428,10 @@ void tls_state::expect_writable() const {
 
 tls_state::flush_right::~flush_right() {
   of_.flushing_ = false;
-  if (!done_) of_.lost_ = true;
+  if (!done_) {
+    of_.lost_ = true;
+    of_.output_.clear();  // it can't follow
+  }
   of_.sending_.clear();
   // So that one of the two buffers stays small.
   if (of_.output_.empty()) std::swap(of_.output_, of_.sending_);
@@ -443,6 +447,7 @@ tls_state::write_right::write_right(tls_state& of) : of_(of) {
 
 tls_state::write_right::~write_right() {
   of_.writing_ = false;
+  of_.cut_ = of_.cut_ || !done_;
   of_.rights_.wake_all();
 }
 

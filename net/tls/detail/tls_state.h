@@ -109,6 +109,9 @@ public:
   std::optional<result<std::size_t>> take(mutable_buffer into) noexcept;
   /// Whether `take` would give a result. Takes nothing.
   [[nodiscard]] bool decided() noexcept;
+  /// Whether the peer makes this end answer faster than it takes the answers. Then a read waits
+  /// until they have left.
+  [[nodiscard]] bool clogged() const noexcept { return output_.size() > most_output; }
   /// Throws the error that a read has met.
   [[noreturn, gnu::cold]] void throw_failure(std::error_code error, const char* doing) const;
 
@@ -193,14 +196,14 @@ protected:
   /// Errors: `std::system_error`, `std::bad_alloc`.
   void encrypt_end();
   [[nodiscard]] bool has_output() const noexcept { return !output_.empty(); }
-  /// Whether the peer makes this end answer faster than it takes the answers.
-  [[nodiscard]] bool too_much_output() const noexcept { return output_.size() > most_output; }
   /// Has `flush_alone` send the bytes that wait, unless they are being sent.
   /// Errors: `std::bad_alloc`.
   void flush_later();
   /// The same, but if there is no memory, the next write sends the bytes.
   void try_flush_later() noexcept;
   [[nodiscard]] bool flushing() const noexcept { return flushing_; }
+  /// Whether the bytes that wait will be sent: a `flush_right` exists, or `flush_alone` makes one.
+  [[nodiscard]] bool will_flush() const noexcept { return flushing_ || flusher_.active(); }
   /// Throws an error if nothing can be sent any more.
   void expect_writable() const;
   void set_write_failure(std::exception_ptr error) noexcept { write_failure_ = std::move(error); }
@@ -235,8 +238,12 @@ protected:
     write_right& operator=(const write_right&) = delete;
     ~write_right();
 
+    /// All bytes are sent. Without this, no later write may follow.
+    void done() noexcept { done_ = true; }
+
   private:
     tls_state& of_;
+    bool done_ = false;
   };
 
   /// Waits until a `flush_right` or a `write_right` has ended. The awaiter checks which.
@@ -267,14 +274,33 @@ protected:
   };
   [[nodiscard]] right_end right_ended() noexcept { return right_end(*this); }
 
-  /// Marks the sending side as ending: later writes fail. Returns false if it has been marked.
-  [[nodiscard]] bool begin_end() noexcept { return !std::exchange(ending_, true); }
+  /// Marks the sending side as ending: later writes fail.
+  void begin_end() noexcept { ending_ = true; }
   [[nodiscard]] bool writing() const noexcept { return writing_; }
-  /// After the close_notify nothing may be sent, not even an answer to the peer.
-  void stop_output() noexcept {
-    output_over_ = true;
-    output_.clear();
-  }
+  [[nodiscard]] bool shutting_down() const noexcept { return shutting_down_; }
+  /// Marks a shutdown. If it is cancelled, the next one takes its place.
+  class end_right {
+  public:
+    explicit end_right(tls_state& of) noexcept : of_(of) { of_.shutting_down_ = true; }
+    end_right(const end_right&) = delete;
+    end_right& operator=(const end_right&) = delete;
+    ~end_right() {
+      of_.shutting_down_ = false;
+      of_.rights_.wake_all();
+    }
+
+    /// Whether an earlier shutdown has sent the close_notify.
+    [[nodiscard]] bool ended() const noexcept { return of_.output_over_; }
+    /// After the close_notify nothing may be sent, not even an answer to the peer.
+    void done() const noexcept {
+      of_.output_over_ = true;
+      of_.output_.clear();
+      of_.rights_.wake_all();
+    }
+
+  private:
+    tls_state& of_;
+  };
 
   callback_task flusher_;
 
@@ -328,8 +354,10 @@ private:
   bool flushing_ = false;
   bool writing_ = false;
   bool ending_ = false;
+  bool shutting_down_ = false;
   bool output_over_ = false;
   bool lost_ = false;  // an unknown part of encrypted bytes was sent
+  bool cut_ = false;   // a write ended before all its bytes were sent
 };
 
 using tls_share = counted_ptr<tls_state>;
@@ -352,7 +380,7 @@ public:
   [[nodiscard]] bool await_ready() {
     if (state_->closed()) return frame::may_go_on();
     state_->expect_free_reader();
-    if (!frame::may_go_on()) return false;
+    if (!frame::may_go_on() || state_->clogged()) return false;
     taken_ = state_->take(into_);
     return taken_.has_value();
   }
@@ -450,9 +478,11 @@ public:
   }
 
   task<> fill() override {
-    while (!decided()) {
+    for (;;) {
       flush_later();
-      while (too_much_output() && flushing()) co_await right_ended();
+      while (clogged() && will_flush()) co_await right_ended();
+      if (decided()) co_return;
+      flush_later();  // the answers that `decided` has made
       if constexpr (direct) {
         const readable_wait waits(*this);
         auto incoming = stream.wait_readable();
@@ -467,7 +497,7 @@ public:
   }
 
   task<> send(tls_share /*own*/, plain_bytes bytes) override {
-    const write_right right(*this);
+    write_right right(*this);
     do {
       encrypt(bytes);
       while (has_output() || flushing()) {
@@ -482,11 +512,14 @@ public:
         expect_writable();
       }
     } while (!bytes.empty());
+    right.done();
   }
 
   task<> send_end(tls_share /*own*/) override {
-    if (!begin_end()) co_return;
-    while (writing() && !closed()) co_await right_ended();
+    begin_end();
+    while ((writing() || shutting_down()) && !closed()) co_await right_ended();
+    const end_right right(*this);
+    if (right.ended()) co_return;
     expect_writable();
     encrypt_end();
     while (has_output() || flushing()) {
@@ -500,7 +533,7 @@ public:
       }
       expect_writable();
     }
-    stop_output();
+    right.done();
     task<> ending = shut_down(stream);
     co_await std::move(ending);
   }

@@ -209,6 +209,11 @@ ASYNC_TEST("key updates of the peer disturb neither a reader nor a writer") {
 ASYNC_TEST("an answer to a key update leaves although nobody writes") {
   raw_pair pair;
   co_await pair.connect();
+  co_await eddy::sleep(1s);
+  co_await pair.raw.receive();  // the server's tickets
+  CHECK(pair.raw.wire().unread() == 0);
+  // OpenSSL answers a request when it reads the next one, or before it writes data.
+  ask_for_new_keys(pair.raw);
   ask_for_new_keys(pair.raw);
   co_await pair.raw.write("word");
   const std::string word = co_await some_of(pair.own);
@@ -239,6 +244,49 @@ ASYNC_TEST("a reader goes on while the answer to a key update cannot leave") {
   auto rest = join(pair.raw.read(1'000'000), std::move(writing), pair.own.shutdown());
   const auto [answer, a, b] = co_await std::move(rest);
   CHECK(answer == bytes);
+}
+
+ASYNC_TEST(
+    "a write that is cancelled behind earlier bytes is the last one, and its records are whole") {
+  raw_pair pair(50);
+  co_await pair.connect();
+  co_await eddy::sleep(1ms);  // the server's tickets fill the wire
+  auto limited = eddy::timeout(1s, pair.own.write(std::string_view("first")));
+  const auto cut = co_await as_result(std::move(limited));
+  CHECK(cut.error() == std::errc::timed_out);
+  auto later = eddy::timeout(1s, pair.own.write(std::string_view("later")));
+  const auto refused = co_await as_result(std::move(later));
+  CHECK(refused.error() == std::errc::operation_canceled);
+  const auto ended = co_await as_result(pair.own.shutdown());
+  CHECK(ended.error() == std::errc::operation_canceled);
+
+  const std::string first = co_await pair.raw.read(5);
+  CHECK(first == "first");
+  // OpenSSL answers a request when it reads the next one, or before it writes data.
+  ask_for_new_keys(pair.raw);
+  ask_for_new_keys(pair.raw);
+  auto both = join(pair.raw.write("question"), some_of(pair.own));
+  const auto [nothing, question] = co_await std::move(both);
+  CHECK(question == "question");
+  co_await eddy::sleep(1s);
+  CHECK(pair.raw.wire().unread() > 0);  // the answer to the key update, although no write can leave
+}
+
+ASYNC_TEST("a shutdown that was cancelled can be made again") {
+  raw_pair pair(50);
+  co_await pair.connect();
+  co_await eddy::sleep(1ms);  // the server's tickets fill the wire
+  auto limited = eddy::timeout(1s, pair.own.shutdown());
+  const auto cut = co_await as_result(std::move(limited));
+  CHECK(cut.error() == std::errc::timed_out);
+  const auto refused = co_await as_result(pair.own.write(std::string_view("late")));
+  CHECK(refused.error() == std::errc::broken_pipe);
+  auto all = join(pair.own.shutdown(), pair.own.shutdown(), pair.raw.read(1));
+  const auto [one, other, got] = co_await std::move(all);
+  CHECK(got.empty());
+  CHECK((SSL_get_shutdown(pair.raw.ssl()) & SSL_RECEIVED_SHUTDOWN) != 0);
+  const bool more = co_await pair.raw.receive();
+  CHECK_FALSE(more);
 }
 
 ASYNC_TEST("a peer that sends nothing but key updates is refused after 32") {
