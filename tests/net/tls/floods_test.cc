@@ -22,6 +22,7 @@
 #include <openssl/params.h>
 #include <openssl/ssl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
@@ -57,9 +58,10 @@ struct ssl_deleter {
 };
 
 /// A client that is OpenSSL itself on a socket, which does not wait.
+template <class Stream>
 class raw_client {
 public:
-  explicit raw_client(eddy::unix_stream over, int version = TLS1_3_VERSION)
+  explicit raw_client(Stream over, int version = TLS1_3_VERSION)
       : socket_(std::move(over)), context_(SSL_CTX_new(TLS_client_method())) {
     SSL_CTX_set_max_proto_version(context_.get(), version);
     SSL_CTX_set_cipher_list(context_.get(), "ECDHE-ECDSA-AES128-GCM-SHA256");
@@ -72,7 +74,7 @@ public:
   raw_client& operator=(raw_client&&) = delete;
 
   [[nodiscard]] SSL* ssl() const { return ssl_.get(); }
-  [[nodiscard]] eddy::unix_stream& socket() { return socket_; }
+  [[nodiscard]] Stream& socket() { return socket_; }
 
   task<> shake_hands() {
     while (SSL_do_handshake(ssl()) != 1) {
@@ -112,8 +114,18 @@ public:
     }
   }
 
+  /// Goes on with the handshake, and returns the bytes that are to be sent.
+  std::string next_flight() {
+    SSL_set0_wbio(ssl(), BIO_new(BIO_s_mem()));
+    SSL_do_handshake(ssl());
+    ERR_clear_error();
+    char* begin = nullptr;
+    const long size = BIO_get_mem_data(SSL_get_wbio(ssl()), &begin);
+    return std::string(begin, static_cast<std::size_t>(size));
+  }
+
 private:
-  eddy::unix_stream socket_;
+  Stream socket_;
   std::unique_ptr<SSL_CTX, ssl_deleter> context_;
   std::unique_ptr<SSL, ssl_deleter> ssl_;
 };
@@ -131,7 +143,7 @@ struct raw_pair {
 
   tls_contexts by;
   eddy::unix_stream wire;
-  raw_client raw;
+  raw_client<eddy::unix_stream> raw;
   socket_tls own;
 
 private:
@@ -315,4 +327,108 @@ ASYNC_TEST("a forged record with data is read") {
   const std::error_code error = co_await std::move(flooding);
   CHECK(error == tls_error::truncated);
   CHECK(reads == 20'000);
+}
+
+namespace {
+
+/// Limits the descriptors that this process may still open to a number.
+class few_descriptors_free {
+public:
+  few_descriptors_free() {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    set(before_.rlim_max);
+  }
+  few_descriptors_free(const few_descriptors_free&) = delete;
+  few_descriptors_free& operator=(const few_descriptors_free&) = delete;
+  ~few_descriptors_free() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+  void allow(rlim_t count) const {
+    const int next = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
+    ::close(next);
+    set(static_cast<rlim_t>(next) + count);  // all lower numbers are in use
+  }
+
+private:
+  void set(rlim_t limit) const {
+    const rlimit now{.rlim_cur = limit, .rlim_max = before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
+  }
+
+  rlimit before_{};
+};
+
+/// A client whose handshake stalls before its first byte, within its first flight, after it, or
+/// within its last flight.
+task<> stall(raw_client<eddy::tcp_stream>& client, int flight) {
+  if (flight == 0) co_return;
+  const std::string hello = client.next_flight();
+  const std::size_t size = flight == 1 ? hello.size() / 2 : hello.size();
+  co_await client.socket().write(std::string_view(hello).substr(0, size));
+  if (flight != 3) co_return;
+  std::string finished;
+  while (finished.empty()) {
+    co_await client.socket().wait_readable();
+    finished = client.next_flight();
+  }
+  co_await client.socket().write(std::string_view(finished).substr(0, finished.size() - 1));
+}
+
+}  // namespace
+
+ASYNC_TEST("a client is served among a thousand that stall, with few free descriptors") {
+  constexpr int stalled = 1000;
+  const few_descriptors_free limit;
+  const tls_contexts by;
+  eddy::tcp_listener listener(loop, eddy::address::loopback_v4(0));
+  const auto connect = [&] {
+    return eddy::tcp_stream(loop, plain_connection(listener.local_address()));
+  };
+  std::vector<raw_client<eddy::tcp_stream>> clients;
+  clients.reserve(stalled);
+  const auto add = [&](int count) {
+    for (int i = 0; i < count; ++i) clients.emplace_back(connect());
+  };
+  add(stalled / 2);
+  eddy::tcp_stream good = connect();
+  add(stalled / 2);
+  limit.allow(200);
+
+  const auto serve = [&](eddy::tcp_stream stream) -> task<std::error_code> {
+    auto limited = eddy::timeout(10s, eddy::tls_accept(by.server, std::move(stream)));
+    auto made = co_await as_result(std::move(limited));
+    if (!made) co_return made.error();
+    co_await made->write(std::string_view("word"));
+    co_await made->shutdown();
+    co_return std::error_code();
+  };
+  const auto serve_all = [&]() -> task<int> {
+    std::vector<eddy::future<std::error_code>> all;
+    while (all.size() < stalled + 1) {
+      eddy::tcp_stream stream = co_await listener.accept();
+      all.push_back(eddy::spawn(serve(std::move(stream))));
+    }
+    int timed_out = 0;
+    for (auto& one : all) {
+      const std::error_code error = co_await std::move(one);
+      if (error == std::errc::timed_out) ++timed_out;
+    }
+    co_return timed_out;
+  };
+  const auto ask = [&]() -> task<std::string> {
+    auto secure = co_await eddy::tls_connect(by.client, std::move(good), "localhost");
+    std::array<char, 64> buffer;
+    const std::size_t n = co_await secure.read(buffer);
+    co_return std::string(buffer.data(), n);
+  };
+  std::vector<eddy::future<>> stalling;
+  for (int i = 0; i < stalled; ++i) {
+    stalling.push_back(eddy::spawn(stall(clients[static_cast<std::size_t>(i)], i % 4)));
+  }
+  const eddy::time_point begin = loop.now();
+  auto both = join(serve_all(), ask());
+  const auto [timed_out, word] = co_await std::move(both);
+  CHECK(timed_out == stalled);
+  CHECK(word == "word");
+  CHECK(loop.now() - begin >= 50s);  // five times, all descriptors were in use
+  CHECK(loop.now() - begin < 70s);
 }
