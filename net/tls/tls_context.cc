@@ -41,6 +41,8 @@ std::string read_file(const std::string& path) {
   // 16 MiB are 70 times the size of Debian's file of all authorities.
   constexpr std::size_t most = std::size_t{16} * 1024 * 1024;
   const std::string doing = "read " + visible(path);
+  // The system would read the file whose name ends before the zero.
+  if (path.find('\0') != std::string::npos) throw_error(std::errc::invalid_argument, doing);
   // A FIFO must not make the program wait for a writer.
   const socket_descriptor file(os().open(path.c_str(), O_RDONLY | O_NONBLOCK, 0));
   if (file.number() < 0) throw_errno(doing);
@@ -55,6 +57,13 @@ std::string read_file(const std::string& path) {
     if (n == 0) return all;
     if (all.size() > most) throw_error(std::errc::file_too_large, doing);
   }
+}
+
+/// Throws an error if an option is given neither as text nor as a file.
+void expect_given(const std::string& text, const std::string& file, const char* option) {
+  if (!text.empty() || !file.empty()) return;
+  throw_error(std::errc::invalid_argument, eddy::detail::text({"neither ", option, " nor ", option,
+                                                               "_file is set in TLS options"}));
 }
 
 pem_text pem_of(const std::string& text, const std::string& file, const char* what) {
@@ -121,7 +130,9 @@ tls_settings::tls_settings(const tls_client_options& options)
   context_.reset(SSL_CTX_new(TLS_client_method()));
   if (!context_) throw std::bad_alloc();
   set_up(options);
-  if (!options.certificate.empty() || !options.certificate_file.empty()) load_certificate(options);
+  const bool any = !options.certificate.empty() || !options.certificate_file.empty() ||
+                   !options.key.empty() || !options.key_file.empty();
+  if (any) load_certificate(options);
   load_authorities(options);
   if (options.system_roots && SSL_CTX_set_default_verify_paths(get()) != 1) throw std::bad_alloc();
   if (!protocols_.empty() && SSL_CTX_set_alpn_protos(get(), protocols_.data(),
@@ -190,11 +201,18 @@ void tls_settings::set_protocols(const std::vector<std::string>& names) {
     protocols_.push_back(static_cast<unsigned char>(name.size()));
     protocols_.insert(protocols_.end(), name.begin(), name.end());
   }
+  // All extensions of a ClientHello together have at most 64 KiB (RFC 8446, section 4.1.2).
+  constexpr std::size_t most = std::size_t{32} * 1024;
+  if (protocols_.size() > most) {
+    throw_error(std::errc::invalid_argument, text({"ALPN names of more than ", most, " bytes"}));
+  }
 }
 
 void tls_settings::load_certificate(const tls_options& options) {
   constexpr const char* doing = "load a certificate from";
   constexpr tls_error bad = tls_error::bad_certificate;
+  expect_given(options.certificate, options.certificate_file, "certificate");
+  expect_given(options.key, options.key_file, "key");
   const pem_text chain = pem_of(options.certificate, options.certificate_file, "the certificate");
   const openssl_ptr<BIO> from = reader_of(chain.text);
   const openssl_ptr<X509> own = next_certificate(from.get(), bad, doing, chain);

@@ -28,6 +28,7 @@ enum class tls_client_certificates : std::uint8_t { none, optional, required };
 /// The options that clients and servers have in common.
 ///
 /// Certificates and keys are PEM. Each can be given as the path of a file or as text, which wins.
+/// A certificate needs a key and a key needs a certificate.
 /// Revoked certificates are not recognised: neither lists (CRL) nor OCSP are asked.
 struct tls_options {
   tls_options() = default;
@@ -42,7 +43,8 @@ struct tls_options {
   /// The certificates that are trusted: those of authorities, or of single peers.
   std::string ca_file;
   std::string ca;
-  /// The application protocols (ALPN), such as "h2", the preferred one first.
+  /// The application protocols (ALPN), such as "h2", the preferred one first. A name has 1 to 255
+  /// bytes, and all names with a byte before each have at most 32 KiB.
   std::vector<std::string> alpn;
   tls_version min_version = tls_version::tls1_2;
   tls_version max_version = tls_version::tls1_3;
@@ -87,8 +89,8 @@ public:
   ///
   /// This reads files with blocking calls. OpenSSL reads the authorities of the system when a
   /// handshake needs them.
-  /// Errors: `std::system_error` with a `tls_error` or the error of a file. Its text names the
-  /// file. `std::bad_alloc`.
+  /// Errors: `std::system_error` with a `tls_error` or the error of a file, whose name is in the
+  /// text; `invalid_argument` for impossible or missing options; `std::bad_alloc`.
   explicit tls_client_context(tls_client_options options = tls_client_options());
   tls_client_context(const tls_client_context&) = default;
   tls_client_context& operator=(const tls_client_context&) = default;
@@ -127,8 +129,8 @@ public:
   /// Reads certificates and keys.
   ///
   /// This reads files with blocking calls.
-  /// Errors: `std::system_error` with a `tls_error` or the error of a file. Its text names the
-  /// file. `std::bad_alloc`.
+  /// Errors: `std::system_error` with a `tls_error` or the error of a file, whose name is in the
+  /// text; `invalid_argument` for impossible or missing options; `std::bad_alloc`.
   explicit tls_server_context(tls_server_options options);
   tls_server_context(const tls_server_context&) = default;
   tls_server_context& operator=(const tls_server_context&) = default;

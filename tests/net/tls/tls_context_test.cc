@@ -135,7 +135,7 @@ TEST_CASE_FIXTURE(tidy, "a file that is missing or wrong is refused by its name"
   CHECK(refusal(client).first == tls_error::bad_certificate);
   client.ca_file.clear();
   client.certificate = own.certificate;
-  CHECK(refusal(client).first == std::errc::no_such_file_or_directory);  // a key is missing
+  CHECK(refusal(client).first == std::errc::invalid_argument);  // a key is missing
 }
 
 TEST_CASE_FIXTURE(tidy, "an encrypted key needs its password, and nobody is asked for it") {
@@ -159,6 +159,34 @@ TEST_CASE_FIXTURE(tidy, "impossible protocols and versions are invalid arguments
   client.min_version = eddy::tls_version::tls1_3;
   client.max_version = eddy::tls_version::tls1_2;
   CHECK(refusal(client).first == std::errc::invalid_argument);
+}
+
+TEST_CASE_FIXTURE(tidy, "a context names the option that is missing or impossible") {
+  const tls_authority authority;
+  const auto words_of = [](const auto& options) {
+    const auto [code, words] = refusal(options);
+    CHECK(code == std::errc::invalid_argument);
+    return words;
+  };
+  CHECK(words_of(eddy::tls_server_options()) ==
+        "neither certificate nor certificate_file is set in TLS options: Invalid argument");
+  eddy::tls_server_options no_key = server_options(authority);
+  no_key.key.clear();
+  CHECK(words_of(no_key) == "neither key nor key_file is set in TLS options: Invalid argument");
+
+  eddy::tls_client_options key_alone = client_options(authority);
+  key_alone.key = authority.sign().key;
+  CHECK(words_of(key_alone) ==
+        "neither certificate nor certificate_file is set in TLS options: Invalid argument");
+  eddy::tls_client_options cut = client_options(authority);
+  cut.ca.clear();
+  cut.ca_file = std::string("/dev/null\0.pem", 14);
+  CHECK(words_of(cut) == "read /dev/null\\x00.pem: Invalid argument");
+  eddy::tls_client_options many = client_options(authority);
+  many.alpn.assign(128, std::string(255, 'a'));
+  CHECK_FALSE(refusal(many).first);
+  many.alpn.emplace_back("b");
+  CHECK(words_of(many) == "ALPN names of more than 32768 bytes: Invalid argument");
 }
 
 TEST_CASE_FIXTURE(tidy, "each system call of a context that fails is reported or made again") {
