@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -184,6 +185,27 @@ ASYNC_TEST("a peer that asks for new keys and takes no answers is not read until
   }
   CHECK(sending.ready());
   CHECK(reads == most);
+}
+
+ASYNC_TEST("reads with handlers wait, too, while a peer takes no answers") {
+  raw_pair pair(loop);
+  co_await pair.connect();
+  constexpr int most = 20'000;
+  const std::string bytes = pair.raw.ask_for_new_keys(most, "x");
+  int reads = 0;
+  std::array<char, 1> byte;
+  const std::function<void()> read = [&] {
+    pair.own.read(byte, [&](eddy::result<std::size_t> n) {
+      if (!n || *n == 0) return;
+      ++reads;
+      read();
+    });
+  };
+  read();
+  const auto sending = eddy::spawn(pair.raw.socket().write(bytes));
+  co_await eddy::sleep(1s);
+  CHECK(reads < 4000);
+  pair.own.stop_reading();
 }
 
 ASYNC_TEST("a peer that sends nothing but key updates over a socket is refused") {
