@@ -1011,7 +1011,7 @@ struct copies_standard_streams : scenario {
     }
   };
   copies_standard_streams(faulty_run& r, system& s)
-      : scenario(r), all(r.bytes(r.any(2, 30'000))), kind(r.any(0, 2)) {
+      : scenario(r), all(r.bytes(r.any(2, 15'000))), kind(r.any(0, 2)) {
     s.opens = r.any(0, 1) != 0;
     s.has_no_wait = r.any(0, 1) != 0;
   }
