@@ -1040,7 +1040,7 @@ struct copies_standard_streams : scenario {
     std::error_code error;
     {
       const standard_files here(in[0], out[1]);
-      if (kind == 0) ::close(::dup2(0, in[1]));  // the end of the pipe, whose number stays in use
+      if (kind == 0) ::dup2(0, in[1]);  // closes the writing end
       try {
         auto copying = copy_all();
         auto limited = timeout(client_patience, std::move(copying));
