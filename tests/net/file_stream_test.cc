@@ -42,7 +42,6 @@
 #include <eddy/net/duplex.h>
 #include <eddy/net/send_file.h>
 #include <eddy/net/tcp_stream.h>
-#include <eddy/testing/failing_new.h>
 
 #include "support/async_test.h"
 #include "support/every_point.h"
