@@ -89,7 +89,6 @@ struct scenario {
   void check() {}
 
   using system = failing_system;
-  static constexpr std::size_t shapes = 2;
   static constexpr std::size_t patience = 100;
   faulty_run& run;
 };
