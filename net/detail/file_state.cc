@@ -110,7 +110,8 @@ private:
 template <class Call>
 class call_job final : public file_job {
 public:
-  call_job(std::shared_ptr<shared_file> file, Call call) : file_(std::move(file)), call_(call) {}
+  call_job(std::shared_ptr<shared_file> file, Call call)
+      : file_(std::move(file)), call_(std::move(call)) {}
 
   void run() noexcept override {
     if (!abandoned()) error_ = call_(*file_);
@@ -123,7 +124,7 @@ private:
 
 template <class Call>
 std::shared_ptr<file_job> make_call(const file_state& file, Call call) {
-  return std::make_shared<call_job<Call>>(file.file(), call);
+  return std::make_shared<call_job<Call>>(file.file(), std::move(call));
 }
 
 /// A job that runs. Its destructor cancels it.

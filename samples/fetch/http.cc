@@ -205,7 +205,7 @@ byte_range answer_head::range() const {
 }
 
 std::string answer_head::validator() const {
-  const std::string tag = field("etag");
+  std::string tag = field("etag");
   if (tag.size() >= 2 && tag.front() == '"' && tag.back() == '"') return tag;
   return tag.empty() ? field("last-modified") : std::string();
 }
