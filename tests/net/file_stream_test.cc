@@ -89,10 +89,13 @@ task<> write_all(file_stream& to, std::string bytes) { co_await to.write(bytes);
 /// memory. It counts the open files: its destructor waits until the workers have closed theirs.
 class slow_disk : public eddy::detail::system {
 public:
-  ~slow_disk() override {
+  ~slow_disk() override { wait_for_closes(); }
+
+  /// Waits until all files are closed. The destructor of a derived class has to call this, because
+  /// a worker may not call a virtual function of an object whose type changes.
+  void wait_for_closes() const {
     while (files_ != 0) std::this_thread::yield();
   }
-
   /// Waits until a worker is inside a call.
   void wait_for_call() { begun_.acquire(); }
   /// Lets a call of a worker go on.
@@ -778,6 +781,7 @@ TEST_SUITE("threads") {
   ASYNC_TEST("the loop's own calls wait for the call of a cancelled write, too") {
     const temporary_directory place;
     struct half_slow : slow_disk {
+      ~half_slow() override { wait_for_closes(); }
       ssize_t read_at_now(int descriptor, void* data, std::size_t size, off_t offset) override {
         return system::read_at_now(descriptor, data, size, offset);
       }
