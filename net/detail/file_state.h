@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// What a file_stream, its operations and its jobs on worker threads share.
+// The state that a file_stream shares with its operations and its jobs on worker threads.
 
 #include <atomic>
 #include <coroutine>

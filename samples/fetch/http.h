@@ -68,7 +68,7 @@ public:
   /// The length of the body; none if the body ends with the connection.
   [[nodiscard]] std::optional<std::uint64_t> length() const;
   [[nodiscard]] byte_range range() const;
-  /// What tells this version of the file from others: a strong ETag or the time of the last change.
+  /// A strong ETag or the time of the last change: this tells the version of the file from others.
   [[nodiscard]] std::string validator() const;
 
 private:

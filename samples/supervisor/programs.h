@@ -72,7 +72,7 @@ private:
   eddy::time_point begun_;
 };
 
-/// What a program does, for the control socket.
+/// The state of a program, as the control socket tells it.
 struct program_status {
   enum class state : std::uint8_t { running, waiting, ending, stopped };
 

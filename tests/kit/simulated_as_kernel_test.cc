@@ -42,7 +42,7 @@ using eddy::unix_stream;
 
 namespace {
 
-/// What a program sees.
+/// The results that a program sees, in order.
 struct record {
   eddy::event_loop& loop;
   journal& note;

@@ -203,11 +203,6 @@ struct echoes_by_tcp : scenario {
     co_await std::move(both);
   }
   void check() { run.expect_bytes(question, answer); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 10;
 
   std::string question;
@@ -340,11 +335,6 @@ struct echoes_by_handlers : scenario {
     co_await std::move(limited);
   }
   void check() { run.expect_bytes(question, answer); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 10;
 
   std::string question;
@@ -429,7 +419,7 @@ struct accepts_a_flood : scenario {
   }
   task<> again() {
     kernel.limit = SIZE_MAX;
-    // What is still queued is served, too.
+    // The listener may still have connections of the client before.
     for (auto old = listener.try_accept(); old; old = listener.try_accept()) {
     }
     clients.clear();
@@ -770,11 +760,6 @@ struct sends_packets : numbered {
       came(std::string_view(buffer.data(), got.size));
     }
   }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static std::optional<bool> harmless(const fault& f) {
     if (f.of->kind == call::connect && f.error == EAGAIN)
       return true;  // the listener's queue is full
@@ -869,11 +854,6 @@ struct sends_datagrams : numbered {
       run.expect(got.to.is_loopback(), "a datagram has no destination");
     }
   }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 16;
   bool connected;
   bool icmp;
@@ -915,11 +895,6 @@ struct sends_batches : numbered {
       }
     }
   }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 16;
 };
 
@@ -951,11 +926,6 @@ struct writes_to_a_pipe : scenario {
     co_await std::move(saying);
   }
   void check() { run.expect_bytes(all, heard); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 14;
 
   std::string all;
@@ -1107,11 +1077,6 @@ struct runs_cat : with_children {
     child.input().close();
   }
   void check() { run.expect_bytes(all, heard); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   std::string all;
   std::string heard;
 };
@@ -1224,11 +1189,6 @@ struct receives_signals : numbered {
       came(word(static_cast<std::size_t>(got.value)));
     }
   }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   sigset_t mask{};
   sigset_t mask_before{};
   static constexpr std::size_t shapes = 8;
@@ -1272,11 +1232,6 @@ struct relays : scenario {
                "a relay counts other bytes");
   }
   void check() { run.expect_bytes(question, answer); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   // next_of fails the test if it is told of a fault.
   static bool possible(call kind, int) { return kind != call::accept; }
   static constexpr std::size_t shapes = 8;
@@ -1316,11 +1271,6 @@ struct copies_to_two : scenario {
     run.expect_bytes(all, first);
     run.expect_bytes(all, second);
   }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 8;
   std::string all;
   std::string first;
@@ -1348,11 +1298,6 @@ struct sends_a_file : scenario {
     to.shutdown();
   }
   void check() { run.expect_bytes(all, heard); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 10;
   std::string all;
   std::string heard;
@@ -1398,11 +1343,6 @@ struct reads_units : numbered {
       }
     }
   }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   std::size_t buffer;
   static constexpr std::size_t shapes = 16;
 };
@@ -1433,11 +1373,6 @@ struct queues_writes : scenario {
     queue.stream().shutdown();
   }
   void check() { run.expect_bytes(all, heard); }
-  task<> again() {
-    auto whole = work();
-    co_await std::move(whole);
-    check();
-  }
   static constexpr std::size_t shapes = 10;
   std::string all;
   std::string heard;

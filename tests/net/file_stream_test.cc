@@ -202,7 +202,7 @@ TEST_SUITE("threads") {
     const std::string more = co_await read_some(file);
     CHECK(more.empty());
 
-    // What is appended later is read later.
+    // A later read finds bytes that were appended later.
     std::ofstream(place / "much", std::ios::app) << "later";
     const std::string later = co_await read_some(file);
     CHECK(later == "later");

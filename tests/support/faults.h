@@ -116,7 +116,7 @@ inline std::span<const errors_of> all_errors() {
   return all;
 }
 
-/// What a scenario knows of its run.
+/// The part of a run that its scenario knows.
 struct faulty_run {
   eddy::event_loop& loop;
   eddy::manual_clock& clock;
@@ -194,10 +194,11 @@ struct fault {
 ///
 /// A `Scenario` is made from a `faulty_run&`, and from its `system&` if it wants that. The `system`
 /// replaces the kernel, and is made with the clock or without. `work` runs with the fault, `again`
-/// without: it serves a fresh client. Both may throw a `std::system_error`, with which `work` is
-/// told of the fault. `check` looks at what came. `harmless` may say of an error whether eddy goes
-/// on after it, and `possible` whether the kernel may give it. `left` says what the run left in the
-/// process. `Scenario::shapes` is the number of shapes that it is run with.
+/// without: it serves a fresh client. Without `again`, a fresh client is served by `work` and
+/// `check`. Both may throw a `std::system_error`, with which `work` is told of the fault. `check`
+/// looks at what came. `harmless` may say of an error whether eddy goes on after it, and `possible`
+/// whether the kernel may give it. `left` says what the run left in the process. `Scenario::shapes`
+/// is the number of shapes that it is run with.
 template <class Scenario>
 class faults {
 public:
@@ -356,7 +357,7 @@ private:
     };
     std::size_t hours = 0;
     std::function<void()> expire = [&] {
-      // What another process or the kernel's own thread does takes real time.
+      // Another process, or a thread of the kernel, needs real time.
       std::this_thread::yield();
       if (++hours < patience) return limit.start(std::chrono::hours(24), [&] { expire(); });
       how.hung = true;
@@ -383,6 +384,17 @@ private:
       how.words = e.what();
     }
     return how;
+  }
+
+  /// Serves a fresh client by `again`, or by `work` and `check` if the scenario has no `again`.
+  static end serve_again(eddy::event_loop& loop, Scenario& s) {
+    if constexpr (requires { s.again(); }) {
+      return run_work(loop, s.again(), Scenario::patience);
+    } else {
+      end how = run_work(loop, s.work(), Scenario::patience);
+      s.check();
+      return how;
+    }
   }
 
   std::string run_once(std::size_t shape, const fault& f) {
@@ -424,7 +436,7 @@ private:
       if (wrong.empty()) {
         run.told = false;
         run.fresh = true;
-        const end fresh = run_work(loop, s.again(), Scenario::patience);
+        const end fresh = serve_again(loop, s);
         if (fresh.hung) wrong = "the fresh client is never served";
         if (!fresh.words.empty()) wrong = "the fresh client met an error: " + fresh.words;
         if (wrong.empty()) wrong = run.wrong;

@@ -14,7 +14,7 @@ namespace eddy::detail {
 
 struct simulated_socket;
 
-/// What all parts of a simulated network share: the time, the random choices and the trace.
+/// The time, the random choices and the trace, which all parts of a simulated network share.
 class simulated_context {
 public:
   simulated_context(event_loop& loop, const simulated_network_options& how);

@@ -19,7 +19,7 @@
 
 namespace eddy::detail {
 
-/// What one end of a connection sends to the other.
+/// A message from one end of a connection to the other.
 struct simulated_packet {
   enum class kind : std::uint8_t {
     connect,      // SYN
@@ -44,7 +44,7 @@ struct simulated_packet {
 /// that cannot reach each other. TCP repeats what is lost, so a packet is only kept back.
 class simulated_wire {
 public:
-  /// Who gets the packets.
+  /// An end that gets the packets.
   class receiver {
   public:
     virtual void arrive(const simulated_packet& packet) = 0;
