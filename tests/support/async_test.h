@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -24,7 +25,7 @@ public:
     try {
       eddy::block_on(loop, std::move(body));
     } catch (const eddy::deadlock& e) {
-      FAIL_CHECK(e.what());
+      FAIL_CHECK(std::string(e.what()));
     }
     ::alarm(0);
   }

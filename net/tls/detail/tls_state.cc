@@ -26,6 +26,9 @@ constexpr std::size_t input_size = std::size_t{17} * 1024;
 // The largest content of a record (RFC 8446, section 5.1).
 constexpr std::size_t record_size = std::size_t{16} * 1024;
 
+// Of input after a handshake that failed. A multiple of the size of one read.
+constexpr std::size_t most_discarded = std::size_t{64} * 1024;
+
 // As BoringSSL allows key updates (kMaxKeyUpdates in ssl/internal.h).
 constexpr int most_messages = 32;
 
@@ -234,6 +237,14 @@ bool tls_state::shake_hands() noexcept {
   }
   if (!failure_ && read_error_) fail(read_error_, true, "");
   return true;
+}
+
+void tls_state::discard_input() noexcept {
+  std::array<std::byte, 4096> buffer;
+  for (std::size_t left = most_discarded; left != 0 && !input_over_; left -= buffer.size()) {
+    const auto got = try_read(buffer);
+    if (!got || !*got || **got < buffer.size()) return;
+  }
 }
 
 bool tls_state::only_tickets_wait() const noexcept {

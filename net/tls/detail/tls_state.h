@@ -163,6 +163,9 @@ protected:
   /// does not wait.
   [[nodiscard]] bool only_tickets_wait() const noexcept;
   [[nodiscard]] std::error_code failure_code() const noexcept { return failure_; }
+  /// Reads what has arrived, up to a limit: the kernel resets a connection that is closed with
+  /// unread bytes, and the reset can overtake the alert.
+  void discard_input() noexcept;
   /// The error of a handshake that failed by itself, or by an `error` of the stream below.
   [[nodiscard, gnu::cold]] failure handshake_failure(std::error_code error) const;
 
@@ -471,6 +474,7 @@ public:
       }
     }
     if (self.failure_code()) {
+      if constexpr (direct) self.discard_input();
       co_return std::unexpected(self.handshake_failure(self.failure_code()));
     }
     self.try_flush_later();

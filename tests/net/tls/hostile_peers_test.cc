@@ -378,8 +378,9 @@ ASYNC_TEST("an alert of the peer is told by its name") {
     code = e.code();
   }
   CHECK(code == tls_error::refused_by_peer);
-  CHECK(words ==
-        "read from the peer (sslv3 alert bad record mac): the peer refused the connection");
+  // Versions of OpenSSL put other words before "alert".
+  CHECK(words.starts_with("read from the peer ("));
+  CHECK(words.ends_with(" alert bad record mac): the peer refused the connection"));
 }
 
 ASYNC_TEST("random bytes of a peer end a handshake and a connection with an error") {

@@ -672,31 +672,46 @@ ASYNC_TEST("a server can require, ask for and do without a client certificate") 
   }
 }
 
+// Of more than a ClientHello: a post-quantum key share alone takes 1,216 bytes.
+constexpr std::size_t hello_size = 8192;
+
 ASYNC_TEST("plain text at a TLS server, and from one, is no TLS") {
   const tls_contexts by;
-  auto [near, far] = duplex(1000, 1000);
+  auto [near, far] = duplex(hello_size, hello_size);
   co_await near.write(std::string_view("GET / HTTP/1.1\r\n\r\n"));
   std::string words;
   auto made = words_of(tls_accept(by.server, std::move(far)), words);
   const auto refused = co_await std::move(made);
   CHECK(refused.error() == tls_error::not_tls);
   CHECK(words == "TLS handshake with the peer (http request): the peer does not speak TLS");
-  auto [client, server] = duplex(1000, 1000);
+  auto [client, server] = duplex(hello_size, hello_size);
   co_await server.write(std::string_view("220 mail.example ESMTP\r\n"));
   const auto other = co_await as_result(tls_connect(by.client, std::move(client), "mail.example"));
   CHECK(other.error() == tls_error::not_tls);
 }
 
+ASYNC_TEST("a TCP peer without TLS reads an orderly end, however much it has sent") {
+  const tls_contexts by;
+  for (const std::size_t size : {18, 4096, 20'000, 60'000}) {
+    stream_pair tcp(loop);
+    co_await tcp.near.write("GET / HTTP/1.1\r\n" + std::string(size, 'x'));
+    const auto refused = co_await as_result(tls_accept(by.server, std::move(tcp.far)));
+    CHECK(refused.error() == tls_error::not_tls);
+    const std::string end = co_await some_of(tcp.near);
+    CHECK(end.empty());
+  }
+}
+
 ASYNC_TEST("a peer that ends in the middle of a handshake has cut it off") {
   const tls_contexts by;
-  auto [near, far] = duplex(1000, 1000);
+  auto [near, far] = duplex(hello_size, hello_size);
   far.close();
   std::string words;
   auto made = words_of(tls_connect(by.client, std::move(near), "localhost"), words);
   const auto r = co_await std::move(made);
   INFO(words);
   CHECK(!r.has_value());
-  auto [client, server] = duplex(1000, 1000);
+  auto [client, server] = duplex(hello_size, hello_size);
   server.shutdown();
   const auto ended = co_await as_result(tls_connect(by.client, std::move(client), "localhost"));
   CHECK(ended.error() == tls_error::truncated);
