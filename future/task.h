@@ -59,7 +59,8 @@ public:
 
   /// Starts the task and runs it to its first suspension. Then suspends the awaiting coroutine.
   ///
-  /// The awaiting coroutine resumes when the task completes.
+  /// The awaiting coroutine resumes when the task completes. If it has had its share of the turn's
+  /// operations, the task starts in the next turn, so that what the task takes is never lost.
   detail::task_wait<T> operator co_await() && noexcept;
 
 private:
@@ -84,6 +85,10 @@ struct task_access {
   static std::coroutine_handle<task_promise<T>> release(task<T>& t) noexcept {
     if (!t.handle_) misuse("a task was awaited twice, or after it was moved from");
     return std::exchange(t.handle_, nullptr);
+  }
+  /// Has the task start as soon as it is awaited, even if its awaiter has had its share.
+  static void start_at_once(const auto& t) noexcept {
+    t.handle_.promise().arrive_at(__builtin_source_location());
   }
 };
 
@@ -188,7 +193,7 @@ public:
   bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
     frame& parent = by.promise();
     parent.waits_for(*this);
-    return !child_->start(parent) || parent.waits_its_turn();
+    return !child_->start(parent) || parent.stops_here();
   }
 
   T await_resume() { return static_cast<task_promise<T>*>(child_)->get(); }

@@ -144,7 +144,7 @@ public:
     const int lent = over && !frame::dropped() ? on.lend() : 0;
     const bool ended = this->start(*waiter_);
     on.take_back(lent);
-    if (ended) return waiter_->waits_its_turn();
+    if (ended) return over ? waiter_->waits_its_turn() : waiter_->stops_here();
     if (!over || child_->done()) return true;
     timer_node::clear();
     expire();

@@ -50,15 +50,18 @@ public:
   using held_around<Stream>::held_around;
 
   task<std::size_t> read(mutable_buffer into) override {
-    auto reading = read_whole(stream_, into);
+    this->expect_open();
+    auto reading = stream_.read(into);
     const std::size_t count = co_await std::move(reading);
     co_return count;
   }
   task<> write(const_buffer bytes) override {
+    this->expect_open();
     auto writing = stream_.write(bytes);
     co_await std::move(writing);
   }
   task<> write_all(std::span<const const_buffer> buffers) override {
+    this->expect_open();
     auto writing = stream_.write(buffers);
     co_await std::move(writing);
   }

@@ -92,7 +92,7 @@ public:
     while (!in_.enough(into.size())) co_await sleep_until(in_.when(into.size()));
     this->expect_open();
     const std::size_t most = std::min(into.size(), in_.allowed());
-    auto reading = read_whole(stream_, std::span(into.data(), most));
+    auto reading = stream_.read(std::span(into.data(), most));
     const std::size_t count = co_await std::move(reading);
     in_.take(count);
     co_return count;

@@ -22,7 +22,7 @@ protected:
   ~child_wait() { cancel(); }
 
   /// Starts the task. True if `waiter` has to suspend.
-  bool begin(frame& waiter) noexcept { return !start(waiter) || waiter.waits_its_turn(); }
+  bool begin(frame& waiter) noexcept { return !start(waiter) || waiter.stops_here(); }
   /// Starts the task. True if the task has completed at once.
   bool start(frame& waiter) noexcept {
     waiter.waits_for(*this);

@@ -80,11 +80,12 @@ public:
   static void resume(frame& first) noexcept;
 
   /// Runs this coroutine, which `parent` awaits, to its first suspension. True if it has completed.
-  /// Otherwise its later completion resumes `parent`.
-  bool start(frame& parent) noexcept { return start(to_uint(&parent)); }
+  /// Otherwise its later completion resumes `parent`. If `parent` has had its share of operations,
+  /// the loop runs this coroutine later: a result that waited for a turn could be lost meanwhile.
+  bool start(frame& parent) noexcept { return start(to_uint(&parent), !may_go_on()); }
   /// Runs this coroutine to its first suspension. True if it has completed. Otherwise its later
   /// completion calls `then`.
-  bool start(completion& then) noexcept { return start(to_uint(&then) | for_completion); }
+  bool start(completion& then) noexcept { return start(to_uint(&then) | for_completion, false); }
   /// Has the loop run this coroutine. Its completion calls `then`.
   void start_later(completion& then) noexcept {
     then_ = to_uint(&then) | for_completion;
@@ -181,6 +182,12 @@ public:
     waits_no_more();
     return false;
   }
+  /// The same, if `start` has counted the operation: true only if this coroutine was dropped.
+  bool stops_here() noexcept {
+    if (dropped()) return wait_its_turn();
+    waits_no_more();
+    return false;
+  }
 
   /// Sets the reason of the suspension, and work that the loop does before it resumes the
   /// coroutine: when the coroutine is queued, the loop calls `work` with it. `work` finds `w` by
@@ -197,6 +204,10 @@ public:
     resume(waiter);
   }
 
+  /// Stores the location of a `co_await`. `where` is the pointer that a `std::source_location`
+  /// holds: g++ 12 would keep an argument of that class in the frame, 8 bytes at each `co_await`.
+  void arrive_at(const void* where) noexcept { where_ = where; }
+
 protected:
   /// The coroutine has reached its final suspension.
   void finish() noexcept {
@@ -212,10 +223,6 @@ protected:
   }
   /// Completes with the exception that is being handled.
   [[gnu::cold]] void end_with_error() noexcept;
-
-  /// Stores the location of a `co_await`. `where` is the pointer that a `std::source_location`
-  /// holds: g++ 12 would keep an argument of that class in the frame, 8 bytes at each `co_await`.
-  void arrive_at(const void* where) noexcept { where_ = where; }
 
 private:
   friend class future_core;
@@ -248,7 +255,7 @@ private:
   [[nodiscard]] static activation* activation_below(const frame& awaiter) noexcept;
   [[gnu::noinline]] static void resume_nested(frame& first) noexcept;
   static void do_chores() noexcept;
-  bool start(std::uintptr_t then) noexcept;
+  bool start(std::uintptr_t then, bool later) noexcept;
   bool start_later() noexcept;
   bool wait_its_turn() noexcept;
   void tell_end() noexcept;
@@ -269,9 +276,10 @@ inline child_owner::~child_owner() {
   if (child_ != nullptr) frame::destroy(*child_);
 }
 
-inline bool frame::start(std::uintptr_t then) noexcept {
+inline bool frame::start(std::uintptr_t then, bool later) noexcept {
   then_ = then;
-  if (reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
+  if ((later && where_ == nullptr) ||  // see `task_access::start_at_once`
+      reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
     return start_later();
   }
   then_ |= starting;

@@ -44,11 +44,11 @@ protected:
     waiter_ = &waiter;
     waiter_->waits_for(*this);
   }
-  void begin(branch_base& which, bool at_once = true) noexcept;
+  void begin(branch_base& which, bool at_once) noexcept;
   void begin_all() noexcept;
   bool has_to_wait() noexcept {  // if not, the waiter goes on at once
     waiting_ = !over();
-    return waiting_ || waiter_->waits_its_turn();
+    return waiting_ || (first_ == nullptr ? waiter_->waits_its_turn() : waiter_->stops_here());
   }
 
   /// Whether the wait is over: a branch has decided, or at most `enough` branches are left.

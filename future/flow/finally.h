@@ -87,9 +87,11 @@ template <class Work, class CleanUp>
   requires std::is_void_v<detail::owned_result_t<CleanUp>>
 task<detail::owned_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
                                            time_span limit) {
-  return detail::finally_in(
+  auto both = detail::finally_in(
       &outer, detail::as_task(std::forward<Work>(work)),
       detail::as_task(timeout(limit, detail::as_task(std::forward<CleanUp>(clean_up)))));
+  detail::task_access::start_at_once(both);
+  return both;
 }
 
 }  // namespace eddy

@@ -152,7 +152,7 @@ public:
     }
     waiter.waits_for(*this);
     share_->reading = waiting_ = true;
-    if (child_ != nullptr) return !child_->start(waiter) || waiter.waits_its_turn();
+    if (child_ != nullptr) return !child_->start(waiter) || waiter.stops_here();
     if (!frame::dropped()) share_->loop().ready(waiter);
     return true;
   }

@@ -20,9 +20,7 @@ void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_
 task<std::size_t> read_held(held_share held, mutable_buffer into) {
   held->expect_open();
   const held_stream::direction used(held->read_pending, busy_read);
-  co_await turn_wait();
-  held->expect_open();
-  taking<std::size_t> reading(held->read(into));
+  task<std::size_t> reading = held->read(into);
   const std::size_t count = co_await std::move(reading);
   co_return count;
 }

@@ -26,72 +26,6 @@
 
 namespace eddy::detail {
 
-/// The awaiter of a task that has taken bytes when it completes.
-///
-/// The awaiting coroutine goes on at once when the task has completed, even if its share of
-/// operations is used up: if it were dropped while it waits for its turn, the bytes would be lost.
-template <class T>
-class [[nodiscard]] taking_wait final : public child_owner {
-public:
-  explicit taking_wait(std::coroutine_handle<task_promise<T>> child) noexcept
-      : child_owner(child.promise()) {}
-
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
-    frame& parent = by.promise();
-    parent.waits_for(*this);
-    if (!child_->start(parent)) return true;
-    if (frame::dropped()) return parent.waits_its_turn();
-    parent.waits_no_more();
-    return false;
-  }
-
-  T await_resume() { return static_cast<task_promise<T>*>(child_)->get(); }
-};
-
-template <class T>
-inline constexpr bool is_own_awaiter<taking_wait<T>> = true;
-
-/// A task that has taken bytes when it completes, for `co_await`. The task itself waits for the
-/// turn of its awaiter, before it takes any.
-template <class T>
-class [[nodiscard("this does nothing without co_await")]] taking {
-public:
-  explicit taking(task<T>&& work) noexcept : work_(std::move(work)) {}
-  taking_wait<T> operator co_await() && noexcept {
-    return taking_wait<T>(task_access::release(work_));
-  }
-
-private:
-  task<T> work_;
-};
-
-/// Reads from any stream. If its reads are tasks, their bytes are not lost either.
-template <byte_stream Stream>
-auto read_whole(Stream& from, mutable_buffer into) {
-  if constexpr (requires { taking(from.read(into)); }) {
-    return taking(from.read(into));
-  } else {
-    return from.read(into);
-  }
-}
-
-/// Waits until the running coroutine may complete one more operation.
-class turn_wait {
-public:
-  [[nodiscard]] bool await_ready() const noexcept { return frame::may_go_on(); }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> by) const noexcept {
-    event_loop::current()->ready(by.promise());
-  }
-  void await_resume() const noexcept {}
-};
-
-template <>
-inline constexpr bool is_own_awaiter<turn_wait> = true;
-
 /// The base class of the state of a stream around another stream. The owner and the tasks own it
 /// together, so that a task may find the stream closed, but never destroyed.
 class held_stream : public counted<held_stream> {
@@ -179,9 +113,9 @@ public:
   ///
   /// Errors: those of the stream below. An empty buffer aborts the program.
   /// Cancelling: no bytes are lost.
-  [[nodiscard]] taking<std::size_t> read(mutable_buffer into) {
+  [[nodiscard]] task<std::size_t> read(mutable_buffer into) {
     expect_space(into);
-    return taking<std::size_t>(read_held(share(), into));
+    return read_held(share(), into);
   }
   /// Reads the bytes that are there, and calls `on_read` with their number or an error.
   void read(mutable_buffer into, handler<void(result<std::size_t>)> on_read);

@@ -163,6 +163,37 @@ task<> yields() {
   for (;; ++rounds) co_await eddy::yield();
 }
 
+/// Takes a message; 0 if there is none.
+task<int> take(int& message) { co_return std::exchange(message, 0); }
+task<int> take_through(int& message) { co_return co_await take(message); }
+
+task<> takes_by_task(int& from, int& into) { into = co_await take(from); }
+task<> takes_by_task_in_task(int& from, int& into) { into = co_await take_through(from); }
+task<> takes_by_result(int& from, int& into) {
+  const auto r = co_await eddy::as_result(take(from));
+  into = *r;
+}
+task<> takes_by_timeout(int& from, int& into) { into = co_await eddy::timeout(1h, take(from)); }
+task<> takes_by_select(int& from, int& into) {
+  auto r = co_await eddy::select(take(from), eddy::sleep(1h));
+  into = std::get<0>(r);
+}
+task<> takes_by_race(int& from, int& into) {
+  into = co_await eddy::race_ok(take(from), take_through(from));
+}
+task<> takes_with_local(int& from, int& into) {
+  static const eddy::task_local<int> local;
+  into = co_await local.with(1, take(from));
+}
+
+using taker = task<> (*)(int& from, int& into);
+constexpr std::pair<const char*, taker> takers[] = {
+    {"a task", &takes_by_task},        {"a task in a task", &takes_by_task_in_task},
+    {"as_result", &takes_by_result},   {"timeout", &takes_by_timeout},
+    {"select", &takes_by_select},      {"race_ok", &takes_by_race},
+    {"task_local", &takes_with_local},
+};
+
 using flood = task<> (*)();
 constexpr std::pair<const char*, flood> floods[] = {
     {"tasks", &awaits_tasks},
@@ -276,4 +307,33 @@ ASYNC_TEST("a due sleep wins a select against a branch that is always ready") {
   // At the end of a turn, the branch that needs no loop wins.
   CHECK(ticks >= 80);
   CHECK(messages <= 20);
+}
+
+TEST_CASE_FIXTURE(
+    with_still_loop,
+    "a message that is taken as the turn ends is not lost if its waiter is cancelled") {
+  for (const auto& [what, start] : takers) {
+    std::size_t delivered = 0;
+    for (int operations = 0; operations < 80; ++operations) {
+      INFO(std::string(what), " after ", operations, " operations");
+      int message = 1;
+      int got = 0;
+      eddy::future<> waiter = eddy::spawn(loop, [](int n, taker t, int& from, int& to) -> task<> {
+        for (int i = 0; i < n; ++i) co_await none();
+        co_await t(from, to);
+      }(operations, start, message, got));
+      // The loop runs this when the waiter suspends, or has ended.
+      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& f) -> task<> {
+        f = {};
+        co_return;
+      }(waiter));
+      while (loop.run_ready()) {
+      }
+      CHECK(canceller.ready());
+      CHECK(message + got == 1);
+      delivered += static_cast<std::size_t>(got);
+    }
+    CHECK(delivered > 0);
+    CHECK(delivered < 80);
+  }
 }

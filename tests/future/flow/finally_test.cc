@@ -155,6 +155,34 @@ ASYNC_TEST("work that has not started gets no clean-up") {
   co_return;
 }
 
+TEST_CASE_FIXTURE(async_fixture, "a caller that is cancelled as the turn ends gets its clean-up") {
+  const auto nothing = []() -> eddy::task<> { co_return; };
+  for (int operations = 0; operations < 80; ++operations) {
+    INFO("after ", operations, " operations");
+    int logged_in = 0;
+    const auto log_out = [](int& sessions) -> eddy::task<> {
+      --sessions;
+      co_return;
+    };
+    eddy::scope s(loop);
+    const auto call = [&](int n) -> eddy::task<> {
+      for (int i = 0; i < n; ++i) co_await nothing();
+      ++logged_in;
+      co_await eddy::finally(s, eddy::sleep(1h), log_out(logged_in), 1s);
+    };
+    eddy::future<> caller = eddy::spawn(loop, call(operations));
+    // The loop runs this when the caller suspends.
+    eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& f) -> eddy::task<> {
+      f = {};
+      co_return;
+    }(caller));
+    while (loop.run_ready()) {
+    }
+    CHECK(canceller.ready());
+    CHECK(logged_in == 0);
+  }
+}
+
 ASYNC_TEST("a clean-up that exceeds its limit is cancelled and fails") {
   journal note;
   eddy::scope outer;
