@@ -1,105 +1,143 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Connects the standard streams with a TCP or Unix connection, as nc does: the standard input goes
-// to the peer, and the peer's bytes to the standard output. At the end of the input the sending
-// side is ended, and the answer still arrives. The program ends when both sides have ended.
+// Connects the standard streams with a TCP, Unix or TLS connection, as nc does: the standard input
+// goes to the peer, and the peer's bytes go to the standard output. At the end of the input the
+// sending side is ended, and the answer still arrives. The program ends when both sides have ended.
 //
 //   ./samples/run netcat 127.0.0.1 7000
 //   ./samples/run netcat unix:/run/daemon.socket
+//   ./samples/run netcat --tls example.org 443
 //   ./samples/run netcat --listen 127.0.0.1:7000     # one connection; prints `ready` on stderr
+//   ./samples/run netcat --replace --listen unix:./socket
+//   ./samples/run netcat --tls --certificate FILE --key FILE --listen 127.0.0.1:7000
+//
+// --replace    replaces a socket file that was left behind; a socket in use is never replaced
+// --ca FILE    the certificates to trust, instead of those of the system
+// --name NAME  the name for which the server's certificate must hold, instead of HOST
+// --insecure   does not verify the server's certificate: anybody can pretend to be the server
+//
+// The exit code is 0 if both sides ended in order, 1 after an error, 64 for wrong arguments, and
+// 130 or 143 after SIGINT or SIGTERM. A TLS connection that was cut off is an error: bytes may be
+// missing.
 
-#include <charconv>
-#include <cstdint>
+#include <array>
 #include <cstdio>
 #include <exception>
 #include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <system_error>
 #include <utility>
 
+#include <signal.h>
+
 #include <eddy/future/block_on.h>
+#include <eddy/future/select.h>
 #include <eddy/future/task.h>
+#include <eddy/future/until.h>
 #include <eddy/loop/event_loop.h>
-#include <eddy/net/address.h>
 #include <eddy/net/any_stream.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/copy.h>
 #include <eddy/net/pipe.h>
 #include <eddy/net/tcp_listener.h>
-#include <eddy/net/tcp_stream.h>
-#include <eddy/net/unix_address.h>
 #include <eddy/net/unix_connect.h>
-#include <eddy/net/unix_stream.h>
+#include <eddy/net/unix_listener.h>
+#ifdef SAMPLES_TLS
+#include <eddy/net/tls/tls_context.h>
+#include <eddy/net/tls/tls_stream.h>
+#endif
+
+#include "arguments.h"
 
 namespace {
 
-eddy::task<eddy::tcp_stream> accept_one(eddy::event_loop& loop, eddy::address at) {
-  eddy::tcp_listener listener(loop, at);
-  std::fprintf(stderr, "ready %s\n", listener.local_address().to_string().c_str());
-  eddy::tcp_stream stream = co_await listener.accept();
-  co_return stream;
-}
+class netcat {
+public:
+  /// Reads the certificates.
+  netcat(eddy::event_loop& loop, const arguments& how) : loop_(loop), how_(how) {
+#ifdef SAMPLES_TLS
+    if (how.tls && how.listen) {
+      eddy::tls_server_options options;
+      options.certificate_file = how.certificate;
+      options.key_file = how.key;
+      server_.emplace(options);
+    } else if (how.tls) {
+      eddy::tls_client_options options;
+      options.ca_file = how.ca;
+      options.system_roots = how.ca.empty();
+      options.verify_peer = !how.insecure;
+      client_.emplace(options);
+    }
+#endif
+  }
 
-struct target {
-  std::optional<eddy::address> listen;
-  std::string host;  // or unix:PATH
-  std::uint16_t port = 0;
+  eddy::task<> run() {
+    eddy::pipe_stream here(eddy::standard_input(loop_), eddy::standard_output(loop_));
+    eddy::any_stream peer = co_await open();
+    co_await eddy::copy_bidirectional(here, peer);
+  }
+
+private:
+  eddy::task<eddy::any_stream> open() {
+    if (how_.listen && how_.path) {
+      eddy::unix_listener::options options;
+      options.replace_stale = how_.replace;
+      return accept_one(eddy::unix_listener(loop_, *how_.path, options));
+    }
+    if (how_.listen) return accept_one(eddy::tcp_listener(loop_, how_.local));
+    if (how_.path) return connect(eddy::connect(*how_.path));
+    return connect(eddy::connect(how_.host, how_.port));
+  }
+
+  template <class Listener>
+  eddy::task<eddy::any_stream> accept_one(Listener listener) {
+    std::fprintf(stderr, "ready %s\n", listener.local_address().to_string().c_str());
+    auto stream = co_await listener.accept();
+    listener.close();  // which refuses further clients, and removes the socket file
+#ifdef SAMPLES_TLS
+    if (server_) {
+      auto secure = co_await eddy::tls_accept(*server_, std::move(stream));
+      co_return eddy::any_stream(std::move(secure));
+    }
+#endif
+    co_return eddy::any_stream(std::move(stream));
+  }
+
+  template <class Connecting>
+  eddy::task<eddy::any_stream> connect(Connecting connecting) {
+    auto stream = co_await std::move(connecting);
+#ifdef SAMPLES_TLS
+    if (client_) {
+      auto secure = co_await eddy::tls_connect(*client_, std::move(stream), how_.name);
+      co_return eddy::any_stream(std::move(secure));
+    }
+#endif
+    co_return eddy::any_stream(std::move(stream));
+  }
+
+  eddy::event_loop& loop_;
+  const arguments& how_;
+#ifdef SAMPLES_TLS
+  std::optional<eddy::tls_server_context> server_;
+  std::optional<eddy::tls_client_context> client_;
+#endif
 };
 
-std::optional<target> parse(std::span<char*> words) {
-  target to;
-  if (words.size() == 3 && words[1] == std::string_view("--listen")) {
-    const eddy::result<eddy::address> at = eddy::address::parse(words[2]);
-    if (!at) return std::nullopt;
-    to.listen = *at;
-    return to;
-  } else if (words.size() == 2 && std::string_view(words[1]).starts_with("unix:")) {
-    to.host = words[1];
-    return to;
-  } else if (words.size() == 3) {
-    to.host = words[1];
-    const std::string_view port = words[2];
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), to.port);
-    if (error == std::errc() && end == port.data() + port.size()) return to;
-  }
-  return std::nullopt;
-}
-
-eddy::task<eddy::any_stream> open(eddy::event_loop& loop, const target& to) {
-  if (to.listen) {
-    eddy::tcp_stream peer = co_await accept_one(loop, *to.listen);
-    co_return eddy::any_stream(std::move(peer));
-  }
-  if (to.host.starts_with("unix:")) {
-    const eddy::unix_address path(to.host.substr(5));
-    eddy::unix_stream peer = co_await eddy::connect(path);
-    co_return eddy::any_stream(std::move(peer));
-  }
-  eddy::tcp_stream peer = co_await eddy::connect(to.host, to.port);
-  co_return eddy::any_stream(std::move(peer));
-}
-
-eddy::task<> netcat(eddy::event_loop& loop, const target& to) {
-  eddy::pipe_stream here(eddy::standard_input(loop), eddy::standard_output(loop));
-  eddy::any_stream peer = co_await open(loop, to);
-  co_await eddy::copy_bidirectional(here, peer);
+/// Runs to the end or to a signal, and returns the exit code. A signal closes everything, so that
+/// no socket file is left behind.
+eddy::task<int> run(eddy::event_loop& loop, const arguments& how) {
+  netcat work(loop, how);
+  const auto first =
+      co_await eddy::select(eddy::until_signal(SIGINT), eddy::until_signal(SIGTERM), work.run());
+  constexpr std::array codes{128 + SIGINT, 128 + SIGTERM, 0};
+  co_return codes[first.index()];
 }
 
 }  // namespace
 
-int main(int count, char** words) {
-  const std::optional<target> to = parse({words, static_cast<std::size_t>(count)});
-  if (!to) {
-    std::fprintf(stderr, "usage: %s HOST PORT | unix:PATH | --listen ADDRESS:PORT\n", words[0]);
-    return 64;
-  }
-  try {
-    eddy::event_loop loop;
-    eddy::block_on(loop, netcat(loop, *to));
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "netcat: %s\n", e.what());
-    return 1;
-  }
+int main(int count, char** words) try {
+  const arguments how(count, words);
+  eddy::event_loop loop;
+  return eddy::block_on(loop, run(loop, how));
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "netcat: %s\n", e.what());
+  return 1;
 }
