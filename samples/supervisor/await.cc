@@ -15,7 +15,6 @@
 #include <array>
 #include <cstddef>
 #include <exception>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -151,52 +150,18 @@ private:
 class supervisor {
 public:
   supervisor(eddy::event_loop& loop, arguments how)
-      : loop_(loop),
-        how_(std::move(how)),
+      : how_(std::move(how)),
+        programs_(loop, how_.configuration),
         reload_(loop, SIGHUP),
         terminate_(loop, SIGTERM),
         interrupt_(loop, SIGINT),
         clients_(loop) {
     if (how_.control) listener_ = eddy::unix_listener(loop, *how_.control, control_options());
-    load();
+    programs_.load();
     if (how_.control) clients_.spawn(accept_all());
-    reload_.start([this] { load(); });
+    reload_.start([this] { programs_.load(); });
     terminate_.start([this] { end(); });
     interrupt_.start([this] { end(); });
-  }
-
-  // The commands of clients.
-
-  [[nodiscard]] std::string status() const {
-    std::string all;
-    for (const auto& [name, one] : programs_) all += name + ": " + one.status().in_words() + "\n";
-    return all;
-  }
-  bool restart(const std::string& name) {
-    const auto found = programs_.find(name);
-    if (found == programs_.end()) return false;
-    found->second.restart();
-    return true;
-  }
-  bool stop(const std::string& name) {
-    const auto found = programs_.find(name);
-    if (found == programs_.end()) return false;
-    found->second.stop();
-    return true;
-  }
-  /// Reads the configuration, ends the programs that are not in it any more, and starts the others.
-  bool load() {
-    const auto wanted = read_configuration(how_.configuration);
-    if (!wanted) return false;
-    std::erase_if(programs_, [&](const auto& entry) {
-      const auto found = wanted->find(entry.first);
-      const bool stays = found != wanted->end() && found->second == entry.second.command();
-      if (!stays) print_line("%s: stopped", entry.first.c_str());
-      return !stays;  // which ends the program
-    });
-    for (const auto& [name, command] : *wanted) programs_.try_emplace(name, loop_, name, command);
-    print_line("ready %zu", programs_.size());
-    return true;
   }
 
 private:
@@ -235,7 +200,7 @@ private:
         const auto line = co_await std::move(reading);
         const bool long_line = !line && line.error() == eddy::stream_error::too_long;
         if (!long_line && (!line || !*line)) co_return;
-        client.put(long_line ? too_long : answer(*this, **line));
+        client.put(long_line ? too_long : programs_.answer(**line));
         auto flushing = eddy::timeout(how_.client_limit, client.flush());
         co_await std::move(flushing);
         if (long_line) co_return;
@@ -256,9 +221,8 @@ private:
     programs_.clear();
   }
 
-  eddy::event_loop& loop_;
   arguments how_;
-  std::map<std::string, program> programs_;
+  program_set<program> programs_;
   eddy::signal reload_;
   eddy::signal terminate_;
   eddy::signal interrupt_;

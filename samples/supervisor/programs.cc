@@ -10,8 +10,6 @@
 #include <system_error>
 #include <utility>
 
-#include "../daemon/daemon.h"
-
 namespace {
 
 /// How long a program may take to end after SIGTERM.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The parts that both forms of the supervisor share: the command line, the configuration, the lines
-// that are printed, and the words of the control socket.
+// The parts that both forms of the supervisor share: the command line, the configuration, the set
+// of programs, the lines that are printed, and the words of the control socket.
 #pragma once
 
 #include <chrono>
@@ -11,13 +11,17 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <sys/types.h>
 
 #include <eddy/loop/clock.h>
+#include <eddy/loop/event_loop.h>
 #include <eddy/net/process.h>
 #include <eddy/net/unix_address.h>
 #include <eddy/net/unix_listener.h>
+
+#include "../daemon/daemon.h"
 
 inline constexpr std::chrono::milliseconds first_delay(100);
 inline constexpr std::chrono::milliseconds longest_delay(10'000);
@@ -111,21 +115,70 @@ private:
   std::string line_;
 };
 
-/// Carries out one line of the control socket and returns the answer, whose last line is `ok` or
-/// begins with `error:`. A `Supervisor` has `status`, `restart`, `stop` and `load`.
-template <class Supervisor>
-std::string answer(Supervisor& all, std::string_view line) {
+/// The programs of the configuration by their names.
+///
+/// A `Program` is made of the loop, its name and its command. It has `command`, `status`, `restart`
+/// and `stop`, and its destructor ends it.
+template <class Program>
+class program_set {
+public:
+  program_set(eddy::event_loop& loop, std::string configuration)
+      : loop_(loop), configuration_(std::move(configuration)) {}
+
+  /// Reads the configuration, ends the programs that are not in it any more, and starts the new
+  /// ones. Returns whether it can be read.
+  bool load();
+  /// Ends all programs.
+  void clear() { programs_.clear(); }
+
+  /// Carries out one line of the control socket and returns the answer, whose last line is `ok` or
+  /// begins with `error:`.
+  std::string answer(std::string_view line);
+
+private:
+  eddy::event_loop& loop_;
+  std::string configuration_;
+  std::map<std::string, Program> programs_;
+};
+
+template <class Program>
+bool program_set<Program>::load() {
+  const auto wanted = read_configuration(configuration_);
+  if (!wanted) return false;
+  std::erase_if(programs_, [&](const auto& entry) {
+    const auto found = wanted->find(entry.first);
+    const bool stays = found != wanted->end() && found->second == entry.second.command();
+    if (!stays) print_line("%s: stopped", entry.first.c_str());
+    return !stays;
+  });
+  for (const auto& [name, command] : *wanted) programs_.try_emplace(name, loop_, name, command);
+  print_line("ready %zu", programs_.size());
+  return true;
+}
+
+template <class Program>
+std::string program_set<Program>::answer(std::string_view line) {
   const std::size_t space = line.find(' ');
   const std::string_view word = line.substr(0, space);
   const bool has_name = space != std::string_view::npos;
   const std::string name(has_name ? line.substr(space + 1) : std::string_view());
-  if (word == "status" && !has_name) return all.status() + "ok\n";
+  if (word == "status" && !has_name) {
+    std::string all;
+    for (const auto& [key, one] : programs_) all += key + ": " + one.status().in_words() + "\n";
+    return all + "ok\n";
+  }
   if (word == "reload" && !has_name) {
-    return all.load() ? "ok\n" : "error: the configuration cannot be read\n";
+    return load() ? "ok\n" : "error: the configuration cannot be read\n";
   }
   if ((word == "restart" || word == "stop") && has_name) {
-    const bool known = word == "stop" ? all.stop(name) : all.restart(name);
-    return known ? "ok\n" : "error: there is no such program\n";
+    const auto found = programs_.find(name);
+    if (found == programs_.end()) return "error: there is no such program\n";
+    if (word == "stop") {
+      found->second.stop();
+    } else {
+      found->second.restart();
+    }
+    return "ok\n";
   }
   return "error: send status, reload, restart NAME or stop NAME\n";
 }
