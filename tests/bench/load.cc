@@ -2,10 +2,12 @@
 //
 // Loads an echo server, with epoll alone:
 //
-//   load PORT CONNECTIONS SIZE MESSAGES [SERVER]
+//   load ADDRESS CONNECTIONS SIZE MESSAGES [SERVER]
 //   load PORT CONNECTIONS churn COUNT [SERVER]
 //   load PORT SOCKETS udp MESSAGES [SERVER]
 //   load PORT CONNECTIONS idle
+//
+// ADDRESS is a port of 127.0.0.1, or the path of a Unix socket, with a slash.
 //
 // The first form keeps one message of SIZE bytes in flight on each connection. After a tenth
 // of MESSAGES as a warm-up, it measures until MESSAGES have come back unchanged, and prints
@@ -26,6 +28,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -41,15 +44,25 @@ namespace {
 using bench::fail;
 using bench::time_each;
 
+std::uint64_t number(const char* word) { return std::strtoull(word, nullptr, 10); }
+
+std::uint16_t port_of(const char* word) { return static_cast<std::uint16_t>(number(word)); }
+
 class load {
 public:
-  load(std::uint16_t port, std::size_t size) : port_(port), message_(size), answer_(size) {
+  /// `address` is a port or a path.
+  load(const char* address, std::size_t size)
+      : path_(std::strchr(address, '/') != nullptr ? address : nullptr),
+        port_(port_of(address)),
+        message_(size),
+        answer_(size) {
     for (std::size_t i = 0; i < size; ++i) message_[i] = static_cast<char>(i * 7);
   }
 
   void connect(std::uint64_t connections) {
     for (std::uint64_t i = 0; i < connections; ++i) {
-      sockets_.push_back(bench::connect_to(port_));
+      sockets_.push_back(path_ != nullptr ? bench::unix_connect_to(path_)
+                                          : bench::connect_to(port_));
       watch(sockets_.back());
     }
   }
@@ -137,6 +150,7 @@ private:
   }
 
   int set_ = ::epoll_create1(EPOLL_CLOEXEC);
+  const char* path_;  // of a Unix socket; null: TCP
   std::uint16_t port_;
   std::uint32_t host_ = 0;
   std::vector<char> message_;
@@ -201,27 +215,24 @@ private:
   std::array<mmsghdr, window> messages_{};
 };
 
-std::uint64_t number(const char* word) { return std::strtoull(word, nullptr, 10); }
-
 }  // namespace
 
 int main(int count, char** words) {
   constexpr std::size_t churn_message = 64;
   if (count < 4 || count > 6) {
     std::fprintf(stderr,
-                 "usage: %s PORT CONNECTIONS SIZE MESSAGES [SERVER]\n"
+                 "usage: %s PORT|PATH CONNECTIONS SIZE MESSAGES [SERVER]\n"
                  "       %s PORT CONNECTIONS churn COUNT [SERVER]\n"
                  "       %s PORT SOCKETS udp MESSAGES [SERVER]\n"
                  "       %s PORT CONNECTIONS idle\n",
                  words[0], words[0], words[0], words[0]);
     return 64;
   }
-  const auto port = static_cast<std::uint16_t>(number(words[1]));
   const std::uint64_t connections = number(words[2]);
   const std::string_view what = words[3];
   const char* const server = count > 5 ? words[5] : nullptr;
   if (what == "idle") {
-    load all(port, 1);
+    load all(words[1], 1);
     all.connect(connections);
     all.echo(connections);
     std::puts("ready");
@@ -230,14 +241,14 @@ int main(int count, char** words) {
   }
   if (count < 5) return 64;
   if (what == "udp") {
-    udp_load all(port, connections);
+    udp_load all(port_of(words[1]), connections);
     time_each(number(words[4]), connections, server, [&](std::uint64_t n) { all.echo(n); });
   } else if (what == "churn") {
-    load all(port, churn_message);
+    load all(words[1], churn_message);
     time_each(number(words[4]), connections, server,
               [&](std::uint64_t n) { all.churn(connections, n); });
   } else {
-    load all(port, number(words[3]));
+    load all(words[1], number(words[3]));
     all.connect(connections);
     time_each(number(words[4]), connections, server, [&](std::uint64_t n) { all.echo(n); });
   }

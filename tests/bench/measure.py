@@ -29,14 +29,15 @@ def output(command, **how):
 
 
 class server:
-    """A context manager that runs an echo server."""
+    """A context manager that runs an echo server, on a port or on a Unix socket."""
 
-    def __init__(self, program, prefix=(), environment=None, variant=None):
-        words = ['0', '4096', variant] if variant else ['0']
+    def __init__(self, program, prefix=(), environment=None, variant=None, buffer=4096, unix=False):
+        self.folder = tempfile.TemporaryDirectory(prefix='eddy-bench-') if unix else None
+        words = [f'{self.folder.name}/socket' if unix else '0', str(buffer), *([variant] if variant else [])]
         self.process = subprocess.Popen(
             [*prefix, BIN / program, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             preexec_fn=on(SERVER_CPU), env={**os.environ, **(environment or {})})
-        word, _, self.port = self.process.stdout.readline().strip().partition(' ')
+        word, _, self.address = self.process.stdout.readline().strip().partition(' ')
         if word != 'ready':
             raise RuntimeError(f'{program} does not serve')
 
@@ -47,10 +48,12 @@ class server:
         self.process.terminate()
         self.process.wait()
         self.process.stdout.close()
+        if self.folder:
+            self.folder.cleanup()
 
     def load(self, connections, messages, what='64', program='load'):
         cpu = SERVER_CPU if connections == 1 else LOAD_CPU
-        words = output([BIN / program, self.port, str(connections), what, str(messages),
+        words = output([BIN / program, self.address, str(connections), what, str(messages),
                         str(self.process.pid)], preexec_fn=on(cpu)).split()
         return float(words[3])
 
@@ -77,6 +80,13 @@ def churn_cpu(connections, count, what='churn', load='load'):
     return measure
 
 
+def bulk_cpu(connections, size, messages, unix):
+    def measure(program):
+        with server(program, buffer=size, unix=unix) as s:
+            return s.load(connections, messages, str(size))
+    return measure
+
+
 def per_message(connections, messages, count):
     """Takes the difference of two runs, so that work done once per run does not count."""
     def measure(program):
@@ -85,19 +95,28 @@ def per_message(connections, messages, count):
     return measure
 
 
-def system_calls(program, connections, messages):
+def traced(run):
+    """The number of the system calls of the program that `run(prefix)` starts behind `prefix`."""
     with tempfile.NamedTemporaryFile('r') as told:
-        with server(program, ('strace', '-f', '-c', '-o', told.name)) as s:
-            children = Path(f'/proc/{s.process.pid}/task/{s.process.pid}/children').read_text()
-            s.load(connections, messages)
-            subprocess.run(['kill', *children.split()], check=True)
-            s.process.wait()
+        run(('strace', '-f', '-c', '-o', told.name))
         total = 0
         for line in told.read().splitlines()[2:]:
             words = line.split()
             if len(words) >= 5 and words[-1] != 'total' and words[3].isdigit():
                 total += int(words[3])
         return total
+
+
+def system_calls(size=64, **how):
+    def count(program, connections, messages):
+        def run(prefix):
+            with server(program, prefix, **how) as s:
+                children = Path(f'/proc/{s.process.pid}/task/{s.process.pid}/children').read_text()
+                s.load(connections, messages, str(size))
+                subprocess.run(['kill', *children.split()], check=True)
+                s.process.wait()
+        return traced(run)
+    return count
 
 
 def counted(run):
@@ -173,7 +192,7 @@ def connection_bytes(connections):
     def measure(program):
         with server(program) as s:
             before = resident(s.process.pid)
-            load = subprocess.Popen([BIN / 'load', s.port, str(connections), 'idle'],
+            load = subprocess.Popen([BIN / 'load', s.address, str(connections), 'idle'],
                                     stdout=subprocess.PIPE, text=True)
             try:
                 if load.stdout.readline() != 'ready\n':

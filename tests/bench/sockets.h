@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-// TCP and UDP on the loopback interface, for subjects without sockets of their own.
+// TCP and UDP on the loopback interface, and Unix sockets, for subjects without sockets of their
+// own.
 
 #include <cerrno>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 namespace bench {
 
@@ -51,6 +53,38 @@ inline listener listen_on(std::uint16_t port) {
   return {s, ntohs(at.sin_port)};
 }
 
+/// The address of a Unix socket. The path must be short enough.
+inline sockaddr_un unix_address_of(const char* path) {
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  if (std::strlen(path) >= sizeof at.sun_path) {
+    errno = ENAMETOOLONG;
+    fail(path);
+  }
+  std::strcpy(at.sun_path, path);
+  return at;
+}
+
+/// Listens at a path. Returns a non-blocking socket.
+inline int unix_listen_on(const char* path) {
+  const sockaddr_un at = unix_address_of(path);
+  const int s = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (s < 0) fail("socket");
+  if (::bind(s, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) fail(path);
+  if (::listen(s, backlog) != 0) fail("listen");
+  return s;
+}
+
+/// Connects a blocking Unix socket to a path.
+inline int unix_connect_to(const char* path) {
+  const sockaddr_un to = unix_address_of(path);
+  const int s = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (s < 0) fail("socket");
+  if (::connect(s, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail(path);
+  return s;
+}
+
+/// Does nothing to a Unix socket.
 inline void set_no_delay(int s) {
   const int one = 1;
   ::setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

@@ -6,6 +6,7 @@
 int main(int count, char** words) {
   const auto arguments = bench::echo_main(count, words);
   eddy::event_loop loop;
+  auto listener = bench::tcp_listener_at(loop, arguments);
   bench::echo_server server(arguments.buffer);
-  eddy::block_on(loop, server.run(loop, arguments.port, &bench::echo));
+  eddy::block_on(loop, server.run(listener, &bench::echo));
 }

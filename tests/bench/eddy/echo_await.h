@@ -8,36 +8,35 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
-#include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-#include "bench/echo.h"
+#include "bench/eddy/tcp_listener_at.h"
 
 namespace bench {
 
 /// All connections share one buffer, because bytes read are sent or copied at once.
-class echo_server {
+template <class Stream>
+class basic_echo_server {
 public:
   /// Serves one connection until the peer closes it.
-  using connection = eddy::task<> (*)(echo_server& server, eddy::tcp_stream stream);
+  using connection = eddy::task<> (*)(basic_echo_server& server, Stream stream);
 
-  explicit echo_server(std::size_t buffer) : buffer_(buffer) {}
+  explicit basic_echo_server(std::size_t buffer) : buffer_(buffer) {}
 
-  eddy::task<> run(eddy::event_loop& loop, std::uint16_t port, connection echo) {
-    eddy::tcp_listener listener(loop, eddy::address::loopback_v4(port));
-    tell_ready(listener.local_address().port());
+  template <class Listener>
+  eddy::task<> run(Listener& listener, connection echo) {
     for (;;) {
-      eddy::tcp_stream stream = co_await listener.accept();
-      stream.set_no_delay(true);
+      Stream stream = co_await listener.accept();
+      if constexpr (requires { stream.set_no_delay(true); }) stream.set_no_delay(true);
       // The index is the descriptor, which the system reuses after the connection is closed.
       const auto index = static_cast<std::size_t>(stream.descriptor());
       if (index >= connections_.size()) connections_.resize(index + 1);
-      connections_[index] = eddy::spawn(loop, echo(*this, std::move(stream)));
+      connections_[index] = eddy::spawn(listener.loop(), echo(*this, std::move(stream)));
     }
   }
 
   /// A coroutine of its own, so that the frame of a quiet connection has no space for `rest`.
-  eddy::task<bool> send_rest(eddy::tcp_stream& stream) {
+  eddy::task<bool> send_rest(Stream& stream) {
     const auto rest = std::exchange(rest_, {});
     const auto sent = co_await eddy::as_result(stream.write(std::span(rest)));
     co_return sent.has_value();
@@ -45,7 +44,7 @@ public:
 
   /// Sends back the available bytes, and keeps bytes that the kernel did not take in `rest_`.
   /// False at the end of the connection.
-  bool read(eddy::tcp_stream& stream) {
+  bool read(Stream& stream) {
     const auto size = stream.try_read(std::span(buffer_));
     if (!size) return true;
     if (!*size || **size == 0) return false;
@@ -65,7 +64,10 @@ private:
   std::vector<eddy::future<>> connections_;
 };
 
-inline eddy::task<> echo(echo_server& server, eddy::tcp_stream stream) {
+using echo_server = basic_echo_server<eddy::tcp_stream>;
+
+template <class Stream>
+eddy::task<> echo(basic_echo_server<Stream>& server, Stream stream) {
   for (;;) {
     co_await stream.wait_readable();
     if (!server.read(stream)) break;

@@ -31,8 +31,9 @@ eddy::task<> echo_until_idle(bench::echo_server& server, eddy::tcp_stream stream
 void serve_on_adopted(const bench::echo_arguments& arguments) {
   struct ev_loop* const own = ev_default_loop(EVBACKEND_EPOLL);
   eddy::event_loop loop(own);
+  auto listener = bench::tcp_listener_at(loop, arguments);
   bench::echo_server server(arguments.buffer);
-  const eddy::future<> serving = eddy::spawn(loop, server.run(loop, arguments.port, &bench::echo));
+  const eddy::future<> serving = eddy::spawn(loop, server.run(listener, &bench::echo));
   ev_run(own, 0);
 }
 
@@ -40,14 +41,16 @@ void serve_with_library(const bench::echo_arguments& arguments) {
   eddy::event_loop loop;
   bench::silent_library library;
   library.start(loop.native());
+  auto listener = bench::tcp_listener_at(loop, arguments);
   bench::echo_server server(arguments.buffer);
-  eddy::block_on(loop, server.run(loop, arguments.port, &bench::echo));
+  eddy::block_on(loop, server.run(listener, &bench::echo));
 }
 
 void serve_with_timeouts(const bench::echo_arguments& arguments) {
   eddy::event_loop loop;
+  auto listener = bench::tcp_listener_at(loop, arguments);
   bench::echo_server server(arguments.buffer);
-  eddy::block_on(loop, server.run(loop, arguments.port, &echo_until_idle));
+  eddy::block_on(loop, server.run(listener, &echo_until_idle));
 }
 
 }  // namespace

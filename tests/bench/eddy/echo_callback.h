@@ -7,10 +7,9 @@
 #include <vector>
 
 #include <eddy/loop/event_loop.h>
-#include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 
-#include "bench/echo.h"
+#include "bench/eddy/tcp_listener_at.h"
 
 namespace bench {
 
@@ -22,10 +21,10 @@ struct no_timeout {
 };
 
 /// A connection, which owns itself until the peer closes it or its timeout expires.
-template <class Timeout>
+template <class Stream, class Timeout>
 class connection {
 public:
-  connection(std::vector<char>& buffer, eddy::tcp_stream stream)
+  connection(std::vector<char>& buffer, Stream stream)
       : buffer_(buffer), stream_(std::move(stream)), timeout_(stream_.loop(), [this] { end(); }) {
     wait();
   }
@@ -55,33 +54,40 @@ private:
   void end() { delete this; }
 
   std::vector<char>& buffer_;
-  eddy::tcp_stream stream_;
+  Stream stream_;
   [[no_unique_address]] Timeout timeout_;
 };
 
 /// All connections share one buffer, because bytes read are sent or copied at once.
-template <class Timeout = no_timeout>
-class echo_server {
+template <class Listener, class Stream, class Timeout>
+class basic_echo_server {
 public:
-  echo_server(eddy::event_loop& loop, const echo_arguments& arguments)
-      : listener_(loop, eddy::address::loopback_v4(arguments.port)), buffer_(arguments.buffer) {
+  basic_echo_server(Listener listener, std::size_t buffer)
+      : listener_(std::move(listener)), buffer_(buffer) {
     accept();
-    tell_ready(listener_.local_address().port());
   }
 
 private:
   void accept() {
-    listener_.accept([this](eddy::result<eddy::tcp_stream> stream) {
+    listener_.accept([this](eddy::result<Stream> stream) {
       if (stream) {
-        stream->set_no_delay(true);
-        new connection<Timeout>(buffer_, std::move(*stream));
+        if constexpr (requires { stream->set_no_delay(true); }) stream->set_no_delay(true);
+        new connection<Stream, Timeout>(buffer_, std::move(*stream));
       }
       accept();
     });
   }
 
-  eddy::tcp_listener listener_;
+  Listener listener_;
   std::vector<char> buffer_;
+};
+
+template <class Timeout = no_timeout>
+class echo_server : public basic_echo_server<eddy::tcp_listener, eddy::tcp_stream, Timeout> {
+public:
+  echo_server(eddy::event_loop& loop, const echo_arguments& arguments)
+      : basic_echo_server<eddy::tcp_listener, eddy::tcp_stream, Timeout>(
+            tcp_listener_at(loop, arguments), arguments.buffer) {}
 };
 
 }  // namespace bench

@@ -19,7 +19,7 @@ namespace {
 class echo_server {
 public:
   explicit echo_server(const bench::echo_arguments& a)
-      : listener_(bench::listen_at(a.port)), buffer_(a.buffer) {
+      : listener_(bench::listen_at(a)), buffer_(a.buffer) {
     watch(EPOLL_CTL_ADD, listener_, EPOLLIN);
     if (a.variant == "idle") start_seconds();
   }

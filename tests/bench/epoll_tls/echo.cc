@@ -18,7 +18,7 @@ namespace {
 class echo_server {
 public:
   explicit echo_server(const bench::echo_arguments& a)
-      : listener_(bench::listen_at(a.port)), context_(SSL_CTX_new(TLS_server_method())) {
+      : listener_(bench::listen_at(a)), context_(SSL_CTX_new(TLS_server_method())) {
     const tls_identity own = tls_authority::self_signed();
     BIO* const certificate = BIO_new_mem_buf(own.certificate.data(), -1);
     BIO* const key = BIO_new_mem_buf(own.key.data(), -1);

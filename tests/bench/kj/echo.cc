@@ -28,14 +28,15 @@ struct connection {
   std::vector<char> data;
 };
 
-kj::Promise<void> accept(kj::ConnectionReceiver& listener, kj::TaskSet& all, std::size_t buffer) {
-  return listener.accept().then([&listener, &all, buffer](kj::Own<kj::AsyncIoStream> stream) {
+kj::Promise<void> accept(kj::ConnectionReceiver& listener, kj::TaskSet& all,
+                         const bench::echo_arguments& a) {
+  return listener.accept().then([&listener, &all, &a](kj::Own<kj::AsyncIoStream> stream) {
     const int one = 1;
-    stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    auto c = kj::heap<connection>(kj::mv(stream), buffer);
+    if (a.path == nullptr) stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    auto c = kj::heap<connection>(kj::mv(stream), a.buffer);
     auto echoing = c->echo();
     all.add(echoing.attach(kj::mv(c)));
-    return accept(listener, all, buffer);
+    return accept(listener, all, a);
   });
 }
 
@@ -46,10 +47,10 @@ int main(int count, char** words) {
   auto io = kj::setupAsyncIo();
   errors ignored;
   kj::TaskSet all(ignored);
-  const int s = bench::listen_at(arguments.port);
+  const int s = bench::listen_at(arguments);
   auto listener =
       io.lowLevelProvider->wrapListenSocketFd(s, kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
                                                      kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK |
                                                      kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
-  accept(*listener, all, arguments.buffer).wait(io.waitScope);
+  accept(*listener, all, arguments).wait(io.waitScope);
 }

@@ -94,7 +94,7 @@ int main(int count, char** words) {
   idle = arguments.variant == "idle";
   struct ev_loop* const loop = ev_default_loop(EVBACKEND_EPOLL);
   ev_io listener;
-  ev_io_init(&listener, on_connection, bench::listen_at(arguments.port), EV_READ);
+  ev_io_init(&listener, on_connection, bench::listen_at(arguments), EV_READ);
   ev_io_start(loop, &listener);
   ev_run(loop, 0);
 }

@@ -41,7 +41,7 @@ int main(int count, char** words) {
   most = arguments.buffer;
   std::signal(SIGPIPE, SIG_IGN);  // libevent leaves SIGPIPE to the program
   event_base* const base = event_base_new();
-  const int s = bench::listen_at(arguments.port);
+  const int s = bench::listen_at(arguments);
   evconnlistener_new(base, on_connection, nullptr, LEV_OPT_CLOSE_ON_FREE, 0, s);
   event_base_dispatch(base);
 }

@@ -16,9 +16,15 @@ struct write {
   std::vector<char> data;
 };
 
+union any_stream {
+  uv_stream_t stream;
+  uv_tcp_t tcp;
+  uv_pipe_t pipe;
+};
+
 void end(uv_stream_t* stream) {
   uv_close(reinterpret_cast<uv_handle_t*>(stream),
-           [](uv_handle_t* handle) { delete reinterpret_cast<uv_tcp_t*>(handle); });
+           [](uv_handle_t* handle) { delete reinterpret_cast<any_stream*>(handle); });
 }
 
 void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* from) {
@@ -40,17 +46,44 @@ void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* from) {
 
 void on_connection(uv_stream_t* listener, int status) {
   if (status < 0) return;
-  auto* const tcp = new uv_tcp_t;
-  uv_tcp_init(listener->loop, tcp);
-  auto* const stream = reinterpret_cast<uv_stream_t*>(tcp);
+  auto* const s = new any_stream;
+  const bool is_tcp = listener->type == UV_TCP;
+  if (is_tcp) {
+    uv_tcp_init(listener->loop, &s->tcp);
+  } else {
+    uv_pipe_init(listener->loop, &s->pipe, 0);
+  }
+  uv_stream_t* const stream = &s->stream;
   if (uv_accept(listener, stream) != 0) return end(stream);
-  uv_tcp_nodelay(tcp, 1);
+  if (is_tcp) uv_tcp_nodelay(&s->tcp, 1);
   uv_read_start(
       stream,
       [](uv_handle_t*, std::size_t, uv_buf_t* into) {
         *into = uv_buf_init(buffer.data(), static_cast<unsigned>(buffer.size()));
       },
       on_read);
+}
+
+void bind(uv_loop_t* loop, any_stream& listener, const bench::echo_arguments& a) {
+  if (a.path != nullptr) {
+    uv_pipe_init(loop, &listener.pipe, 0);
+    if (uv_pipe_bind(&listener.pipe, a.path) != 0) bench::fail(a.path);
+    return;
+  }
+  uv_tcp_init(loop, &listener.tcp);
+  sockaddr_in at;
+  uv_ip4_addr("127.0.0.1", a.port, &at);
+  if (uv_tcp_bind(&listener.tcp, reinterpret_cast<const sockaddr*>(&at), 0) != 0) {
+    bench::fail("binding");
+  }
+}
+
+void tell_ready(const any_stream& listener, const bench::echo_arguments& a) {
+  if (a.path != nullptr) return bench::tell_ready(a.path);
+  sockaddr_in at;
+  int size = sizeof at;
+  uv_tcp_getsockname(&listener.tcp, reinterpret_cast<sockaddr*>(&at), &size);
+  bench::tell_ready(ntohs(at.sin_port));
 }
 
 }  // namespace
@@ -60,16 +93,9 @@ int main(int count, char** words) {
   buffer.resize(arguments.buffer);
   std::signal(SIGPIPE, SIG_IGN);  // libuv leaves SIGPIPE to the program
   uv_loop_t* const loop = uv_default_loop();
-  uv_tcp_t listener;
-  uv_tcp_init(loop, &listener);
-  sockaddr_in at;
-  uv_ip4_addr("127.0.0.1", arguments.port, &at);
-  if (uv_tcp_bind(&listener, reinterpret_cast<const sockaddr*>(&at), 0) != 0 ||
-      uv_listen(reinterpret_cast<uv_stream_t*>(&listener), bench::backlog, on_connection) != 0) {
-    bench::fail("listening");
-  }
-  int size = sizeof at;
-  uv_tcp_getsockname(&listener, reinterpret_cast<sockaddr*>(&at), &size);
-  bench::tell_ready(ntohs(at.sin_port));
+  any_stream listener;
+  bind(loop, listener, arguments);
+  if (uv_listen(&listener.stream, bench::backlog, on_connection) != 0) bench::fail("listening");
+  tell_ready(listener, arguments);
   uv_run(loop, UV_RUN_DEFAULT);
 }
