@@ -96,9 +96,9 @@ def per_message(connections, messages, count):
 
 
 def traced(run):
-    """The number of the system calls of the program that `run(prefix)` starts behind `prefix`."""
+    """The number of the system calls of the program that `run(prefix=…)` starts behind `prefix`."""
     with tempfile.NamedTemporaryFile('r') as told:
-        run(('strace', '-f', '-c', '-o', told.name))
+        run(prefix=('strace', '-f', '-c', '-o', told.name))
         total = 0
         for line in told.read().splitlines()[2:]:
             words = line.split()
@@ -120,11 +120,11 @@ def system_calls(size=64, **how):
 
 
 def counted(run):
-    """Returns how often `run(environment)` calls malloc, and the value of `run`."""
+    """Returns how often the program calls malloc that `run(environment=…)` starts."""
     with tempfile.NamedTemporaryFile() as f:
         f.write(bytes(8))
         f.flush()
-        run({'LD_PRELOAD': str(BIN / 'count_malloc.so'), 'COUNT_MALLOC': f.name})
+        run(environment={'LD_PRELOAD': str(BIN / 'count_malloc.so'), 'COUNT_MALLOC': f.name})
         return int.from_bytes(Path(f.name).read_bytes()[:8], sys.byteorder)
 
 
@@ -156,20 +156,32 @@ def lateness(flood, size, milliseconds):
     return measure
 
 
-def micro_mallocs(number, workload, *words):
-    """Takes the difference of two runs. The last word counts rounds of `number` operations."""
+def per_operation(count, number, workload, *words):
+    """Takes the difference of two runs, so that work done once per run does not count. The last word
+    counts rounds of `number` operations."""
     def measure(program):
         found = []
         for n in (words[-1], 2 * words[-1]):
             command = [BIN / program, workload, *map(str, words[:-1]), str(n)]
             codes = []
-            found.append(counted(lambda environment: codes.append(subprocess.run(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env={**os.environ, **environment}).returncode)))
+
+            def run(prefix=(), environment=None):
+                codes.append(subprocess.run([*prefix, *command], stdout=subprocess.DEVNULL,
+                                            stderr=subprocess.DEVNULL,
+                                            env={**os.environ, **(environment or {})}).returncode)
+            found.append(count(run))
             if codes[0] == 64:
                 return None
         return (found[1] - found[0]) / (1.1 * words[-1] * number)
     return measure
+
+
+def micro_mallocs(number, workload, *words):
+    return per_operation(counted, number, workload, *words)
+
+
+def micro_calls(workload, *words):
+    return per_operation(traced, 1, workload, *words)
 
 
 def sleeping_bytes(tasks):

@@ -88,4 +88,13 @@ void time_each(const char* name, std::uint64_t count, Work work) {
   tell(name, nanoseconds(clock::now() - begin) / static_cast<double>(count));
 }
 
+/// The same for the processor time of all threads of this process.
+template <class Work>
+void cpu_each(const char* name, std::uint64_t count, Work work) {
+  work(count / 10 + 1);
+  const double begin = processor_time();
+  work(count);
+  tell(name, (processor_time() - begin) / static_cast<double>(count));
+}
+
 }  // namespace bench

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -29,10 +30,12 @@
 #include <eddy/loop/work_guard.h>
 #include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
+#include <eddy/net/file_stream.h>
 #include <eddy/net/shared_bytes.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/write_queue.h>
 
+#include "bench/scratch_file.h"
 #include "bench/subscribers.h"
 #include "bench/workload.h"
 
@@ -292,6 +295,40 @@ void fan_out_direct(const numbers& n) {
   });
 }
 
+eddy::task<> read_file(eddy::file_stream& file, bench::file_parts parts) {
+  std::vector<char> buffer(bench::file_step);
+  while (!parts.empty()) {
+    const auto [at, size] = parts.next();
+    if (file.read_position() != at) file.seek_read(at);
+    const std::size_t moved = co_await file.read(std::span(buffer).first(size));
+    if (moved == 0) std::abort();
+    parts.pass(moved);
+  }
+}
+
+eddy::task<> write_file(eddy::file_stream& file, bench::file_parts parts) {
+  const std::vector<char> buffer(bench::file_step, 'f');
+  while (!parts.empty()) {
+    const auto [at, size] = parts.next();
+    if (file.write_position() != at) file.seek_write(at);
+    co_await file.write(std::span(buffer).first(size));
+    parts.pass(size);
+  }
+}
+
+using file_work = eddy::task<> (*)(eddy::file_stream& file, bench::file_parts parts);
+
+bench::workload of_file(const char* name, file_work work) {
+  return {2, [=](const numbers& n) {
+            eddy::event_loop loop;
+            const bench::scratch_file scratch(n[0]);
+            eddy::file_stream file(loop, ::dup(scratch.descriptor()));
+            bench::cpu_each(name, n[1], [&](std::uint64_t count) {
+              eddy::block_on(loop, work(file, bench::file_parts(scratch, count)));
+            });
+          }};
+}
+
 /// A workload that is one coroutine.
 template <class Coroutine>
 bench::workload awaited(const char* name, Coroutine work) {
@@ -323,5 +360,7 @@ int main(int count, char** words) {
                          {"sleep", {1, sleeps}},
                          {"fan-out", {1, fan_out}},
                          {"fan-out-direct", {1, fan_out_direct}},
+                         {"file-read", of_file("file-read", read_file)},
+                         {"file-write", of_file("file-write", write_file)},
                      });
 }

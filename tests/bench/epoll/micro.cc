@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bench/scratch_file.h"
 #include "bench/subscribers.h"
 #include "bench/workload.h"
 
@@ -184,10 +185,33 @@ void fan_out(const numbers& n) {
   for (const int s : all.near()) ::close(s);
 }
 
+/// Has `call(buffer, size, place)` move all bytes. The calls may wait for the disk.
+template <class Call>
+void time_file(const char* name, const numbers& n, Call call) {
+  const bench::scratch_file file(n[0]);
+  std::vector<char> buffer(bench::file_step, 'f');
+  bench::cpu_each(name, n[1], [&](std::uint64_t count) {
+    for (bench::file_parts parts(file, count); !parts.empty();) {
+      const auto [at, size] = parts.next();
+      const ssize_t moved = call(file.descriptor(), buffer.data(), size, static_cast<off_t>(at));
+      if (moved <= 0) std::abort();
+      parts.pass(static_cast<std::size_t>(moved));
+    }
+  });
+}
+
+void file_read(const numbers& n) { time_file("file-read", n, &::pread); }
+
+void file_write(const numbers& n) { time_file("file-write", n, &::pwrite); }
+
 }  // namespace
 
 int main(int count, char** words) {
-  return bench::main(
-      count, words,
-      {{"fan-out", {1, fan_out}}, {"post", {1, post}}, {"wake", {1, wake}}, {"yield", {2, yield}}});
+  return bench::main(count, words,
+                     {{"fan-out", {1, fan_out}},
+                      {"file-read", {2, file_read}},
+                      {"file-write", {2, file_write}},
+                      {"post", {1, post}},
+                      {"wake", {1, wake}},
+                      {"yield", {2, yield}}});
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "bench/scratch_file.h"
 #include "bench/workload.h"
 
 using bench::numbers;
@@ -137,6 +138,56 @@ void wake(const numbers& n) {
   ::close(answer);
 }
 
+/// One request, whose callback begins the next one. libuv gives each request to its threads.
+class file_steps {
+public:
+  file_steps(uv_loop_t& loop, const bench::scratch_file& file, bool writes)
+      : loop_(loop), file_(file), writes_(writes) {
+    request_.data = this;
+  }
+
+  void run(std::uint64_t count) {
+    parts_ = bench::file_parts(file_, count);
+    begin();
+    uv_run(&loop_, UV_RUN_DEFAULT);
+  }
+
+private:
+  void begin() {
+    const auto [at, size] = parts_.next();
+    const uv_buf_t bytes = uv_buf_init(buffer_.data(), static_cast<unsigned>(size));
+    const auto call = writes_ ? uv_fs_write : uv_fs_read;
+    call(&loop_, &request_, file_.descriptor(), &bytes, 1, static_cast<std::int64_t>(at),
+         [](uv_fs_t* r) { static_cast<file_steps*>(r->data)->end(); });
+  }
+  void end() {
+    const ssize_t moved = request_.result;
+    uv_fs_req_cleanup(&request_);
+    if (moved <= 0) std::abort();
+    parts_.pass(static_cast<std::size_t>(moved));
+    if (!parts_.empty()) begin();
+  }
+
+  uv_loop_t& loop_;
+  const bench::scratch_file& file_;
+  bool writes_;
+  uv_fs_t request_{};
+  bench::file_parts parts_{file_, 0};
+  std::vector<char> buffer_ = std::vector<char>(bench::file_step, 'f');
+};
+
+void time_file(const char* name, const numbers& n, bool writes) {
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  const bench::scratch_file file(n[0]);
+  file_steps steps(loop, file, writes);
+  bench::cpu_each(name, n[1], [&](std::uint64_t count) { steps.run(count); });
+}
+
+void file_read(const numbers& n) { time_file("file-read", n, false); }
+
+void file_write(const numbers& n) { time_file("file-write", n, true); }
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -146,5 +197,7 @@ int main(int count, char** words) {
                          {"timer-expire", {1, timer_expire}},
                          {"post", {1, post}},
                          {"wake", {1, wake}},
+                         {"file-read", {2, file_read}},
+                         {"file-write", {2, file_write}},
                      });
 }

@@ -2,7 +2,7 @@
 // Tokio, on one thread.
 use std::fs::File;
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::mem::ManuallyDrop;
 use std::os::unix::io::FromRawFd;
 use std::pin::Pin;
@@ -10,6 +10,7 @@ use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -263,6 +264,48 @@ fn wake(count: u64) {
     other.join().unwrap();
 }
 
+const FILE_STEP: usize = 64 * 1024;
+
+/// A file without a name in /tmp, as that of bench/scratch_file.h.
+fn scratch_file(mib: u64) -> File {
+    let path = format!("/tmp/eddy-bench-{}", std::process::id());
+    let mut file =
+        File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let step = vec![b'f'; FILE_STEP];
+    for _ in 0..mib * 1024 * 1024 / FILE_STEP as u64 {
+        file.write_all(&step).unwrap();
+    }
+    file.rewind().unwrap();
+    file
+}
+
+/// Prints the processor time of one step, after a warm-up.
+async fn file_steps(name: &str, mib: u64, steps: u64, writes: bool) {
+    let mut file = tokio::fs::File::from_std(scratch_file(mib));
+    let mut buffer = vec![b'f'; FILE_STEP];
+    let mut left = mib * 1024 * 1024;
+    for (reported, count) in [(false, steps / 10 + 1), (true, steps)] {
+        let begun = processor_time();
+        for _ in 0..count {
+            if left == 0 {
+                file.rewind().await.unwrap();
+                left = mib * 1024 * 1024;
+            }
+            if writes {
+                file.write_all(&buffer).await.unwrap();
+            } else {
+                file.read_exact(&mut buffer).await.unwrap();
+            }
+            left -= FILE_STEP as u64;
+        }
+        file.flush().await.unwrap();
+        if reported {
+            tell(name, (processor_time() - begun) / count as f64);
+        }
+    }
+}
+
 async fn sleeps(count: u64) {
     let mut all = Vec::with_capacity(count as usize);
     for _ in 0..count {
@@ -292,6 +335,12 @@ fn main() {
         (Some("future"), &[count]) => time_each("future", count, futures),
         (Some("join"), &[count]) => time_each("join", count, joins),
         (Some("select"), &[count]) => time_each("select", count, selects),
+        (Some("file-read"), &[mib, steps]) => {
+            complete(&runtime(), file_steps("file-read", mib, steps, false))
+        }
+        (Some("file-write"), &[mib, steps]) => {
+            complete(&runtime(), file_steps("file-write", mib, steps, true))
+        }
         (Some("sleep"), &[count]) => runtime().block_on(sleeps(count)),
         _ => exit(64),
     }
