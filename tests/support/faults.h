@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <concepts>
@@ -12,6 +13,7 @@
 #include <exception>
 #include <functional>
 #include <initializer_list>
+#include <iostream>
 #include <iterator>
 #include <memory>
 #include <numeric>
@@ -120,7 +122,8 @@ inline std::span<const errors_of> all_errors() {
 struct faulty_run {
   eddy::event_loop& loop;
   eddy::manual_clock& clock;
-  std::minstd_rand& random;  // gives the shape of the scenario: the same for each fault
+  std::minstd_rand& random;  // gives the sizes of a shape: the same for each fault
+  std::size_t shape;         // gives the options
   bool told = false;         // an error reached the program
   bool fresh = false;        // the fresh client is being served, and nothing fails any more
   std::string wrong = {};    // the first claim that does not hold
@@ -128,6 +131,12 @@ struct faulty_run {
   /// A number from `least` to `most`.
   std::size_t any(std::size_t least, std::size_t most) {
     return least + random() % (most - least + 1);
+  }
+  /// One of so many options. As many shapes as there are combinations of options have them all.
+  std::size_t option(std::size_t count) {
+    const std::size_t chosen = shape % count;
+    shape /= count;
+    return chosen;
   }
   /// Notes an error. That of an old client is none of the fresh client.
   void tell(const std::error_code& /*error*/) { told = !fresh; }
@@ -151,13 +160,19 @@ struct faulty_run {
   }
 };
 
-/// The sum over all scenarios of this program.
+/// The runs of scenarios with a fault.
 struct fault_totals {
   std::size_t scenarios = 0;
-  std::size_t injected = 0;  // runs with a fault
+  std::size_t injected = 0;
   std::size_t survived = 0;
+
+  fault_totals& operator+=(const fault_totals& other) {
+    scenarios += other.scenarios;
+    injected += other.injected;
+    survived += other.survived;
+    return *this;
+  }
 };
-inline fault_totals all_faults;
 
 /// How many shapes a scenario is run with: the environment variable EDDY_FAULTS multiplies it.
 inline std::size_t fault_shapes(std::size_t usual) {
@@ -204,19 +219,17 @@ class faults {
 public:
   explicit faults(std::string_view name) : name_(name) {}
 
-  void run() {
+  fault_totals run() {
     const std::size_t shapes = fault_shapes(Scenario::shapes);
     for (std::size_t shape = 0; shape < shapes && failures_ < most_failures; ++shape) {
-      if (!attempt(shape, {})) return;
+      if (!attempt(shape, {})) return {};
       const std::vector<std::size_t> counts = counts_;
       usual_calls_ = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
       for (const errors_of& e : all_errors()) run_call(shape, e, counts[index(e.kind)]);
     }
-    ++all_faults.scenarios;
-    all_faults.injected += injected_;
-    all_faults.survived += survived_;
     MESSAGE(injected_, " faults injected, ", survived_, " survived");
     CHECK(injected_ > 0);
+    return {1, injected_, survived_};
   }
 
 private:
@@ -282,8 +295,9 @@ private:
   /// Reports descriptors in another order, and notes a loop that never rests.
   class probe final : eddy::detail::loop_probe {
   public:
-    probe(eddy::event_loop& loop, std::uint64_t seed)
-        : loop_probe(loop), loop_(loop), random_(seed), shuffles_(seed % 2 != 0) {}
+    // Half of the shapes of each option have another order.
+    probe(eddy::event_loop& loop, std::uint64_t shape)
+        : loop_probe(loop), loop_(loop), random_(shape), shuffles_(std::popcount(shape) % 2 != 0) {}
     bool spins = false;
     bool waits_in_vain = false;
 
@@ -402,7 +416,7 @@ private:
     eddy::event_loop loop(clock);
     probe watch(loop, shape);
     std::minstd_rand random(static_cast<unsigned>(shape + 1));
-    faulty_run run{loop, clock, random};
+    faulty_run run{loop, clock, random, shape};
     std::string wrong;
     {
       typename Scenario::system system(make_system(clock));
@@ -503,6 +517,24 @@ private:
   std::size_t failures_ = 0;
 };
 
+namespace {
+/// The runs of all scenarios of this file.
+fault_totals all_faults;
+}  // namespace
+
+/// Prints the totals of a file with so many scenarios, which must make so many runs with a fault.
+inline void check_totals(const fault_totals& all, std::size_t scenarios, std::size_t least) {
+  std::cout << "faults: " << all.injected << " injected, " << all.survived << " survived, in "
+            << all.scenarios << " scenarios\n";
+  CHECK(all.survived == all.injected);
+  // A sanitizer, or a choice of test cases, makes fewer runs.
+  if (SANITIZED == 0 && all.scenarios >= scenarios) CHECK(all.injected >= least);
+}
+
 /// A test case that runs a scenario with each fault.
 #define FAULTS_TEST(scenario, name) \
-  TEST_CASE(name) { faults<scenario>(#scenario).run(); }
+  TEST_CASE(name) { all_faults += faults<scenario>(#scenario).run(); }
+
+/// The last test case of a file: its `scenarios` make at least so many runs with a fault.
+#define FAULTS_TOTAL(scenarios, least, name) \
+  TEST_CASE(name) { check_totals(all_faults, scenarios, least); }

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Every system call of UDP sockets, with each of its errors.
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <eddy/future/join.h>
+#include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
+#include <eddy/net/address.h>
+#include <eddy/net/buffer.h>
+#include <eddy/net/datagram.h>
+#include <eddy/net/socket_options.h>
+#include <eddy/net/udp_socket.h>
+
+#include "support/fault_scenario.h"
+#include "support/faults.h"
+
+using eddy::address;
+using eddy::join;
+using eddy::task;
+using eddy::timeout;
+
+namespace {
+
+struct sends_datagrams : numbered {
+  explicit sends_datagrams(faulty_run& r)
+      : numbered(r), connected(r.option(2) != 0), icmp(r.option(2) != 0) {}
+  task<> work() {
+    received = 0;
+    const eddy::socket_options how{.destination = true, .icmp_errors = icmp};
+    eddy::udp_socket near(run.loop, address::loopback_v4(0), how);
+    const address to = near.local_address();
+    eddy::udp_socket far = connected ? eddy::udp_socket::connected(run.loop, to, how)
+                                     : eddy::udp_socket(run.loop, address::loopback_v4(0), how);
+    auto both = join(send_all(far, connected ? address() : to), receive(near));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::udp_socket& from, address to) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string message = word(i);
+      co_await from.send(message, to);
+    }
+  }
+  task<> receive(eddy::udp_socket& at) {
+    message_buffer buffer;
+    while (received < count) {
+      const eddy::datagram got = co_await at.receive(buffer);
+      came(std::string_view(buffer.data(), got.size));
+      run.expect(got.to.is_loopback(), "a datagram has no destination");
+    }
+  }
+  static constexpr std::size_t shapes = 16;
+  bool connected;
+  bool icmp;
+};
+
+struct sends_batches : numbered {
+  using numbered::numbered;
+  task<> work() {
+    received = 0;
+    eddy::udp_socket near(run.loop, address::loopback_v4(0));
+    eddy::udp_socket far(run.loop, address::loopback_v4(0));
+    auto both = join(send_all(far, near.local_address()), receive(near));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  task<> send_all(eddy::udp_socket& from, address to) {
+    std::vector<std::string> words(count);
+    std::vector<eddy::outgoing_datagram> all;
+    for (std::size_t i = 0; i < count; ++i) {
+      words[i] = word(i);
+      all.emplace_back(eddy::const_buffer(words[i]), to);
+    }
+    std::span<const eddy::outgoing_datagram> left(all);
+    while (!left.empty()) {
+      const std::size_t sent = co_await from.send_many(left);
+      run.expect(sent > 0 && sent <= left.size(), "a send_many sent a wrong number");
+      left = left.subspan(sent);
+    }
+  }
+  task<> receive(eddy::udp_socket& at) {
+    std::array<message_buffer, 3> bytes;
+    std::array<eddy::incoming_datagram, 3> into{eddy::incoming_datagram(bytes[0]),
+                                                eddy::incoming_datagram(bytes[1]),
+                                                eddy::incoming_datagram(bytes[2])};
+    while (received < count) {
+      const std::size_t n = co_await at.receive_many(into);
+      for (std::size_t i = 0; i < n; ++i) {
+        came(std::string_view(bytes[i].data(), into[i].received.size));
+      }
+    }
+  }
+  static constexpr std::size_t shapes = 16;
+};
+
+}  // namespace
+
+FAULTS_TEST(sends_datagrams, "UDP datagrams survive every fault")
+FAULTS_TEST(sends_batches, "batches of UDP datagrams survive every fault")
+
+FAULTS_TOTAL(2, 12'000, "the scenarios of UDP survive 12,000 faults")
