@@ -15,6 +15,7 @@
 #include <eddy/net/address.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/detail/dns_query.h>
+#include <eddy/net/resolve_srv.h>
 #include <eddy/net/resolver.h>
 #include <eddy/net/tcp_stream.h>
 
@@ -101,6 +102,53 @@ struct resolves_names : scenario {
   bool by_tcp;
 };
 
+/// Asks for the servers of a service. The name server also sends an answer to another question, and
+/// may cut its answer off, so that TCP is used.
+struct finds_a_service : scenario {
+  using system = name_responder;
+  finds_a_service(faulty_run& r, name_responder& s)
+      : scenario(r), server(s), by_tcp(r.option(2) != 0), strays(r.option(2) != 0) {
+    expected.resize(2);
+    expected[0].host = "one.example";
+    expected[0].port = 443;
+    expected[0].priority = 10;
+    expected[1].host = "two.example";
+    expected[1].port = 8443;
+    expected[1].priority = 20;
+    server.answer = [this](const dns_question& q) {
+      name_responder::answers all;
+      if (strays && !q.by_tcp) {
+        dns_question other = q;
+        other.id ^= 1;
+        all.push_back(other.error(3));
+      }
+      all.push_back(by_tcp && !q.by_tcp ? q.begin(0, 0, true).bytes : q.with_services(expected));
+      return all;
+    };
+  }
+  task<> work() {
+    eddy::resolver_options how;
+    how.servers = {server.where()};
+    how.cache_size = 10;
+    eddy::resolver names(run.loop, how);
+    for (int i = 0; i < 2; ++i) {
+      auto resolving = names.resolve_srv("_https._tcp.host.example");
+      const std::vector<eddy::srv_record> all = co_await std::move(resolving);
+      run.expect(all == expected, "a service has other servers");
+    }
+  }
+  task<> again() {
+    auto whole = work();
+    co_await std::move(whole);
+  }
+  static std::optional<bool> harmless(const fault& f) { return resolves_names::harmless(f); }
+  static constexpr std::size_t shapes = 4;
+  name_responder& server;
+  std::vector<eddy::srv_record> expected;
+  bool by_tcp;
+  bool strays;
+};
+
 /// Connects to a name of two families, the first of which is silent.
 struct connects_by_dns : scenario {
   using system = planned_network<name_responder>;
@@ -136,7 +184,8 @@ FAULTS_TEST(races_addresses, "a race of addresses survives every fault")
 TEST_CASE("look-ups by c-ares survive every fault" *
           doctest::skip(!eddy::detail::dns_available())) {
   all_faults += faults<resolves_names>("resolves_names").run();
+  all_faults += faults<finds_a_service>("finds_a_service").run();
   all_faults += faults<connects_by_dns>("connects_by_dns").run();
 }
 
-FAULTS_TOTAL(3, 4'000, "the scenarios of names survive 4,000 faults")
+FAULTS_TOTAL(4, 5'000, "the scenarios of names survive 5,000 faults")

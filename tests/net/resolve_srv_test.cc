@@ -66,17 +66,6 @@ std::string order(records all, std::vector<std::uint64_t> numbers) {
   return hosts(all);
 }
 
-/// An answer with SRV records.
-std::string with(const dns_question& q, const records& all, unsigned ttl = 60) {
-  dns_message m = q.begin(static_cast<unsigned>(all.size()));
-  for (const srv_record& r : all) {
-    dns_message data;
-    data.number(r.priority, 2).number(r.weight, 2).number(r.port, 2).name(r.host);
-    m.pointer(dns_question::own_name).record(dns_question::srv, ttl, data.bytes);
-  }
-  return m.bytes;
-}
-
 resolver ask(eddy::event_loop& loop, const name_responder& responder, std::size_t cache = 0) {
   resolver_options how;
   how.servers = {responder.where()};
@@ -114,7 +103,7 @@ DNS_TEST("a service has the servers of its SRV records, in their order") {
   name_responder responder;
   responder.answer = [](const dns_question& q) {
     return answers{
-        with(q, {server("two.example", 20, 5, 8080), server("one.example", 10, 1, 443)})};
+        q.with_services({server("two.example", 20, 5, 8080), server("one.example", 10, 1, 443)})};
   };
   resolver names = ask(loop, responder);
   const records all = co_await names.resolve_srv("_http._tcp.host.example");
@@ -127,7 +116,9 @@ DNS_TEST("a service has the servers of its SRV records, in their order") {
 DNS_TEST("a service without a server is the error no_service") {
   name_responder responder;
   resolver names = ask(loop, responder);
-  responder.answer = [](const dns_question& q) { return answers{with(q, {server("", 0, 0)})}; };
+  responder.answer = [](const dns_question& q) {
+    return answers{q.with_services({server("", 0, 0)})};
+  };
   const auto root = co_await eddy::as_result(names.resolve_srv("_http._tcp.host.example"));
   CHECK((root.error() == resolve_error::no_service));
   responder.answer = [](const dns_question& q) { return answers{q.error(0)}; };
@@ -164,7 +155,7 @@ DNS_TEST("an SRV record that is too short or loops is an error") {
 DNS_TEST("SRV records are kept for the shortest of their TTLs, and ordered anew for each call") {
   name_responder responder;
   responder.answer = [](const dns_question& q) {
-    return answers{with(q, {server("a", 1, 10), server("b", 1, 30)}, 60)};
+    return answers{q.with_services({server("a", 1, 10), server("b", 1, 30)}, 60)};
   };
   resolver names = ask(loop, responder, 10);
   const records first = co_await names.resolve_srv("_http._tcp.host.example");
@@ -181,7 +172,7 @@ DNS_TEST("SRV records are kept for the shortest of their TTLs, and ordered anew 
 DNS_TEST("a TTL with the highest bit set is zero, and the answer is not kept") {
   name_responder responder;
   responder.answer = [](const dns_question& q) {
-    return answers{with(q, {server("a", 1, 10)}, 0x80000001)};
+    return answers{q.with_services({server("a", 1, 10)}, 0x80000001)};
   };
   resolver names = ask(loop, responder, 10);
   co_await names.resolve_srv("_http._tcp.host.example");
@@ -190,7 +181,9 @@ DNS_TEST("a TTL with the highest bit set is zero, and the answer is not kept") {
 
 TEST_CASE_FIXTURE(with_jumping_loop, "a resolve_srv with a handler gives the same results") {
   name_responder responder;
-  responder.answer = [](const dns_question& q) { return answers{with(q, {server("a", 1, 10)})}; };
+  responder.answer = [](const dns_question& q) {
+    return answers{q.with_services({server("a", 1, 10)})};
+  };
   std::optional<result<records>> found;
   const auto note = [&](result<records> r) { found = std::move(r); };
   if (eddy::detail::dns_available()) {

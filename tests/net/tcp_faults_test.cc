@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Every system call of TCP sockets, and of taking over a socket, with each of its errors.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -27,6 +28,7 @@
 #include <eddy/net/address.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/pending_operation.h>
+#include <eddy/net/socket_options.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/udp_socket.h>
@@ -364,6 +366,65 @@ struct connects_with_options : scenario {
   address nobody;
 };
 
+/// Serves IPv6 clients at `[::]`, and IPv4 clients, too, unless the listener is for IPv6 only.
+struct serves_both_families : scenario {
+  explicit serves_both_families(faulty_run& r)
+      : scenario(r),
+        only_v6(r.option(2) != 0),
+        binds(r.option(2) != 0),
+        question(r.bytes(r.any(2, 2'000))),
+        echo(r) {
+    echo.serve = [this](tcp_stream& s) { return serve(s); };
+  }
+  task<> serve(tcp_stream& s) {
+    peers.push_back(s.peer_address());
+    auto echoing = send_back(s, 1'000);
+    co_await std::move(echoing);
+  }
+  task<> work() {
+    echo.open(
+        [this] { return tcp_listener(run.loop, address::any_v6(0), {.ipv6_only = only_v6}); });
+    run.expect(echo.listener->get(eddy::option::ipv6_only) == only_v6,
+               "a listener has another option, and nobody was told");
+    answers.clear();
+    peers.clear();
+    const auto port = echo.listener->local_address().port();
+    auto by_v6 = ask(address::loopback_v6(port), address::loopback_v6(0));
+    co_await std::move(by_v6);
+    if (only_v6) co_return;
+    auto by_v4 = ask(address::loopback_v4(port), address::loopback_v4(0));
+    co_await std::move(by_v4);
+  }
+  task<> ask(address to, address from) {
+    eddy::socket_options how;
+    if (binds) how.local = from;
+    auto connecting = eddy::connect(to, how);
+    auto connected = timeout(client_patience, std::move(connecting));
+    tcp_stream s = co_await std::move(connected);
+    address here = s.local_address();
+    run.expect(here.is_v6() == to.is_v6(), "a client has an address of the other family");
+    if (here.is_v4()) here = *address::parse("::ffff:" + here.host(), here.port());
+    answers.emplace_back();
+    auto both = join(say(s, question, question.size()), hear(s, answers.back(), 1'000));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+    run.expect(std::ranges::find(peers, here) != peers.end(),
+               "a listener has seen another client address");
+  }
+  void check() {
+    for (const std::string& answer : answers) run.expect_bytes(question, answer);
+    run.expect(run.told || answers.size() == (only_v6 ? 1U : 2U),
+               "a client has no answer, and nobody was told");
+  }
+  static constexpr std::size_t shapes = 4;
+  bool only_v6;
+  bool binds;
+  std::string question;
+  std::list<std::string> answers;
+  std::vector<address> peers;
+  server<tcp_listener, tcp_stream> echo;
+};
+
 /// Takes over plain sockets of every kind.
 struct takes_over_sockets : scenario {
   explicit takes_over_sockets(faulty_run& r) : scenario(r) {}
@@ -442,6 +503,7 @@ FAULTS_TEST(echoes_by_tcp, "an echo by TCP survives every fault")
 FAULTS_TEST(echoes_by_handlers, "an echo by handlers survives every fault")
 FAULTS_TEST(accepts_a_flood, "a listener at its limit survives every fault")
 FAULTS_TEST(connects_with_options, "a connect with options survives every fault")
+FAULTS_TEST(serves_both_families, "a listener for IPv6 and IPv4 survives every fault")
 FAULTS_TEST(takes_over_sockets, "taking over sockets survives every fault")
 
-FAULTS_TOTAL(5, 20'000, "the scenarios of TCP survive 20,000 faults")
+FAULTS_TOTAL(6, 25'000, "the scenarios of TCP survive 25,000 faults")

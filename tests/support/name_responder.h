@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <eddy/net/address.h>
+#include <eddy/net/resolve_srv.h>
 
 #include "support/failing_system.h"
 
@@ -83,6 +84,17 @@ struct dns_question {
     }
     dns_message m = begin(static_cast<unsigned>(data.size()));
     for (const std::string& d : data) m.pointer(own_name).record(type, ttl, d);
+    return m.bytes;
+  }
+  /// An answer with SRV records.
+  [[nodiscard]] std::string with_services(const std::vector<eddy::srv_record>& all,
+                                          unsigned ttl = 60) const {
+    dns_message m = begin(static_cast<unsigned>(all.size()));
+    for (const eddy::srv_record& r : all) {
+      dns_message data;
+      data.number(r.priority, 2).number(r.weight, 2).number(r.port, 2).name(r.host);
+      m.pointer(own_name).record(srv, ttl, data.bytes);
+    }
     return m.bytes;
   }
   [[nodiscard]] std::string error(unsigned code) const { return begin(0, code).bytes; }

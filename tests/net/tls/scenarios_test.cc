@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Every operation of TLS, ended in every way at every point, and with each allocation failing.
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <new>
@@ -214,57 +213,6 @@ task<std::pair<std::error_code, std::error_code>> talk_over_tcp(eddy::tcp_stream
 }
 
 }  // namespace
-
-TEST_CASE(
-    "TLS over TCP: each system call that fails ends both ends with an error or is made again") {
-  static_cast<void>(contexts());
-  std::size_t faults = 0;
-  std::size_t errors = 0;
-  const std::pair<call, std::vector<int>> all[] = {
-      {call::read, {EINTR, ECONNRESET, ENOTCONN, EIO, ENOMEM, ETIMEDOUT, EBADF}},
-      {call::send, {EINTR, ECONNRESET, EPIPE, ENOBUFS, ENOMEM, EACCES, ENOTCONN, EBADF}},
-      {call::shutdown, {ENOTCONN, EBADF}},
-      {call::close, {EINTR, EIO}},
-  };
-  for (const auto& [kind, codes] : all) {
-    for (const int code : codes) {
-      for (std::size_t k = 1; k < 100; ++k) {
-        CAPTURE(static_cast<int>(kind));
-        CAPTURE(code);
-        CAPTURE(k);
-        async_fixture f;
-        stream_pair pair(f.loop);
-        failing_system system;
-        const eddy::detail::scoped_system in_place(system);
-        system.fail(kind, code, k);
-        std::error_code client;
-        std::error_code server;
-        bool failed = false;
-        const auto body = [&]() -> task<> {
-          auto talk = talk_over_tcp(std::move(pair.near), std::move(pair.far));
-          const auto ends = co_await std::move(talk);
-          client = ends.first;
-          server = ends.second;
-        };
-        f.run(body());
-        failed = system.has_failed();
-        if (!failed) {
-          CHECK_FALSE(client);
-          CHECK_FALSE(server);
-          break;
-        }
-        ++faults;
-        if (client || server) ++errors;
-        if (code == EINTR) {
-          CHECK_FALSE(client);
-          CHECK_FALSE(server);
-        }
-      }
-    }
-  }
-  MESSAGE(faults, " faults, of which ", errors, " were reported");
-  CHECK(faults > 80);
-}
 
 TEST_CASE("TLS over TCP: system calls that move few bytes lose and double nothing") {
   static_cast<void>(contexts());

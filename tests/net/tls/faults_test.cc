@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Every system call of TLS over TCP, with each of its errors.
+#include "support/faults.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <openssl/err.h>
+
+#include <eddy/future/join.h>
+#include <eddy/future/promise.h>
+#include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
+#include <eddy/net/address.h>
+#include <eddy/net/connect.h>
+#include <eddy/net/pending_operation.h>
+#include <eddy/net/tcp_listener.h>
+#include <eddy/net/tcp_stream.h>
+#include <eddy/net/tls/tls_context.h>
+#include <eddy/net/tls/tls_stream.h>
+
+#include "support/fault_scenario.h"
+#include "support/stream_pair.h"
+#include "support/tls_pair.h"
+
+using eddy::address;
+using eddy::join;
+using eddy::task;
+using eddy::tcp_listener;
+using eddy::tcp_stream;
+using eddy::timeout;
+using eddy::tls_version;
+using tcp_tls = eddy::tls_stream<tcp_stream>;
+
+namespace {
+
+/// Contexts of one version. They live as long as the program, so that later runs resume sessions
+/// of earlier ones, whatever fault these had.
+template <tls_version Version>
+const tls_contexts& contexts(bool resumption) {
+  static const tls_authority authority;
+  const auto make = [](bool resumes) {
+    eddy::tls_client_options client = client_options(authority);
+    eddy::tls_server_options server = server_options(authority);
+    client.max_version = server.max_version = Version;
+    client.resumption = server.resumption = resumes;
+    return tls_contexts(client, server);
+  };
+  static const tls_contexts fresh = make(false);
+  static const tls_contexts resuming = make(true);
+  return resumption ? resuming : fresh;
+}
+
+/// A scenario with contexts of one of both versions. Its sockets send the rest of a short write at
+/// once: the kernel would delay it for real time (Nagle's algorithm), of which the clock knows
+/// nothing.
+struct with_tls : scenario {
+  explicit with_tls(faulty_run& r) : scenario(r), by(choose(r)) {}
+  static const tls_contexts& choose(faulty_run& r) {
+    const bool resumption = r.option(2) != 0;
+    return r.option(2) != 0 ? contexts<tls_version::tls1_2>(resumption)
+                            : contexts<tls_version::tls1_3>(resumption);
+  }
+  static std::string left() {
+    return ERR_peek_error() == 0 ? "" : "OpenSSL's queue of errors is not empty";
+  }
+  const tls_contexts& by;
+};
+
+/// A server that sends back what comes, and clients that ask it.
+struct echoes_by_tls : with_tls {
+  explicit echoes_by_tls(faulty_run& r)
+      : with_tls(r), question(r.bytes(r.any(2, 20'000))), echo(r) {
+    piece = r.any(1 + question.size() / 4, question.size());
+    buffer = r.any(1 + question.size() / 4, question.size() + 1);
+    echo.serve = [this](tcp_stream& s) { return serve(std::move(s)); };
+  }
+  task<> serve(tcp_stream s) {
+    s.set_no_delay(true);
+    auto accepting = eddy::tls_accept(by.server, std::move(s));
+    tcp_tls stream = co_await std::move(accepting);
+    auto echoing = send_back(stream, buffer);
+    co_await std::move(echoing);
+  }
+  task<> work() {
+    echo.open([this] { return tcp_listener(run.loop, address::loopback_v4(0)); });
+    answer.clear();
+    auto limited = timeout(client_patience, ask());
+    co_await std::move(limited);
+  }
+  task<> ask() {
+    tcp_stream s = co_await eddy::connect(echo.listener->local_address());
+    s.set_no_delay(true);
+    auto connecting = eddy::tls_connect(by.client, std::move(s), "localhost");
+    tcp_tls stream = co_await std::move(connecting);
+    auto both = join(say(stream, question, piece), hear(stream, answer, buffer));
+    co_await std::move(both);
+  }
+  void check() { run.expect_bytes(question, answer); }
+  static constexpr std::size_t shapes = 4;
+
+  std::string question;
+  std::string answer;
+  std::size_t piece;
+  std::size_t buffer;
+  server<tcp_listener, tcp_stream> echo;
+};
+
+/// One end of a connection with handlers, which sends its words and hears those of the other.
+class tls_talker {
+public:
+  tls_talker(faulty_run& r, std::string_view says, std::string& heard)
+      : run_(r), says_(says), heard_(heard), bytes_(says.size()) {}
+
+  /// `begin` starts the handshake, and is given its handler.
+  template <class Begin>
+  eddy::future<> talk(Begin begin) {
+    shaking_hands_ = begin([this](eddy::result<tcp_tls> made) {
+      if (!made) return end(made.error());
+      stream_ = std::move(*made);
+      stream_.write(says_, [this](eddy::result<void> sent) {
+        if (!sent) return end(sent.error());
+        stream_.shutdown([this](eddy::result<void> ended) { end_one(ended); });
+      });
+      read();
+    });
+    return ended_.get_future();
+  }
+
+private:
+  void read() {
+    stream_.read(std::span(bytes_), [this](eddy::result<std::size_t> n) {
+      if (!n) return end(n.error());
+      if (*n == 0) return end_one({});
+      heard_.append(bytes_.data(), *n);
+      read();
+    });
+  }
+  /// One of both directions has ended.
+  void end_one(eddy::result<void> how) {
+    if (!how) return end(how.error());
+    if (++ended_directions_ == 2) end({});
+  }
+  void end(std::error_code error) {
+    if (error) run_.tell(error);
+    if (std::exchange(over_, true)) return;
+    if (stream_.open()) stream_.close();
+    ended_.set_value();
+  }
+
+  faulty_run& run_;
+  std::string_view says_;
+  std::string& heard_;
+  std::vector<char> bytes_;
+  int ended_directions_ = 0;
+  bool over_ = false;
+  eddy::promise<> ended_;
+  tcp_tls stream_;
+  eddy::pending_operation shaking_hands_;
+};
+
+struct talks_by_tls_handlers : with_tls {
+  explicit talks_by_tls_handlers(faulty_run& r)
+      : with_tls(r), question(r.bytes(r.any(2, 10'000))), answer(r.bytes(r.any(2, 10'000))) {}
+  task<> work() {
+    heard_question.clear();
+    heard_answer.clear();
+    stream_pair ends(run.loop);
+    ends.near.set_no_delay(true);
+    ends.far.set_no_delay(true);
+    tls_talker client(run, question, heard_answer);
+    tls_talker server(run, answer, heard_question);
+    auto asking = client.talk([&](auto on_made) {
+      return eddy::tls_connect(by.client, std::move(ends.near), "localhost", std::move(on_made));
+    });
+    auto answering = server.talk([&](auto on_made) {
+      return eddy::tls_accept(by.server, std::move(ends.far), std::move(on_made));
+    });
+    auto both = join(std::move(asking), std::move(answering));
+    auto limited = timeout(client_patience, std::move(both));
+    co_await std::move(limited);
+  }
+  void check() {
+    run.expect_bytes(question, heard_question);
+    run.expect_bytes(answer, heard_answer);
+  }
+  // next_of fails the test if it is told of a fault.
+  static bool possible(call kind, int) { return kind != call::accept; }
+  static constexpr std::size_t shapes = 4;
+
+  std::string question;
+  std::string answer;
+  std::string heard_question;
+  std::string heard_answer;
+};
+
+}  // namespace
+
+FAULTS_TEST(echoes_by_tls, "an echo by TLS over TCP survives every fault")
+FAULTS_TEST(talks_by_tls_handlers, "two ends of TLS with handlers survive every fault")
+
+FAULTS_TOTAL(2, 8'000, "the scenarios of TLS survive 8,000 faults")
