@@ -2,6 +2,7 @@
 #include <eddy/net/tls/tls_context.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,8 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <openssl/sha.h>
+#include <openssl/tls1.h>
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -59,14 +62,17 @@ std::string read_file(const std::string& path) {
   }
 }
 
-/// Throws an error if an option is given neither as text nor as a file.
-void expect_given(const std::string& text, const std::string& file, const char* option) {
+/// Throws an error if an option of a certificate is given neither as text nor as a file.
+void expect_given(const std::string& text, const std::string& file, const char* option,
+                  std::string_view name) {
   if (!text.empty() || !file.empty()) return;
-  throw_error(std::errc::invalid_argument, eddy::detail::text({"neither ", option, " nor ", option,
-                                                               "_file is set in TLS options"}));
+  const std::string where =
+      name.empty() ? "TLS options" : eddy::detail::text({"the ", name, " of the TLS options"});
+  throw_error(std::errc::invalid_argument,
+              eddy::detail::text({"neither ", option, " nor ", option, "_file is set in ", where}));
 }
 
-pem_text pem_of(const std::string& text, const std::string& file, const char* what) {
+pem_text pem_of(const std::string& text, const std::string& file, std::string_view what) {
   if (!text.empty()) return {text, eddy::detail::text({what, " given as text"})};
   return {read_file(file), visible(file)};
 }
@@ -106,6 +112,63 @@ openssl_ptr<X509> next_certificate(BIO* from, tls_error why, const char* doing,
   return one;
 }
 
+/// Loads a certificate, its chain and its key. `name` is what messages call the certificate, if it
+/// is not the context's first.
+void load_certificate(SSL_CTX* into, const tls_identity& given, std::string_view name = {}) {
+  constexpr const char* doing = "load a certificate from";
+  constexpr tls_error bad = tls_error::bad_certificate;
+  expect_given(given.certificate, given.certificate_file, "certificate", name);
+  expect_given(given.key, given.key_file, "key", name);
+  const pem_text chain = pem_of(given.certificate, given.certificate_file,
+                                name.empty() ? "the certificate" : std::string(name));
+  const openssl_ptr<BIO> from = reader_of(chain.text);
+  const openssl_ptr<X509> own = next_certificate(from.get(), bad, doing, chain);
+  if (!own || SSL_CTX_use_certificate(into, own.get()) != 1) refuse(bad, doing, chain);
+  for (;;) {
+    openssl_ptr<X509> next = next_certificate(from.get(), bad, doing, chain);
+    if (!next) break;
+    if (SSL_CTX_add0_chain_cert(into, next.get()) != 1) refuse(bad, doing, chain);
+    static_cast<void>(next.release());  // the context's now
+  }
+
+  const pem_text secret =
+      pem_of(given.key, given.key_file, name.empty() ? "the key" : text({"the key of ", name}));
+  const openssl_ptr<BIO> key_from = reader_of(secret.text);
+  const openssl_ptr<EVP_PKEY> key(PEM_read_bio_PrivateKey(
+      key_from.get(), nullptr, &give_password, const_cast<std::string*>(&given.key_password)));
+  if (!key) refuse(tls_error::bad_key, "load a private key from", secret);
+  if (X509_check_private_key(own.get(), key.get()) != 1) {
+    throw_error(make_error_code(tls_error::key_mismatch),
+                text({"load a private key from ", secret.where, " for ",
+                      words_of(X509_get_subject_name(own.get()))}));
+  }
+  if (SSL_CTX_use_PrivateKey(into, key.get()) != 1) {
+    refuse(tls_error::bad_key, "load a private key from", secret);
+  }
+}
+
+/// The name of the server for which a client asks; empty if it asks for none. OpenSSL refuses a
+/// wrong extension later.
+std::string_view asked_name(SSL* ssl) noexcept {
+  const unsigned char* at = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &at, &size) != 1) return {};
+  // The size of the list, and then the type, the size and the bytes of its only entry (RFC 6066,
+  // section 3).
+  constexpr std::size_t before = 5;
+  if (size < before || at[2] != TLSEXT_NAMETYPE_host_name) return {};
+  const std::size_t length = at[3] * std::size_t{256} + at[4];
+  if (length > size - before || length > TLSEXT_MAXLEN_host_name) return {};
+  return {reinterpret_cast<const char*>(at + before), length};
+}
+
+/// Lets sessions be resumed for the same name only (RFC 6066, section 3).
+void bind_sessions(SSL* ssl, std::string_view name) noexcept {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
+  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), digest.data());
+  SSL_set_session_id_context(ssl, digest.data(), digest.size());
+}
+
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size,
                     const unsigned char* offered, unsigned offered_size, void* own) {
   const auto& ours = *static_cast<const std::vector<unsigned char>*>(own);
@@ -132,7 +195,7 @@ tls_settings::tls_settings(const tls_client_options& options)
   set_up(options);
   const bool any = !options.certificate.empty() || !options.certificate_file.empty() ||
                    !options.key.empty() || !options.key_file.empty();
-  if (any) load_certificate(options);
+  if (any) load_certificate(get(), options);
   load_authorities(options);
   if (options.system_roots && SSL_CTX_set_default_verify_paths(get()) != 1) throw std::bad_alloc();
   if (!protocols_.empty() && SSL_CTX_set_alpn_protos(get(), protocols_.data(),
@@ -152,7 +215,9 @@ tls_settings::tls_settings(const tls_server_options& options, const tls_settings
   context_.reset(SSL_CTX_new(TLS_server_method()));
   if (!context_) throw std::bad_alloc();
   set_up(options);
-  load_certificate(options);
+  load_certificate(get(), options);
+  load_further(options.further);
+  SSL_CTX_set_client_hello_cb(get(), &meet_client, this);
   if (verifies_) load_authorities(options);
   if (!protocols_.empty()) SSL_CTX_set_alpn_select_cb(get(), &choose_protocol, &protocols_);
   // Tickets hold the sessions, so a cache of them would only take memory.
@@ -208,35 +273,47 @@ void tls_settings::set_protocols(const std::vector<std::string>& names) {
   }
 }
 
-void tls_settings::load_certificate(const tls_options& options) {
-  constexpr const char* doing = "load a certificate from";
-  constexpr tls_error bad = tls_error::bad_certificate;
-  expect_given(options.certificate, options.certificate_file, "certificate");
-  expect_given(options.key, options.key_file, "key");
-  const pem_text chain = pem_of(options.certificate, options.certificate_file, "the certificate");
-  const openssl_ptr<BIO> from = reader_of(chain.text);
-  const openssl_ptr<X509> own = next_certificate(from.get(), bad, doing, chain);
-  if (!own || SSL_CTX_use_certificate(get(), own.get()) != 1) refuse(bad, doing, chain);
-  for (;;) {
-    openssl_ptr<X509> next = next_certificate(from.get(), bad, doing, chain);
-    if (!next) break;
-    if (SSL_CTX_add0_chain_cert(get(), next.get()) != 1) refuse(bad, doing, chain);
-    static_cast<void>(next.release());  // the context's now
+void tls_settings::load_further(const std::vector<tls_identity>& all) {
+  for (const tls_identity& one : all) {
+    openssl_ptr<SSL_CTX> holder(SSL_CTX_new(TLS_server_method()));
+    if (!holder) throw std::bad_alloc();
+    load_certificate(holder.get(), one, text({"further certificate ", further_.size() + 1}));
+    further_.push_back(std::move(holder));
   }
+}
 
-  const pem_text secret = pem_of(options.key, options.key_file, "the key");
-  const openssl_ptr<BIO> key_from = reader_of(secret.text);
-  const openssl_ptr<EVP_PKEY> key(PEM_read_bio_PrivateKey(
-      key_from.get(), nullptr, &give_password, const_cast<std::string*>(&options.key_password)));
-  if (!key) refuse(tls_error::bad_key, "load a private key from", secret);
-  if (X509_check_private_key(own.get(), key.get()) != 1) {
-    throw_error(make_error_code(tls_error::key_mismatch),
-                text({"load a private key from ", secret.where, " for ",
-                      words_of(X509_get_subject_name(own.get()))}));
+int tls_settings::meet_client(SSL* ssl, int* alert, void* own) noexcept {
+  const std::string_view name = asked_name(ssl);
+  if (name.empty()) return SSL_CLIENT_HELLO_SUCCESS;
+  bind_sessions(ssl, name);
+  SSL_CTX* const chosen = static_cast<const tls_settings*>(own)->identity_for(name);
+  if (chosen == nullptr) return SSL_CLIENT_HELLO_SUCCESS;
+  SSL_certs_clear(ssl);  // otherwise a certificate with a key of another kind would stay
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(chosen, static_cast<void*>(&chain));
+  if (SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(chosen), SSL_CTX_get0_privatekey(chosen),
+                           chain, 1) == 1)
+    return SSL_CLIENT_HELLO_SUCCESS;
+  *alert = SSL_AD_INTERNAL_ERROR;
+  return SSL_CLIENT_HELLO_ERROR;
+}
+
+SSL_CTX* tls_settings::identity_for(std::string_view name) const noexcept {
+  // RFC 9525, sections 2 and 6.3, as a client of eddy verifies the name.
+  constexpr unsigned usual =
+      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
+  if (further_.empty()) return nullptr;
+  for (const unsigned flags : {usual | X509_CHECK_FLAG_NO_WILDCARDS, usual}) {
+    const auto holds = [&](SSL_CTX* of) {
+      return X509_check_host(SSL_CTX_get0_certificate(of), name.data(), name.size(), flags,
+                             nullptr) == 1;
+    };
+    if (holds(get())) return nullptr;
+    for (const auto& one : further_) {
+      if (holds(one.get())) return one.get();
+    }
   }
-  if (SSL_CTX_use_PrivateKey(get(), key.get()) != 1) {
-    refuse(tls_error::bad_key, "load a private key from", secret);
-  }
+  return nullptr;
 }
 
 void tls_settings::load_authorities(const tls_options& options) {

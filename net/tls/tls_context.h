@@ -25,21 +25,30 @@ enum class tls_version : std::uint8_t { tls1_2, tls1_3 };
 /// client with a certificate that does not hold is refused.
 enum class tls_client_certificates : std::uint8_t { none, optional, required };
 
-/// The options that clients and servers have in common.
+/// A certificate and its private key.
 ///
-/// Certificates and keys are PEM. Each can be given as the path of a file or as text, which wins.
-/// A certificate needs a key and a key needs a certificate.
-/// Revoked certificates are not recognised: neither lists (CRL) nor OCSP are asked.
-struct tls_options {
-  tls_options() = default;
+/// Both are PEM. Each can be given as the path of a file or as text, which wins. A certificate
+/// needs a key and a key needs a certificate.
+struct tls_identity {
+  tls_identity() = default;
 
-  /// The certificate of this end, followed by its intermediate authorities.
+  /// The certificate, followed by its intermediate authorities.
   std::string certificate_file;
   std::string certificate;
   /// The private key of the certificate, and its password if it is encrypted.
   std::string key_file;
   std::string key;
   std::string key_password;
+};
+
+/// The options that clients and servers have in common. The certificate and the key are those of
+/// this end.
+///
+/// Authorities are PEM, too, as the path of a file or as text, which wins.
+/// Revoked certificates are not recognised: neither lists (CRL) nor OCSP are asked.
+struct tls_options : tls_identity {
+  tls_options() = default;
+
   /// The certificates that are trusted: those of authorities, or of single peers.
   std::string ca_file;
   std::string ca;
@@ -71,6 +80,14 @@ struct tls_server_options : tls_options {
   /// Whether clients need certificates. The authorities of clients are those of `ca_file` or `ca`;
   /// without any, no client certificate is trusted.
   tls_client_certificates client_certificates = tls_client_certificates::none;
+  /// Further certificates, for a server with several names.
+  ///
+  /// A client that asks for a name (SNI) gets the first certificate with exactly that name, or else
+  /// the first with a wildcard for it. `*.example.org` holds for `a.example.org`, but neither for
+  /// `example.org` nor for `a.b.example.org`. Only names in the extension subjectAltName count. The
+  /// certificate of these options comes first in that order. A client that asks for no name, or
+  /// for one that no certificate has, gets it, too.
+  std::vector<tls_identity> further;
 };
 
 /// Holds what the TLS connections of a client have in common: trust, certificate and sessions.
@@ -119,7 +136,7 @@ private:
 ///     const tls_server_context context(options);
 ///
 /// For resumption, the client keeps the session in a ticket, so that a server needs no memory for
-/// it.
+/// it. A session is resumed only by a client that asks for the same server name again.
 ///
 /// A copy shares everything with its original: a reload of one is a reload of both.
 /// Lifetime: a connection keeps what it needs, so a context may be destroyed at any time.

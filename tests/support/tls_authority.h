@@ -13,6 +13,7 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -29,17 +30,22 @@ struct tls_wish {
   long from = -1;
   long to = 1;
   std::string usage;  // extendedKeyUsage; empty for none
+  bool rsa = false;   // the kind of key: otherwise, it is on an elliptic curve
 };
 
 /// An authority that signs certificates. Its keys are new in each run of a test.
 class tls_authority {
 public:
-  explicit tls_authority(const std::string& name = "eddy test authority")
+  /// An authority that `above` has signed, or one by itself.
+  explicit tls_authority(const std::string& name = "eddy test authority",
+                         const tls_authority* above = nullptr)
       : key_(EVP_EC_gen("P-256")) {
     tls_wish wish;
     wish.subject = name;
     wish.names.clear();
-    certificate_ = make(wish, key_.get(), nullptr, key_.get(), true);
+    X509* const issuer = above == nullptr ? nullptr : above->certificate_.get();
+    certificate_ =
+        make(wish, key_.get(), issuer, above == nullptr ? key_.get() : above->key_.get(), true);
     pem_ = text_of(certificate_.get());
   }
 
@@ -47,7 +53,7 @@ public:
   [[nodiscard]] const std::string& pem() const { return pem_; }
 
   [[nodiscard]] tls_identity sign(const tls_wish& wish = tls_wish()) const {
-    const key_ptr key(EVP_EC_gen("P-256"));
+    const key_ptr key(wish.rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"));
     const certificate_ptr made = make(wish, key.get(), certificate_.get(), key_.get(), false);
     return {text_of(made.get()), text_of(key.get())};
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <eddy/net/tls/detail/openssl.h>
@@ -41,17 +42,24 @@ public:
   [[nodiscard]] openssl_ptr<SSL_SESSION> take_session(const std::string& host);
 
 private:
+  /// Prepares a server's answer to a ClientHello, before OpenSSL looks at anything else in it:
+  /// chooses the certificate, and binds sessions to the name.
+  static int meet_client(SSL* ssl, int* alert, void* own) noexcept;
+  /// The further identity for a name; null for the context's own.
+  [[nodiscard]] SSL_CTX* identity_for(std::string_view name) const noexcept;
+
   struct sessions {
     std::vector<openssl_ptr<SSL_SESSION>> all;  // the newest last
     std::uint64_t used = 0;                     // when one was kept last
   };
 
   void set_up(const tls_options& options);
-  void load_certificate(const tls_options& options);
+  void load_further(const std::vector<tls_identity>& all);
   void load_authorities(const tls_options& options);
   void set_protocols(const std::vector<std::string>& names);
 
   openssl_ptr<SSL_CTX> context_;
+  std::vector<openssl_ptr<SSL_CTX>> further_;  // each holds a certificate, its chain and its key
   bool client_;
   bool verifies_ = false;
   bool keeps_tickets_ = false;            // a reload may keep the ticket keys
