@@ -49,19 +49,23 @@ worker_pool::~worker_pool() {
 }
 
 void worker_pool::put(std::shared_ptr<job> work) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   job& added = *work;
   added.held_ = std::move(work);
   added.phase_ = job::phase::queued;
   jobs_.push_back(added);
   ++queued_;
+  bool wakes = false;
   try {
-    find_thread();
+    wakes = find_thread();
   } catch (...) {
     if (threads_ != 0) return;  // one of the threads will take the job
     take_out(added);
     throw;
   }
+  // A thread that is woken while the lock is held only waits again, for the lock.
+  lock.unlock();
+  if (wakes) arrived_.notify_one();
 }
 
 bool worker_pool::give_up(job& work) noexcept {
@@ -72,7 +76,7 @@ bool worker_pool::give_up(job& work) noexcept {
       work.phase_ = job::phase::given_up;
       --wanted_;
       try {
-        find_thread();
+        if (find_thread()) arrived_.notify_one();
       } catch (...) {  // NOLINT(bugprone-empty-catch): an idle thread takes the job later
       }
       return false;
@@ -90,14 +94,13 @@ std::size_t worker_pool::idle() const noexcept {
   return idle_;
 }
 
-/// Finds a thread for the first job, if the job may begin.
-void worker_pool::find_thread() {
-  if (!may_begin()) return;
-  if (std::min(queued_, most_.at_once - wanted_) > idle_ && threads_ < most_.threads) {
-    start_thread();
-  } else {
-    arrived_.notify_one();
-  }
+/// Finds a thread for the first job, if the job may begin: starts one, or returns true if the
+/// caller has to wake one.
+bool worker_pool::find_thread() {
+  if (!may_begin()) return false;
+  if (std::min(queued_, most_.at_once - wanted_) <= idle_ || threads_ >= most_.threads) return true;
+  start_thread();
+  return false;
 }
 
 void worker_pool::start_thread() {

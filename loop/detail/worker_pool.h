@@ -90,7 +90,7 @@ public:
 private:
   /// Whether the first job in the queue may begin.
   [[nodiscard]] bool may_begin() const noexcept { return queued_ != 0 && wanted_ < most_.at_once; }
-  void find_thread();
+  [[nodiscard]] bool find_thread();
   void start_thread();
   void work();
   [[nodiscard]] bool wait_for_job(std::unique_lock<std::mutex>& lock);
