@@ -301,3 +301,26 @@ ASYNC_TEST("the loop can be dumped while the branches of a join are destroyed") 
     CHECK(failed);
   }
 }
+
+ASYNC_TEST("a branch that fails as the turn ends decides, and its error does not leave run") {
+  struct program {
+    static eddy::task<> fail_later() {
+      co_await eddy::yield();
+      throw std::runtime_error("later");
+    }
+    static eddy::task<> fail_at_once() {
+      eddy::event_loop::current()->forbid_going_on();
+      throw std::runtime_error("at once");
+      co_return;
+    }
+    static eddy::task<> branch() { co_await fail_at_once(); }
+  };
+  std::string words;
+  try {
+    co_await eddy::join(program::fail_later(), program::branch());
+  } catch (const std::runtime_error& e) {
+    words = e.what();
+  }
+  CHECK(words == "at once");
+  static_cast<void>(loop);
+}
