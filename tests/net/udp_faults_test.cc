@@ -59,7 +59,7 @@ struct sends_datagrams : numbered {
       run.expect(got.to.is_loopback(), "a datagram has no destination");
     }
   }
-  static constexpr std::size_t shapes = 16;
+  static constexpr std::size_t shapes = 12;
   bool connected;
   bool icmp;
 };
@@ -202,4 +202,4 @@ FAULTS_TEST(sends_batches, "batches of UDP datagrams survive every fault")
 FAULTS_TEST(joins_a_group, "multicast by IPv4 survives every fault")
 FAULTS_TEST(joins_an_ipv6_group, "UDP and multicast groups by IPv6 survive every fault")
 
-FAULTS_TOTAL(4, 20'000, "the scenarios of UDP survive 20,000 faults")
+FAULTS_TOTAL(4, 18'000, "the scenarios of UDP survive 18,000 faults")

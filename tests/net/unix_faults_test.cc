@@ -121,7 +121,7 @@ struct echoes_descriptors : scenario {
     echo.listener->close();
     run.expect(files() == 0, "a file is left in the directory");
   }
-  static constexpr std::size_t shapes = 10;
+  static constexpr std::size_t shapes = 8;
 
   temporary_directory folder;
   std::string path;
@@ -177,7 +177,7 @@ struct sends_packets : numbered {
   }
   eddy::unique_descriptor file;
   server<eddy::unix_seqpacket_listener, eddy::unix_seqpacket> packets;
-  static constexpr std::size_t shapes = 10;
+  static constexpr std::size_t shapes = 8;
 };
 
 /// Sends Unix datagrams to a path at which a stale file lies, and to a connected peer.
@@ -226,7 +226,7 @@ struct sends_unix_datagrams : numbered {
     const std::filesystem::directory_iterator left(folder.path());
     run.expect(begin(left) == end(left), "a file is left in the directory");
   }
-  static constexpr std::size_t shapes = 12;
+  static constexpr std::size_t shapes = 10;
 
   temporary_directory folder;
   bool connects;
@@ -240,4 +240,4 @@ FAULTS_TEST(echoes_descriptors, "an echo of descriptors at a path survives every
 FAULTS_TEST(sends_packets, "packets with descriptors survive every fault")
 FAULTS_TEST(sends_unix_datagrams, "Unix datagrams survive every fault")
 
-FAULTS_TOTAL(3, 20'000, "the scenarios of Unix sockets survive 20,000 faults")
+FAULTS_TOTAL(3, 18'000, "the scenarios of Unix sockets survive 18,000 faults")

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -17,6 +18,7 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/task.h>
+#include <eddy/net/address.h>
 #include <eddy/net/buffer.h>
 
 #include "support/failing_system.h"
@@ -35,6 +37,16 @@ struct scenario {
   static constexpr std::size_t patience = 100;
   faulty_run& run;
 };
+
+/// Port 0 of a loopback address that no listener has used before. The connections of earlier runs
+/// keep their ports for a minute (TIME_WAIT). With ten thousands of them, the kernel would look
+/// long for a port of 127.0.0.1 that is free.
+inline eddy::address unused_loopback() {
+  static std::uint32_t count = 0;
+  const std::uint32_t n = ++count;
+  const auto byte = [n](int shift) { return static_cast<unsigned char>(1 + (n >> shift) % 128); };
+  return eddy::address(eddy::address::v4_bytes{127, byte(14), byte(7), byte(0)}, 0);
+}
 
 // Parts of servers and clients, for all kinds of streams.
 

@@ -39,8 +39,10 @@ inline eddy::tcp_stream next_of(eddy::tcp_listener& listener) {
 
 /// The two ends of one loopback connection, both on one loop.
 struct stream_pair {
-  explicit stream_pair(eddy::event_loop& loop)
-      : stream_pair(loop, eddy::tcp_listener(loop, eddy::address::loopback_v4(0))) {}
+  /// They are connected at `at`.
+  explicit stream_pair(eddy::event_loop& loop,
+                       const eddy::address& at = eddy::address::loopback_v4(0))
+      : stream_pair(loop, eddy::tcp_listener(loop, at)) {}
 
   eddy::tcp_stream near;
   eddy::tcp_stream far;

@@ -2,6 +2,8 @@
 // Every system call of TLS over TCP, with each of its errors.
 #include "support/faults.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -17,7 +19,6 @@
 #include <eddy/future/promise.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
-#include <eddy/net/address.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_listener.h>
@@ -29,7 +30,6 @@
 #include "support/stream_pair.h"
 #include "support/tls_pair.h"
 
-using eddy::address;
 using eddy::join;
 using eddy::task;
 using eddy::tcp_listener;
@@ -70,6 +70,15 @@ struct with_tls : scenario {
   static std::string left() {
     return ERR_peek_error() == 0 ? "" : "OpenSSL's queue of errors is not empty";
   }
+  /// A handshake takes most of the time of a run, so errors are left out that TLS cannot tell from
+  /// others, and calls that are made before TLS begins. net/tcp_faults_test.cc has them.
+  static bool possible(call kind, int error) {
+    const std::array calls{call::read, call::send, call::send_message, call::shutdown, call::close};
+    const std::array errors{0,          EINTR, EAGAIN,   EIO,    EBADF,
+                            ECONNRESET, EPIPE, ENOTCONN, ENOMEM, ETIMEDOUT};
+    return std::ranges::find(calls, kind) != calls.end() &&
+           std::ranges::find(errors, error) != errors.end();
+  }
   const tls_contexts& by;
 };
 
@@ -77,7 +86,7 @@ struct with_tls : scenario {
 struct echoes_by_tls : with_tls {
   explicit echoes_by_tls(faulty_run& r)
       : with_tls(r), question(r.bytes(r.any(2, 20'000))), echo(r) {
-    piece = r.any(1 + question.size() / 4, question.size());
+    piece = r.any(1 + question.size() / 2, question.size());
     buffer = r.any(1 + question.size() / 4, question.size() + 1);
     echo.serve = [this](tcp_stream& s) { return serve(std::move(s)); };
   }
@@ -89,7 +98,7 @@ struct echoes_by_tls : with_tls {
     co_await std::move(echoing);
   }
   task<> work() {
-    echo.open([this] { return tcp_listener(run.loop, address::loopback_v4(0)); });
+    echo.open([this] { return tcp_listener(run.loop, unused_loopback()); });
     answer.clear();
     auto limited = timeout(client_patience, ask());
     co_await std::move(limited);
@@ -171,7 +180,7 @@ struct talks_by_tls_handlers : with_tls {
   task<> work() {
     heard_question.clear();
     heard_answer.clear();
-    stream_pair ends(run.loop);
+    stream_pair ends(run.loop, unused_loopback());
     ends.near.set_no_delay(true);
     ends.far.set_no_delay(true);
     tls_talker client(run, question, heard_answer);
@@ -190,9 +199,7 @@ struct talks_by_tls_handlers : with_tls {
     run.expect_bytes(question, heard_question);
     run.expect_bytes(answer, heard_answer);
   }
-  // next_of fails the test if it is told of a fault.
-  static bool possible(call kind, int) { return kind != call::accept; }
-  static constexpr std::size_t shapes = 4;
+  static constexpr std::size_t shapes = 2;
 
   std::string question;
   std::string answer;
@@ -205,4 +212,4 @@ struct talks_by_tls_handlers : with_tls {
 FAULTS_TEST(echoes_by_tls, "an echo by TLS over TCP survives every fault")
 FAULTS_TEST(talks_by_tls_handlers, "two ends of TLS with handlers survive every fault")
 
-FAULTS_TOTAL(2, 8'000, "the scenarios of TLS survive 8,000 faults")
+FAULTS_TOTAL(2, 3'000, "the scenarios of TLS survive 3,000 faults")
