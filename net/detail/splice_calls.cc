@@ -13,13 +13,15 @@
 namespace eddy::detail {
 
 std::optional<int> splice_in_call::attempt(open_socket& socket) {
-  return read_some(socket, size_, {},
-                   [&](std::size_t most) { return os().splice(socket.descriptor(), pipe_, most); });
+  return read_some(socket, size_, {}, [&](std::size_t most) {
+    return os().splice_in(socket.descriptor(), pipe_, most);
+  });
 }
 
 std::optional<int> splice_out_call::attempt(open_socket& socket) {
   while (left_ != 0) {
-    const ssize_t n = uninterrupted([&] { return os().splice(pipe_, socket.descriptor(), left_); });
+    const ssize_t n =
+        uninterrupted([&] { return os().splice_out(pipe_, socket.descriptor(), left_); });
     if (n == 0) return EIO;  // the pipe has lost bytes, which does not happen
     const std::optional<int> error = note_written(socket, n, left_);
     if (n < 0) return error;

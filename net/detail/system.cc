@@ -55,12 +55,16 @@ namespace eddy::detail {
 
 namespace {
 
+constexpr unsigned without_waiting = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 constexpr int without_signal = 0x100;  // RWF_NOSIGNAL, since Linux 6.18; glibc 2.36 has no name
 
-/// Makes a call that writes to a socket and has no MSG_NOSIGNAL. The thread takes the SIGPIPE that
+/// Makes a call that writes `size` bytes and has no MSG_NOSIGNAL. The thread takes the SIGPIPE that
 /// the call raises, unless there was one before; the process's action for it is not touched.
+///
+/// A call of several steps that meets a broken connection after the first raises the signal, too,
+/// and returns the bytes that it wrote.
 template <class Call>
-ssize_t without_sigpipe(Call call) {
+ssize_t without_sigpipe(std::size_t size, Call call) {
   sigset_t broken;
   sigset_t before;
   sigset_t pending;
@@ -71,7 +75,9 @@ ssize_t without_sigpipe(Call call) {
                            ::sigismember(&pending, SIGPIPE) == 1;
   const ssize_t n = call();
   const int error = errno;
-  if (n < 0 && error == EPIPE && !was_pending) {
+  const bool is_whole = n >= 0 && static_cast<std::size_t>(n) == size;
+  const bool may_signal = !is_whole && (n >= 0 || error == EPIPE);
+  if (may_signal && !was_pending) {
     const timespec at_once{};
     while (::sigtimedwait(&broken, nullptr, &at_once) < 0 && errno == EINTR) {
     }
@@ -133,14 +139,17 @@ int system::receive_messages(int descriptor, mmsghdr* messages, unsigned count, 
   return ::recvmmsg(descriptor, messages, count, flags, nullptr);
 }
 
-ssize_t system::splice(int from, int to, std::size_t size) {
-  return without_sigpipe([=] {
-    return ::splice(from, nullptr, to, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-  });
+ssize_t system::splice_in(int socket, int pipe, std::size_t size) {
+  return ::splice(socket, nullptr, pipe, nullptr, size, without_waiting);
+}
+
+ssize_t system::splice_out(int pipe, int socket, std::size_t size) {
+  return without_sigpipe(
+      size, [=] { return ::splice(pipe, nullptr, socket, nullptr, size, without_waiting); });
 }
 
 ssize_t system::send_file(int to, int file, off_t* offset, std::size_t size) {
-  return without_sigpipe([=] { return ::sendfile(to, file, offset, size); });
+  return without_sigpipe(size, [=] { return ::sendfile(to, file, offset, size); });
 }
 
 int system::shutdown(int descriptor, int how) { return ::shutdown(descriptor, how); }
@@ -204,7 +213,9 @@ int system::file_status(int descriptor, struct stat* status) { return ::fstat(de
 int system::pipe(int* ends, int flags) { return ::pipe2(ends, flags | O_CLOEXEC); }
 
 ssize_t write_with_signal_blocked(int descriptor, const iovec* parts, int count) noexcept {
-  return without_sigpipe([=] { return ::writev(descriptor, parts, count); });
+  std::size_t size = 0;
+  for (int i = 0; i < count; ++i) size += parts[i].iov_len;
+  return without_sigpipe(size, [=] { return ::writev(descriptor, parts, count); });
 }
 
 int system::unread(int descriptor, int* bytes) { return ::ioctl(descriptor, FIONREAD, bytes); }

@@ -55,8 +55,11 @@ public:
   virtual int send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags);
   /// Receives up to `count` messages: recvmmsg without a time limit.
   virtual int receive_messages(int descriptor, mmsghdr* messages, unsigned count, int flags);
-  /// Moves bytes between a pipe and a socket without waiting and without SIGPIPE: splice(2).
-  virtual ssize_t splice(int from, int to, std::size_t size);
+  /// Moves bytes from a socket to a pipe, whose reading end this process has, without waiting:
+  /// splice(2).
+  virtual ssize_t splice_in(int socket, int pipe, std::size_t size);
+  /// Moves bytes from a pipe to a socket without waiting and without SIGPIPE: splice(2).
+  virtual ssize_t splice_out(int pipe, int socket, std::size_t size);
   /// Sends bytes of a file from `*offset` on, which it advances, without SIGPIPE: sendfile(2).
   virtual ssize_t send_file(int to, int file, off_t* offset, std::size_t size);
   virtual int shutdown(int descriptor, int how);

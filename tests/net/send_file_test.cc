@@ -4,20 +4,24 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
+#include <eddy/net/detail/system.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/unix_stream.h>
 
@@ -130,6 +134,68 @@ ASYNC_TEST("send_file to a peer that has gone raises no SIGPIPE") {
   const auto r = co_await as_result(send_file(ends.near, from.number(), 0, 5));
   CHECK(r.error() == std::errc::broken_pipe);
 }
+
+namespace {
+
+volatile std::sig_atomic_t broken_pipes = 0;
+
+/// Counts SIGPIPE while it exists.
+struct sigpipe_count {
+  sigpipe_count() : before(std::signal(SIGPIPE, [](int) { broken_pipes = broken_pipes + 1; })) {
+    broken_pipes = 0;
+  }
+  sigpipe_count(const sigpipe_count&) = delete;
+  sigpipe_count& operator=(const sigpipe_count&) = delete;
+  ~sigpipe_count() { std::signal(SIGPIPE, before); }
+  void (*before)(int);
+};
+
+/// Makes a call of sendfile(2) on a blocking socket, whose sending side ends when the call has sent
+/// a part. Returns the size of that part.
+ssize_t send_a_part(const stream_pair& ends, std::size_t size) {
+  REQUIRE(eddy::detail::kernel.set_blocking(ends.near.descriptor()) == 0);
+  REQUIRE(eddy::detail::kernel.set_blocking(ends.far.descriptor()) == 0);
+  const file from(std::string(size, 'f'));
+  std::thread breaker([&] {
+    char byte = 0;
+    CHECK(::recv(ends.far.descriptor(), &byte, 1, 0) == 1);
+    ::shutdown(ends.near.descriptor(), SHUT_WR);
+  });
+  off_t offset = 0;
+  const ssize_t sent =
+      eddy::detail::kernel.send_file(ends.near.descriptor(), from.number(), &offset, size);
+  breaker.join();
+  return sent;
+}
+
+}  // namespace
+
+TEST_SUITE("threads") {
+  TEST_CASE_FIXTURE(with_loop, "a part of a file before the connection breaks raises no SIGPIPE") {
+    const sigpipe_count count;
+    constexpr std::size_t size = 16'000'000;
+    const ssize_t sent = send_a_part(stream_pair(loop), size);
+    CHECK(sent > 0);
+    CHECK(sent < static_cast<ssize_t>(size));
+    CHECK(broken_pipes == 0);
+  }
+
+  TEST_CASE_FIXTURE(with_loop,
+                    "a part of a file before the connection breaks keeps an earlier SIGPIPE") {
+    sigset_t only;
+    ::sigemptyset(&only);
+    ::sigaddset(&only, SIGPIPE);
+    sigset_t before;
+    ::pthread_sigmask(SIG_BLOCK, &only, &before);
+    ::raise(SIGPIPE);
+    CHECK(send_a_part(stream_pair(loop), 16'000'000) > 0);
+    const timespec none{};
+    CHECK(::sigtimedwait(&only, nullptr, &none) == SIGPIPE);
+    CHECK(::sigtimedwait(&only, nullptr, &none) == -1);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+}  // TEST_SUITE("threads")
 
 TEST_CASE_FIXTURE(with_loop, "send_file has a form with a handler") {
   const file from("bytes");

@@ -223,8 +223,11 @@ public:
     if (fails(call::receive_messages)) return -1;
     return system::receive_messages(descriptor, messages, most_messages(count), flags);
   }
-  ssize_t splice(int from, int to, std::size_t size) override {
-    return fails(call::splice) ? -1 : system::splice(from, to, most_to_read(from, size));
+  ssize_t splice_in(int socket, int pipe, std::size_t size) override {
+    return fails(call::splice) ? -1 : system::splice_in(socket, pipe, most_to_read(socket, size));
+  }
+  ssize_t splice_out(int pipe, int socket, std::size_t size) override {
+    return fails(call::splice) ? -1 : system::splice_out(pipe, socket, most_to_read(pipe, size));
   }
   ssize_t send_file(int to, int file, off_t* offset, std::size_t size) override {
     if (fails(call::send_file)) return -1;

@@ -506,11 +506,15 @@ void simulated_kernel::free_addresses(addrinfo* found) {
 
 // ---- What is not simulated
 
-ssize_t simulated_kernel::splice(int from, int to, std::size_t size) {
-  if (!owns(from) && !owns(to)) return system::splice(from, to, size);
+ssize_t simulated_kernel::splice_in(int socket, int pipe, std::size_t size) {
+  if (!owns(socket)) return system::splice_in(socket, pipe, size);
   refuse("splice");
-  if (owns(from)) errno = EINVAL;  // as a kernel that cannot: `copy` moves the bytes itself
+  errno = EINVAL;  // as a kernel that cannot: `copy` moves the bytes itself
   return -1;
+}
+
+ssize_t simulated_kernel::splice_out(int pipe, int socket, std::size_t size) {
+  return owns(socket) ? refuse("splice") : system::splice_out(pipe, socket, size);
 }
 
 int simulated_kernel::send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) {

@@ -83,7 +83,8 @@ public:
 
   // ---- The calls that are not simulated, and fail
 
-  ssize_t splice(int from, int to, std::size_t size) override;
+  ssize_t splice_in(int socket, int pipe, std::size_t size) override;
+  ssize_t splice_out(int pipe, int socket, std::size_t size) override;
   int send_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) override;
   int receive_messages(int descriptor, mmsghdr* messages, unsigned count, int flags) override;
   ssize_t write(int descriptor, const iovec* parts, int count) override;
