@@ -169,6 +169,10 @@ void bind_sessions(SSL* ssl, std::string_view name) noexcept {
   SSL_set_session_id_context(ssl, digest.data(), digest.size());
 }
 
+/// Accepts the name for which a client asks. OpenSSL keeps only an accepted name in a session of
+/// TLS 1.2, and gives the name in the session after a resumption.
+int accept_name(SSL*, int*, void*) noexcept { return SSL_TLSEXT_ERR_OK; }
+
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size,
                     const unsigned char* offered, unsigned offered_size, void* own) {
   const auto& ours = *static_cast<const std::vector<unsigned char>*>(own);
@@ -218,6 +222,7 @@ tls_settings::tls_settings(const tls_server_options& options, const tls_settings
   load_certificate(get(), options);
   load_further(options.further);
   SSL_CTX_set_client_hello_cb(get(), &meet_client, this);
+  SSL_CTX_set_tlsext_servername_callback(get(), &accept_name);
   if (verifies_) load_authorities(options);
   if (!protocols_.empty()) SSL_CTX_set_alpn_select_cb(get(), &choose_protocol, &protocols_);
   // Tickets hold the sessions, so a cache of them would only take memory.

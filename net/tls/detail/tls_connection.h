@@ -121,6 +121,9 @@ public:
   /// The application protocol; empty if none was negotiated.
   [[nodiscard]] std::string_view alpn() const noexcept { return state().alpn(); }
   /// The name of the server for which the client has asked; empty if it asked for none.
+  ///
+  /// On a server, these are the bytes that the client has sent. They need not be a name: any byte
+  /// but zero may be among them, and nothing is escaped.
   [[nodiscard]] std::string_view server_name() const noexcept { return state().server_name(); }
   /// Whether a session of an earlier connection was resumed.
   [[nodiscard]] bool resumed() const noexcept { return state().resumed(); }

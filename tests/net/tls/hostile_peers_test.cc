@@ -350,6 +350,14 @@ ASYNC_TEST("renegotiation is refused") {
   ERR_clear_error();
 }
 
+ASYNC_TEST("the name for which a client asks is given as the client has sent it") {
+  raw_pair pair;
+  constexpr const char* hostile = "a\n\x1b[31mb\"\xff";
+  REQUIRE(SSL_set_tlsext_host_name(pair.raw.ssl(), hostile) == 1);
+  co_await pair.connect();
+  CHECK(pair.own.server_name() == hostile);
+}
+
 ASYNC_TEST("an alert of the peer is told by its name") {
   raw_pair pair;
   co_await pair.connect();

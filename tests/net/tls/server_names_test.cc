@@ -77,16 +77,22 @@ std::string refusal(const tls_server_options& options, std::error_code expected)
   return "nothing";
 }
 
-/// Makes a connection in which the client gets a session.
-task<bool> resumes(tls_client_context client, tls_server_context server, std::string host) {
-  auto made = shake_hands(client, server, std::move(host));
-  tls_outcome ends = co_await std::move(made);
-  REQUIRE(ends.client.has_value());
+/// Lets the client get a session, and tells whether it resumed an earlier one.
+task<bool> uses_session(tls_outcome& ends) {
   std::array<char, 8> buffer;
   co_await ends.server->write(std::string_view("word"));
   co_await ends.client->read(buffer);
   CHECK(ends.server->resumed() == ends.client->resumed());
   co_return ends.client->resumed();
+}
+
+/// Makes a connection in which the client gets a session.
+task<bool> resumes(tls_client_context client, tls_server_context server, std::string host) {
+  auto made = shake_hands(client, server, std::move(host));
+  tls_outcome ends = co_await std::move(made);
+  REQUIRE(ends.client.has_value());
+  const bool resumed = co_await uses_session(ends);
+  co_return resumed;
 }
 
 }  // namespace
@@ -290,6 +296,30 @@ ASYNC_TEST("a session is resumed only for its own server name, whatever the clie
       sessions->keep_session(other, std::move(session));
       const bool crossed = co_await resumes(client, server, other);
       CHECK_FALSE(crossed);
+    }
+  }
+}
+
+ASYNC_TEST("a server knows the name for which a client asks, also when it resumes a session") {
+  const tls_authority authority;
+  for (const bool several : {false, true}) {
+    tls_server_options options = options_of(authority, "DNS:a.example");
+    if (several) options.further = {identity(authority, "second", "DNS:b.example")};
+    tls_server_context server(options);
+    for (const auto version : {eddy::tls_version::tls1_2, eddy::tls_version::tls1_3}) {
+      tls_client_options asking = client_options(authority);
+      asking.max_version = version;
+      const tls_client_context client(asking);
+      for (const bool again : {false, true}) {
+        CAPTURE(again);
+        tls_outcome ends = co_await shake_hands(client, server, "a.example");
+        REQUIRE(ends.client.has_value());
+        const bool resumed = co_await uses_session(ends);
+        CHECK(resumed == again);
+        CHECK(ends.server->server_name() == "a.example");
+        CHECK(ends.client->server_name() == "a.example");
+        server.reload();
+      }
     }
   }
 }
