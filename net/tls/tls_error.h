@@ -24,7 +24,8 @@ enum class tls_error : std::uint8_t {
   certificate_untrusted,
   /// The certificate is valid, but for other names or addresses.
   certificate_wrong_name,
-  /// A certificate does not hold for another reason, such as a bad signature or purpose.
+  /// A certificate cannot be parsed, or does not hold for another reason, such as a bad signature
+  /// or purpose.
   certificate_invalid,
   /// The peer did not send a certificate although one is required.
   certificate_missing,

@@ -142,10 +142,22 @@ tls_error error_of_certificate(int error) noexcept {
 }
 
 tls_error error_of(unsigned long error) noexcept {
-  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return tls_error::protocol_violation;
+  switch (ERR_GET_LIB(error)) {
+    case ERR_LIB_SSL: break;
+    case ERR_LIB_ASN1:
+    case ERR_LIB_X509:
+    case ERR_LIB_X509V3: return tls_error::certificate_invalid;
+    default: return tls_error::protocol_violation;
+  }
   const int reason = ERR_GET_REASON(error);
-  if (reason >= SSL_AD_REASON_OFFSET) return tls_error::refused_by_peer;
+  // The alerts of a peer follow the offset. Reasons such as ERR_R_ASN1_LIB are far beyond them.
+  constexpr int first_alert = SSL_AD_REASON_OFFSET;
+  constexpr int last_alert = first_alert + 255;
+  if (reason >= first_alert && reason <= last_alert) return tls_error::refused_by_peer;
   switch (reason) {
+    case ERR_R_ASN1_LIB:  // a certificate that cannot be parsed, or whose key cannot
+    case ERR_R_X509_LIB:
+    case SSL_R_UNABLE_TO_FIND_PUBLIC_KEY_PARAMETERS:
     case SSL_R_CERTIFICATE_VERIFY_FAILED: return tls_error::certificate_invalid;
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return tls_error::certificate_missing;
     case SSL_R_HTTP_REQUEST:

@@ -391,6 +391,41 @@ ASYNC_TEST("an alert of the peer is told by its name") {
   CHECK(words.ends_with(" alert bad record mac): the peer refused the connection"));
 }
 
+ASYNC_TEST(
+    "a certificate of the peer that cannot be parsed is invalid, and no refusal by the peer") {
+  const tls_contexts by;
+  const tls_identity own = by.authority.sign();
+  auto [near, far] = duplex(65536, 65536);
+  const auto serve = [](duplex_stream wire, const tls_identity& identity) -> task<> {
+    raw_peer raw(std::move(wire), &identity, TLS1_2_VERSION);
+    co_await raw.receive();
+    SSL_do_handshake(raw.ssl());
+    ERR_clear_error();
+    const X509* const certificate = SSL_get_certificate(raw.ssl());
+    unsigned char* der = nullptr;
+    REQUIRE(i2d_X509(certificate, &der) > 8);
+    const std::string begin(reinterpret_cast<const char*>(der), 8);
+    OPENSSL_free(der);
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(SSL_get_wbio(raw.ssl()), &data);
+    const std::size_t at = std::string_view(data, static_cast<std::size_t>(size)).find(begin);
+    REQUIRE(at != std::string_view::npos);
+    data[at] ^= 0x41;
+    co_await raw.flush();
+    co_await raw.receive();
+    CHECK(SSL_do_handshake(raw.ssl()) != 1);
+    CHECK(std::string_view(ERR_reason_error_string(ERR_get_error())).contains("alert"));
+    ERR_clear_error();
+  };
+  std::string words;
+  auto both = join(words_of(eddy::tls_connect(by.client, std::move(near), "localhost"), words),
+                   serve(std::move(far), own));
+  const auto [made, nothing] = co_await std::move(both);
+  REQUIRE(!made.has_value());
+  CHECK(made.error() == tls_error::certificate_invalid);
+  CHECK(words.starts_with("TLS handshake with localhost ("));
+}
+
 ASYNC_TEST("random bytes of a peer end a handshake and a connection with an error") {
   std::mt19937 numbers(11);
   for (int round = 0; round < 200; ++round) {
