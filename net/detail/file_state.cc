@@ -33,6 +33,20 @@ bool has_offset(std::uint64_t position, std::size_t size) noexcept {
   return position <= most && size <= most - position;
 }
 
+/// A piece of a file that the system can be asked for.
+struct file_piece {
+  std::uint64_t position;
+  std::size_t size;
+};
+
+/// The part of a read that the system can make. No file is longer than its largest offset, so what
+/// lies behind that is a read of zero bytes at the end.
+file_piece readable(std::uint64_t position, std::size_t size) noexcept {
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+  const std::uint64_t begin = std::min(position, most);
+  return {begin, static_cast<std::size_t>(std::min<std::uint64_t>(size, most - begin))};
+}
+
 class read_job final : public file_job {
 public:
   read_job(std::shared_ptr<shared_file> file, std::uint64_t position, std::size_t size)
@@ -216,13 +230,13 @@ void file_state::close() noexcept {
   writer.stop();
 }
 
-std::optional<result<std::size_t>> file_state::read_now(void* data, std::size_t size) {
-  if (!has_offset(read_position, size)) return std::unexpected(system_error(EOVERFLOW));
+std::optional<result<std::size_t>> file_state::read_now(void* data, std::uint64_t position,
+                                                        std::size_t size) {
   if (!reads_now_) return std::nullopt;
   const std::unique_lock lock(file_->busy, std::try_to_lock);
   if (!lock) return std::nullopt;
   const ssize_t n = uninterrupted([&] {
-    return file_->calls().read_at_now(descriptor(), data, size, static_cast<off_t>(read_position));
+    return file_->calls().read_at_now(descriptor(), data, size, static_cast<off_t>(position));
   });
   if (n > 0) return static_cast<std::size_t>(n);
   // Linux 5.9 and 5.10 may return 0 before the end of a file: preadv2(2). So a worker has to find
@@ -276,14 +290,14 @@ task<> wait_for(file_share file, file_wait file_state::* which, std::shared_ptr<
 
 task<reported<std::size_t>> read_file(file_share file, mutable_buffer into) {
   if (file->closed()) co_return failed(*file, ECANCELED, reads);
-  const std::size_t size = std::min(into.size(), most_bytes);
-  const auto now = file->read_now(into.data(), size);
+  const auto [position, size] = readable(file->read_position, std::min(into.size(), most_bytes));
+  const auto now = file->read_now(into.data(), position, size);
   if (now) {
     if (!*now) co_return failed(*file, now->error().value(), reads);
     file->loop().charge(**now);
     co_return **now;
   }
-  const auto job = std::make_shared<read_job>(file->file(), file->read_position, size);
+  const auto job = std::make_shared<read_job>(file->file(), position, size);
   task<> waiting = wait_for(file, &file_state::read_wait, job, reads);
   co_await std::move(waiting);
   if (file->closed()) co_return failed(*file, ECANCELED, reads);

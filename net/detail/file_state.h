@@ -114,7 +114,7 @@ public:
 
   /// Reads bytes that are in memory. Gives their number or an error, or nothing if a worker has to
   /// read.
-  std::optional<result<std::size_t>> read_now(void* data, std::size_t size);
+  std::optional<result<std::size_t>> read_now(void* data, std::uint64_t position, std::size_t size);
   /// Writes some bytes without waiting. Gives the errno or zero, or nothing if a worker has to
   /// write.
   std::optional<int> write_now(unwritten& left);

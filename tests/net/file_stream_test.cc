@@ -574,20 +574,26 @@ TEST_SUITE("threads") {
     CHECK(content(place / "words") == std::string("hello; world\0\0!", 15));
   }
 
-  ASYNC_TEST("a position that no file has is an error") {
+  ASYNC_TEST("a read at a position that no file has gives 0, and a write is an error") {
     const temporary_directory place;
     file_stream file = co_await open_file(place / "words", file_mode::update_or_create);
+    co_await file.write(std::string_view("words"));
     constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
-    for (const std::uint64_t position : {most, most + 1, std::uint64_t{} - 1}) {
+    for (const std::uint64_t position : {most - 1, most, most + 1, std::uint64_t{} - 1}) {
       file.seek_read(position);
       file.seek_write(position);
-      const std::error_code read = co_await read_error(file);
-      CHECK(read == std::errc::value_too_large);
-      const auto written = co_await as_result(file.write(std::string_view("x")));
+      const std::string nothing = co_await read_some(file);
+      CHECK(nothing.empty());
+      CHECK(file.read_position() == position);
+      const auto written = co_await as_result(file.write(std::string_view("xx")));
       CHECK(written.error() == std::errc::file_too_large);
     }
     const auto resized = co_await as_result(file.resize(most + 1));
     CHECK(resized.error() == std::errc::file_too_large);
+    file_stream log = co_await open_file(place / "words", file_mode::append);
+    log.seek_read(most + 1);
+    const std::error_code read = co_await read_error(log);
+    CHECK(read == std::errc::bad_file_descriptor);
   }
 
   // The other operations.
