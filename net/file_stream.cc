@@ -57,6 +57,11 @@ public:
 
   void run() noexcept override {
     if (abandoned()) return;
+    // The system would open the file whose name ends before the zero.
+    if (path_.contains('\0')) {
+      error_ = EINVAL;
+      return;
+    }
     const int descriptor = calls_.open(path_.c_str(), flags_, permissions_);
     if (descriptor < 0) {
       error_ = errno;
@@ -86,7 +91,7 @@ task<reported<file_stream>> open_steps(std::string path, file_mode mode, mode_t 
   event_loop& loop = detail::current_loop("open_file");
   const int flags = flags_of(mode) | always;
   // A state without a file, which the stream gets when it is open.
-  file_share state(new file_state(loop, nullptr, "the file " + path));
+  file_share state(new file_state(loop, nullptr, "the file " + detail::visible(path)));
   const auto job = std::make_shared<open_job>(std::move(path), flags, permissions);
   task<> opening = detail::wait_for(state, &file_state::read_wait, job, "open ");
   co_await std::move(opening);

@@ -188,8 +188,8 @@ private:
 /// The stream belongs to the loop of the awaiting coroutine. `permissions` are those of a file that
 /// is made, less the umask. The descriptor is closed in programs that this process starts.
 ///
-/// Errors: `std::system_error`; `is_a_directory`; `invalid_argument` for a pipe, a socket or a
-/// device. Its text names the path.
+/// Errors: `std::system_error`; `is_a_directory`; `invalid_argument` for a pipe, a socket, a device
+/// or a path with a zero byte. Its text names the path.
 /// Cancelling: the file may have been made or emptied.
 detail::steps_operation<file_stream> open_file(std::string path, file_mode mode = file_mode::read,
                                                mode_t permissions = 0666);

@@ -277,6 +277,8 @@ TEST_SUITE("threads") {
     CHECK(exists == "open the file " + place / "old: File exists");
     const std::string device = co_await words("/dev/null", file_mode::update);
     CHECK(device == "open the file /dev/null: Invalid argument");
+    const std::string cut = co_await words(std::string("/etc/passwd\0x", 13), file_mode::read);
+    CHECK(cut == "open the file /etc/passwd\\x00x: Invalid argument");
     const std::string missing_too = co_await words(place / "none", file_mode::update);
     CHECK(missing_too == "open the file " + place / "none: No such file or directory");
   }
