@@ -39,19 +39,33 @@ bool is_terminal(const struct stat& status) noexcept {
   return major == 4 || (major == 5 && minor < 2) || (major >= 136 && major <= 143);
 }
 
+/// Whether reads and writes never wait, and epoll refuses the descriptor. Objects without a file,
+/// such as an eventfd, have no type at all.
+bool is_on_disk(const struct stat& status) noexcept {
+  return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
+}
+
+/// Whether a descriptor was opened for `access`, which is O_RDONLY or O_WRONLY.
+bool permits(int descriptor, int access) {
+  const int flags = os().status_flags(descriptor);
+  if (flags < 0) return false;
+  const int own = flags & O_ACCMODE;
+  return own == O_RDWR || own == access;
+}
+
 pipe_end standard_stream(event_loop& loop, int number, int access) {
   using mode = pipe_kind::mode;
   struct stat status{};
   mode how = mode::shared;
   detail::socket_descriptor own;
   if (os().file_status(number, &status) == 0) {
-    if (S_ISFIFO(status.st_mode) || is_terminal(status)) {
+    if ((S_ISFIFO(status.st_mode) || is_terminal(status)) && permits(number, access)) {
       const std::string path = detail::text({"/proc/self/fd/", number});
       own = detail::socket_descriptor(os().open(path.c_str(), access | O_NONBLOCK | O_NOCTTY, 0));
       if (own.number() >= 0) how = mode::own;
     } else if (S_ISSOCK(status.st_mode)) {
       how = mode::socket;
-    } else if (!S_ISCHR(status.st_mode)) {
+    } else if (is_on_disk(status)) {
       how = mode::file;
     }
     if (own.number() < 0) own = detail::socket_descriptor(os().duplicate(number));

@@ -194,14 +194,15 @@ struct pipe_ends {
 /// - A socket is used with MSG_DONTWAIT.
 /// - A regular file is always ready. It keeps its position, and each read takes at most 64 KiB. A
 ///   read may wait for the disk.
-/// - /dev/null and other devices are used with RWF_NOWAIT, or with a poll before each call.
+/// - /dev/null, other devices and objects that are no file, such as an eventfd, are used with
+///   RWF_NOWAIT, or with a poll before each call.
 ///
 /// A daemon may be started with descriptor 0, 1 or 2 closed. Its loop then takes that number for a
 /// descriptor of its own. So such a program opens /dev/null at these numbers before it makes the
 /// loop.
 ///
 /// Errors: `std::system_error` if descriptor 0 is closed or no descriptor is free;
-/// `std::bad_alloc`.
+/// `std::bad_alloc`. If it was opened for writing only, each read gives `bad_file_descriptor`.
 [[nodiscard]] pipe_reader standard_input(event_loop& loop);
 
 /// Makes a writer of the standard output, descriptor 1, which stays open as it was.
@@ -211,7 +212,7 @@ struct pipe_ends {
 /// and blocks while a terminal is stopped (Ctrl-S).
 ///
 /// Errors: `std::system_error` if descriptor 1 is closed or no descriptor is free;
-/// `std::bad_alloc`.
+/// `std::bad_alloc`. If it was opened for reading only, each write gives `bad_file_descriptor`.
 [[nodiscard]] pipe_writer standard_output(event_loop& loop);
 
 /// Makes a writer of the standard error, descriptor 2, as `standard_output` does for descriptor 1.

@@ -268,6 +268,8 @@ int system::remove(const char* path) { return ::unlink(path); }
 
 pid_t system::process() { return ::getpid(); }
 
+int system::status_flags(int descriptor) { return ::fcntl(descriptor, F_GETFL); }
+
 int system::set_blocking(int descriptor) {
   const int flags = ::fcntl(descriptor, F_GETFL);
   return flags < 0 ? -1 : ::fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);

@@ -127,6 +127,8 @@ public:
   /// The number of this process, which cannot fail.
   virtual pid_t process();
 
+  /// The flags of the open file, with the access mode among them: fcntl(2), F_GETFL.
+  virtual int status_flags(int descriptor);
   /// Clears O_NONBLOCK.
   virtual int set_blocking(int descriptor);
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -19,6 +20,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <pty.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -430,6 +432,42 @@ ASYNC_TEST("a terminal as the standard input is read line by line, and keeps its
   }
   ::close(master);
   ::close(peer);
+}
+
+ASYNC_TEST("an object that has no file as the standard input is waited for, and blocks no loop") {
+  const int count = ::eventfd(0, EFD_CLOEXEC);
+  const standard_replaced in(0, count);
+  pipe_reader input = eddy::standard_input(loop);
+  std::array<char, 8> buffer{};
+  CHECK(!input.try_read(buffer));
+  auto reading = [](pipe_reader& from, std::span<char> into) -> task<std::size_t> {
+    const std::size_t n = co_await from.read(into);
+    co_return n;
+  };
+  auto adding = [](int to) -> task<> {
+    co_await eddy::sleep(1s);
+    const std::uint64_t one = 1;
+    CHECK(::write(to, &one, sizeof one) == sizeof one);
+  };
+  auto both = eddy::join(reading(input, buffer), adding(count));
+  const auto [n, nothing] = co_await std::move(both);
+  CHECK(n == 8);
+  CHECK((::fcntl(count, F_GETFL) & O_NONBLOCK) == 0);
+  ::close(count);
+}
+
+ASYNC_TEST("a write to the reading end of a pipe fails, and a read from the writing end") {
+  blocking_pipe p;
+  const standard_replaced in(0, p.ends[1]);
+  const standard_replaced out(1, p.ends[0]);
+  pipe_reader input = eddy::standard_input(loop);
+  pipe_writer output = eddy::standard_output(loop);
+  const auto written = co_await as_result(output.write(std::string_view("lost")));
+  CHECK(written.error() == std::errc::bad_file_descriptor);
+  std::array<char, 8> buffer{};
+  const auto read = co_await as_result(input.read(buffer));
+  CHECK(read.error() == std::errc::bad_file_descriptor);
+  CHECK(!p.flags_changed());
 }
 
 TEST_CASE_FIXTURE(with_loop, "closing a standard stream leaves the descriptor itself open") {

@@ -52,6 +52,7 @@ enum class call {
   file_status,
   pipe,
   duplicate,
+  status_flags,
   set_blocking,
   open_terminal,
   open_terminal_peer,
@@ -291,6 +292,9 @@ public:
   }
   int duplicate(int descriptor) override {
     return fails(call::duplicate) ? -1 : system::duplicate(descriptor);
+  }
+  int status_flags(int descriptor) override {
+    return fails(call::status_flags) ? -1 : system::status_flags(descriptor);
   }
   int set_blocking(int descriptor) override {
     return fails(call::set_blocking) ? -1 : system::set_blocking(descriptor);

@@ -100,6 +100,7 @@ inline std::span<const errors_of> all_errors() {
     {file_status, "fstat", false, {}, {EBADF, EFAULT, ENOMEM, EOVERFLOW}},
     {pipe, "pipe2", false, {}, {EFAULT, EINVAL, EMFILE, ENFILE}},
     {duplicate, "fcntl F_DUPFD_CLOEXEC", false, {}, {EBADF, EINVAL, EMFILE}},
+    {status_flags, "fcntl F_GETFL", false, {EBADF}, {}},
     {set_blocking, "fcntl ~O_NONBLOCK", false, {}, {EBADF, EPERM, EINVAL}},
     {open_terminal, "posix_openpt", false, {}, {EAGAIN, ENXIO, EACCES, EINVAL, EMFILE, ENFILE, ENOENT, ENOSPC, ENOMEM}},
     {open_terminal_peer, "ioctl TIOCGPTPEER", false, {}, {EBADF, EINVAL, EIO, EMFILE, ENFILE, ENOTTY}},
