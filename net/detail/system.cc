@@ -204,6 +204,11 @@ int system::poll(int descriptor, short events) {
   return ::poll(&one, 1, 0);
 }
 
+int system::poll_for(int descriptor, short events, std::chrono::milliseconds most) {
+  pollfd one{descriptor, events, 0};
+  return ::poll(&one, 1, static_cast<int>(most.count()));
+}
+
 int system::open(const char* path, int flags, mode_t mode) {
   return ::open(path, flags | O_CLOEXEC, mode);
 }

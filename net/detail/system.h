@@ -92,6 +92,8 @@ public:
 
   /// Returns 1 if the descriptor has one of `events` or an error now, else 0.
   virtual int poll(int descriptor, short events);
+  /// The same, but blocks the thread until then, for at most `most`.
+  virtual int poll_for(int descriptor, short events, std::chrono::milliseconds most);
   /// Opens with O_CLOEXEC.
   virtual int open(const char* path, int flags, mode_t mode);
   virtual int file_status(int descriptor, struct stat* status);

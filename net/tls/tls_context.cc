@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <openssl/sha.h>
 #include <openssl/tls1.h>
+#include <poll.h>
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -40,6 +42,19 @@ struct pem_text {
   std::string where;  // "/etc/daemon/key.pem"
 };
 
+/// Waits until a pipe has bytes or has ended. Throws an error if `deadline` comes first.
+void wait_for_bytes(int descriptor, std::chrono::steady_clock::time_point deadline,
+                    const std::string& doing) {
+  using std::chrono::milliseconds;
+  for (;;) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+    const int ready = os().poll_for(descriptor, POLLIN, std::max(left, milliseconds(0)));
+    if (ready > 0) return;
+    if (ready == 0) throw_error(std::errc::timed_out, doing);
+    if (errno != EINTR) throw_errno(doing);
+  }
+}
+
 std::string read_file(const std::string& path) {
   // 16 MiB are 70 times the size of Debian's file of all authorities.
   constexpr std::size_t most = std::size_t{16} * 1024 * 1024;
@@ -49,13 +64,19 @@ std::string read_file(const std::string& path) {
   // A FIFO must not make the program wait for a writer.
   const socket_descriptor file(os().open(path.c_str(), O_RDONLY | O_NONBLOCK, 0));
   if (file.number() < 0) throw_errno(doing);
+  // A command that decrypts a key, as in `--key <(...)`, may take a moment.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   std::string all;
   for (;;) {
     constexpr std::size_t piece = std::size_t{64} * 1024;
     const std::size_t before = all.size();
     all.resize(before + piece);
     const ssize_t n = os().read(file.number(), all.data() + before, piece);
-    if (n < 0 && errno != EINTR) throw_errno(doing);
+    if (n < 0 && errno == EAGAIN) {
+      wait_for_bytes(file.number(), deadline, doing);
+    } else if (n < 0 && errno != EINTR) {
+      throw_errno(doing);
+    }
     all.resize(before + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
     if (n == 0) return all;
     if (all.size() > most) throw_error(std::errc::file_too_large, doing);

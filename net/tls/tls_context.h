@@ -29,6 +29,10 @@ enum class tls_client_certificates : std::uint8_t { none, optional, required };
 ///
 /// Both are PEM. Each can be given as the path of a file or as text, which wins. A certificate
 /// needs a key and a key needs a certificate.
+///
+/// A file may be a pipe, such as `<(command)` in a shell. It is read until every writer has closed
+/// it, for at most 10 s, and then gives `timed_out`. A FIFO that no process has opened for writing
+/// is an empty file.
 struct tls_identity {
   tls_identity() = default;
 

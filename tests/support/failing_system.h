@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
@@ -280,6 +281,9 @@ public:
   }
   int poll(int descriptor, short events) override {
     return fails(call::poll) ? -1 : system::poll(descriptor, events);
+  }
+  int poll_for(int descriptor, short events, std::chrono::milliseconds most) override {
+    return fails(call::poll) ? -1 : system::poll_for(descriptor, events, most);
   }
   int open(const char* path, int flags, mode_t mode) override {
     return fails(call::open) ? -1 : system::open(path, flags, mode);

@@ -3,6 +3,7 @@
 #include <eddy/net/tls/tls_context.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -13,8 +14,12 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <openssl/err.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <eddy/net/detail/system.h>
 #include <eddy/net/tls/tls_error.h>
 
 #include "support/async_test.h"
@@ -218,6 +223,76 @@ TEST_CASE_FIXTURE(tidy, "each system call of a context that fails is reported or
   system.limit_bytes(1);
   system.fail(call::read, EINTR, 7);
   CHECK(refusal(server).first == std::error_code());
+}
+
+namespace {
+
+/// A system in whose pipes bytes arrive when a program waits for them.
+class slow_writer final : public eddy::detail::system {
+public:
+  slow_writer(const std::string& pipe, std::string bytes)
+      : left_(std::move(bytes)), writing_(::open(pipe.c_str(), O_RDWR | O_CLOEXEC)) {}
+  slow_writer(const slow_writer&) = delete;
+  slow_writer& operator=(const slow_writer&) = delete;
+  ~slow_writer() override { ::close(writing_); }
+
+  int poll_for(int descriptor, short events, std::chrono::milliseconds most) override {
+    waits.push_back(most);
+    if (left_.empty()) return 0;
+    const std::string piece = left_.substr(0, 100);
+    left_.erase(0, piece.size());
+    REQUIRE(::write(writing_, piece.data(), piece.size()) == static_cast<ssize_t>(piece.size()));
+    if (left_.empty() && ends) ::close(std::exchange(writing_, -1));
+    return system::poll_for(descriptor, events, most);
+  }
+
+  bool ends = true;  // whether the writer closes the pipe after its bytes
+  std::vector<std::chrono::milliseconds> waits;
+
+private:
+  std::string left_;
+  int writing_;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "a key that a program writes to a pipe is waited for, but not for ever") {
+  const temporary_directory directory;
+  const std::string pipe = directory / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const tls_authority authority;
+  tls_server_options server = server_options(authority);
+  const std::string key = std::exchange(server.key, "");
+  server.key_file = pipe;
+  slow_writer system(pipe, key);
+  const eddy::detail::scoped_system in_place(system);
+  SUBCASE("the writer ends") {
+    CHECK(refusal(server).first == std::error_code());
+    REQUIRE(system.waits.size() > 1);
+    CHECK(system.waits.front() <= std::chrono::seconds(10));
+  }
+  SUBCASE("the writer does not end") {
+    system.ends = false;
+    const auto [code, words] = refusal(server);
+    CHECK(code == std::errc::timed_out);
+    CHECK(words == "read " + pipe + ": Connection timed out");
+  }
+}
+
+TEST_CASE_FIXTURE(tidy, "a wait for a pipe that fails is reported, or made again") {
+  const temporary_directory directory;
+  const std::string pipe = directory / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const int writing = ::open(pipe.c_str(), O_RDWR | O_CLOEXEC);
+  tls_client_options client;
+  client.ca_file = pipe;
+  failing_system system;
+  const eddy::detail::scoped_system in_place(system);
+  system.fail(call::poll, EINTR, 1);
+  system.fail_any(ENOMEM, 4);
+  CHECK(refusal(client).first == std::errc::not_enough_memory);
+  CHECK(system.count(call::poll) == 2);
+  ::close(writing);
 }
 
 ASYNC_TEST("a reload makes later connections use the new certificate, and keeps earlier ones") {
