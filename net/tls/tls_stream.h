@@ -67,12 +67,14 @@ using tls_handler = std::type_identity_t<handler<void(result<tls_stream<Stream>>
 ///
 ///     tls_stream secure = co_await tls_connect(context, std::move(stream), "example.org");
 ///
-/// `host` is the name or the address for which the server's certificate must hold. There is no time
-/// limit; `timeout` sets one.
+/// `host` is the name or the address for which the server's certificate must hold. A name consists
+/// of labels of 1 to 63 letters, digits, `-` and `_`, and has at most 253 bytes; write other
+/// letters in the form `xn--…` (A-label). An address may stand in brackets, and its scope does not
+/// count: `127.0.0.1`, `[::1]`, `fe80::1%eth0`. There is no time limit; `timeout` sets one.
 ///
 /// Errors: `std::system_error` with a `tls_error`, or an error of the stream. `invalid_argument` if
-/// `host` is empty or not a possible name. The text names the host, and the subject and issuer of a
-/// certificate that does not hold. `std::bad_alloc`. A failed handshake closes the stream, after
+/// `host` is neither a name nor an address. The text names the host, and the subject and issuer of
+/// a certificate that does not hold. `std::bad_alloc`. A failed handshake closes the stream, after
 /// an alert to the peer, if that speaks TLS.
 /// Lifetime: the connection keeps what it needs of `context`.
 /// Cancelling: destroying the awaiting coroutine closes the stream.

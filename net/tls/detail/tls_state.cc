@@ -8,6 +8,10 @@
 #include <ctime>
 #include <limits>
 #include <new>
+#include <string_view>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
@@ -31,6 +35,51 @@ constexpr std::size_t most_discarded = std::size_t{64} * 1024;
 
 // As BoringSSL allows key updates (kMaxKeyUpdates in ssl/internal.h).
 constexpr int most_messages = 32;
+
+/// The bytes of an address: `127.0.0.1`, `::1`, `[::1]` or `fe80::1%eth0`. No certificate has a
+/// scope.
+class address_bytes {
+public:
+  explicit address_bytes(std::string_view host) noexcept {
+    const bool is_v6 = host.contains(':');
+    if (is_v6 && host.starts_with('[') && host.ends_with(']')) {
+      host = host.substr(1, host.size() - 2);
+    }
+    if (is_v6) host = host.substr(0, host.find('%'));
+    std::array<char, INET6_ADDRSTRLEN> words{};
+    if (host.size() >= words.size()) return;
+    host.copy(words.data(), host.size());
+    if (::inet_pton(is_v6 ? AF_INET6 : AF_INET, words.data(), bytes_.data()) != 1) return;
+    size_ = is_v6 ? 16 : 4;
+  }
+
+  [[nodiscard]] const unsigned char* data() const noexcept { return bytes_.data(); }
+  /// Zero if the host is no address.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+  std::array<unsigned char, 16> bytes_{};
+  std::size_t size_ = 0;
+};
+
+/// Whether `name` may be the name of a host: RFC 1035, section 2.3.4, and RFC 1123, section 2.1,
+/// with the underscores that some networks use.
+bool is_name(std::string_view name) noexcept {
+  constexpr std::size_t longest_name = 253;  // 255 bytes as DNS sends them
+  constexpr std::size_t longest_label = 63;
+  if (name.size() > longest_name) return false;
+  const auto may_be_in_label = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+  };
+  for (;;) {
+    const std::string_view label = name.substr(0, name.find('.'));
+    if (label.empty() || label.size() > longest_label) return false;
+    if (!std::ranges::all_of(label, may_be_in_label)) return false;
+    if (label.size() == name.size()) return true;
+    name.remove_prefix(label.size() + 1);
+  }
+}
 
 tls_state& state_of(const SSL* ssl) noexcept {
   return *static_cast<tls_state*>(SSL_get_app_data(ssl));
@@ -193,16 +242,16 @@ tls_state::~tls_state() {
 void tls_state::set_host() {
   SSL* const ssl = ssl_.get();
   X509_VERIFY_PARAM* const names = SSL_get0_param(ssl);
-  // The longest name that a client can ask for (RFC 1035, section 2.3.4).
-  const bool possible =
-      !host_.empty() && host_.size() <= 255 && host_.find('\0') == std::string::npos;
-  if (!possible) {
-    return fail(std::make_error_code(std::errc::invalid_argument), true, "not a name of a host");
-  }
-  const bool is_address = X509_VERIFY_PARAM_set1_ip_asc(names, host_.c_str()) == 1;
-  if (!is_address) {
+  if (const address_bytes literal(host_); literal.size() != 0) {
+    if (X509_VERIFY_PARAM_set1_ip(names, literal.data(), literal.size()) != 1) {
+      throw std::bad_alloc();
+    }
+  } else {
     std::string name = host_;
-    if (name.size() > 1 && name.back() == '.') name.pop_back();
+    if (name.ends_with('.')) name.pop_back();
+    if (!is_name(name)) {
+      return fail(std::make_error_code(std::errc::invalid_argument), true, "not a name of a host");
+    }
     // RFC 9525, sections 2 and 6.3: no names in the subject, and no wildcard within a label.
     X509_VERIFY_PARAM_set_hostflags(
         names, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);

@@ -564,8 +564,29 @@ ASYNC_TEST("the authorities of the system do not know an authority of a test") {
 
 ASYNC_TEST("a host that is no possible name fails without a byte on the wire") {
   const tls_contexts by;
-  for (const std::string& host :
-       {std::string(), std::string("localhost\0.example", 18), std::string(256, 'a')}) {
+  const std::string label(63, 'a');
+  for (const std::string& host : {std::string(),
+                                  std::string("localhost\0.example", 18),
+                                  std::string(64, 'a') + ".example",
+                                  label + '.' + label + '.' + label + '.' + std::string(62, 'b'),
+                                  std::string("."),
+                                  std::string("a..b"),
+                                  std::string(".a"),
+                                  std::string("a.."),
+                                  std::string("local host"),
+                                  std::string(" localhost"),
+                                  std::string("localhost\n"),
+                                  std::string("x:443"),
+                                  std::string("[localhost]"),
+                                  std::string("[127.0.0.1]"),
+                                  std::string("[::1"),
+                                  std::string("::1]"),
+                                  std::string("127.0.0.1x:"),
+                                  std::string("*.example"),
+                                  std::string("b\xc3\xbc"
+                                              "cher.example"),
+                                  std::string("https://localhost")}) {
+    CAPTURE(host);
     auto [near, far] = duplex(100, 100);
     const auto made = co_await as_result(tls_connect(by.client, std::move(near), host));
     CHECK(made.error() == std::errc::invalid_argument);
@@ -575,6 +596,34 @@ ASYNC_TEST("a host that is no possible name fails without a byte on the wire") {
   const tls_outcome dotted = co_await std::move(made);
   REQUIRE(dotted.server.has_value());
   CHECK(dotted.server->server_name() == "localhost");
+}
+
+ASYNC_TEST("a host may be any name of DNS, or an address in brackets or with a scope") {
+  const tls_authority authority;
+  const std::string label(63, 'a');
+  const std::string longest = label + '.' + label + '.' + label + '.' + std::string(61, 'b');
+  tls_wish wish;
+  wish.names = "DNS:" + longest + ",DNS:_x-1.Example,DNS:7.example,IP:::1,IP:fe80::1,IP:127.0.0.1";
+  const eddy::tls_server_context server(server_options(authority, wish));
+  const eddy::tls_client_context client(client_options(authority));
+  const std::pair<std::string, std::string> all[] = {{longest, longest},
+                                                     {longest + '.', longest},
+                                                     {"_x-1.example", "_x-1.example"},
+                                                     {"7.example", "7.example"},
+                                                     {"::1", ""},
+                                                     {"[::1]", ""},
+                                                     {"fe80::1%eth0", ""},
+                                                     {"[fe80::1%2]", ""},
+                                                     {"127.0.0.1", ""}};
+  for (const auto& [host, asked] : all) {
+    CAPTURE(host);
+    const tls_outcome ends = co_await shake_hands(client, server, host);
+    CHECK(ends.client_words == "");
+    REQUIRE(ends.server.has_value());
+    CHECK(ends.server->server_name() == asked);
+  }
+  const tls_outcome other = co_await shake_hands(client, server, "[::2]");
+  CHECK(other.client.error() == tls_error::certificate_wrong_name);
 }
 
 ASYNC_TEST("the application protocol is the first of the server that the client offers") {
