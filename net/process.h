@@ -128,7 +128,7 @@ public:
     std::uint64_t hard;
   };
   std::vector<limit> limits;
-  /// The nice value of the child, from -20 to 19.
+  /// The nice value of the child, from -20 to 19. Another value is an `invalid_argument`.
   std::optional<int> nice;
 
   /// The time between SIGTERM and SIGKILL, when `terminate` or the destructor ends the child.

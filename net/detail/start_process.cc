@@ -255,6 +255,13 @@ void expect_no_zero(const process_options& o) {
   for (const auto& e : o.environment) check(e, "pass a variable that contains a zero byte");
 }
 
+/// The system would take the nearest value that it has.
+void expect_nice(const process_options& o) {
+  if (o.nice && (*o.nice < -20 || *o.nice > 19)) {
+    fail(o, text({"set the nice value to ", *o.nice}), {}, EINVAL);
+  }
+}
+
 }  // namespace
 
 void fail_start(const std::string& program, std::string_view step, std::error_code why,
@@ -363,6 +370,7 @@ struct stack {
 
 started_process start_process(const process_options& options) {
   expect_no_zero(options);
+  expect_nice(options);
   child_plan plan;
   plan.options = &options;
   plan.paths = find_program(options.program);

@@ -647,6 +647,16 @@ TEST_CASE_FIXTURE(with_loop, "a start that fails names the program, the step and
   CHECK(no_child_left());
 }
 
+TEST_CASE_FIXTURE(with_loop, "a nice value that the system does not have is an invalid argument") {
+  for (const int value : {-21, 20, 1000}) {
+    process_options options = shell("true");
+    options.nice = value;
+    CHECK(error_of_start(loop, options) ==
+          "start /bin/sh: set the nice value to " + std::to_string(value) + ": Invalid argument");
+  }
+  CHECK(no_child_left());
+}
+
 TEST_CASE("an unprivileged process is told that it may not change the user or raise a limit") {
   CHECK(holds_in_child([] {
     if (::geteuid() == 0 && (::setgid(12345) != 0 || ::setuid(12345) != 0)) return false;
