@@ -121,7 +121,8 @@ public:
   /// Ends the writes, as the awaited `shutdown` does, and then calls `on_ended`.
   void shutdown(handler<void(result<void>)> on_ended);
 
-  /// Waits until the disk has all bytes that were written: fsync(2).
+  /// Waits until the disk has all bytes that were written: fsync(2). Each mode allows this, also
+  /// after `shutdown`.
   ///
   /// Errors: `io_error` if the disk could not take some bytes. The system reports that once: do not
   /// rely on a second `sync`. A new file is found after a crash only if its directory was synced,
@@ -134,7 +135,10 @@ public:
   detail::steps_operation<std::uint64_t> size();
   /// Calls `on_size` with the present size of the file in bytes, or an error.
   void size(handler<void(result<std::uint64_t>)> on_size);
-  /// Cuts the file off at `size` bytes, or extends it with zeros. The positions stay.
+  /// Cuts the file off at `size` bytes, or extends it with zeros. The positions stay. After
+  /// `shutdown`, this is still possible.
+  ///
+  /// Errors: `invalid_argument` if the mode does not allow writes; `file_too_large`.
   detail::steps_operation<void> resize(std::uint64_t size);
   /// Cuts the file off at `size` bytes, or extends it with zeros, and then calls `on_resized`.
   void resize(std::uint64_t size, handler<void(result<void>)> on_resized);

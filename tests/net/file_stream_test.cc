@@ -638,6 +638,20 @@ TEST_SUITE("threads") {
     file.close();
   }
 
+  ASYNC_TEST("resize needs a mode that writes, and like sync it goes on after shutdown") {
+    const temporary_directory place;
+    store(place / "words", "words");
+    file_stream reading = co_await open_file(place / "words");
+    const auto refused = co_await as_result(reading.resize(1));
+    CHECK(refused.error() == std::errc::invalid_argument);
+    co_await reading.sync();
+    file_stream writing = co_await open_file(place / "words", file_mode::update);
+    co_await writing.shutdown();
+    co_await writing.resize(2);
+    co_await writing.sync();
+    CHECK(content(place / "words") == "wo");
+  }
+
   ASYNC_TEST("shutdown gives the errors of close, and reading goes on") {
     const temporary_directory place;
     failing_system system;
