@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -15,6 +16,7 @@
 #include <eddy/future/block_on.h>
 #include <eddy/future/task.h>
 #include <eddy/loop/event_loop.h>
+#include <eddy/loop/result.h>
 #include <eddy/net/connect.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -84,6 +86,13 @@ template <class Stream>
 task<> note_write(record r, Stream& to) {
   const auto sent = co_await as_result(to.write("more"sv));
   r.code(sent ? std::error_code() : sent.error());
+}
+
+/// Notes the result of a `try_` call.
+void note_now(record r, const std::optional<eddy::result<std::size_t>>& found) {
+  if (!found) return r.note("nothing");
+  if (!*found) return r.code(found->error());
+  r.note(**found);
 }
 
 struct tcp_pair {
@@ -355,6 +364,37 @@ TEST_CASE("a Unix stream ends as in the kernel") {
     co_await note_read(r, b);
     a.close();
     co_await note_read(r, b);
+  });
+}
+
+TEST_CASE("a write to a Unix peer that closed with unread bytes is as in the kernel") {
+  compare([](record r) -> task<> {
+    auto [near, far] = eddy::socket_pair(r.loop);
+    co_await near.write("unread"sv);
+    far.close();
+    co_await note_write(r, near);
+    co_await note_write(r, near);
+    co_await note_read(r, near);
+    co_await note_read(r, near);
+    auto [one, other] = eddy::socket_pair(r.loop);
+    co_await one.write("unread"sv);
+    other.close();
+    note_now(r, one.try_write("more"sv));
+    std::array<char, 10> buffer;
+    note_now(r, one.try_read(buffer));
+    note_now(r, one.try_read(buffer));
+    auto [a, b] = eddy::socket_pair(r.loop);
+    co_await a.write("unread"sv);
+    b.close();
+    co_await note_write(r, a);
+    r.code(a.take_error());
+    co_await note_read(r, a);
+    const unix_address name = unix_address::abstract("eddy unaccepted");
+    unix_listener listener(r.loop, name);
+    unix_stream client = co_await connect(name);
+    listener.close();
+    co_await note_write(r, client);
+    co_await note_read(r, client);
   });
 }
 

@@ -95,7 +95,10 @@ ssize_t simulated_streams::read(simulated_socket& socket, char* data, std::size_
 ssize_t simulated_streams::write(simulated_socket& socket, std::string_view bytes) {
   if (socket.is == state::connecting) return -EAGAIN;
   if (socket.is != state::connected) return socket.family == AF_UNIX ? -ENOTCONN : -EPIPE;
-  if (const int error = take_error(socket); error != 0) return -error;
+  // As in Linux: a write to a Unix socket leaves the error of a reset to the next read.
+  if (!socket.connection->local) {
+    if (const int error = take_error(socket); error != 0) return -error;
+  }
   simulated_end& e = socket.end();
   if (e.ended_out || e.reset || broken(socket)) return -EPIPE;
   std::size_t count = std::min(bytes.size(), space(socket));
