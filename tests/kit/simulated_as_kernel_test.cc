@@ -14,7 +14,9 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/block_on.h>
+#include <eddy/future/sleep.h>
 #include <eddy/future/task.h>
+#include <eddy/future/timeout.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/connect.h>
@@ -94,6 +96,15 @@ void note_now(record r, const std::optional<eddy::result<std::size_t>>& found) {
   if (!*found) return r.code(found->error());
   r.note(**found);
 }
+
+/// Writes until nothing more fits into the buffers.
+void fill(unix_stream& stream) {
+  const std::string words(10'000, 'f');
+  while (const auto sent = stream.try_write(words)) REQUIRE(*sent);
+}
+
+/// Gives what could happen too early the time to happen.
+task<> a_moment() { co_await eddy::sleep(1ms); }
 
 struct tcp_pair {
   tcp_stream client;
@@ -395,6 +406,55 @@ TEST_CASE("a write to a Unix peer that closed with unread bytes is as in the ker
     listener.close();
     co_await note_write(r, client);
     co_await note_read(r, client);
+  });
+}
+
+TEST_CASE("a Unix write that waits when its peer ends reading waits on, as in the kernel") {
+  compare([](record r) -> task<> {
+    auto [near, far] = eddy::socket_pair(r.loop);
+    fill(near);
+    std::string result = "waits";
+    near.write("more"sv, [&](const eddy::result<void>& sent) {
+      result = sent ? "sent" : ::strerrorname_np(sent.error().value());
+    });
+    co_await a_moment();
+    far.shutdown_read();
+    co_await a_moment();
+    CHECK(result == "waits");
+    std::array<char, 10'000> buffer;
+    while (result == "waits") {  // it takes what it has
+      const auto n = co_await as_result(far.read(buffer));
+      if (!n || *n == 0) break;
+    }
+    co_await a_moment();
+    r.note(result);
+  });
+}
+
+TEST_CASE("a full Unix stream is writable again as in the kernel") {
+  compare([](record r) -> task<> {
+    const auto note_writable = [&](unix_stream& s) -> task<> {
+      const auto ready = co_await as_result(eddy::timeout(1ms, s.wait_writable()));
+      r.code(ready ? std::error_code() : ready.error());
+      note_now(r, s.try_write("more"sv));
+    };
+    auto [near, far] = eddy::socket_pair(r.loop);
+    fill(near);
+    co_await note_writable(near);
+    far.shutdown_read();
+    co_await note_writable(near);
+    far.shutdown();
+    co_await note_writable(near);
+    auto [a, b] = eddy::socket_pair(r.loop);
+    fill(a);
+    a.shutdown();
+    co_await note_writable(a);
+    a.shutdown_read();
+    co_await note_writable(a);
+    auto [one, other] = eddy::socket_pair(r.loop);
+    fill(one);
+    other.close();
+    co_await note_writable(one);
   });
 }
 

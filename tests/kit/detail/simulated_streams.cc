@@ -21,6 +21,13 @@ bool broken(const simulated_socket& socket) noexcept {
   return socket.connection->local && (socket.peer().gone || socket.peer().shut_in);
 }
 
+/// Whether a Unix socket can neither read nor write any more. As in Linux, only this and free
+/// space make it writable: a socket whose peer reads no more stays full.
+bool hung_up(const simulated_socket& socket) noexcept {
+  const simulated_end& e = socket.end();
+  return e.reset || ((e.ended_in || e.shut_in) && (e.ended_out || broken(socket)));
+}
+
 }  // namespace
 
 bool simulated_streams::readable(const simulated_socket& socket) noexcept {
@@ -33,8 +40,10 @@ bool simulated_streams::readable(const simulated_socket& socket) noexcept {
 bool simulated_streams::writable(const simulated_socket& socket) noexcept {
   if (socket.is == state::unconnected) return true;
   if (socket.is != state::connected) return false;
+  if (space(socket) != 0) return true;
+  if (socket.connection->local) return hung_up(socket);
   const simulated_end& e = socket.end();
-  return e.ended_out || e.error != 0 || e.reset || broken(socket) || space(socket) != 0;
+  return e.ended_out || e.error != 0 || e.reset;
 }
 
 std::size_t simulated_streams::space(const simulated_socket& socket) noexcept {
@@ -126,7 +135,7 @@ int simulated_streams::shutdown(simulated_socket& socket, int how) {
                                   : "both"});
   if (how != SHUT_WR) {
     e.shut_in = true;
-    if (socket.connection->local) tell(socket.peer());  // whose writes fail from now on
+    if (socket.connection->local) tell(socket.peer());  // which may have hung up
   }
   if (how != SHUT_RD && !std::exchange(e.ended_out, true)) send(socket, kind::end);
   tell(e);
