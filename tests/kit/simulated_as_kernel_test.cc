@@ -9,6 +9,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -270,6 +271,44 @@ TEST_CASE("a listener that closes resets its queue as the kernel does") {
   });
 }
 
+TEST_CASE("a listener's queue takes as many connections as in the kernel") {
+  compare([](record r) -> task<> {
+    for (const int backlog : {0, 1, 3, -1}) {
+      const tcp_listener listener(r.loop, address::loopback_v4(0), {.backlog = backlog});
+      const address to = listener.local_address();
+      std::vector<tcp_stream> taken;
+      const std::size_t all = backlog < 0 ? 10 : static_cast<std::size_t>(backlog) + 1;
+      while (taken.size() < all) {
+        auto next = co_await connect(to);
+        taken.push_back(std::move(next));
+      }
+      if (backlog < 0) continue;
+      auto limited = eddy::timeout(5ms, connect(to));
+      const auto more = co_await as_result(std::move(limited));
+      r.code(more ? std::error_code() : more.error());
+    }
+  });
+}
+
+TEST_CASE("a Unix listener's queue takes as many connections as in the kernel") {
+  compare([](record r) -> task<> {
+    for (const int backlog : {0, 1, 3, -1}) {
+      const unix_listener listener(r.loop, unix_address(), {.backlog = backlog});
+      const unix_address to = listener.local_address();
+      std::vector<unix_stream> taken;
+      const std::size_t all = backlog < 0 ? 10 : static_cast<std::size_t>(backlog) + 1;
+      while (taken.size() < all) {
+        auto next = co_await connect(to);
+        taken.push_back(std::move(next));
+      }
+      if (backlog < 0) continue;
+      auto limited = eddy::timeout(5ms, connect(to));
+      const auto more = co_await as_result(std::move(limited));
+      r.code(more ? std::error_code() : more.error());
+    }
+  });
+}
+
 TEST_CASE("addresses are in use as in the kernel") {
   compare([](record r) -> task<> {
     const auto listen = [&](const address& at, const eddy::socket_options& how = {}) {
@@ -434,7 +473,8 @@ TEST_CASE("a Unix write that waits when its peer ends reading waits on, as in th
 TEST_CASE("a full Unix stream is writable again as in the kernel") {
   compare([](record r) -> task<> {
     const auto note_writable = [&](unix_stream& s) -> task<> {
-      const auto ready = co_await as_result(eddy::timeout(1ms, s.wait_writable()));
+      auto limited = eddy::timeout(1ms, s.wait_writable());
+      const auto ready = co_await as_result(std::move(limited));
       r.code(ready ? std::error_code() : ready.error());
       note_now(r, s.try_write("more"sv));
     };

@@ -270,7 +270,7 @@ TEST_CASE_FIXTURE(tidy, "under faults of any seed, each connection answers or fa
                                      .short_writes = 0.3,
                                      .resets = 0.01,
                                      .buffer_size = 3000});
-    tcp_listener listener(loop, server_address, {.backlog = 2});
+    tcp_listener listener(loop, server_address, {.backlog = 1});
     eddy::scope connections(loop);
     connections.spawn(serve_all(listener, connections));
     std::vector<eddy::future<>> clients;

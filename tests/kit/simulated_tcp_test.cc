@@ -197,7 +197,7 @@ ASYNC_TEST("listeners with reuse_port share the connections of an address") {
 
 ASYNC_TEST("a full queue of a listener holds further connects up") {
   const simulated_network network(loop);
-  tcp_listener listener(loop, server_address, {.backlog = 1});
+  tcp_listener listener(loop, server_address, {.backlog = 0});
   const tcp_stream first = co_await connect(server_address);
   auto second = eddy::spawn(loop, connect_error(server_address));
   co_await eddy::sleep(10s);
@@ -231,7 +231,7 @@ ASYNC_TEST("a listener that closes during a handshake resets the connection") {
 
 ASYNC_TEST("a connect that is cancelled during the handshake leaves no connection") {
   const simulated_network network(loop, {.shortest_delay = 10ms, .longest_delay = 10ms});
-  tcp_listener listener(loop, server_address, {.backlog = 1});
+  tcp_listener listener(loop, server_address, {.backlog = 0});
   for (int i = 0; i < 3; ++i) {
     auto connecting = eddy::spawn(loop, connect_error(server_address));
     co_await eddy::sleep(15ms);

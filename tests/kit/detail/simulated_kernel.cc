@@ -232,7 +232,9 @@ int simulated_kernel::bind(int descriptor, const sockaddr* to, socklen_t size) {
 int simulated_kernel::listen(int descriptor, int backlog) {
   if (!owns(descriptor)) return system::listen(descriptor, backlog);
   return with(descriptor, [&](simulated_socket& s) {
-    s.backlog = static_cast<std::size_t>(std::clamp(backlog, 1, 4096));  // somaxconn of Linux
+    // somaxconn of Linux, which a backlog below zero gets, too.
+    constexpr unsigned most = 4096;
+    s.backlog = std::min(static_cast<unsigned>(backlog), most);
     if (s.type == SOCK_DGRAM) return -EOPNOTSUPP;
     if (s.family != AF_UNIX) return tcp_.listen(s);
     if (!s.bound) return -EINVAL;

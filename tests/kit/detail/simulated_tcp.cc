@@ -158,7 +158,7 @@ void simulated_tcp::arrive_at_listener(const simulated_packet& packet) {
   }
   simulated_socket* const listener = listener_at(connection.ends[1].name);
   if (listener == nullptr) return answer(kind::refuse);
-  if (listener->queue.size() + listener->handshakes >= listener->backlog) {
+  if (listener->queue.size() + listener->handshakes > listener->backlog) {  // as Linux, one more
     if (connection.ends[0].gone) return;
     const auto factor = std::uint64_t{1} << std::min(connection.attempts++, 16);
     return wire_.send(packet, times(first_pause, factor));
