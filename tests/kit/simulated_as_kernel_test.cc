@@ -2,7 +2,9 @@
 // The same programs on the kernel and on a simulated network, whose results must be equal.
 #include <array>
 #include <chrono>
+#include <climits>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -367,6 +369,76 @@ TEST_CASE("options of a connection are as in the kernel") {
     r.note(ends.client.get(eddy::option::reuse_address) ? "on" : "off");
     ends.client.set(eddy::option::user_timeout, 1500ms);
     r.note(ends.client.get(eddy::option::user_timeout).count());
+  });
+}
+
+TEST_CASE("keep-alive times that the kernel refuses are refused") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    const auto note_set = [&](std::chrono::seconds idle, std::chrono::seconds interval,
+                              int probes) {
+      const tcp_stream::keep_alive_times times{idle, interval, probes};
+      r.code(code_from([&] { ends.client.set_keep_alive(times); }));
+      r.note(ends.client.keep_alive() ? "on" : "off");
+    };
+    note_set(0s, 75s, 9);
+    note_set(7200s, -1s, 9);
+    note_set(7200s, 75s, 0);
+    note_set(7200s, 75s, 128);
+    note_set(1s, 1s, 1);
+    note_set(100'000s, 100'000s, 127);
+    note_set(0s, 75s, 9);
+  });
+}
+
+TEST_CASE("the limits of buffer sizes are as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    auto [near, far] = eddy::socket_pair(r.loop);
+    const auto note_sizes = [&](auto& stream) {
+      for (const std::size_t size : {std::size_t{0}, std::size_t{2000}}) {
+        stream.set_send_buffer(size);
+        r.note(stream.send_buffer());
+        stream.set_receive_buffer(size);
+        r.note(stream.receive_buffer());
+      }
+      stream.set_send_buffer(SIZE_MAX);  // the most that the machine allows
+      stream.set_receive_buffer(SIZE_MAX);
+      r.note(stream.send_buffer() <= INT_MAX ? "fits" : "overflows");
+      r.note(stream.receive_buffer() <= INT_MAX ? "fits" : "overflows");
+    };
+    note_sizes(ends.client);
+    note_sizes(near);
+  });
+}
+
+TEST_CASE("an accepted connection inherits options of its listener as in the kernel") {
+  compare([](record r) -> task<> {
+    for (const bool on : {false, true}) {
+      const eddy::socket_options how{
+          .reuse_address = on, .reuse_port = on, .ipv6_only = on, .freebind = on};
+      tcp_listener listener(r.loop, address::loopback_v6(0), how);
+      const tcp_stream client = co_await connect(listener.local_address());
+      tcp_stream server = co_await listener.accept();
+      for (const auto* const which : {&eddy::option::reuse_address, &eddy::option::reuse_port,
+                                      &eddy::option::ipv6_only, &eddy::option::freebind}) {
+        r.note(server.get(*which) ? "on" : "off");
+      }
+      r.code(code_from([&] { server.set(eddy::option::ipv6_only, on); }));
+    }
+  });
+}
+
+TEST_CASE("an option of IPv6 is refused as by the kernel") {
+  compare([](record r) -> task<> {
+    tcp_pair ends = co_await make_pair(r);
+    tcp_listener v6(r.loop, address::loopback_v6(0));
+    const auto note_option = [&](auto& socket) {
+      r.code(code_from([&] { static_cast<void>(socket.get(eddy::option::ipv6_only)); }));
+      r.code(code_from([&] { socket.set(eddy::option::ipv6_only, true); }));
+    };
+    note_option(ends.client);  // of IPv4
+    note_option(v6);           // is bound
   });
 }
 

@@ -264,6 +264,9 @@ int simulated_kernel::accept_from(simulated_socket& listener, sockaddr* peer, so
   s.receive_buffer = listener.receive_buffer;
   s.user_timeout = listener.user_timeout;
   s.resets_on_close = listener.resets_on_close;
+  s.only_v6 = listener.only_v6;
+  s.reuse_address = listener.reuse_address;
+  s.reuse_port = listener.reuse_port;
   s.values = listener.values;
   simulated_streams::attach(s, std::move(listener.queue.front()), 1);
   listener.queue.pop_front();

@@ -5,10 +5,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <cstddef>
 #include <cstring>
 #include <string>
-#include <utility>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,30 +20,38 @@ namespace eddy::detail {
 
 namespace {
 
-using option = std::pair<int, int>;
-
-/// The options that are kept and change nothing.
-constexpr std::array kept{
-    option(SOL_SOCKET, SO_KEEPALIVE),
-    option(SOL_SOCKET, SO_PRIORITY),
-    option(SOL_SOCKET, SO_MARK),
-    option(IPPROTO_TCP, TCP_NODELAY),
-    option(IPPROTO_TCP, TCP_KEEPIDLE),
-    option(IPPROTO_TCP, TCP_KEEPINTVL),
-    option(IPPROTO_TCP, TCP_KEEPCNT),
-    option(IPPROTO_IP, IP_TOS),
-    option(IPPROTO_IP, IP_TTL),
-    option(IPPROTO_IP, IP_FREEBIND),
-    option(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
-    option(IPPROTO_IPV6, IPV6_TCLASS),
-    option(IPPROTO_IPV6, IPV6_UNICAST_HOPS),
+/// An option that is kept and changes nothing, and the values that the kernel takes for it.
+struct kept_option {
+  int level;
+  int name;
+  int least = INT_MIN;
+  int most = INT_MAX;
 };
 
-// As in Linux: the kernel doubles the size, and has a least size (socket(7)).
-constexpr std::size_t least_buffer = 2304;
+// The ranges are those of Linux: tcp(7), MAX_TCP_KEEPIDLE and its neighbours.
+constexpr std::array kept{
+    kept_option{SOL_SOCKET, SO_KEEPALIVE},
+    kept_option{SOL_SOCKET, SO_MARK},
+    kept_option{IPPROTO_TCP, TCP_NODELAY},
+    kept_option{IPPROTO_TCP, TCP_KEEPIDLE, 1, 32767},
+    kept_option{IPPROTO_TCP, TCP_KEEPINTVL, 1, 32767},
+    kept_option{IPPROTO_TCP, TCP_KEEPCNT, 1, 127},
+    kept_option{IPPROTO_IP, IP_FREEBIND},
+    kept_option{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
+};
 
-std::size_t buffer_of(int wanted) noexcept {
-  return std::max(static_cast<std::size_t>(std::max(wanted, 0)) * 2, least_buffer);
+const kept_option* find_kept(int level, int name) noexcept {
+  const auto* const found = std::ranges::find_if(
+      kept, [&](const kept_option& o) { return o.level == level && o.name == name; });
+  return found == kept.end() ? nullptr : &*found;
+}
+
+// As in Linux: the kernel doubles the size, and has least sizes (socket(7)).
+constexpr int least_send_buffer = 4608;
+constexpr int least_receive_buffer = 2304;
+
+std::size_t buffer_of(int wanted, int least) noexcept {
+  return static_cast<std::size_t>(std::max(std::clamp(wanted, 0, INT_MAX / 2) * 2, least));
 }
 
 int put(const void* from, std::size_t size, void* value, socklen_t* space) noexcept {
@@ -63,11 +71,11 @@ int set_of_socket(simulated_socket& socket, int name, int number, const void* va
     case SO_REUSEADDR: socket.reuse_address = number != 0; return 0;
     case SO_REUSEPORT: socket.reuse_port = number != 0; return 0;
     case SO_SNDBUF:
-      socket.send_buffer = buffer_of(number);
+      socket.send_buffer = buffer_of(number, least_send_buffer);
       if (socket.connection != nullptr) socket.end().send_buffer = socket.send_buffer;
       return 0;
     case SO_RCVBUF:
-      socket.receive_buffer = buffer_of(number);
+      socket.receive_buffer = buffer_of(number, least_receive_buffer);
       if (socket.connection != nullptr) socket.end().receive_buffer = socket.receive_buffer;
       return 0;
     case SO_LINGER: {
@@ -87,12 +95,15 @@ int set_simulated_option(simulated_socket& socket, int level, int name, const vo
                          socklen_t size) {
   int number = 0;
   std::memcpy(&number, value, std::min(sizeof number, static_cast<std::size_t>(size)));
-  if (std::ranges::find(kept, option(level, name)) != kept.end()) {
+  if (const kept_option* const found = find_kept(level, name)) {
+    if (number < found->least || number > found->most) return -EINVAL;
     socket.values[{level, name}].assign(static_cast<const char*>(value), size);
     return 0;
   }
   if (level == SOL_SOCKET) return set_of_socket(socket, name, number, value, size);
-  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && socket.family == AF_INET6) {
+  if (level == IPPROTO_IPV6 && socket.family != AF_INET6) return -ENOPROTOOPT;
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
+    if (socket.bound || socket.is != simulated_socket::state::unconnected) return -EINVAL;
     socket.only_v6 = number != 0;
     return 0;
   }
@@ -106,12 +117,14 @@ int set_simulated_option(simulated_socket& socket, int level, int name, const vo
 
 int get_simulated_option(simulated_socket& socket, int level, int name, void* value,
                          socklen_t* size) {
-  if (std::ranges::find(kept, option(level, name)) != kept.end()) {
+  if (find_kept(level, name) != nullptr) {
     const auto found = socket.values.find({level, name});
     if (found == socket.values.end()) return put(0, value, size);
     return put(found->second.data(), found->second.size(), value, size);
   }
-  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) return put(socket.only_v6 ? 1 : 0, value, size);
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && socket.family == AF_INET6) {
+    return put(socket.only_v6 ? 1 : 0, value, size);
+  }
   if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT) {
     using std::chrono::milliseconds;
     const auto time = socket.user_timeout.value_or(duration::zero());

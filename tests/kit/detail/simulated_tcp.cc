@@ -56,6 +56,7 @@ int simulated_tcp::bind(simulated_socket& socket, const address& to) {
   if (at.port() == 0 || taken(socket, at)) return -EADDRINUSE;
   socket.local = at;
   socket.bound = true;
+  if (at.is_v6() && !at.is_any()) socket.only_v6 = true;  // as Linux
   ++ports_[at.port()];
   bound_.push_back(&socket);
   return 0;
