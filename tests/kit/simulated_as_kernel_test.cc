@@ -145,6 +145,30 @@ TEST_CASE("a refused connect gives the same errors as the kernel") {
   });
 }
 
+TEST_CASE("a connect to an address of no single host fails as in the kernel") {
+  compare([](record r) -> task<> {
+    for (const std::string_view to :
+         {"224.0.0.1"sv, "239.255.255.255"sv, "255.255.255.255"sv, "127.255.255.255"sv,
+          "[ff02::1]"sv, "[ff0e::1]"sv, "[fe80::1]"sv, "[febf::1]"sv, "[::ffff:224.0.0.1]"sv,
+          "[::ffff:255.255.255.255]"sv}) {
+      const address at = address::parse(std::string(to) + ":80").value();
+      const auto made = co_await as_result(connect(at));
+      r.note(to);
+      r.code(made ? std::error_code() : made.error());
+    }
+  });
+}
+
+TEST_CASE("a TCP listener at an address of no single host fails as in the kernel") {
+  compare([](record r) -> task<> {
+    for (const std::string_view host : {"[ff02::1]"sv, "[ff0e::1]"sv, "[fe80::1]"sv}) {
+      const address at = address::parse(std::string(host) + ":0").value();
+      r.code(code_from([&] { const tcp_listener l(r.loop, at); }));
+    }
+    co_return;
+  });
+}
+
 TEST_CASE("a half-close, and writes after it, give the same results as the kernel") {
   compare([](record r) -> task<> {
     tcp_pair ends = co_await make_pair(r);

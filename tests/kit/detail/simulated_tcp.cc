@@ -19,6 +19,20 @@ constexpr std::uint16_t last_port = 60999;
 // The first pause before a handshake that a full listener did not take is repeated: RFC 6298, 2.1.
 constexpr duration first_pause = std::chrono::seconds(1);
 
+/// Whether an address stands for many hosts. Without subnets, there are two broadcast addresses.
+bool has_many_hosts(const address& a) noexcept {
+  const auto& bytes = a.bytes();
+  if (a.is_v6()) return bytes[0] == 0xff;              // RFC 4291, 2.7
+  if (bytes[0] >= 224 && bytes[0] < 240) return true;  // RFC 5771
+  return (bytes[0] == 255 || bytes[0] == 127) && bytes[1] == 255 && bytes[2] == 255 &&
+         bytes[3] == 255;
+}
+
+/// Whether an address is of one link, and does not say of which: RFC 4007, 6.
+bool lacks_scope(const address& a) noexcept {
+  return a.is_v6() && a.scope() == 0 && a.bytes()[0] == 0xfe && (a.bytes()[1] & 0xc0) == 0x80;
+}
+
 /// Whether a socket at `own` gets the connections to `to`.
 bool covers(const address& own, bool only_v6, const address& to) noexcept {
   if (own.port() != to.port()) return false;
@@ -51,6 +65,7 @@ bool simulated_tcp::taken(const simulated_socket& socket, const address& at) con
 
 int simulated_tcp::bind(simulated_socket& socket, const address& to) {
   if (socket.bound) return -EINVAL;
+  if (lacks_scope(to) || (to.is_v6() && has_many_hosts(to))) return -EINVAL;
   address at = to;
   if (at.port() == 0) at = to.with_port(free_port());
   if (at.port() == 0 || taken(socket, at)) return -EADDRINUSE;
@@ -90,6 +105,8 @@ int simulated_tcp::connect(simulated_socket& socket, const address& to) {
   if (peer.is_any()) {
     peer = peer.is_v4() ? address::loopback_v4(peer.port()) : address::loopback_v6(peer.port());
   }
+  if (has_many_hosts(peer)) return -ENETUNREACH;
+  if (lacks_scope(peer)) return -EINVAL;
   address own = socket.local;
   if (!socket.bound || own.is_any()) {
     const simulated_network_options& how = context_.options();
