@@ -69,7 +69,13 @@ struct simulated_network_options {
 ///
 /// Every address is an address of this network. A listener may listen at any of them, and so the
 /// program can simulate many hosts. A client is on the host of `socket_options::local`, or else on
-/// `home_v4` or `home_v6`. A connect to an address without a listener is refused.
+/// `home_v4` or `home_v6`. A connect to an address without a listener is refused. There are no
+/// subnets: a connect fails as on the kernel only if its address is 255.255.255.255,
+/// 127.255.255.255, a multicast address, or a link-local IPv6 address without a scope.
+///
+/// The path of a Unix socket is only a name of this network, and no file. A listener needs no
+/// directory and no permission, and `connect` ignores the mode of a path. Renaming or removing a
+/// file does not change a name. A listener does not see that a real file has its path.
 ///
 /// A wait for a simulated socket does not keep the loop running; whatever is under way in the
 /// network does. So `run` returns, and `block_on` reports a deadlock, when nothing more can happen.

@@ -2,6 +2,7 @@
 // Unix sockets on a simulated network.
 #include <chrono>
 #include <cstddef>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -22,6 +23,7 @@
 
 #include "support/async_test.h"
 #include "support/stream_tasks.h"
+#include "support/temporary_directory.h"
 #include "support/thrown.h"
 #include "support/tidy.h"
 
@@ -75,6 +77,20 @@ ASYNC_TEST("a connect to a Unix socket that is not there fails") {
   CHECK(code_from([&] {
           const unix_listener l(loop, unix_address("/run/stale"), {.replace_stale = true});
         }) == std::errc::address_in_use);
+}
+
+ASYNC_TEST("a simulated Unix path is a name and no file") {
+  const simulated_network network(loop);
+  const temporary_directory d;
+  const unix_address missing("/no such directory/server");
+  const unix_listener without_directory(loop, missing, {.permissions = 0});
+  const unix_stream one = co_await connect(missing);
+  const unix_address path(d / "server");
+  std::ofstream(d / "server") << "a file";
+  const unix_listener listener(loop, path);
+  CHECK(::unlink((d / "server").c_str()) == 0);
+  const unix_stream two = co_await connect(path);
+  CHECK(::access((d / "server").c_str(), F_OK) != 0);
 }
 
 ASYNC_TEST("a closed Unix listener removes its file, and an unnamed one gets a name") {
