@@ -73,6 +73,9 @@ public:
   /// end goes on.
   void revive() const noexcept { loop_.revive(); }
 
+  /// Has the objects that only the loop owns destroy themselves, as the loop's destructor does.
+  void abandon_all() const noexcept { loop_.abandon_all(); }
+
   // ---- Reaching the parts of the loop
 
   [[nodiscard]] class engine& engine() const noexcept { return *loop_.engine_; }

@@ -20,6 +20,7 @@
 #include <eddy/future/timeout.h>
 #include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/detail/list_node.h>
+#include <eddy/loop/detail/loop_access.h>
 #include <eddy/loop/detail/loop_probe.h>
 #include <eddy/loop/detail/text.h>
 
@@ -146,7 +147,13 @@ public:
     if (trial_.ran_late_) fail({"a handler of the work ran after the work had ended"});
     if (std::string wrong = scenario_->check(succeeded); !wrong.empty()) fail({wrong});
     scenario_.reset();
-    if (by_ != disturbance::stop) trial_.loop().run();
+    // A stopped loop does not run again. What only the loop owns, such as a child that is being
+    // ended, goes with the loop and is no failure.
+    if (by_ == disturbance::stop) {
+      detail::loop_access(trial_.loop()).abandon_all();
+    } else {
+      trial_.loop().run();
+    }
     const auto [ready, timers, waiting, tasks] = trial_.loop().count();
     left = (ready != 0 && by_ != disturbance::stop) || timers != 0 || waiting != 0 || tasks != 0;
     if (left) fail({"the work left this on the loop:\n", trial_.loop().dump()});

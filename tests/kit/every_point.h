@@ -115,6 +115,10 @@ std::unique_ptr<scenario> make_scenario(trial& t);
 /// an empty string. `check` is called when the work has ended, with true if the work gave a value,
 /// and may run the loop. The scenario is destroyed before its loop.
 ///
+/// The work may start a `process`. After the work, the loop runs until it has reaped the child; a
+/// stopped loop kills and reaps the child when it is destroyed. The clock does not show how long a
+/// child runs: a time limit, and `process_options::grace`, may expire at once.
+///
 /// `seed` 0 keeps the order in which descriptors become ready. Any other seed makes them ready in a
 /// random order and spread over several turns; the same seed repeats the same order.
 template <class Scenario>

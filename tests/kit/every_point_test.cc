@@ -2,6 +2,7 @@
 // Tests of <eddy/testing/every_point.h>.
 #include <eddy/testing/every_point.h>
 
+#include <cerrno>
 #include <chrono>
 #include <new>
 #include <optional>
@@ -13,15 +14,20 @@
 
 #include <doctest/doctest.h>
 #include <ev.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <eddy/future/adapt.h>
+#include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
 #include <eddy/future/promise.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
 #include <eddy/loop/timer.h>
+#include <eddy/net/process.h>
+#include <eddy/net/run.h>
 
 #include "support/at_end.h"
 #include "support/every_point.h"
@@ -238,6 +244,42 @@ TEST_CASE("every_point reports a timer that the work left on a stopped loop") {
 task<> spins(trial&) {
   for (;;) co_await eddy::sleep(0s);
 }
+
+task<> runs_a_process(trial& t) {
+  const trial::part held(t);
+  eddy::process child(t.loop(), eddy::process_options("/bin/sh", {"-c", "exit 3"}));
+  const eddy::exit_status end = co_await child.wait();
+  CHECK(end.code == 3);
+}
+
+TEST_CASE("every_point ends a process at every point, and no child is left") {
+  const auto found = every_point<&runs_a_process>();
+  check_report(found);
+  CHECK(found.runs > 4 * found.points);
+  CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
+  CHECK(errno == ECHILD);
+}
+
+task<> limits_a_process(trial& t) {
+  const trial::part held(t);
+  eddy::process child(t.loop(), eddy::process_options("sleep", {"600"}));
+  auto limited = eddy::timeout(1h, child.wait());
+  const auto end = co_await eddy::as_result(std::move(limited));
+  CHECK(end.error() == std::errc::timed_out);
+}
+
+TEST_CASE("a limit on the wait for a process expires at once in a scenario") {
+  check_report(every_point<&limits_a_process>());
+}
+
+task<> runs_a_program(trial& t) {
+  const trial::part held(t);
+  auto running = eddy::run(eddy::process_options("cat"), "input");
+  const eddy::run_result r = co_await std::move(running);
+  CHECK(r.output == "input");
+}
+
+TEST_CASE("every_point ends run at every point") { check_report(every_point<&runs_a_program>()); }
 
 TEST_CASE("every_point reports work that does not end") {
   CHECK(reports(every_point<&spins>(), "undisturbed, seed 0: the work does not end"));
