@@ -19,6 +19,7 @@ descriptor_watch::descriptor_watch(descriptor_watch&& other) noexcept
       seen_(other.seen_),
       failure_(other.failure_),
       once_(other.once_),
+      quiet_(other.quiet_),
       background_(other.background_),
       entry_(this),
       on_events_(std::move(other.on_events_)) {
@@ -54,6 +55,7 @@ void descriptor_watch::begin(events wanted, handler<void(result<events>)>& on_ev
   if (entry_.linked()) hub.remove(*this);
   wanted_ = wanted;
   once_ = once;
+  quiet_ = false;
   failure_ = 0;
   seen_ = events::none;
   hub.add(*this);

@@ -51,8 +51,9 @@ enum class descriptor_events : std::uint8_t {
 /// may watch one descriptor.
 ///
 /// The kernel reports `error` and `hang_up` also to a watch that does not wait for them. Then the
-/// handler is called once or twice, and not again until something happens at the descriptor. So an
-/// error queue that nobody reads does not keep the loop busy.
+/// handler is called once or twice, and not again until something happens at the descriptor, even
+/// if other watches of the descriptor are called in each turn, start or stop. So an error queue
+/// that nobody reads does not keep the loop busy.
 ///
 /// A descriptor_watch does not own its descriptor: stop it first, then close the descriptor. If the
 /// descriptor is closed during a watch, and another watch uses its number, the earlier one ends
@@ -78,9 +79,10 @@ public:
   /// `on_events` is null, or `wanted` is empty.
   /// Errors: `std::system_error` if the descriptor is closed or negative, is the loop's own
   /// (`invalid_argument`), is an epoll set that watches this loop, directly or through other sets
-  /// (`too_many_symbolic_link_levels`), or is a file or directory, which is always ready
-  /// (`operation_not_permitted`); if the kernel lacks memory or descriptors, or has reached its
-  /// limit of epoll watches; `std::bad_alloc`. The watch is stopped then.
+  /// (`too_many_symbolic_link_levels`), or is always ready, such as a file, a directory, a memfd,
+  /// /dev/null, /dev/zero and /dev/urandom (`operation_not_permitted`); if the kernel lacks memory
+  /// or descriptors, or has reached its limit of epoll watches; `std::bad_alloc`. The watch is
+  /// stopped then.
   void start(events wanted, handler<void(result<events>)> on_events);
   /// Calls `on_events` once, when one of the conditions holds, also for `error` or `hang_up`.
   /// Otherwise as `start`.
@@ -114,6 +116,7 @@ private:
   events seen_ = events::none;  // to be told
   int failure_ = 0;             // an errno to be told
   bool once_ = false;
+  bool quiet_ = false;  // has had an unwanted condition: only further ones are told
   bool background_ = false;
   entry entry_;  // in the hub's list of the descriptor
   detail::handler_slot<result<events>> on_events_;

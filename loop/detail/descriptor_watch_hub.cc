@@ -26,6 +26,12 @@ using events = descriptor_events;
 // A kernel that keeps refusing would keep the loop busy without a pause.
 constexpr std::chrono::milliseconds pause{100};
 
+// The serial numbers of groups begin with one, so no descriptor has this key.
+constexpr std::uint64_t edges_key = 0;
+
+// As many events are taken by one call.
+constexpr int most = 64;
+
 int make_set() noexcept { return ::epoll_create1(EPOLL_CLOEXEC); }
 
 std::uint32_t mask_of(events wanted) noexcept {
@@ -51,6 +57,24 @@ events events_of(std::uint32_t mask) noexcept {
 events told_of(events all, events wanted) noexcept {
   const auto some = static_cast<unsigned>(wanted | events::hang_up | events::error);
   return static_cast<events>(static_cast<unsigned>(all) & some);
+}
+
+/// The conditions that a watch gets though it does not want them.
+events unwanted_of(events all, events wanted) noexcept {
+  const auto some = static_cast<unsigned>(events::hang_up | events::error);
+  return static_cast<events>(static_cast<unsigned>(all) & some & ~static_cast<unsigned>(wanted));
+}
+
+std::uint64_t key_of(int descriptor, std::uint32_t serial) noexcept {
+  return std::uint64_t{serial} << 32 | static_cast<std::uint32_t>(descriptor);
+}
+
+int wait_for(int set, std::array<epoll_event, most>& found) noexcept {
+  int count = -1;
+  do {
+    count = ::epoll_wait(set, found.data(), most, 0);
+  } while (count < 0 && errno == EINTR);
+  return count;
 }
 
 }  // namespace
@@ -79,8 +103,44 @@ int descriptor_watch_hub::show(int operation, int descriptor, const group& of) c
     wanted.events |= mask_of(static_cast<const descriptor_watch::entry*>(l)->owner->wanted_);
   }
   if (of.quiet) wanted.events |= EPOLLET;
-  wanted.data.u64 = std::uint64_t{of.serial} << 32 | static_cast<std::uint32_t>(descriptor);
+  wanted.data.u64 = key_of(descriptor, of.serial);
   return ::epoll_ctl(set_.number(), operation, descriptor, &wanted) == 0 ? 0 : errno;
+}
+
+bool descriptor_watch_hub::show_edges(int descriptor, group& of) noexcept {
+  if (of.edges) return true;
+  epoll_event wanted{};
+  if (edges_.number() < 0) {
+    detail::descriptor fresh(make_set());
+    wanted.events = EPOLLIN;
+    wanted.data.u64 = edges_key;
+    if (fresh.number() < 0 ||
+        ::epoll_ctl(set_.number(), EPOLL_CTL_ADD, fresh.number(), &wanted) != 0) {
+      return false;
+    }
+    edges_ = std::move(fresh);
+  }
+  wanted.events = EPOLLET;
+  wanted.data.u64 = key_of(descriptor, of.serial);
+  of.edges = ::epoll_ctl(edges_.number(), EPOLL_CTL_ADD, descriptor, &wanted) == 0;
+  return of.edges;
+}
+
+void descriptor_watch_hub::drop_edges() noexcept {
+  edges_ = {};
+  for (auto& [number, of] : groups_) {
+    of.edges = false;
+    for (detail::list_node* l = of.watches.next; l != &of.watches; l = l->next) {
+      static_cast<descriptor_watch::entry*>(l)->owner->quiet_ = false;
+    }
+  }
+}
+
+void descriptor_watch_hub::erase(groups::iterator own) noexcept {
+  const int number = own->first;
+  static_cast<void>(show(EPOLL_CTL_DEL, number, own->second));
+  if (own->second.edges) ::epoll_ctl(edges_.number(), EPOLL_CTL_DEL, number, nullptr);
+  groups_.erase(own);
 }
 
 void descriptor_watch_hub::add(descriptor_watch& watch) {
@@ -105,6 +165,7 @@ void descriptor_watch_hub::add(descriptor_watch& watch) {
   if (error == ENOENT) {
     own.serial = ++serials_;
     own.quiet = false;
+    own.edges = false;
     own.watches.push_back(watch.entry_);
     error = show(EPOLL_CTL_ADD, number, own);
   }
@@ -133,10 +194,13 @@ void descriptor_watch_hub::remove(descriptor_watch& watch) noexcept {
   const auto own = groups_.find(number);
   const bool last = !own->second.watches.linked();
   // After a fork, `renew` makes a new set. If the descriptor was closed, there is no entry.
-  if (readable_ && !loop_access(*loop_).engine().forked()) {
-    static_cast<void>(show(last ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, number, own->second));
+  const bool shown = readable_ && !loop_access(*loop_).engine().forked();
+  if (last && shown) return erase(own);
+  if (last) {
+    groups_.erase(own);
+  } else if (shown) {
+    static_cast<void>(show(EPOLL_CTL_MOD, number, own->second));
   }
-  if (last) groups_.erase(own);
 }
 
 void descriptor_watch_hub::fail(group& of, int error) noexcept {
@@ -164,6 +228,7 @@ void descriptor_watch_hub::replace_set() {
     }
     *readable_ = std::move(of_fresh);
     set_ = std::move(fresh);
+    drop_edges();
   } catch (...) {
     again_.set_after(pause);
     throw;
@@ -181,14 +246,14 @@ void descriptor_watch_hub::look() {
     again_.set_after(pause);
     throw_error(refused, "watching descriptors");
   }
-  constexpr int most = 64;
   std::array<epoll_event, most> found;
-  int count = -1;
-  do {
-    count = ::epoll_wait(set_.number(), found.data(), most, 0);
-  } while (count < 0 && errno == EINTR);
+  const int count = wait_for(set_.number(), found);
   for (int i = 0; i < count; ++i) {
     const epoll_event& e = found[static_cast<std::size_t>(i)];
+    if (e.data.u64 == edges_key) {
+      look_at_edges();
+      continue;
+    }
     const auto own = groups_.find(static_cast<int>(static_cast<std::uint32_t>(e.data.u64)));
     if (own == groups_.end() || own->second.serial != e.data.u64 >> 32) {
       // A copy of a closed descriptor keeps its entry, which can be removed with its set alone.
@@ -201,9 +266,28 @@ void descriptor_watch_hub::look() {
   if (!groups_.empty()) wait();
 }
 
+void descriptor_watch_hub::look_at_edges() noexcept {
+  std::array<epoll_event, most> found;
+  const int count = wait_for(edges_.number(), found);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& e = found[static_cast<std::size_t>(i)];
+    const auto own = groups_.find(static_cast<int>(static_cast<std::uint32_t>(e.data.u64)));
+    // A copy of a closed descriptor keeps its entry, whose edges keep no loop busy.
+    if (own == groups_.end() || own->second.serial != e.data.u64 >> 32) continue;
+    detail::list_node& all = own->second.watches;
+    for (detail::list_node* l = all.next; l != &all; l = l->next) {
+      descriptor_watch& watch = *static_cast<descriptor_watch::entry*>(l)->owner;
+      const events told = unwanted_of(events_of(e.events), watch.wanted_);
+      if (!watch.quiet_ || told == events::none) continue;
+      watch.seen_ = watch.seen_ | told;
+      if (!watch.queued()) loop_->ready(watch);
+    }
+  }
+}
+
 void descriptor_watch_hub::report(std::uint64_t key, std::uint32_t mask) {
-  const int number = static_cast<int>(static_cast<std::uint32_t>(key));
-  group& own = groups_.find(number)->second;
+  const auto place = groups_.find(static_cast<int>(static_cast<std::uint32_t>(key)));
+  auto& [number, own] = *place;
   const events all = events_of(mask);
   bool wanted = false;
   bool changed = false;
@@ -212,7 +296,14 @@ void descriptor_watch_hub::report(std::uint64_t key, std::uint32_t mask) {
         *static_cast<descriptor_watch::entry*>(std::exchange(l, l->next))->owner;
     const events told = told_of(all, watch.wanted_);
     if (told == events::none) continue;
-    wanted = wanted || contains(all, watch.wanted_);
+    if (contains(all, watch.wanted_)) {
+      wanted = true;
+    } else {
+      if (watch.quiet_) continue;
+      // From now on only the edges of an unwanted condition are told, however often this set
+      // reports the descriptor to others.
+      watch.quiet_ = show_edges(number, own);
+    }
     watch.seen_ = watch.seen_ | told;
     if (watch.once_) {
       leave(watch);
@@ -220,11 +311,7 @@ void descriptor_watch_hub::report(std::uint64_t key, std::uint32_t mask) {
     }
     if (!watch.queued()) loop_->ready(watch);
   }
-  if (!own.watches.linked()) {
-    static_cast<void>(show(EPOLL_CTL_DEL, number, own));
-    groups_.erase(number);
-    return;
-  }
+  if (!own.watches.linked()) return erase(place);
   const bool quiet = !wanted;
   changed = changed || quiet != own.quiet;
   own.quiet = quiet;
@@ -243,6 +330,7 @@ void descriptor_watch_hub::show_all() noexcept {
 void descriptor_watch_hub::renew(event_loop& /*loop*/) {
   withdraw();
   readable_.reset();
+  drop_edges();
   try {
     set_.renew(&make_set);
     watch_set();

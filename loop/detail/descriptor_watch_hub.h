@@ -41,6 +41,7 @@ private:
     detail::list_node watches;
     std::uint32_t serial = 0;  // tells the kernel's entry from one of an earlier descriptor
     bool quiet = false;        // edge-triggered, because an unwanted condition lasts
+    bool edges = false;        // in the set of edges, because a watch got such a condition
   };
   using groups = std::map<int, group>;
 
@@ -61,12 +62,21 @@ private:
   void report(std::uint64_t key, std::uint32_t events);
   /// Shows the kernel what the watches of a group want. Returns 0 or an `errno`.
   [[nodiscard]] int show(int operation, int descriptor, const group& of) const noexcept;
+  /// Has the kernel report the edges of unwanted conditions. False if it cannot.
+  [[nodiscard]] bool show_edges(int descriptor, group& of) noexcept;
+  void look_at_edges() noexcept;
+  void drop_edges() noexcept;
+  /// Ends a group without watches.
+  void erase(groups::iterator own) noexcept;
   void leave(descriptor_watch& watch) noexcept;
   void fail(group& of, int error) noexcept;
   void show_all() noexcept;
 
   event_loop* loop_;
   detail::descriptor set_;
+  // Watched by `set_`. An entry here is not changed while other watches of its descriptor come and
+  // go: each change makes the kernel report a lasting condition again.
+  detail::descriptor edges_;
   std::optional<readiness> readable_;  // empty in a forked child whose set is not renewed yet
   retry again_;
   groups groups_;

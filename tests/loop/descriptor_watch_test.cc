@@ -18,6 +18,7 @@
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -66,6 +67,34 @@ struct tcp_pair {
   }
   int near = -1;
   int far = -1;
+};
+
+/// A UDP socket whose datagrams to itself leave time stamps in its error queue.
+struct stamped_socket {
+  stamped_socket() : number(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    auto* const name = reinterpret_cast<sockaddr*>(&at);
+    REQUIRE(::bind(number, name, size) == 0);
+    REQUIRE(::getsockname(number, name, &size) == 0);
+    const int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+    REQUIRE(::setsockopt(number, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps) == 0);
+  }
+  stamped_socket(const stamped_socket&) = delete;
+  stamped_socket& operator=(const stamped_socket&) = delete;
+  ~stamped_socket() { ::close(number); }
+  void send() const {
+    const auto* const name = reinterpret_cast<const sockaddr*>(&at);
+    REQUIRE(::sendto(number, "x", 1, 0, name, sizeof at) == 1);
+  }
+  void read_errors() const {
+    char some[64];
+    while (::recv(number, some, sizeof some, MSG_ERRQUEUE) >= 0) {
+    }
+  }
+  int number;
+  sockaddr_in at{};
 };
 
 std::string words(const eddy::result<events>& r) {
@@ -400,6 +429,14 @@ TEST_CASE_FIXTURE(with_loop, "a copy of a closed descriptor keeps no loop busy")
 
 TEST_CASE_FIXTURE(with_loop, "starting a watch tells why a descriptor cannot be watched") {
   CHECK(refusal(loop, -1) == std::errc::bad_file_descriptor);
+  for (const char* const path : {"/", "/dev/null", "/dev/zero", "/dev/urandom"}) {
+    const int always_ready = ::open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(refusal(loop, always_ready) == std::errc::operation_not_permitted);
+    ::close(always_ready);
+  }
+  const int memory = ::memfd_create("test", MFD_CLOEXEC);
+  CHECK(refusal(loop, memory) == std::errc::operation_not_permitted);
+  ::close(memory);
   const int file = ::open("/etc/passwd", O_RDONLY | O_CLOEXEC);
   CHECK(refusal(loop, file) == std::errc::operation_not_permitted);
   ::close(file);
@@ -421,6 +458,121 @@ TEST_CASE_FIXTURE(with_loop,
   CHECK(note.text().size() <= 3);  // once or twice
   CHECK_FALSE(loop.run_ready());
   CHECK(watch.active());
+}
+
+TEST_CASE_FIXTURE(with_loop, "an unwanted hang-up is not told again because of other watches") {
+  socket_pair pair;
+  int calls = 0;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::priority, [&](const eddy::result<events>&) { ++calls; });
+  pair.close_far();
+  SUBCASE("of which one is called in each turn") {
+    int others = 0;
+    descriptor_watch other(loop, pair.near());
+    other.start(events::writable, [&](const eddy::result<events>&) { ++others; });
+    turns(loop, 20);
+    CHECK(others == 20);
+  }
+  SUBCASE("that start and call once") {
+    for (int i = 0; i < 10; ++i) {
+      descriptor_watch other(loop, pair.near());
+      int others = 0;
+      other.start_once(events::readable, [&](const eddy::result<events>&) { ++others; });
+      turns(loop, 3);
+      CHECK(others == 1);
+    }
+  }
+  SUBCASE("that get it and stop") {
+    for (int i = 0; i < 10; ++i) {
+      descriptor_watch other(loop, pair.near());
+      int others = 0;
+      other.start(events::priority, [&](const eddy::result<events>&) { ++others; });
+      turns(loop, 3);
+      CHECK(others >= 1);
+      CHECK(others <= 2);
+    }
+  }
+  turns(loop, 3);
+  CHECK(calls >= 1);
+  CHECK(calls <= 2);
+  CHECK_FALSE(loop.run_ready());
+  watch.start(events::priority, [&](const eddy::result<events>&) { ++calls; });
+  turns(loop, 3);
+  CHECK(calls >= 2);  // a watch that starts anew is told
+  watch.stop();       // the last watch of the descriptor
+  calls = 0;
+  watch.start(events::priority, [&](const eddy::result<events>&) { ++calls; });
+  descriptor_watch other(loop, pair.near());
+  other.start(events::writable, [](const eddy::result<events>&) {});
+  turns(loop, 20);
+  CHECK(calls >= 1);
+  CHECK(calls <= 2);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a new entry of an error queue is told beside a watch that is called") {
+  stamped_socket udp;
+  int calls = 0;
+  int others = 0;
+  descriptor_watch watch(loop, udp.number);
+  watch.start(events::priority, [&](const eddy::result<events>& r) {
+    CHECK(words(r) == "e");
+    ++calls;
+  });
+  descriptor_watch other(loop, udp.number);
+  other.start(events::writable, [&](const eddy::result<events>&) { ++others; });
+  for (int i = 1; i <= 3; ++i) {
+    udp.send();
+    turns(loop, 10);
+    CHECK(calls >= i);
+    const int before = calls;
+    turns(loop, 10);
+    CHECK(calls == before);
+    udp.read_errors();
+    turns(loop, 2);
+    CHECK(calls == before);
+  }
+  CHECK(others > 30);
+}
+
+TEST_CASE_FIXTURE(with_loop, "an unwanted hang-up is told in a forked child, too") {
+  socket_pair pair;
+  int calls = 0;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::priority, [&](const eddy::result<events>&) { ++calls; });
+  descriptor_watch other(loop, pair.near());
+  other.start(events::writable, [](const eddy::result<events>&) {});
+  pair.close_far();
+  turns(loop, 5);
+  const int before = calls;
+  CHECK(before <= 2);
+  CHECK(holds_in_child([&] {
+    turns(loop, 10);
+    return calls > before && calls <= before + 2;
+  }));
+  turns(loop, 5);
+  CHECK(calls == before);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a copy of a closed descriptor whose hang-up was told keeps no loop busy") {
+  socket_pair pair;
+  socket_pair later;
+  descriptor_watch watch(loop, pair.near());
+  watch.start(events::priority, [](const eddy::result<events>&) {});
+  pair.close_far();
+  turns(loop, 5);
+  const int number = pair.near();
+  const int copy = ::dup(number);
+  REQUIRE(::dup2(later.near(), number) == number);  // closes the watched descriptor
+  watch.stop();
+  int calls = 0;
+  watch.start(events::writable, [&](const eddy::result<events>&) { ++calls; });
+  turns(loop, 5);
+  CHECK(calls == 5);
+  watch.stop();
+  CHECK_FALSE(loop.run_ready());
+  ::close(copy);
 }
 
 TEST_CASE_TEMPLATE("an epoll set that watches the loop, directly or not, is refused at the start",
