@@ -92,7 +92,7 @@ public:
   ///
   /// The last call gets `std::nullopt` or an error; until then, no other read may begin. Other work
   /// of the loop runs between the lines of a long burst. `on_line` may call `stop_reading`, or
-  /// close or destroy the stream.
+  /// close or destroy the stream. An exception that leaves `on_line` ends the calls, too.
   void lines(std::size_t limit, handler<void(result<text>)> on_line) {
     expect_free(on_line, "buffered::lines");
     detail::buffered_state& s = state();

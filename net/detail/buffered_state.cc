@@ -60,7 +60,14 @@ task<> each_line(buffered_share share, std::size_t limit,
     }
     const bool last = !line || !*line;
     if (last) share->reader.leave();
-    on_line(std::move(line));
+    try {
+      on_line(std::move(line));
+    } catch (...) {
+      // Nobody reads this coroutine's future. If the handler has stopped this, the slot is free, or
+      // another read has it.
+      if (!last && !frame::dropped()) share->reader.leave();
+      throw;
+    }
     if (last) co_return;
   }
 }

@@ -12,6 +12,7 @@
 #include <optional>
 #include <random>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -396,6 +397,44 @@ TEST_CASE_FIXTURE(with_still_loop, "a handler of lines may stop it or destroy th
     REQUIRE(line.has_value());
     CHECK(line->value() == "two");
   }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "an exception of a handler of lines leaves run, and ends them") {
+  auto [a, b] = duplex(loop, 100, 100);
+  CHECK(a.try_write(std::string_view("one\ntwo\nthree\n")).value() == 14);
+  buffered<duplex_stream> in(std::move(b));
+  int called = 0;
+  in.lines(10, [&](eddy::result<std::optional<std::string_view>>) {
+    if (++called == 2) throw std::runtime_error("two");
+  });
+  CHECK_THROWS_WITH_AS(loop.run(), "two", std::runtime_error);
+  CHECK(called == 2);
+  std::string next;
+  in.read_line(10, [&](eddy::result<std::optional<std::string_view>> line) { next = **line; });
+  loop.run();
+  CHECK(next == "three");
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a handler of lines may begin another read, and then throw") {
+  auto [a, b] = duplex(loop, 100, 100);
+  CHECK(a.try_write(std::string_view("one\ntwo\n")).value() == 8);
+  buffered<duplex_stream> in(std::move(b));
+  std::size_t limit = 10;
+  SUBCASE("after it has stopped the lines") {}
+  SUBCASE("after the last call") { limit = 2; }
+  in.lines(limit, [&](eddy::result<std::optional<std::string_view>> line) {
+    if (line) in.stop_reading();
+    in.read_exactly(100, [](const auto&) { FAIL("called"); });
+    throw std::runtime_error("thrown");
+  });
+  CHECK_THROWS_WITH_AS(loop.run(), "thrown", std::runtime_error);
+  loop.run();
+  in.stop_reading();  // the other read belongs to the stream
+  CHECK(a.try_write(std::string(100, 'x')).has_value());
+  loop.run();
+  const auto line = in.try_read_line(10);
+  REQUIRE(line.has_value());
+  CHECK(line->value() == (limit == 10 ? "two" : "one"));
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "each operation has a form with a handler") {
