@@ -37,7 +37,8 @@ struct frame_format {
 /// suspending if its unit has been read already. Units are views into the stream's buffer. They are
 /// valid until the next read of this object begins. A buffered stream is a `byte_stream`, too.
 ///
-/// At most one read and one write may be pending at a time; a second one aborts the program.
+/// At most one read and one write may be pending at a time; a second one aborts the program. A
+/// flush and a shutdown count as writes, and `put` does not.
 ///
 /// Errors: those of the stream. `stream_error::too_long` if a unit is longer than its limit: the
 /// error's text names the limit, and no bytes are taken. `stream_error::cut_off` if the stream ends
@@ -61,7 +62,8 @@ public:
   /// Takes over a stream. `buffer_size` is the first size of the read buffer, in bytes, and the
   /// number of written bytes that are kept until a flush.
   ///
-  /// The default is the size of the largest TLS record (RFC 8446, section 5.1).
+  /// The default is the size of the largest TLS record (RFC 8446, section 5.1). A size of zero
+  /// aborts the program.
   /// Errors: `std::bad_alloc`; then the stream is closed.
   explicit buffered(Stream stream, std::size_t buffer_size = std::size_t{16} * 1024)
       : state_(new detail::buffered_over<Stream>(std::move(stream), buffer_size)) {}

@@ -32,16 +32,20 @@ void buffered_state::wrong_reader() const {
 }
 
 buffered_state::writer::writer(buffered_state& of) : of_(of) {
-  if (of.writing_) misuse("a write is already pending on this buffered stream");
   of.expect_writable();
   of.writing_ = true;
 }
 
 void buffered_state::expect_writable() const {
-  if (!closed_ && !lost_) return;
-  throw_error(std::errc::operation_canceled,
-              closed_ ? "write to a closed buffered stream"
-                      : "write to a buffered stream after a write that did not complete");
+  if (closed_) {
+    throw_error(std::errc::operation_canceled, "write to a closed buffered stream");
+  }
+  // While a write is pending, it is not complete either.
+  if (writing_) misuse("a write is already pending on this buffered stream");
+  if (lost_) {
+    throw_error(std::errc::operation_canceled,
+                "write to a buffered stream after a write that did not complete");
+  }
 }
 
 task<> each_line(buffered_share share, std::size_t limit,

@@ -59,7 +59,8 @@ public:
       wrong_reader();
   }
 
-  /// Throws an error if this is closed, or if an earlier write did not complete.
+  /// Throws an error if this is closed, or if an earlier write did not complete. Aborts the program
+  /// if a write is pending.
   void expect_writable() const;
   /// Adds bytes to those that wait.
   void append(const_buffer bytes) {

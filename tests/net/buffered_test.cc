@@ -526,6 +526,27 @@ TEST_CASE("misuse of a buffered stream aborts the program with a sentence") {
                 auto second = eddy::spawn(loop, s.flush());
                 loop.run();
               }));
+  // Bytes that fit into the buffer are no exception.
+  dies_saying("a write is already pending on this buffered stream",
+              with_stream([](auto& loop, stream& s) {
+                s.put(std::string_view("much"));
+                s.flush([](const auto&) {});
+                loop.run();
+                auto second = eddy::spawn(loop, error_of(s.write(std::string_view("x"))));
+                loop.run();
+              }));
+  dies_saying("a write is already pending on this buffered stream",
+              with_stream([](auto& loop, stream& s) {
+                s.put(std::string_view("much"));
+                s.flush([](const auto&) {});
+                loop.run();
+                auto second = eddy::spawn(loop, error_of(s.write_frame({}, std::string_view("x"))));
+                loop.run();
+              }));
+  dies_saying("a buffered stream was given a buffer of size zero", [] {
+    eddy::event_loop loop;
+    const stream s(duplex(loop, 1, 1).first, 0);
+  });
   dies_saying("read_until was given an empty delimiter",
               with_stream([](auto&, stream& s) { static_cast<void>(s.read_until("", 10)); }));
   dies_saying("the length of a frame must have 1, 2, 4 or 8 bytes",
