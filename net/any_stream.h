@@ -19,7 +19,8 @@ namespace eddy {
 ///     any_stream stream = secure ? any_stream(std::move(tls)) : any_stream(std::move(tcp));
 ///
 /// Each operation costs a virtual call and a task. An error is thrown and caught inside even with
-/// `as_result`. At most one read and one write may be pending at a time.
+/// `as_result`. At most one read and one write may be pending at a time. Streams around streams may
+/// be of any depth.
 ///
 /// Errors: those of the stream below.
 /// Lifetime: the loop must outlive the stream. The stream may be moved while operations are

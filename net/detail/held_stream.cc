@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <eddy/net/detail/held_stream.h>
 
+#include <eddy/loop/detail/deep_stack.h>
+
 namespace eddy::detail {
 
 namespace {
@@ -16,6 +18,16 @@ void start_write(held_stream& held, task<> work, handler<void(result<void>)> on_
 }
 
 }  // namespace
+
+void held_stream::close() noexcept {
+  // The stream below may be around another one, and so on.
+  without_overflow([this] {
+    closed = true;
+    close_stream();
+    reader.stop();
+    writer.stop();
+  });
+}
 
 task<std::size_t> read_held(held_share held, mutable_buffer into) {
   held->expect_open();

@@ -41,12 +41,7 @@ public:
 
   void check_thread() const noexcept { loop().check_thread(); }
 
-  void close() noexcept {
-    closed = true;
-    close_stream();
-    reader.stop();
-    writer.stop();
-  }
+  void close() noexcept;
   /// Throws an error if this was closed before the operation began.
   void expect_open() const {
     if (closed) throw_error(std::errc::operation_canceled, "use a closed stream");

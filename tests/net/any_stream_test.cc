@@ -249,6 +249,36 @@ ASYNC_TEST("a stream that always has bytes lets others run") {
   co_await std::move(reading);
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "any_streams around 100,000 streams are read and closed") {
+#ifdef __SANITIZE_ADDRESS__
+  const int depth = 10'000;
+#else
+  const int depth = 100'000;
+#endif
+  auto [a, b] = duplex(loop, 64, 64);
+  any_stream any(std::move(b));
+  for (int i = 0; i < depth; ++i) {
+    any_stream outer(eddy::limited(std::move(any), 1'000'000, 1'000));
+    any = std::move(outer);
+  }
+  std::array<char, 4> buffer;
+  int called = 0;
+  any.read(buffer, [&](eddy::result<std::size_t> n) {
+    ++called;
+    CHECK(n.value() == 1);
+  });
+  loop.run();
+  SUBCASE("closed during a read") {}
+  SUBCASE("closed after a read") {
+    CHECK(a.try_write(std::string_view("x")).value() == 1);
+    loop.run();
+    CHECK(called == 1);
+  }
+  any.close();
+  loop.run();
+  CHECK(a.try_write(std::string_view("y"))->error() == std::errc::broken_pipe);
+}
+
 TEST_CASE_FIXTURE(with_jumping_loop, "an error that is no system_error leaves the loop's run") {
   any_stream any(strange::stream{&loop});
   std::array<char, 4> buffer;
