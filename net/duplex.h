@@ -86,7 +86,9 @@ public:
   void write(std::span<const const_buffer> buffers, handler<void(result<void>)> on_written);
   /// Writes as many bytes as the buffer has space for, without waiting, and returns their number.
   ///
-  /// `std::nullopt` means that the buffer is full. The result is an error if the write failed.
+  /// A call moves at most 256 KiB, as a call of a socket does, so that a turn of the loop stays
+  /// short. `std::nullopt` means that the buffer is full. The result is an error if the write
+  /// failed.
   [[nodiscard]] std::optional<result<std::size_t>> try_write(const_buffer bytes);
 
   /// Cancels the pending read, if there is one. No bytes are lost.

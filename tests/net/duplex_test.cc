@@ -274,6 +274,15 @@ TEST_CASE_FIXTURE(with_still_loop, "try_write takes what fits, and try_read what
   CHECK(a.try_write(std::string_view("x"))->error() == std::errc::broken_pipe);
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "a try_write moves at most 256 KiB") {
+  const std::size_t most = std::size_t{256} * 1024;
+  auto [a, b] = duplex(loop, 3 * most, 1);
+  const std::string much(2 * most, 'x');
+  CHECK(a.try_write(much).value() == most);
+  CHECK(a.try_write(much).value() == most);
+  CHECK(b.unread() == 2 * most);
+}
+
 TEST_CASE("misuse of a duplex_stream aborts the program with a sentence") {
   static std::array<char, 8> buffer;
   const auto with_pair = [](auto mistake) {
