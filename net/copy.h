@@ -295,15 +295,46 @@ task<reported<T>> report(task<T> work) {
   co_return std::unexpected(failure(error, std::string()));
 }
 
+// The streams are open when the program calls copy, tee or copy_bidirectional. The program may
+// close them before these coroutines begin. A call of `loop()` aborts the program unless its stream
+// is open.
+
+template <byte_stream From, byte_stream To>
+task<std::uint64_t> copy_on(event_loop& loop, From& from, To& to, copy_options options) {
+  copy_progress<std::uint64_t> progress(loop, std::move(options));
+  task<> all = progress.run(pump_to(progress, progress.total, from, to));
+  co_await std::move(all);
+  co_return progress.total;
+}
+
+template <byte_stream From, byte_stream To, byte_stream Also>
+task<std::uint64_t> tee_on(event_loop& loop, From& from, To& to, Also& also, copy_options options) {
+  copy_progress<std::uint64_t> progress(loop, std::move(options));
+  const auto write = [&to, &also](const_buffer bytes) -> task<> {
+    auto both = join(write_through(to, bytes), write_through(also, bytes));
+    co_await std::move(both);
+  };
+  // The lambda lives here, and its coroutines refer to it.
+  const auto call = [&write](const_buffer bytes) { return write(bytes); };
+  task<> all = progress.run(pump(progress, progress.total, from, call));
+  co_await std::move(all);
+  co_return progress.total;
+}
+
+template <byte_stream A, byte_stream B>
+task<copied> copy_both_on(event_loop& loop, A& a, B& b, copy_both_options options) {
+  copy_progress<copied> progress(loop, std::move(options));
+  task<> all = progress.run(pump_both(progress, a, b));
+  co_await std::move(all);
+  co_return progress.total;
+}
+
 }  // namespace detail
 
 template <byte_stream From, byte_stream To>
 task<std::uint64_t> copy(From& from, To& to, copy_options options) {
-  static_cast<void>(to.loop());  // aborts the program unless the stream is open
-  detail::copy_progress<std::uint64_t> progress(from.loop(), std::move(options));
-  task<> all = progress.run(detail::pump_to(progress, progress.total, from, to));
-  co_await std::move(all);
-  co_return progress.total;
+  static_cast<void>(to.loop());
+  return detail::copy_on(from.loop(), from, to, std::move(options));
 }
 
 template <byte_stream From, byte_stream To>
@@ -316,18 +347,9 @@ pending_operation copy(From& from, To& to, copy_options options,
 
 template <byte_stream From, byte_stream To, byte_stream Also>
 task<std::uint64_t> tee(From& from, To& to, Also& also, copy_options options) {
-  static_cast<void>(to.loop());  // aborts the program unless the stream is open
+  static_cast<void>(to.loop());
   static_cast<void>(also.loop());
-  detail::copy_progress<std::uint64_t> progress(from.loop(), std::move(options));
-  const auto write = [&to, &also](const_buffer bytes) -> task<> {
-    auto both = join(detail::write_through(to, bytes), detail::write_through(also, bytes));
-    co_await std::move(both);
-  };
-  // The lambda lives here, and its coroutines refer to it.
-  const auto call = [&write](const_buffer bytes) { return write(bytes); };
-  task<> all = progress.run(detail::pump(progress, progress.total, from, call));
-  co_await std::move(all);
-  co_return progress.total;
+  return detail::tee_on(from.loop(), from, to, also, std::move(options));
 }
 
 template <byte_stream From, byte_stream To, byte_stream Also>
@@ -340,11 +362,8 @@ pending_operation tee(From& from, To& to, Also& also, copy_options options,
 
 template <byte_stream A, byte_stream B>
 task<copied> copy_bidirectional(A& a, B& b, copy_both_options options) {
-  static_cast<void>(b.loop());  // aborts the program unless the stream is open
-  detail::copy_progress<copied> progress(a.loop(), std::move(options));
-  task<> all = progress.run(detail::pump_both(progress, a, b));
-  co_await std::move(all);
-  co_return progress.total;
+  static_cast<void>(b.loop());
+  return detail::copy_both_on(a.loop(), a, b, std::move(options));
 }
 
 template <byte_stream A, byte_stream B>

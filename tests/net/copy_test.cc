@@ -458,6 +458,48 @@ TEST_CASE("a copy to a stream that is not open aborts the program with a sentenc
   });
 }
 
+namespace {
+
+/// What a copy ends with if one of its streams is closed before it begins.
+template <class Stream, class Pair>
+void close_before_start(eddy::event_loop& loop, Pair pair) {
+  for (const int which : {0, 1, 2, 3}) {
+    for (const bool closed_first : {true, false}) {
+      auto [a, b] = pair();
+      auto [c, d] = pair();
+      auto [e, f] = pair();
+      std::error_code error;
+      const auto note = [&error](const auto& r) { error = r ? std::error_code() : r.error(); };
+      eddy::pending_operation copying;
+      if (which == 0) copying = copy(b, c, {}, note);
+      if (which == 1) copying = copy_bidirectional(b, c, {}, note);
+      if (which == 2) copying = eddy::tee(b, c, e, {}, note);
+      if (which == 3) copying = eddy::tee(b, e, c, {}, note);
+      Stream& closed = closed_first ? b : c;
+      CHECK((a.try_write(std::string_view("x")).value() == 1U));
+      closed.close();
+      loop.run();
+      CHECK(error == std::errc::operation_canceled);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop, "a stream that is closed before its copy begins ends the copy") {
+  close_before_start<duplex_stream>(loop, [&] { return duplex(loop, 10, 10); });
+  close_before_start<unix_stream>(loop, [&] { return eddy::socket_pair(loop); });
+}
+
+ASYNC_TEST("a stream that is closed before its copy is awaited ends the copy") {
+  auto [a, b] = duplex(10, 10);
+  auto [c, d] = duplex(10, 10);
+  auto copying = copy(b, c);
+  c.close();
+  const auto r = co_await as_result(std::move(copying));
+  CHECK(r.error() == std::errc::operation_canceled);
+}
+
 ASYNC_TEST("tee gives both targets all bytes at the pace of the slower one") {
   auto [a, b] = duplex(9, 9);
   auto [c, d] = duplex(3, 3);
