@@ -10,6 +10,7 @@
 
 #include <eddy/future/awaitable.h>
 #include <eddy/future/task.h>
+#include <eddy/loop/detail/throw_error.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/net/buffer.h>
 
@@ -67,9 +68,20 @@ enum class stream_error : std::uint8_t {
 
 namespace detail {
 
+/// Throws an error if the program has closed the stream. A use of it would abort the program.
+template <byte_stream S>
+void expect_not_closed(const S& stream) {
+  if constexpr (requires {
+                  { stream.open() } -> std::convertible_to<bool>;
+                }) {
+    if (!stream.open()) throw_error(std::errc::operation_canceled, "use a closed stream");
+  }
+}
+
 /// Ends the sending side of any stream. The caller keeps the stream until this completes.
 template <byte_stream S>
 task<> shut_down(S& stream) {  // NOLINT(cppcoreguidelines-avoid-reference-coroutine-parameters)
+  expect_not_closed(stream);
   if constexpr (std::is_void_v<decltype(stream.shutdown())>) {
     stream.shutdown();
     co_return;

@@ -236,6 +236,7 @@ public:
   task<> fill(
       read_unit& unit) override {  // NOLINT(cppcoreguidelines-avoid-reference-coroutine-parameters)
     while (!unit.attempt(in)) {
+      expect_not_closed(stream);
       const std::span<char> into = in.space();
       const std::size_t count = co_await stream.read(into);
       in.filled(count);
@@ -245,6 +246,7 @@ public:
   task<> send(std::span<const const_buffer> more) override {
     writer right(*this);
     do {
+      expect_not_closed(stream);
       std::swap(waiting, sending);
       right.begins();
       if (!sending.empty()) {
@@ -259,6 +261,7 @@ public:
         sending.clear();
       }
       if (!more.empty()) {
+        expect_not_closed(stream);
         const std::span<const const_buffer> list = std::exchange(more, {});
         co_await stream.write(list);
       }

@@ -323,6 +323,39 @@ ASYNC_TEST("closing resumes a waiting reader with operation_canceled") {
   CHECK(e == std::errc::operation_canceled);
 }
 
+ASYNC_TEST("after the stream below was closed, operations fail, and whole lines are still read") {
+  source s(loop, "one\ntwo\nthr");
+  const auto one = co_await s.to.read_line(10);
+  CHECK(one == "one");
+  s.to.put(std::string_view("bytes"));
+  auto ending = s.to.shutdown();
+  s.to.stream().close();
+  const auto two = co_await s.to.read_line(10);
+  CHECK(two == "two");
+  const std::error_code read = co_await error_of(s.to.read_line(10));
+  CHECK(read == std::errc::operation_canceled);
+  const auto ended = co_await as_result(std::move(ending));
+  CHECK(ended.error() == std::errc::operation_canceled);
+  const auto flushed = co_await as_result(s.to.flush());
+  CHECK(flushed.error() == std::errc::operation_canceled);
+  const auto written = co_await as_result(s.to.write(std::string(100, 'x')));
+  CHECK(written.error() == std::errc::operation_canceled);
+  CHECK(s.to.unflushed() == 5);
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a handler of lines may close the stream below") {
+  auto [a, b] = duplex(loop, 100, 100);
+  CHECK(a.try_write(std::string_view("one\ntwo\nthr")).value() == 11);
+  buffered<duplex_stream> in(std::move(b));
+  std::string got;
+  in.lines(10, [&](eddy::result<std::optional<std::string_view>> line) {
+    got += line ? std::string(**line) : line.error().message();
+    in.stream().close();
+  });
+  loop.run();
+  CHECK(got == "onetwo" + std::make_error_code(std::errc::operation_canceled).message());
+}
+
 ASYNC_TEST("lines of a TCP connection, with short reads and interrupted calls") {
   failing_system system;
   stream_pair ends(loop);

@@ -554,6 +554,17 @@ TEST_CASE_FIXTURE(with_loop, "the captures of a handler may own the queue") {
   last.out.close();
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "a queue tells that the stream below its buffered was closed") {
+  auto [near, far] = eddy::duplex(loop, 10, 10);
+  write_queue<eddy::buffered<duplex_stream>> out(eddy::buffered<duplex_stream>(std::move(near)));
+  std::error_code told;
+  out.on_error([&](std::error_code e) { told = e; });
+  out.put(std::string(100'000, 'x'));  // more than the buffered stream keeps
+  out.stream().stream().close();
+  loop.run();
+  CHECK(told == std::errc::operation_canceled);
+}
+
 ASYNC_TEST("closing a queue resumes an awaited flush with operation_canceled") {
   slow_pair pair(loop, 5);
   pair.out.put(std::string(500, 'a'));
