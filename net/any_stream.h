@@ -19,8 +19,9 @@ namespace eddy {
 ///     any_stream stream = secure ? any_stream(std::move(tls)) : any_stream(std::move(tcp));
 ///
 /// Each operation costs a virtual call and a task. An error is thrown and caught inside even with
-/// `as_result`. At most one read and one write may be pending at a time. Streams around streams may
-/// be of any depth.
+/// `as_result`. If the stream below has a `flush`, as `buffered` has, each write flushes it. At
+/// most one read and one write may be pending at a time. Streams around streams may be of any
+/// depth.
 ///
 /// Errors: those of the stream below.
 /// Lifetime: the loop must outlive the stream. The stream may be moved while operations are
@@ -58,12 +59,12 @@ public:
   }
   task<> write(const_buffer bytes) override {
     this->expect_open();
-    auto writing = stream_.write(bytes);
+    auto writing = write_out(stream_, bytes);
     co_await std::move(writing);
   }
   task<> write_all(std::span<const const_buffer> buffers) override {
     this->expect_open();
-    auto writing = stream_.write(buffers);
+    auto writing = write_out(stream_, buffers);
     co_await std::move(writing);
   }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 
 #include <eddy/future/awaitable.h>
 #include <eddy/future/task.h>
@@ -36,6 +37,11 @@ concept void_or_awaits_to_void = std::is_void_v<A> || awaits_to<A, void>;
 ///   awaitable.
 /// - `close()` ends both sides at once, and resumes awaiting coroutines with `operation_canceled`.
 /// - `loop()` is the loop that the stream belongs to.
+///
+/// A stream may keep written bytes until a flush, as `buffered` does. It then also has `flush()`,
+/// an awaitable that gives void. Where eddy writes to a stream for the program, it flushes such a
+/// stream after each write: `copy`, `copy_bidirectional`, `tee`, `write_queue`, `any_stream`,
+/// `limited`, and another `buffered` when it is flushed itself.
 ///
 /// One read and one write may be pending at a time.
 template <class S>
@@ -75,6 +81,40 @@ void expect_not_closed(const S& stream) {
                   { stream.open() } -> std::convertible_to<bool>;
                 }) {
     if (!stream.open()) throw_error(std::errc::operation_canceled, "use a closed stream");
+  }
+}
+
+/// A stream that may keep written bytes until a flush.
+template <class S>
+concept flushable = byte_stream<S> && requires(S& stream) {
+  { stream.flush() } -> awaits_to<void>;
+};
+
+/// Writes bytes to a stream, and flushes it. The caller keeps the stream until this completes.
+/// `Bytes` is what a `write` takes.
+///
+/// g++ warns of a coroutine that is a function template if `Stream` is of an unnamed namespace, but
+/// not of a member.
+template <flushable Stream, class Bytes>
+struct flushed_write {
+  // NOLINTNEXTLINE(cppcoreguidelines-avoid-reference-coroutine-parameters)
+  static task<> begin(Stream& stream, Bytes bytes) {
+    expect_not_closed(stream);
+    auto writing = stream.write(bytes);
+    co_await std::move(writing);
+    expect_not_closed(stream);
+    auto flushing = stream.flush();
+    co_await std::move(flushing);
+  }
+};
+
+/// Writes bytes to any stream, so that they leave it. The result is an awaitable that gives void.
+template <byte_stream S, class Bytes>
+auto write_out(S& stream, Bytes bytes) {
+  if constexpr (flushable<S>) {
+    return flushed_write<S, Bytes>::begin(stream, bytes);
+  } else {
+    return stream.write(bytes);
   }
 }
 

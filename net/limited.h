@@ -18,8 +18,9 @@ namespace eddy {
 
 /// A stream whose bytes move at a limited rate. `limited` makes it.
 ///
-/// The rate applies to each direction separately. At most one read and one write may be pending at
-/// a time.
+/// The rate applies to each direction separately. If the stream below has a `flush`, as `buffered`
+/// has, it is flushed whenever bytes have moved to it. At most one read and one write may be
+/// pending at a time.
 ///
 /// Errors: those of the stream below.
 /// Lifetime: the loop must outlive the stream. The stream may be moved while operations are
@@ -104,7 +105,7 @@ public:
       this->expect_open();
       const std::size_t count = std::min(left.size(), out_.allowed());
       out_.take(count);
-      auto writing = stream_.write(const_buffer(left.first(count)));
+      auto writing = write_out(stream_, const_buffer(left.first(count)));
       co_await std::move(writing);
       left = left.subspan(count);
     }

@@ -35,14 +35,15 @@ namespace eddy {
 /// Beyond `limit`, `put` fails, because a part of a stream cannot be left out.
 ///
 /// The stream may be of any type that is a `byte_stream`, also of the program's own. The queue uses
-/// three more members, if the stream has them:
+/// four more members, if the stream has them:
 ///
 /// - `try_write(std::span<const const_buffer>)` returns a `std::optional<result<std::size_t>>`: the
 ///   number of bytes that were sent without waiting, an error, or nothing if the stream is full.
 ///   Without it, each write is an operation that the loop completes.
 /// - `write(std::span<const const_buffer>, handler<void(result<void>)>)` calls back. Without it,
-/// the
-///   queue awaits the other `write`.
+///   the queue awaits the other `write`.
+/// - `flush()`, as `buffered` has it, sends the bytes that a write has left in the stream. The
+///   queue then awaits a `write` and a `flush` each time, and uses neither of the members above.
 /// - `open()` tells whether the stream was closed. Without it, the queue learns from the error of
 ///   its next write that the program has closed `stream()`.
 ///

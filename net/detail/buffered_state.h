@@ -254,16 +254,19 @@ public:
         if (more.size() == 1) {
           const const_buffer both[] = {first, more.front()};
           more = {};
-          co_await stream.write(std::span<const const_buffer>(both));
+          auto writing = write_out(stream, std::span<const const_buffer>(both));
+          co_await std::move(writing);
         } else {
-          co_await stream.write(first);
+          auto writing = write_out(stream, first);
+          co_await std::move(writing);
         }
         sending.clear();
       }
       if (!more.empty()) {
         expect_not_closed(stream);
         const std::span<const const_buffer> list = std::exchange(more, {});
-        co_await stream.write(list);
+        auto writing = write_out(stream, list);
+        co_await std::move(writing);
       }
       right.done();
     } while (!waiting.empty());

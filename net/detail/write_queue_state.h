@@ -27,6 +27,7 @@
 #include <eddy/loop/result.h>
 #include <eddy/loop/work_guard.h>
 #include <eddy/net/buffer.h>
+#include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/callback_task.h>
 #include <eddy/net/detail/queued_pieces.h>
 #include <eddy/net/shared_bytes.h>
@@ -245,9 +246,13 @@ public:
 
 protected:
   std::optional<result<std::size_t>> send_now(std::span<const const_buffer> parts) override {
-    if constexpr (requires {
-                    { stream.try_write(parts) } -> std::same_as<std::optional<result<std::size_t>>>;
-                  }) {
+    if constexpr (flushable<Stream>) {
+      return std::nullopt;  // the bytes leave with a flush, which may wait
+    } else if constexpr (requires {
+                           {
+                             stream.try_write(parts)
+                           } -> std::same_as<std::optional<result<std::size_t>>>;
+                         }) {
       return stream.try_write(parts);
     } else {
       return std::nullopt;
@@ -255,7 +260,9 @@ protected:
   }
   void send_later(std::span<const const_buffer> parts, completion on_sent) override {
     handler<void(result<void>)> on_done(std::move(on_sent));
-    if constexpr (requires { stream.write(parts, std::move(on_done)); }) {
+    if constexpr (flushable<Stream>) {
+      awaited_.start(loop(), write_out(stream, parts), std::move(on_done));
+    } else if constexpr (requires { stream.write(parts, std::move(on_done)); }) {
       stream.write(parts, std::move(on_done));
     } else {
       awaited_.start(loop(), write_all(stream, parts), std::move(on_done));

@@ -249,6 +249,16 @@ ASYNC_TEST("a stream that always has bytes lets others run") {
   co_await std::move(reading);
 }
 
+ASYNC_TEST("a write to an any_stream around a buffered stream is flushed") {
+  auto [a, b] = duplex(64, 64);
+  any_stream any(eddy::buffered(std::move(a)));
+  co_await any.write(std::string_view("one"));
+  CHECK(b.unread() == 3);
+  const std::array<eddy::const_buffer, 2> list{std::string_view("two"), std::string_view("three")};
+  co_await any.write(std::span(list));
+  CHECK(b.unread() == 11);
+}
+
 TEST_CASE_FIXTURE(with_still_loop, "any_streams around 100,000 streams are read and closed") {
 #ifdef __SANITIZE_ADDRESS__
   const int depth = 10'000;

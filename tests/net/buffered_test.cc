@@ -286,6 +286,21 @@ ASYNC_TEST("small writes wait for a flush and then arrive in one piece") {
   CHECK(b.unread() == 33);
 }
 
+ASYNC_TEST("a flush of a buffered stream around another one flushes both") {
+  auto [a, b] = duplex(100, 100);
+  buffered out(buffered(std::move(a)), 4);
+  static_assert(std::same_as<decltype(out), buffered<buffered<duplex_stream>>>);
+  co_await out.write(std::string_view("one"));
+  CHECK(b.unread() == 0);
+  co_await out.flush();
+  CHECK(b.unread() == 3);
+  co_await out.write(std::string_view("longer than the buffer"));
+  CHECK(b.unread() == 25);
+  co_await out.write(std::string_view("two"));
+  co_await out.write(std::string_view("longer than the buffer"));
+  CHECK(b.unread() == 50);
+}
+
 ASYNC_TEST("bytes that are put during a flush are flushed, too") {
   auto [a, b] = duplex(2, 2);
   buffered<duplex_stream> out(std::move(a), 10);

@@ -19,6 +19,7 @@
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
 
 #include "support/async_test.h"
@@ -113,6 +114,18 @@ ASYNC_TEST("a read that is cancelled while it waits for its rate loses no bytes"
   const std::size_t two = co_await slow.read(buffer);
   CHECK(two == 1);
   CHECK(buffer[0] == 'b');
+}
+
+ASYNC_TEST("a write to a limited stream around a buffered stream is flushed at its rate") {
+  auto [a, b] = duplex(1000, 1);
+  limited_stream slow = limited(eddy::buffered(std::move(a)), 10, 10);
+  auto writing = eddy::spawn(say(slow, std::string(20, 'x')));
+  co_await eddy::sleep(1ms);
+  CHECK(b.unread() == 10);
+  co_await eddy::sleep(500ms);
+  CHECK(b.unread() == 15);
+  co_await std::move(writing);
+  CHECK(b.unread() == 20);
 }
 
 TEST_CASE_FIXTURE(with_jumping_loop, "a limited stream has forms with a handler") {

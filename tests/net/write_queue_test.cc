@@ -554,6 +554,25 @@ TEST_CASE_FIXTURE(with_loop, "the captures of a handler may own the queue") {
   last.out.close();
 }
 
+TEST_CASE_FIXTURE(with_still_loop, "a queue over a buffered stream has flushed what it has sent") {
+  auto [near, far] = eddy::duplex(loop, 4, 10);
+  write_queue<eddy::buffered<duplex_stream>> out(eddy::buffered<duplex_stream>(std::move(near)));
+  bool flushed = false;
+  out.put("abc");
+  out.put("def");
+  out.flush([&](eddy::result<void> r) { flushed = r.has_value(); });
+  loop.run();
+  CHECK(far.unread() == 4);
+  CHECK(out.queued() == 6);
+  CHECK_FALSE(flushed);
+  char some[10];
+  CHECK(far.try_read(some)->value() == 4);
+  loop.run();
+  CHECK(far.unread() == 2);
+  CHECK(out.queued() == 0);
+  CHECK(flushed);
+}
+
 TEST_CASE_FIXTURE(with_still_loop, "a queue tells that the stream below its buffered was closed") {
   auto [near, far] = eddy::duplex(loop, 10, 10);
   write_queue<eddy::buffered<duplex_stream>> out(eddy::buffered<duplex_stream>(std::move(near)));
@@ -698,6 +717,17 @@ public:
   }
 };
 
+/// A stream of the program's own that could write without waiting, but keeps the bytes.
+class keeping_stream : public trying_stream {
+public:
+  using trying_stream::trying_stream;
+  task<> flush() {
+    ++flushes;
+    co_return;
+  }
+  int flushes = 0;
+};
+
 /// Puts pieces into a queue over a stream of the program's own.
 struct flushes_plain {
   explicit flushes_plain(trial& t) : of(t) {}
@@ -730,6 +760,15 @@ struct flushes_plain {
 };
 
 }  // namespace
+
+TEST_CASE_FIXTURE(with_still_loop, "a queue flushes a stream that has try_write, too") {
+  auto [near, far] = eddy::duplex(loop, 10, 10);
+  write_queue<keeping_stream> out(keeping_stream(std::move(near)));
+  out.put("abc");
+  loop.run();
+  CHECK(far.unread() == 3);
+  CHECK(out.stream().flushes == 1);
+}
 
 SCENARIO_OBJECT_TEST(flushes_plain, "scenario: a queue over a stream of the program's own")
 
