@@ -309,6 +309,8 @@ task<std::uint64_t> copy_on(event_loop& loop, From& from, To& to, copy_options o
 
 template <byte_stream From, byte_stream To, byte_stream Also>
 task<std::uint64_t> tee_on(event_loop& loop, From& from, To& to, Also& also, copy_options options) {
+  expect_open(to);
+  expect_open(also);
   copy_progress<std::uint64_t> progress(loop, std::move(options));
   const auto write = [&to, &also](const_buffer bytes) -> task<> {
     auto both = join(write_through(to, bytes), write_through(also, bytes));
