@@ -41,7 +41,7 @@ concept void_or_awaits_to_void = std::is_void_v<A> || awaits_to<A, void>;
 /// A stream may keep written bytes until a flush, as `buffered` does. It then also has `flush()`,
 /// an awaitable that gives void. Where eddy writes to a stream for the program, it flushes such a
 /// stream after each write: `copy`, `copy_bidirectional`, `tee`, `write_queue`, `any_stream`,
-/// `limited`, and another `buffered` when it is flushed itself.
+/// `limited`, TLS, and another `buffered` when it is flushed itself.
 ///
 /// One read and one write may be pending at a time.
 template <class S>

@@ -47,6 +47,7 @@ public:
   tls_stream() noexcept = default;
 
   /// The stream below. Bytes that are read from it or written to it directly break the connection.
+  /// After it was closed, operations of the connection fail with `operation_canceled`.
   [[nodiscard]] Stream& stream() noexcept {
     return static_cast<detail::tls_over<Stream>&>(state()).stream;
   }

@@ -451,7 +451,7 @@ public:
       const bool over = self.shake_hands();
       if (self.has_output() && !(over && self.only_tickets_wait())) {
         flush_right right(self);
-        auto outgoing = self.stream.write(right.bytes());
+        auto outgoing = write_out(self.stream, right.bytes());
         const result<void> sent = co_await as_result(std::move(outgoing));
         if (sent) {
           right.done();
@@ -487,6 +487,7 @@ public:
       while (clogged() && will_flush()) co_await right_ended();
       if (decided()) co_return;
       flush_later();  // the answers that `decided` has made
+      expect_not_closed(stream);
       if constexpr (direct) {
         const readable_wait waits(*this);
         auto incoming = stream.wait_readable();
@@ -508,8 +509,9 @@ public:
         if (flushing()) {
           co_await right_ended();
         } else {
+          expect_not_closed(stream);
           flush_right flush(*this);
-          auto outgoing = stream.write(flush.bytes());
+          auto outgoing = write_out(stream, flush.bytes());
           co_await std::move(outgoing);
           flush.done();
         }
@@ -530,8 +532,9 @@ public:
       if (flushing()) {
         co_await right_ended();
       } else {
+        expect_not_closed(stream);
         flush_right flush(*this);
-        auto outgoing = stream.write(flush.bytes());
+        auto outgoing = write_out(stream, flush.bytes());
         co_await std::move(outgoing);
         flush.done();
       }
@@ -545,12 +548,13 @@ public:
   Stream stream;
 
 private:
-  static constexpr bool direct = requires(Stream& s, std::span<std::byte> into, const_buffer out) {
-    { s.wait_readable() } -> awaits_to<void>;
-    { s.try_read(into) } -> std::same_as<std::optional<result<std::size_t>>>;
-    { s.try_write(out) } -> std::same_as<std::optional<result<std::size_t>>>;
-    { s.open() } -> std::same_as<bool>;
-  };
+  static constexpr bool direct =
+      !flushable<Stream> && requires(Stream& s, std::span<std::byte> into, const_buffer out) {
+        { s.wait_readable() } -> awaits_to<void>;
+        { s.try_read(into) } -> std::same_as<std::optional<result<std::size_t>>>;
+        { s.try_write(out) } -> std::same_as<std::optional<result<std::size_t>>>;
+        { s.open() } -> std::same_as<bool>;
+      };
 
   std::optional<result<std::size_t>> try_read(
       [[maybe_unused]] std::span<std::byte> into) noexcept override {
@@ -580,8 +584,9 @@ private:
   task<> flush_alone() override {
     try {
       while (has_output()) {
+        expect_not_closed(stream);
         flush_right flush(*this);
-        auto outgoing = stream.write(flush.bytes());
+        auto outgoing = write_out(stream, flush.bytes());
         co_await std::move(outgoing);
         flush.done();
       }

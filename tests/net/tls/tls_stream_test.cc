@@ -143,7 +143,7 @@ ASYNC_TEST("a megabyte passes through buffers of one byte and of 64 KiB, in both
   }
 }
 
-ASYNC_TEST("TLS runs over TCP, an any_stream, a limited stream and TLS itself") {
+ASYNC_TEST("TLS runs over TCP, an any_stream, a limited, a buffered and a TLS stream") {
   const tls_contexts by;
   const auto check = [&by](auto near, auto far) -> task<> {
     auto both = join(tls_connect(by.client, std::move(near), "localhost"),
@@ -161,8 +161,30 @@ ASYNC_TEST("TLS runs over TCP, an any_stream, a limited stream and TLS itself") 
   co_await check(eddy::any_stream(std::move(a)), eddy::any_stream(std::move(b)));
   auto [c, d] = duplex(100, 100);
   co_await check(eddy::limited(std::move(c), 100'000, 1000), std::move(d));
+  auto [e, f] = duplex(100, 100);
+  co_await check(eddy::buffered(std::move(e)), eddy::buffered(std::move(f)));
   tls_ends ends = co_await connected(by);
   co_await check(std::move(ends.client), std::move(ends.server));
+}
+
+ASYNC_TEST("after the stream below a TLS stream was closed, its operations are cancelled") {
+  const tls_contexts by;
+  const auto check = [&by](auto near, auto far) -> task<> {
+    auto both = join(tls_connect(by.client, std::move(near), "localhost"),
+                     tls_accept(by.server, std::move(far)));
+    auto [client, server] = co_await std::move(both);
+    client.stream().close();
+    const std::error_code reads = co_await read_error(client);
+    CHECK(reads == std::errc::operation_canceled);
+    const std::error_code writes = co_await write_error(client, "late");
+    CHECK(writes == std::errc::operation_canceled);
+    const auto ended = co_await as_result(client.shutdown());
+    CHECK(ended.error() == std::errc::operation_canceled);
+  };
+  stream_pair tcp(loop);
+  co_await check(std::move(tcp.near), std::move(tcp.far));
+  auto [a, b] = duplex(100, 100);
+  co_await check(std::move(a), std::move(b));
 }
 
 ASYNC_TEST("a buffered TLS stream reads lines") {
