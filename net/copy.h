@@ -53,7 +53,8 @@ struct copy_settings {
   std::optional<duration> idle_limit;
   /// The loop calls it after each write with the numbers copied so far. It may be null. It may
   /// close a stream, which ends the copy with `operation_canceled`. It may cancel the copy, and
-  /// then destroy the streams.
+  /// then destroy the streams. An exception that leaves it ends the copy, as an error of a stream
+  /// does.
   handler<void(Progress)> on_progress;
 };
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -446,6 +447,31 @@ TEST_CASE_FIXTURE(tidy, "a stream that is closed in a handler of progress ends t
             std::make_error_code(std::errc::operation_canceled));
     }
   });
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "an exception of a handler of progress ends its copy") {
+  auto [a, b] = duplex(loop, 10, 10);
+  auto [c, d] = duplex(loop, 10, 10);
+  std::error_code error;
+  bool is_system_error = false;
+  SUBCASE("a system_error is the result") { is_system_error = true; }
+  SUBCASE("another exception leaves run") {}
+  eddy::copy_options options;
+  options.on_progress = [is_system_error](std::uint64_t) {
+    if (is_system_error) throw std::system_error(std::make_error_code(std::errc::io_error));
+    throw std::runtime_error("of the handler");
+  };
+  const auto copying =
+      copy(b, c, std::move(options), [&](eddy::result<std::uint64_t> r) { error = r.error(); });
+  CHECK(a.try_write(std::string_view("x")).value() == 1);
+  if (is_system_error) {
+    loop.run();
+    CHECK(error == std::errc::io_error);
+  } else {
+    CHECK_THROWS_WITH_AS(loop.run(), "of the handler", std::runtime_error);
+    CHECK_FALSE(error);
+  }
+  CHECK_FALSE(copying.active());
 }
 
 TEST_CASE("a copy to a stream that is not open aborts the program with a sentence") {
