@@ -33,10 +33,10 @@ struct resolver_options {
   std::vector<address> servers;
   /// How long a server has for its answer; each round of tries doubles the time. It is a time of
   /// the real clock, also on a loop with a `manual_clock`. Zero or less is the system's: the option
-  /// `timeout` of /etc/resolv.conf, or 5 s (resolv.conf(5)).
+  /// `timeout` of RES_OPTIONS or /etc/resolv.conf, or 5 s (resolv.conf(5)).
   std::chrono::milliseconds timeout{0};
   /// How often each server is asked, at most 100 times. Zero or less is the system's: the option
-  /// `attempts` of /etc/resolv.conf, or the default of c-ares.
+  /// `attempts` of RES_OPTIONS or /etc/resolv.conf, or the default of c-ares.
   int tries = 0;
   /// The most answers that the cache keeps, each for as long as its TTL says, but a week at most
   /// (RFC 8767). Zero keeps none. Errors, the contents of /etc/hosts, and answers of `getaddrinfo`,

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -25,6 +24,7 @@
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/loop/ready_node.h>
+#include <eddy/net/detail/name_limits.h>
 #include <eddy/net/detail/shortest_ttl.h>
 #include <eddy/net/detail/system.h>
 #include <eddy/net/resolve.h>
@@ -413,22 +413,19 @@ std::error_code dns_query::open(const dns_options& how, source from) {
     implementation::note_socket(data, number, reads, writes);
   };
   options.sock_state_cb_data = inside_.get();
-  if (how.timeout.count() > 0) {
-    constexpr std::chrono::milliseconds longest{std::numeric_limits<int>::max()};
-    options.timeout = static_cast<int>(std::min(how.timeout, longest).count());
-    given |= ARES_OPT_TIMEOUTMS;
-  }
-  if (how.tries > 0) {
-    // c-ares calls itself for each try that fails at once.
-    constexpr int most = 100;
-    options.tries = std::min(how.tries, most);
-    given |= ARES_OPT_TRIES;
-  }
   std::array<char, 2> hosts_only{'f', '\0'};
   if (from == source::hosts) {
     options.lookups = hosts_only.data();
     given |= ARES_OPT_LOOKUPS;
     inside_->hosts_only = true;
+  } else {
+    const name_limits limits = limits_of(how.timeout, how.tries);
+    options.timeout = static_cast<int>(limits.timeout.count());
+    given |= ARES_OPT_TIMEOUTMS;
+    if (limits.tries > 0) {
+      options.tries = limits.tries;
+      given |= ARES_OPT_TRIES;
+    }
   }
   int status = ares_init_options(&inside_->channel, &options, given);
   if (status != ARES_SUCCESS) {

@@ -20,7 +20,7 @@ namespace eddy::detail {
 /// Whether this library was built with c-ares.
 [[nodiscard]] bool dns_available() noexcept;
 
-/// How name servers are asked. Empty and zero members are as /etc/resolv.conf says.
+/// How name servers are asked. Empty and zero members are as the system says: `limits_of`.
 struct dns_options {
   dns_options() = default;
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A libFuzzer target for the parsers of names: lines of /etc/hosts and /etc/nsswitch.conf, and the
-// TTLs of DNS messages. The first line of the bytes is the name that is looked for.
+// A libFuzzer target for the parsers of names: lines of /etc/hosts, /etc/nsswitch.conf and
+// /etc/resolv.conf, and the TTLs of DNS messages. The first line of the bytes is the name that is
+// looked for.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include <string_view>
 
 #include <eddy/net/detail/loopback_names.h>
+#include <eddy/net/detail/name_limits.h>
 #include <eddy/net/detail/name_services.h>
 #ifdef EDDY_FUZZES_DNS
 #include <eddy/net/detail/shortest_ttl.h>
@@ -33,6 +36,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   }
   if (eddy::detail::is_localhost(name) && name.size() < std::string_view("localhost").size()) {
+    std::abort();
+  }
+  eddy::detail::name_limits limits;
+  limits.read(rest);
+  if (limits.timeout < std::chrono::seconds(1) || limits.timeout > std::chrono::seconds(30) ||
+      limits.tries < 0 || limits.tries > 5) {
     std::abort();
   }
 #ifdef EDDY_FUZZES_DNS
