@@ -23,7 +23,6 @@
 #include <eddy/net/detail/connect_steps.h>
 #include <eddy/net/detail/name_steps.h>
 #include <eddy/net/detail/wake_up.h>
-#include <eddy/net/resolve.h>
 
 namespace eddy {
 

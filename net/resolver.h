@@ -13,6 +13,7 @@
 #include <eddy/net/address.h>
 #include <eddy/net/detail/delivery.h>
 #include <eddy/net/pending_operation.h>
+#include <eddy/net/resolve.h>
 #include <eddy/net/resolve_srv.h>
 #include <eddy/net/socket_options.h>
 #include <eddy/net/tcp_stream.h>

@@ -24,7 +24,6 @@
 #include <eddy/future/yield.h>
 #include <eddy/loop/detail/block_pool.h>
 #include <eddy/net/detail/dns_query.h>
-#include <eddy/net/resolve.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
