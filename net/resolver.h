@@ -27,6 +27,10 @@ class resolver_state;
 }
 
 /// The options of a `resolver`.
+///
+/// `getaddrinfo`, if it looks a name up as `resolve` says, knows neither `timeout` nor `tries`. If
+/// the program sets one of them, the look-up ends with `try_again` after the timeout times the
+/// tries, which are 2 if neither the program nor the system sets them.
 struct resolver_options {
   resolver_options() = default;
 

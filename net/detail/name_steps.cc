@@ -19,10 +19,13 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/run_blocking.h>
+#include <eddy/future/select.h>
+#include <eddy/future/until.h>
 #include <eddy/loop/detail/current_loop.h>
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/worker_pool.h>
 #include <eddy/net/detail/loopback_names.h>
+#include <eddy/net/detail/name_limits.h>
 #include <eddy/net/detail/system.h>
 #include <eddy/net/resolve.h>
 
@@ -96,6 +99,29 @@ task<result<addresses>> ask_system(std::string host, std::uint16_t port) {
   if (!found) co_return std::unexpected(found.error());
   addresses answer(std::move(*found), std::chrono::seconds(0));
   co_return answer;
+}
+
+/// Asks the system, and gives up after a time of the real clock, as c-ares does.
+task<result<addresses>> ask_system_within(std::chrono::milliseconds limit, std::string host,
+                                          std::uint16_t port) {
+  const socket_descriptor timer(os().open_timer());
+  if (timer.number() < 0) {
+    co_return std::unexpected(std::error_code(errno, std::generic_category()));
+  }
+  os().set_timer(timer.number(), limit);
+  auto first = select(ask_system(std::move(host), port), until_readable(timer.number()));
+  auto ended = co_await std::move(first);
+  if (ended.index() == 1) co_return std::unexpected(make_error_code(resolve_error::try_again));
+  co_return std::get<0>(std::move(ended));
+}
+
+/// Asks the system, within the limits of a resolver that has some.
+task<result<addresses>> ask_system(std::string host, std::uint16_t port, const dns_options& how) {
+  if (how.timeout.count() <= 0 && how.tries <= 0) return ask_system(std::move(host), port);
+  const name_limits limits = limits_of(how.timeout, how.tries);
+  constexpr int usual_tries = 2;  // of getaddrinfo: resolv.conf(5)
+  const int tries = limits.tries > 0 ? limits.tries : usual_tries;
+  return ask_system_within(limits.timeout * tries, std::move(host), port);
 }
 
 task<result<addresses>> ask_name_servers(std::string host, std::uint16_t port, dns_options how) {
@@ -205,8 +231,8 @@ task<reported<found_names<address>>> find_addresses(std::string host, std::uint1
     co_return std::unexpected(failure(resolve_error::not_found, words.describe()));
   }
   const bool by_dns = asks_dns(host, how);
-  auto asking =
-      by_dns ? ask_name_servers(std::move(host), port, how) : ask_system(std::move(host), port);
+  auto asking = by_dns ? ask_name_servers(std::move(host), port, how)
+                       : ask_system(std::move(host), port, how);
   result<addresses> found = co_await std::move(asking);
   if (!found) co_return std::unexpected(dns_failure(found.error(), words.describe(), how));
   co_return std::move(*found);

@@ -2,6 +2,7 @@
 // How long a look-up may take: the options of a `resolver`, and those of /etc/resolv.conf.
 #include <eddy/net/detail/name_limits.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -11,9 +12,11 @@
 #include <semaphore>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <netdb.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
@@ -23,6 +26,7 @@
 
 #include "support/async_test.h"
 #include "support/name_responder.h"
+#include "support/name_server.h"
 #include "support/temporary_directory.h"
 
 using namespace std::chrono_literals;
@@ -98,6 +102,27 @@ task<> check_limits(eddy::event_loop& loop, resolver_options how, std::chrono::s
   CHECK(its_tries == tries);
 }
 
+/// getaddrinfo that does not return before this object is destroyed.
+class hung_server : public name_server {
+public:
+  ~hung_server() override {
+    go_.release(begun);
+    wait_for_workers();
+    while (ended_ != begun) std::this_thread::yield();
+  }
+  int look_up(const char* /*host*/, const addrinfo* /*hints*/, addrinfo** /*found*/) override {
+    ++begun;
+    go_.acquire();
+    ++ended_;
+    return EAI_AGAIN;
+  }
+  std::atomic<int> begun = 0;
+
+private:
+  std::atomic<int> ended_ = 0;
+  std::counting_semaphore<> go_{0};
+};
+
 }  // namespace
 
 TEST_CASE("the options timeout and attempts of resolv.conf are read, and the last ones count") {
@@ -167,4 +192,60 @@ DNS_TEST("the search domains and their options are those of the system") {
   resolver names(loop, how);
   co_await names.resolve("a.b", 80);
   CHECK(server.log == std::vector<std::string>{"A a.b.one.example", "A a.b.two.example", "A a.b"});
+}
+
+TEST_SUITE("threads") {
+  DNS_TEST("a look-up by getaddrinfo ends after the timeout times the tries of its resolver") {
+    hung_server server;
+    resolver_options how;
+    how.timeout = 20ms;
+    how.tries = 3;
+    resolver names(loop, how);
+    const auto begun = std::chrono::steady_clock::now();
+    const auto virtually = clock.now();
+    std::string words;
+    try {
+      co_await names.resolve("host.example", 80);
+    } catch (const std::system_error& e) {
+      CHECK(e.code() == eddy::resolve_error::try_again);
+      words = e.what();
+    }
+    CHECK(words == "resolve host.example: no name server gave an answer; try again later");
+    CHECK(std::chrono::steady_clock::now() - begun >= 60ms);
+    CHECK(clock.now() == virtually);
+    CHECK(server.begun == 1);
+    const auto connected = co_await eddy::as_result(names.connect("host.example", 80));
+    CHECK((connected.error() == eddy::resolve_error::try_again));
+  }
+
+  DNS_TEST("the limit of getaddrinfo is that of the system where the resolver has none") {
+    const scoped_variable system("RES_OPTIONS", "timeout:3 attempts:5");
+    struct noting : name_server {
+      int set_timer(int descriptor, std::chrono::nanoseconds left) override {
+        limit = left;
+        return name_server::set_timer(descriptor, left);
+      }
+      std::chrono::nanoseconds limit{0};
+    };
+    noting server;
+    server.knows = {"192.0.2.1:0"};
+    const auto limit = [&](std::chrono::milliseconds timeout, int tries) {
+      resolver_options how;
+      how.timeout = timeout;
+      how.tries = tries;
+      return resolver(loop, how);
+    };
+    resolver both = limit(0ms, 0);
+    co_await both.resolve("host.example", 80);
+    CHECK(server.limit == 0ns);  // getaddrinfo knows the options of the system
+    resolver tries = limit(0ms, 4);
+    co_await tries.resolve("host.example", 80);
+    CHECK(server.limit == 12s);
+    resolver timeout = limit(700ms, 0);
+    co_await timeout.resolve("host.example", 80);
+    CHECK(server.limit == 3500ms);
+    server.fail(call::open_timer, EMFILE);
+    const auto failed = co_await eddy::as_result(timeout.resolve("host.example", 80));
+    CHECK((failed.error() == std::errc::too_many_files_open));
+  }
 }
