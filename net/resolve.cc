@@ -23,7 +23,7 @@ public:
       case resolve_error::no_service: return "the service is unknown or has no server";
       case resolve_error::failed: break;
     }
-    return "a name server refused the query or failed";
+    return "a name server sent an error, or an answer that cannot be read";
   }
 
   [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {

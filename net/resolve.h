@@ -27,10 +27,11 @@ enum class resolve_error : std::uint8_t {
   not_found = 1,
   /// The name exists, and has no address of a family that this machine uses.
   no_address,
-  /// No name server replied, or those that replied could not answer at present (SERVFAIL). A later
-  /// attempt may succeed.
+  /// No name server gave an answer: none replied, or those that replied could not answer (SERVFAIL,
+  /// NOTIMP) or refused the query (REFUSED). A later attempt may succeed.
   try_again,
-  /// A name server refused the query or failed, and a later attempt is not expected to succeed.
+  /// A name server sent another error, or an answer that cannot be read. A later attempt is not
+  /// expected to succeed.
   failed,
   /// The service is unknown, or the name has no server for it.
   no_service,

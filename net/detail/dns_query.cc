@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <netinet/in.h>
@@ -43,7 +44,10 @@ std::error_code as_error(int status) noexcept {
     case ARES_ENODATA: return resolve_error::no_address;
     case ARES_ENOTFOUND:
     case ARES_EBADNAME: return resolve_error::not_found;
+    // c-ares asks the next server after each of these three, and 1.18 then tells the last reason.
     case ARES_ESERVFAIL:
+    case ARES_ENOTIMP:
+    case ARES_EREFUSED:
     case ARES_ECONNREFUSED:
     case ARES_ETIMEOUT: return resolve_error::try_again;
     case ARES_ENOMEM: return std::make_error_code(std::errc::not_enough_memory);
@@ -56,10 +60,28 @@ seconds lifetime_of(long long ttl) noexcept {
   return std::clamp(seconds(ttl), seconds(0), longest_lifetime);
 }
 
+/// What the calls of a channel have shown, which c-ares does not tell.
+struct call_notes {
+  bool unknown_code = false;  // an answer by UDP has a code of error that c-ares does not know
+  int no_socket = 0;          // the error of the last socket, if the system had no room for it
+};
+
+/// Whether an answer has a code of error that c-ares 1.18 takes for success.
+bool has_unknown_code(std::span<const unsigned char> message) noexcept {
+  constexpr std::size_t at = 3;
+  constexpr unsigned mask = 0xf;
+  constexpr unsigned last_known = 5;  // REFUSED
+  return message.size() > at && (message[at] & mask) > last_known;
+}
+
 // The system calls of c-ares. A socket function of c-ares returns -1 and sets `errno`.
 
-ares_socket_t make_socket(int family, int type, int protocol, void* /*unused*/) {
-  return os().socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+ares_socket_t make_socket(int family, int type, int protocol, void* notes) {
+  const int made = os().socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  // Not ENOMEM: it would be taken for a lack of memory for the answer.
+  const bool no_room = made < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS);
+  static_cast<call_notes*>(notes)->no_socket = no_room ? errno : 0;
+  return made;
 }
 
 int close_socket(ares_socket_t descriptor, void* /*unused*/) { return os().close(descriptor); }
@@ -77,7 +99,7 @@ int connect_socket(ares_socket_t descriptor, const sockaddr* to, ares_socklen_t 
 }
 
 ares_ssize_t receive(ares_socket_t descriptor, void* data, std::size_t size, int flags,
-                     sockaddr* from, ares_socklen_t* from_size, void* /*unused*/) {
+                     sockaddr* from, ares_socklen_t* from_size, void* notes) {
   iovec part{data, size};
   msghdr message{};
   message.msg_iov = &part;
@@ -87,7 +109,13 @@ ares_ssize_t receive(ares_socket_t descriptor, void* data, std::size_t size, int
   for (;;) {
     const ssize_t n = os().receive_message(descriptor, &message, flags);
     if (n < 0 && errno == EINTR) continue;
-    if (from_size != nullptr) *from_size = message.msg_namelen;
+    if (from_size != nullptr) {  // UDP
+      *from_size = message.msg_namelen;
+      const auto* const bytes = static_cast<const unsigned char*>(data);
+      if (n > 0 && has_unknown_code({bytes, static_cast<std::size_t>(n)})) {
+        static_cast<call_notes*>(notes)->unknown_code = true;
+      }
+    }
     return n;
   }
 }
@@ -243,6 +271,15 @@ struct dns_query::implementation {
     if (!going) of.happened_->note();
   }
 
+  /// The reason of an error, which may be one that c-ares does not tell.
+  [[nodiscard]] std::error_code reason(std::error_code error) const noexcept {
+    if (error == resolve_error::no_address && notes.unknown_code) return resolve_error::failed;
+    if (error == resolve_error::try_again && notes.no_socket != 0) {
+      return {notes.no_socket, std::generic_category()};
+    }
+    return error;
+  }
+
   /// Has the loop watch what c-ares waits for.
   void arm() noexcept {
     try {
@@ -317,7 +354,7 @@ struct dns_query::implementation {
       if (self.hosts_only && error == resolve_error::try_again) error = resolve_error::not_found;
       if (!error && found != nullptr) take(a, *found, q.port);
       if (!error && a.addresses.empty()) error = resolve_error::no_address;
-      self.complete(q.slot, error);
+      self.complete(q.slot, self.reason(error));
     } catch (const std::bad_alloc&) {
       self.complete(q.slot, std::make_error_code(std::errc::not_enough_memory));
     }
@@ -352,9 +389,10 @@ struct dns_query::implementation {
     }
     const std::unique_ptr<ares_srv_reply, void (*)(void*)> freed(first, &ares_free_data);
     if (status != ARES_SUCCESS) {
-      return self.complete(q.slot, status == ARES_ENODATA
+      const std::error_code error = self.reason(as_error(status));
+      return self.complete(q.slot, error == resolve_error::no_address
                                        ? make_error_code(resolve_error::no_service)
-                                       : as_error(status));
+                                       : error);
     }
     try {
       for (const ares_srv_reply* r = first; r != nullptr; r = r->next) {
@@ -390,6 +428,7 @@ struct dns_query::implementation {
   timeout_node timer;
   std::optional<real_timeout> real_timer{};
   trouble_node trouble;
+  call_notes notes{};
   bool hosts_only = false;  // no name server is asked
   bool going = false;       // callbacks are of no interest
 };
@@ -432,7 +471,7 @@ std::error_code dns_query::open(const dns_options& how, source from) {
     inside_->channel = nullptr;
     return as_error(status);
   }
-  ares_set_socket_functions(inside_->channel, &through_the_seam, nullptr);
+  ares_set_socket_functions(inside_->channel, &through_the_seam, &inside_->notes);
   if (const std::error_code error = note_order()) return error;
   if (how.servers.empty()) return {};
   std::vector<ares_addr_port_node> servers(how.servers.size());

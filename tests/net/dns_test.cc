@@ -231,12 +231,47 @@ DNS_TEST("each answer of a name server has its error, and the error names the na
   server.answer = code(0);
   const std::error_code empty = co_await error_of(names);
   CHECK(empty == resolve_error::no_address);
-  for (const unsigned failing : {1U, 2U, 4U, 5U}) {  // FORMERR, SERVFAIL, NOTIMP, REFUSED
-    INFO(failing);
-    server.answer = code(failing);
-    const std::error_code failed = co_await error_of(names);
-    CHECK((failed == resolve_error::try_again || failed == resolve_error::failed));
+  for (const unsigned none : {2U, 4U, 5U}) {  // SERVFAIL, NOTIMP, REFUSED
+    INFO(none);
+    server.answer = code(none);
+    const std::error_code again = co_await error_of(names);
+    CHECK(again == resolve_error::try_again);
+    const auto services = co_await eddy::as_result(names.resolve_srv("_http._tcp.example"));
+    CHECK((services.error() == resolve_error::try_again));
   }
+  for (const unsigned other : {1U, 6U, 11U, 15U}) {  // FORMERR, YXDOMAIN, and unassigned codes
+    INFO(other);
+    server.answer = code(other);
+    const std::error_code failed = co_await error_of(names);
+    CHECK(failed == resolve_error::failed);
+    const auto services = co_await eddy::as_result(names.resolve_srv("_http._tcp.example"));
+    CHECK((services.error() == resolve_error::failed));
+  }
+}
+
+DNS_TEST("a look-up without a free descriptor for its socket ends with the error of the system") {
+  for (const int error : {EMFILE, ENFILE, ENOBUFS}) {
+    INFO(error);
+    name_responder server;
+    server.answer = gives(both);
+    server.fail(call::socket, error, 1, true);
+    resolver names = ask(loop, server);
+    const std::error_code failed = co_await error_of(names);
+    CHECK(failed == std::error_code(error, std::generic_category()));
+    const auto services = co_await eddy::as_result(names.resolve_srv("_http._tcp.example"));
+    REQUIRE(!services);
+    CHECK(services.error() == std::error_code(error, std::generic_category()));
+    const auto connected = co_await eddy::as_result(names.connect("host.example", 80));
+    REQUIRE(!connected);
+    CHECK(connected.error() == std::error_code(error, std::generic_category()));
+  }
+  // The next try finds a descriptor, and the server does not answer.
+  name_responder server;
+  server.answer = [](const dns_question& q) { return answers{q.error(2)}; };
+  server.fail(call::socket, EMFILE);
+  resolver names = ask(loop, server);
+  const std::error_code failed = co_await error_of(names);
+  CHECK(failed == resolve_error::try_again);
 }
 
 DNS_TEST("the error of a look-up names the host, and the name servers that gave no answer") {
