@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -362,11 +363,12 @@ struct dns_query::implementation {
 
   static void take(dns_answer& a, const ares_addrinfo& found, std::uint16_t port) {
     seconds shortest = longest_lifetime;
+    std::set<address> known;  // no hash table: a name server could choose equal hashes
     for (const ares_addrinfo_node* n = found.nodes; n != nullptr; n = n->ai_next) {
       const address one =
           address::from(n->ai_addr, static_cast<std::size_t>(n->ai_addrlen)).with_port(port);
       shortest = std::min(shortest, lifetime_of(n->ai_ttl));
-      if (std::ranges::find(a.addresses, one) == a.addresses.end()) a.addresses.push_back(one);
+      if (known.insert(one).second) a.addresses.push_back(one);
     }
     for (const ares_addrinfo_cname* c = found.cnames; c != nullptr; c = c->next) {
       // An entry of the hosts file has the name as an alias without a TTL.

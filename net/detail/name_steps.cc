@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -68,11 +69,10 @@ result<std::vector<address>> look_up(const std::string& host, std::uint16_t port
   if (answer == 0) {
     const auto free = [&system](addrinfo* found) { system.free_addresses(found); };
     const std::unique_ptr<addrinfo, decltype(free)> found(first, free);
+    std::set<address> known;
     for (const addrinfo* a = first; a != nullptr; a = a->ai_next) {
       const address one = address::from(a->ai_addr, a->ai_addrlen).with_port(port);
-      if (one != address().with_port(port) && std::ranges::find(all, one) == all.end()) {
-        all.push_back(one);
-      }
+      if (one != address().with_port(port) && known.insert(one).second) all.push_back(one);
     }
   }
   if (local) keep_loopback(all, port);

@@ -2,8 +2,11 @@
 // Tests of <eddy/net/resolve.h>.
 #include <eddy/net/resolve.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -107,6 +110,41 @@ ASYNC_TEST("a name with several addresses has all of them, in order and without 
   CHECK(all == addresses{*address::parse("[2001:db8::1]:443"), *address::parse("10.0.0.1:443")});
   CHECK(server.last_name == "host.example");
   CHECK(server.kept == 0);
+}
+
+namespace {
+
+/// The processor time in which a loop looks a name up that has so many addresses.
+std::chrono::nanoseconds time_of(std::size_t count) {
+  struct prompt_server : name_server {
+    bool answers_at_once() override { return true; }
+  };
+  const auto used = [] {
+    timespec t{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+  };
+  prompt_server server;
+  for (std::size_t i = 0; i < count; ++i) {
+    server.knows.push_back("10.0." + std::to_string(i / 256) + '.' + std::to_string(i % 256) +
+                           ":0");
+  }
+  eddy::event_loop loop;
+  const auto begun = used();
+  CHECK(eddy::block_on(loop, resolve("host.example", 80)).size() == count);
+  return used() - begun;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "a look-up takes a time in proportion to the number of addresses") {
+  auto few = std::chrono::nanoseconds::max();
+  auto many = few;
+  for (int i = 0; i < 3; ++i) {
+    few = std::min(few, time_of(1'000));
+    many = std::min(many, time_of(10'000));
+  }
+  CHECK(many < 30 * few);  // if each were compared with all others, it would be 90 times
 }
 
 ASYNC_TEST("localhost has loopback addresses, whatever the resolver finds") {
