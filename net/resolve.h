@@ -64,7 +64,7 @@ enum class resolve_error : std::uint8_t {
 ///
 /// - Name servers are asked only for names of letters, digits, `-`, `_` and dots that do not begin
 ///   with `-`. Others, such as `a*b` and names with an umlaut, are `not_found`. An international
-///   name has a form for DNS, which begins with `xn--`.
+///   name has a form for DNS, which begins with `xn--`. Names of over 1000 bytes are `not_found`.
 /// - `localhost`, `localhost.` and names below them always have loopback addresses: those of
 ///   `localhost` in /etc/hosts, or else 127.0.0.1 and ::1.
 /// - A name with a loopback address in /etc/hosts has the addresses of that file, IPv4 and IPv6.

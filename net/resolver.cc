@@ -233,6 +233,11 @@ task<reported<found_names<T>>> ask_together(state_pointer state, std::string key
 template <class T>
 task<reported<found_names<T>>> ask(state_pointer state, std::string name) {
   expect_loop(*state);
+  if (is_no_name(name)) {
+    auto finding = find<T>(std::move(name), state->servers());
+    auto found = co_await std::move(finding);
+    co_return found;
+  }
   std::string key = key_of<T>(name);
   if (const std::vector<T>* const kept = state->kept_answer<T>(key)) {
     found_names<T> copy(std::vector<T>(*kept), std::chrono::seconds(0));

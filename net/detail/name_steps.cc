@@ -34,6 +34,9 @@ namespace eddy::detail {
 
 namespace {
 
+// A name in DNS has 255 bytes at most. /etc/hosts may have longer names.
+constexpr std::size_t longest_name = 1000;
+
 using addresses = found_names<address>;
 using services = found_names<srv_record>;
 
@@ -174,7 +177,7 @@ name_plan::name_plan(const std::string& host)
 }
 
 bool is_no_name(const std::string& host) noexcept {
-  return host.empty() || host.find('\0') != std::string::npos;
+  return host.empty() || host.size() > longest_name || host.find('\0') != std::string::npos;
 }
 
 bool is_host_name(std::string_view host) noexcept {
@@ -184,6 +187,7 @@ bool is_host_name(std::string_view host) noexcept {
 }
 
 std::optional<address> literal_address(const std::string& host, std::uint16_t port) noexcept {
+  if (is_no_name(host)) return std::nullopt;
   if (const auto parsed = address::parse(host, port)) return *parsed;
   // inet_aton ignores what follows a blank.
   in_addr v4{};
@@ -203,7 +207,12 @@ void keep_loopback(std::vector<address>& all, std::uint16_t port) {
   if (all.empty()) all = {address::loopback_v4(port), address::loopback_v6(port)};
 }
 
-std::string shown_host(const std::string& host) { return host.empty() ? "\"\"" : visible(host); }
+std::string shown_host(const std::string& host) {
+  if (host.empty()) return "\"\"";
+  if (host.size() <= longest_name) return visible(host);
+  return text(
+      {visible(std::string_view(host).substr(0, longest_name)), "... (", host.size(), " bytes)"});
+}
 
 std::string words_of_service(const std::string& host, const std::string& service) {
   return text({"resolve ", shown_host(host), ", service ", shown_host(service)});

@@ -41,8 +41,8 @@ struct name_plan {
   bool local;  // the name is `localhost` or below it
 };
 
-/// Whether `host` cannot be a name: it is empty, or has a zero in it. Resolvers would read the
-/// latter as another, shorter name.
+/// Whether `host` cannot be a name: it is empty, has over 1000 bytes, or has a zero in it.
+/// Resolvers would read the latter as another, shorter name.
 [[nodiscard]] bool is_no_name(const std::string& host) noexcept;
 
 /// Whether name servers may be asked for `host`, by the rule of glibc: letters, digits, `-`, `_`
@@ -61,7 +61,7 @@ struct name_plan {
 /// `localhost` has 127.0.0.1 and ::1.
 void keep_loopback(std::vector<address>& all, std::uint16_t port);
 
-/// A host for a message: `""` if it is empty.
+/// A host for a message: `""` if it is empty, and its first 1000 bytes if it is longer.
 [[nodiscard]] std::string shown_host(const std::string& host);
 /// "resolve host.example, service https".
 [[nodiscard]] std::string words_of_service(const std::string& host, const std::string& service);

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/block_on.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
 #include <eddy/future/yield.h>
@@ -208,6 +209,48 @@ DNS_TEST("a name that is empty, too long, or has an empty label is not found and
     const std::error_code failed = co_await error_of(names, name);
     CHECK(failed == resolve_error::not_found);
   }
+  CHECK(server.log.empty());
+}
+
+TEST_CASE_FIXTURE(tidy, "a name of over 1000 bytes is not found, and its words are short" *
+                            doctest::skip(!eddy::detail::dns_available())) {
+  const auto words = [](auto asking) -> task<std::string> {
+    try {
+      co_await std::move(asking);
+    } catch (const std::system_error& e) {
+      CHECK(e.code() == resolve_error::not_found);
+      co_return e.what();
+    }
+    co_return "";
+  };
+  eddy::event_loop loop;
+  class hosts : public name_responder {
+  public:
+    int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+      ++looked_up;
+      return name_responder::look_up(host, hints, found);
+    }
+    std::atomic<int> looked_up = 0;
+  };
+  hosts server;
+  resolver_options how;
+  how.servers = {server.where()};
+  how.cache_size = 1;
+  how.share_questions = true;
+  resolver names(loop, how);
+  for (const std::string& name : {std::string(1001, '*'), std::string(4'000'000, 'a')}) {
+    INFO(name.size());
+    const std::string shown =
+        std::string(1000, name[0]) + "... (" + std::to_string(name.size()) + " bytes)";
+    const std::string error = ": name not found";
+    CHECK(eddy::block_on(loop, words(names.resolve(name, 80))) == "resolve " + shown + error);
+    CHECK(eddy::block_on(loop, words(eddy::resolve(name, 80))) == "resolve " + shown + error);
+    CHECK(eddy::block_on(loop, words(names.connect(name, 80))) ==
+          "connect to " + shown + ":80" + error);
+    CHECK(eddy::block_on(loop, words(names.resolve_srv(name))) ==
+          "resolve the SRV records of " + shown + error);
+  }
+  CHECK(server.looked_up == 0);
   CHECK(server.log.empty());
 }
 
