@@ -7,6 +7,7 @@
 #include <list>
 #include <new>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 #include <unordered_map>
@@ -291,11 +292,13 @@ task<reported<tcp_stream>> connect_steps(state_pointer state, std::string host, 
     co_return made;
   }
   std::string doing = words_of_connect(host, port);
-  const dns_options servers = state->servers();
+  const std::size_t size_of_look_up = lookup_words(host).describe().size();
   auto finding = address_steps(std::move(state), std::move(host), port);
   auto found = co_await std::move(finding);
   if (!found) {
-    co_return std::unexpected(dns_failure(found.error().error, std::move(doing), servers));
+    // After the words of the look-up, the servers that were asked may follow.
+    doing += std::string_view(found.error().doing).substr(size_of_look_up);
+    co_return std::unexpected(failure(found.error().error, std::move(doing)));
   }
   auto connecting = connect_to_any(std::move(doing), std::move(*found), how);
   auto made = co_await std::move(connecting);

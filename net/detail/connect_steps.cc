@@ -89,10 +89,10 @@ public:
 
   /// The reason why there is no address. That one family has none tells less than the other's
   /// error.
-  [[nodiscard]] std::error_code why() noexcept {
+  [[nodiscard]] failure why(std::string doing, const dns_options& servers) {
     const std::error_code first = query_.answer(0).error;
     const bool tells = questions_ == 1 || first != resolve_error::no_address;
-    return tells ? first : query_.answer(1).error;
+    return dns_failure(tells ? first : query_.answer(1).error, std::move(doing), query_, servers);
   }
 
 private:
@@ -133,7 +133,9 @@ task<connection> connect_by_dns(std::string host, std::uint16_t port, socket_opt
     race.go_on();
     co_await race.wait();
   }
-  if (!race.had_addresses()) co_return std::unexpected(dns_failure(found.why(), doing, servers));
+  if (!race.had_addresses()) {
+    co_return std::unexpected(found.why(doing, servers));
+  }
   co_return winner_of(race);
 }
 
@@ -164,11 +166,10 @@ task<connection> connect_to_name(std::string host, std::uint16_t port, socket_op
     co_return made;
   }
   std::string doing = words_of_connect(host, port);
-  auto finding = find_addresses(std::move(host), port, servers);
+  auto finding = find_addresses(std::move(host), port, std::move(servers));
   auto found = co_await std::move(finding);
-  if (!found) {
-    co_return std::unexpected(dns_failure(found.error().error, std::move(doing), servers));
-  }
+  // No server of a resolver was asked.
+  if (!found) co_return std::unexpected(failure(found.error().error, std::move(doing)));
   auto connecting = connect_to_any(std::move(doing), std::move(found->all), how);
   auto made = co_await std::move(connecting);
   co_return made;

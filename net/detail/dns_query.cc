@@ -63,6 +63,7 @@ seconds lifetime_of(long long ttl) noexcept {
 
 /// What the calls of a channel have shown, which c-ares does not tell.
 struct call_notes {
+  bool asked = false;         // a name server was asked, or could not be reached
   bool unknown_code = false;  // an answer by UDP has a code of error that c-ares does not know
   int no_socket = 0;          // the error of the last socket, if the system had no room for it
 };
@@ -87,8 +88,8 @@ ares_socket_t make_socket(int family, int type, int protocol, void* notes) {
 
 int close_socket(ares_socket_t descriptor, void* /*unused*/) { return os().close(descriptor); }
 
-int connect_socket(ares_socket_t descriptor, const sockaddr* to, ares_socklen_t size,
-                   void* /*unused*/) {
+int connect_socket(ares_socket_t descriptor, const sockaddr* to, ares_socklen_t size, void* notes) {
+  static_cast<call_notes*>(notes)->asked = true;
   int done = os().connect(descriptor, to, size);
   // A connect of TCP that a signal interrupted goes on, and that of UDP has to be made again.
   while (done < 0 && errno == EINTR) {
@@ -501,6 +502,8 @@ std::error_code dns_query::note_order() noexcept {
   ares_destroy_options(&in_use);
   return {};
 }
+
+bool dns_query::asked() const noexcept { return inside_ && inside_->notes.asked; }
 
 void dns_query::ask_addresses(std::size_t slot, const std::string& host, std::uint16_t port,
                               family which) {

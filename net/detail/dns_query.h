@@ -76,6 +76,9 @@ public:
   /// Asks for the SRV records of `name`, which is not completed by a search domain.
   void ask_services(std::size_t slot, const std::string& name);
 
+  /// Whether a name server was asked, or could not be reached.
+  [[nodiscard]] bool asked() const noexcept;
+
   [[nodiscard]] dns_answer& answer(std::size_t slot) noexcept { return answers_[slot]; }
 
 private:

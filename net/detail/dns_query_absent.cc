@@ -18,6 +18,8 @@ std::error_code dns_query::open(const dns_options& /*how*/, source /*from*/) {
   return std::make_error_code(std::errc::not_supported);
 }
 
+bool dns_query::asked() const noexcept { return false; }
+
 void dns_query::ask_addresses(std::size_t slot, const std::string& /*host*/, std::uint16_t /*port*/,
                               family /*which*/) {
   answers_[slot].complete = true;

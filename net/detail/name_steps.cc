@@ -127,13 +127,15 @@ task<result<addresses>> ask_system(std::string host, std::uint16_t port, const d
   return ask_system_within(limits.timeout * tries, std::move(host), port);
 }
 
-task<result<addresses>> ask_name_servers(std::string host, std::uint16_t port, dns_options how) {
+task<reported<addresses>> ask_name_servers(std::string host, std::uint16_t port, dns_options how) {
   event_loop& loop = current_loop("resolve");
   const lookup_words words(host);
   const name_plan plan(host);
   wake_up happened;
   dns_query query(loop, happened);
-  if (const std::error_code error = query.open(how, plan.from)) co_return std::unexpected(error);
+  if (const std::error_code error = query.open(how, plan.from)) {
+    co_return std::unexpected(failure(error, words.describe()));
+  }
   query.ask_addresses(0, plan.name, port, plan.which);
   dns_answer& answer = query.answer(0);
   while (!answer.complete) {
@@ -143,7 +145,7 @@ task<result<addresses>> ask_name_servers(std::string host, std::uint16_t port, d
   if (plan.local) {
     keep_loopback(answer.addresses, port);
   } else if (answer.error) {
-    co_return std::unexpected(answer.error);
+    co_return std::unexpected(dns_failure(answer.error, words.describe(), query, how));
   }
   addresses found(std::move(answer.addresses), answer.lifetime);
   co_return found;
@@ -218,8 +220,9 @@ std::string words_of_service(const std::string& host, const std::string& service
   return text({"resolve ", shown_host(host), ", service ", shown_host(service)});
 }
 
-failure dns_failure(std::error_code error, std::string doing, const dns_options& how) {
-  if (error == resolve_error::try_again || error == resolve_error::failed) {
+failure dns_failure(std::error_code error, std::string doing, const dns_query& asked,
+                    const dns_options& how) {
+  if (asked.asked()) {
     const char* before = ", asked ";
     for (const address& server : how.servers) {
       const std::uint16_t port = server.port() == 0 ? 53 : server.port();
@@ -239,11 +242,14 @@ task<reported<found_names<address>>> find_addresses(std::string host, std::uint1
   if (is_no_name(host)) {
     co_return std::unexpected(failure(resolve_error::not_found, words.describe()));
   }
-  const bool by_dns = asks_dns(host, how);
-  auto asking = by_dns ? ask_name_servers(std::move(host), port, how)
-                       : ask_system(std::move(host), port, how);
+  if (asks_dns(host, how)) {
+    auto asking = ask_name_servers(std::move(host), port, std::move(how));
+    auto answered = co_await std::move(asking);
+    co_return answered;
+  }
+  auto asking = ask_system(std::move(host), port, how);
   result<addresses> found = co_await std::move(asking);
-  if (!found) co_return std::unexpected(dns_failure(found.error(), words.describe(), how));
+  if (!found) co_return std::unexpected(failure(found.error(), words.describe()));
   co_return std::move(*found);
 }
 
@@ -268,7 +274,9 @@ task<reported<found_names<srv_record>>> find_services(std::string name, dns_opti
     co_await adapt(wake_up_wait(happened, words));
   }
   if (answer.lacks_memory()) throw std::bad_alloc();
-  if (answer.error) co_return std::unexpected(dns_failure(answer.error, words.describe(), how));
+  if (answer.error) {
+    co_return std::unexpected(dns_failure(answer.error, words.describe(), query, how));
+  }
   services found(std::move(answer.services), answer.lifetime);
   co_return found;
 }

@@ -65,10 +65,10 @@ void keep_loopback(std::vector<address>& all, std::uint16_t port);
 [[nodiscard]] std::string shown_host(const std::string& host);
 /// "resolve host.example, service https".
 [[nodiscard]] std::string words_of_service(const std::string& host, const std::string& service);
-/// A failure whose words name the servers of a resolver, "…, asked 192.0.2.53:53", if they are the
-/// reason.
+/// A failure whose words name the servers of a resolver, "…, asked 192.0.2.53:53", if they were
+/// asked.
 [[nodiscard, gnu::cold]] failure dns_failure(std::error_code error, std::string doing,
-                                             const dns_options& how);
+                                             const dns_query& asked, const dns_options& how);
 
 /// "resolve host.example", for errors and dumps.
 class lookup_words {

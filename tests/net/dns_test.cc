@@ -270,7 +270,7 @@ DNS_TEST("each answer of a name server has its error, and the error names the na
   } catch (const std::system_error& e) {
     words = e.what();
   }
-  CHECK(words == "resolve no.example: name not found");
+  CHECK(words == "resolve no.example, asked " + server.where().to_string() + ": name not found");
   server.answer = code(0);
   const std::error_code empty = co_await error_of(names);
   CHECK(empty == resolve_error::no_address);
@@ -317,7 +317,7 @@ DNS_TEST("a look-up without a free descriptor for its socket ends with the error
   CHECK(failed == resolve_error::try_again);
 }
 
-DNS_TEST("the error of a look-up names the host, and the name servers that gave no answer") {
+DNS_TEST("the error of a look-up names the host, and the name servers that were asked") {
   name_responder server;
   server.answer = [](const dns_question& q) { return answers{q.error(2)}; };  // SERVFAIL
   resolver_options how;
@@ -339,6 +339,24 @@ DNS_TEST("the error of a look-up names the host, and the name servers that gave 
   const std::string services = co_await words(names.resolve_srv("_http._tcp.example"));
   CHECK(services == "resolve the SRV records of _http._tcp.example, asked " + where + " and " +
                         where + ": no name server gave an answer; try again later");
+  server.answer = [](const dns_question& q) { return answers{q.error(3)}; };  // NXDOMAIN
+  const std::string none = co_await words(names.resolve("host.example", 80));
+  CHECK(none == "resolve host.example, asked " + where + " and " + where + ": name not found");
+  const std::string no_service = co_await words(names.resolve_srv("_http._tcp.example"));
+  CHECK(no_service == "resolve the SRV records of _http._tcp.example, asked " + where + " and " +
+                          where + ": name not found");
+  how.share_questions = true;
+  resolver sharing(loop, how);
+  for (resolver* const each : {&names, &sharing}) {
+    const std::string connect = co_await words(each->connect("host.example", 80));
+    CHECK(connect ==
+          "connect to host.example:80, asked " + where + " and " + where + ": name not found");
+    // No name server is asked for these names.
+    const std::string wrong = co_await words(each->resolve("a*b", 80));
+    CHECK(wrong == "resolve a*b: name not found");
+    const std::string never = co_await words(each->connect("x.onion", 80));
+    CHECK(never == "connect to x.onion:80: name not found");
+  }
   const std::string empty = co_await words(names.resolve("", 80));
   CHECK(empty == "resolve \"\": name not found");
   const std::string port = co_await words(names.resolve("host.example", ""));

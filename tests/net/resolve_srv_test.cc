@@ -131,7 +131,8 @@ DNS_TEST("a service without a server is the error no_service") {
   } catch (const std::system_error& e) {
     words = e.what();
   }
-  CHECK(words == "resolve the SRV records of _http._tcp.no.example: name not found");
+  CHECK(words == "resolve the SRV records of _http._tcp.no.example, asked " +
+                     responder.where().to_string() + ": name not found");
 }
 
 DNS_TEST("an SRV record that is too short or loops is an error") {
