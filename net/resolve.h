@@ -82,6 +82,10 @@ enum class resolve_error : std::uint8_t {
 /// Cancelling: destroying the awaiting coroutine cancels the look-up. c-ares then closes its
 /// sockets. If a worker has started `getaddrinfo`, the worker finishes the look-up and discards the
 /// result.
+/// Fork: parent and child share the sockets of a look-up of c-ares that is under way. One of them
+/// may take the answer that the other waits for, and the other asks again when the server's time is
+/// over. So cancel such look-ups in one of the two processes. A look-up of `getaddrinfo` never
+/// completes in the child.
 detail::steps_operation<std::vector<address>> resolve(std::string host, std::uint16_t port);
 
 /// Finds the addresses of `host`, each with `port`, and calls `on_resolved` with the result.

@@ -33,6 +33,7 @@
 #include "support/epoll_refusal.h"
 #include "support/error_words.h"
 #include "support/every_point.h"
+#include "support/forked.h"
 #include "support/name_responder.h"
 #include "support/temporary_directory.h"
 
@@ -490,6 +491,30 @@ DNS_TEST("a silent name server is asked as often as the options say, and then is
   const std::error_code failed = co_await error_of(names);
   CHECK(failed == resolve_error::try_again);
   CHECK(std::ranges::count(server.log, "A host.example") == 2);
+}
+
+TEST_CASE_FIXTURE(tidy, "after a fork, one process may take the answer, and the other asks again" *
+                            doctest::skip(!eddy::detail::dns_available())) {
+  eddy::event_loop loop;
+  name_responder server;
+  server.both = {true, false};
+  resolver_options how;
+  how.servers = {server.where()};
+  how.timeout = 100ms;
+  how.tries = 5;
+  resolver names(loop, how);
+  auto asking = eddy::spawn(loop, names.resolve("host.example", 80));
+  while (server.log.empty()) loop.run_once();
+  CHECK(holds_in_child([&] {
+    server.send_late(server.last().with({"192.0.2.1"}));
+    while (!asking.ready()) loop.run_once();
+    return std::move(asking).take().value().size() == 1;
+  }));
+  CHECK(!asking.ready());
+  server.answer = gives({"192.0.2.1"});
+  while (!asking.ready()) loop.run_once();
+  CHECK(std::move(asking).take().value().size() == 1);
+  CHECK(server.log == std::vector<std::string>(2, "A host.example"));
 }
 
 namespace {
