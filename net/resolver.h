@@ -64,6 +64,9 @@ struct resolver_options {
 /// <eddy/net/connect.h>. With `servers`, a look-up asks only /etc/hosts and these servers. Without
 /// them, it asks what the functions without a resolver ask.
 ///
+/// To the cache and to shared questions, `host.example` and `HOST.example` are the same name, and
+/// `host.example.` is another one: no search domain completes it (resolv.conf(5)).
+///
 /// Lifetime: the loop must outlive the resolver. Pending operations continue after the resolver is
 /// destroyed.
 /// Cancelling: destroying the awaiting coroutine cancels the look-up. A shared question is

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <ctime>
 #include <new>
 #include <optional>
@@ -95,6 +96,22 @@ DNS_TEST("an answer is kept for its TTL, for every port and in any case") {
   CHECK(names.cached() == 0);
   co_await look_up(names, "host.example");
   CHECK(server.log.size() == 3);
+}
+
+DNS_TEST("a name with a dot at its end is another name, which no search domain completes") {
+  v4_responder server;
+  server.answer = [](const dns_question& q) {
+    if (q.name == "host.search.example") return answers{q.with({"192.0.2.2"})};
+    return answers{q.error(3)};
+  };
+  REQUIRE(::setenv("LOCALDOMAIN", "search.example", 1) == 0);
+  resolver names(loop, options(server, 10, true));
+  const addresses completed = co_await look_up(names, "host");
+  const auto absolute = co_await eddy::as_result(look_up(names, "host."));
+  ::unsetenv("LOCALDOMAIN");
+  CHECK(completed == addresses{*address::parse("192.0.2.2:80")});
+  CHECK((absolute.error() == resolve_error::not_found));
+  CHECK(names.cached() == 1);
 }
 
 DNS_TEST("a cache that is full forgets the answer that was used longest ago") {
