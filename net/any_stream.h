@@ -11,6 +11,8 @@
 #include <eddy/net/buffer.h>
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/held_stream.h>
+#include <eddy/net/detail/write_observed.h>
+#include <eddy/net/detail/write_observer.h>
 
 namespace eddy {
 
@@ -57,10 +59,15 @@ public:
     const std::size_t count = co_await std::move(reading);
     co_return count;
   }
-  task<> write(const_buffer bytes) override {
+  task<> write(const_buffer bytes, write_observer* observer) override {
     this->expect_open();
-    auto writing = write_out(stream_, bytes);
-    co_await std::move(writing);
+    if (observer == nullptr) {
+      auto writing = write_out(stream_, bytes);
+      co_await std::move(writing);
+    } else {
+      task<> writing = write_observed(stream_, bytes, *observer);
+      co_await std::move(writing);
+    }
   }
   task<> write_all(std::span<const const_buffer> buffers) override {
     this->expect_open();

@@ -75,7 +75,7 @@ enum class stream_error : std::uint8_t {
 namespace detail {
 
 /// Throws an error if the program has closed the stream. A use of it would abort the program.
-template <byte_stream S>
+template <class S>
 void expect_not_closed(const S& stream) {
   if constexpr (requires {
                   { stream.open() } -> std::convertible_to<bool>;

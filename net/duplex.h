@@ -12,6 +12,7 @@
 #include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
 #include <eddy/net/detail/duplex_state.h>
+#include <eddy/net/detail/write_observer.h>
 
 namespace eddy {
 
@@ -68,6 +69,11 @@ public:
   /// Cancelling: an unknown part of the bytes has been sent.
   detail::duplex_operation<detail::duplex_write> write(const_buffer bytes) {
     return {state(), side_, bytes};
+  }
+  /// For eddy: an awaited write that tells of each part that has moved.
+  detail::duplex_operation<detail::duplex_write> write(const_buffer bytes,
+                                                       detail::write_observer& observer) {
+    return {state(), side_, detail::duplex_bytes(bytes, &observer)};
   }
   /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
   /// outlive the operation.

@@ -13,6 +13,8 @@
 #include <eddy/net/buffer.h>
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/held_stream.h>
+#include <eddy/net/detail/write_observed.h>
+#include <eddy/net/detail/write_observer.h>
 
 namespace eddy {
 
@@ -98,21 +100,27 @@ public:
     in_.take(count);
     co_return count;
   }
-  task<> write(const_buffer bytes) override {
+  task<> write(const_buffer bytes, write_observer* observer) override {
     std::span<const std::byte> left(bytes.data(), bytes.size());
     while (!left.empty()) {
       while (!out_.enough(left.size())) co_await sleep_until(out_.when(left.size()));
       this->expect_open();
       const std::size_t count = std::min(left.size(), out_.allowed());
       out_.take(count);
-      auto writing = write_out(stream_, const_buffer(left.first(count)));
-      co_await std::move(writing);
+      const const_buffer piece = left.first(count);
+      if (observer == nullptr) {
+        auto writing = write_out(stream_, piece);
+        co_await std::move(writing);
+      } else {
+        task<> writing = write_observed(stream_, piece, *observer);
+        co_await std::move(writing);
+      }
       left = left.subspan(count);
     }
   }
   task<> write_all(std::span<const const_buffer> buffers) override {
     for (const const_buffer& one : buffers) {
-      task<> writing = write(one);
+      task<> writing = write(one, nullptr);
       co_await std::move(writing);
     }
   }

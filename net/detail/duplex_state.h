@@ -21,6 +21,7 @@
 #include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
 #include <eddy/net/detail/callback_task.h>
+#include <eddy/net/detail/write_observer.h>
 
 namespace eddy::detail {
 
@@ -169,20 +170,25 @@ private:
 /// The bytes that a write sends: one buffer or a list.
 class duplex_bytes {
 public:
-  duplex_bytes(const_buffer one) noexcept : one_(one), left_(1) {}
+  duplex_bytes(const_buffer one, write_observer* observer = nullptr) noexcept
+      : one_(one), left_(1), observer_(observer) {}
   duplex_bytes(std::span<const const_buffer> all) noexcept : list_(all.data()), left_(all.size()) {}
 
   /// The next bytes to send; empty if all are sent. Passes over at most 512 empty buffers, and then
   /// `more` is still true.
   [[nodiscard]] const_buffer next() noexcept;
   [[nodiscard]] bool more() const noexcept { return left_ != 0; }
-  void sent(std::size_t size) noexcept { begun_ += size; }
+  void sent(std::size_t size) noexcept {
+    begun_ += size;
+    if (observer_ != nullptr) observer_->bytes_moved();
+  }
 
 private:
   const_buffer one_;
   const const_buffer* list_ = nullptr;  // null for one buffer
   std::size_t left_;
   std::size_t begun_ = 0;  // bytes sent of the first buffer
+  write_observer* observer_ = nullptr;
 };
 
 /// The awaiter of a write.

@@ -37,10 +37,10 @@ task<std::size_t> read_held(held_share held, mutable_buffer into) {
   co_return count;
 }
 
-task<> write_held(held_share held, const_buffer bytes) {
+task<> write_held(held_share held, const_buffer bytes, write_observer* observer) {
   held->expect_open();
   const held_stream::direction used(held->write_pending, busy_write);
-  task<> writing = held->write(bytes);
+  task<> writing = held->write(bytes, observer);
   co_await std::move(writing);
 }
 

@@ -23,6 +23,7 @@
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/callback_task.h>
 #include <eddy/net/detail/expect_space.h>
+#include <eddy/net/detail/write_observer.h>
 
 namespace eddy::detail {
 
@@ -33,7 +34,8 @@ public:
   virtual ~held_stream() = default;
 
   virtual task<std::size_t> read(mutable_buffer into) = 0;
-  virtual task<> write(const_buffer bytes) = 0;
+  /// Writes all bytes, and tells `observer`, unless it is null, of each part that has moved.
+  virtual task<> write(const_buffer bytes, write_observer* observer) = 0;
   virtual task<> write_all(std::span<const const_buffer> buffers) = 0;
   virtual task<> end_sending() = 0;
   virtual void close_stream() noexcept = 0;
@@ -88,7 +90,7 @@ using held_share = counted_ptr<held_stream>;
 
 /// The operations. A task keeps the state alive, and begins only if the stream is open.
 task<std::size_t> read_held(held_share held, mutable_buffer into);
-task<> write_held(held_share held, const_buffer bytes);
+task<> write_held(held_share held, const_buffer bytes, write_observer* observer);
 task<> write_held_list(held_share held, std::span<const const_buffer> buffers);
 task<> shut_down_held(held_share held);
 
@@ -120,7 +122,11 @@ public:
   /// Errors: those of the stream below.
   /// Lifetime: the bytes must outlive the operation.
   /// Cancelling: an unknown part of the bytes has been sent, so close the stream.
-  [[nodiscard]] task<> write(const_buffer bytes) { return write_held(share(), bytes); }
+  [[nodiscard]] task<> write(const_buffer bytes) { return write_held(share(), bytes, nullptr); }
+  /// For eddy: an awaited write that tells of each part that has moved.
+  [[nodiscard]] task<> write(const_buffer bytes, write_observer& observer) {
+    return write_held(share(), bytes, &observer);
+  }
   /// Writes all the bytes, which must outlive the operation, and then calls `on_written`.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
   using temporary_write<stream_around>::write;

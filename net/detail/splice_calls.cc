@@ -19,15 +19,12 @@ std::optional<int> splice_in_call::attempt(open_socket& socket) {
 }
 
 std::optional<int> splice_out_call::attempt(open_socket& socket) {
-  while (left_ != 0) {
-    const ssize_t n =
-        uninterrupted([&] { return os().splice_out(pipe_, socket.descriptor(), left_); });
-    if (n == 0) return EIO;  // the pipe has lost bytes, which does not happen
-    const std::optional<int> error = note_written(socket, n, left_);
-    if (n < 0) return error;
-    left_ -= static_cast<std::size_t>(n);
-    if (left_ != 0 && must_wait(socket)) return std::nullopt;
-  }
+  const ssize_t n =
+      uninterrupted([&] { return os().splice_out(pipe_, socket.descriptor(), size_); });
+  if (n == 0) return EIO;  // the pipe has lost bytes, which does not happen
+  const std::optional<int> error = note_written(socket, n, size_);
+  if (n < 0) return error;
+  size_ = static_cast<std::size_t>(n);
   return 0;
 }
 

@@ -35,18 +35,18 @@ private:
   std::size_t size_;  // the most to move, and then the number of bytes moved
 };
 
-/// Moves all bytes of a pipe to a socket.
+/// Moves as many of the bytes in a pipe to a socket as the socket has space for.
 class splice_out_call : public writing_call {
 public:
-  using value = void;
+  using value = std::size_t;
 
-  splice_out_call(int pipe, std::size_t size) noexcept : pipe_(pipe), left_(size) {}
+  splice_out_call(int pipe, std::size_t size) noexcept : pipe_(pipe), size_(size) {}
   std::optional<int> attempt(open_socket& socket);
-  void take() const noexcept {}
+  [[nodiscard]] value take() const noexcept { return size_; }
 
 private:
   int pipe_;
-  std::size_t left_;
+  std::size_t size_;  // of the bytes in the pipe, and then the number of bytes moved
 };
 
 /// Sends bytes of a file.

@@ -2,6 +2,7 @@
 // Tests of <eddy/net/copy.h>.
 #include <eddy/net/copy.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -23,11 +25,14 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
+#include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
 #include <eddy/net/any_stream.h>
 #include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
+#include <eddy/net/limited.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/unix_stream.h>
 
@@ -360,6 +365,228 @@ ASYNC_TEST("a copy without traffic fails after its idle limit, and traffic moves
   CHECK(loop.now() - begin >= 4500ms);
 }
 
+namespace {
+
+constexpr std::size_t much_for_a_slow_reader = 4000;
+
+/// Copies to a target whose reader takes `at_once` bytes each second, under a limit of 30 s. All
+/// bytes take longer than the limit.
+template <eddy::byte_stream From, eddy::byte_stream To, eddy::byte_stream Reader>
+task<> copy_to_slow_reader(From& source, From& from, To& to, Reader& reader, std::size_t at_once,
+                           std::size_t all) {
+  const auto relay = [](From& a, To& b) -> task<std::uint64_t> {
+    eddy::copy_options options;
+    options.idle_limit = 30s;
+    auto copying = copy(a, b, std::move(options));
+    const std::uint64_t n = co_await std::move(copying);
+    co_await eddy::detail::shut_down(b);
+    co_return n;
+  };
+  const auto take_slowly = [at_once](Reader& of) -> task<std::size_t> {
+    std::vector<std::byte> space(at_once);
+    std::size_t sum = 0;
+    for (;;) {
+      co_await sleep(1s);
+      auto reading = of.read(space);
+      const std::size_t n = co_await std::move(reading);
+      if (n == 0) co_return sum;
+      sum += n;
+    }
+  };
+  auto together = join(say(source, std::string(all, 's')), relay(from, to), take_slowly(reader));
+  const auto [nothing, count, got] = co_await std::move(together);
+  CHECK(count == all);
+  CHECK(got == all);
+}
+
+/// A stream that has only the members of a `byte_stream`.
+class opaque_stream {
+public:
+  explicit opaque_stream(duplex_stream&& below) : below_(std::move(below)) {}
+  auto read(eddy::mutable_buffer into) { return below_.read(into); }
+  auto write(eddy::const_buffer bytes) {
+    largest = std::max(largest, bytes.size());
+    return below_.write(bytes);
+  }
+  auto write(std::span<const eddy::const_buffer> all) { return below_.write(all); }
+  void shutdown() { below_.shutdown(); }
+  void close() { below_.close(); }
+  [[nodiscard]] eddy::event_loop& loop() const { return below_.loop(); }
+
+  std::size_t largest = 0;
+
+private:
+  duplex_stream below_;
+};
+
+}  // namespace
+
+ASYNC_TEST("a reader that is slow, but takes bytes, keeps a copy in memory alive") {
+  auto [a, b] = duplex(10'000, 100);
+  auto [c, d] = duplex(50, 50);
+  const std::size_t all = much_for_a_slow_reader;
+  SUBCASE("directly") { co_await copy_to_slow_reader(a, b, c, d, 50, all); }
+  SUBCASE("through an any_stream") {
+    any_stream to(std::move(c));
+    co_await copy_to_slow_reader(a, b, to, d, 50, all);
+  }
+  SUBCASE("through a buffered stream") {
+    eddy::buffered<duplex_stream> to(std::move(c));
+    co_await to.write(std::string_view());
+    co_await copy_to_slow_reader(a, b, to, d, 50, all);
+  }
+  SUBCASE("through a limited stream") {
+    eddy::limited_stream to = eddy::limited(std::move(c), 10, 1000);
+    co_await copy_to_slow_reader(a, b, to, d, 50, all);
+  }
+  SUBCASE("through several streams") {
+    any_stream to(eddy::limited(any_stream(std::move(c)), 10'000, 1000));
+    co_await copy_to_slow_reader(a, b, to, d, 50, all);
+  }
+}
+
+ASYNC_TEST("a reader that is slow, but takes bytes, keeps a copy to a socket alive") {
+  auto [client, from] = eddy::socket_pair(loop);
+  auto [to, reader] = eddy::socket_pair(loop);
+  to.set_send_buffer(4096);
+  constexpr std::size_t all = 300'000;
+  SUBCASE("in the kernel") {
+    failing_system system;
+    system.shorten(call::splice, failing_system::share::one, 2, all);  // all but the first read
+    co_await copy_to_slow_reader(client, from, to, reader, 1024, 2000);
+  }
+  SUBCASE("read and written") {
+    auto [a, b] = duplex(100'000, 100);
+    failing_system system;
+    system.shorten(call::send, failing_system::share::one, 1, all);
+    co_await copy_to_slow_reader(a, b, to, reader, 1024, 2000);
+  }
+  SUBCASE("through an any_stream") {
+    auto [a, b] = duplex(100'000, 100);
+    any_stream target(std::move(to));
+    failing_system system;
+    system.shorten(call::send, failing_system::share::one, 1, all);
+    co_await copy_to_slow_reader(a, b, target, reader, 1024, 2000);
+  }
+}
+
+ASYNC_TEST("with an idle limit, a stream of a program's own is written in pieces of 4 KiB") {
+  for (const bool limited : {false, true}) {
+    auto [a, b] = duplex(100'000, 100);
+    auto [c, d] = duplex(100'000, 100);
+    opaque_stream to(std::move(c));
+    CHECK(a.try_write(std::string(50'000, 'p')).has_value());
+    a.shutdown();
+    eddy::copy_options options;
+    if (limited) options.idle_limit = 30s;
+    auto copying = copy(b, to, std::move(options));
+    const std::uint64_t count = co_await std::move(copying);
+    CHECK(count == 50'000);
+    CHECK(d.unread() == 50'000);
+    CHECK(to.largest == (limited ? 4096 : 50'000));
+  }
+}
+
+ASYNC_TEST("the idle limit ends a copy to a reader that has stopped, a limit after its last byte") {
+  auto [a, b] = duplex(100, 100);
+  auto [c, d] = duplex(50, 50);
+  const auto relay = [](duplex_stream& x, duplex_stream& y) -> task<eddy::time_point> {
+    eddy::copy_options options;
+    options.idle_limit = 30s;
+    auto copying = copy(x, y, std::move(options));
+    const auto r = co_await as_result(std::move(copying));
+    CHECK(r.error() == std::errc::timed_out);
+    co_return x.loop().now();
+  };
+  const auto read_and_stop = [](duplex_stream& of) -> task<eddy::time_point> {
+    std::array<char, 10> some{};
+    for (int i = 0; i < 4; ++i) {
+      co_await sleep(20s);
+      co_await of.read(some);
+    }
+    co_return of.loop().now();
+  };
+  a.write(std::string_view(std::string(100, 's')), [](eddy::result<void>) {});
+  auto both = join(relay(b, c), read_and_stop(d));
+  const auto [ended, last] = co_await std::move(both);
+  CHECK(ended - last >= 30s);
+  CHECK(ended - last < 31s);
+}
+
+ASYNC_TEST("no error leaves run if a limited copy is cancelled in the turn in which it fails") {
+  for (const bool limited : {false, true}) {
+    auto [client, near] = duplex(10, 10);
+    auto [far, server] = duplex(10, 10);
+    bool caught = false;
+    const auto relay = [&caught, limited](duplex_stream& x, duplex_stream& y) -> task<> {
+      eddy::copy_both_options options;
+      if (limited) options.idle_limit = 1h;
+      auto copying = copy_bidirectional(x, y, std::move(options));
+      const auto r = co_await as_result(std::move(copying));
+      caught = !r && r.error() == std::errc::connection_reset;
+    };
+    eddy::scope all;
+    all.spawn(relay(near, far));
+    co_await server.write(std::string_view("unread"));
+    co_await sleep(1s);
+    client.close();
+    co_await eddy::yield();  // the copy fails
+    all.cancel();
+    co_await sleep(1s);
+    CHECK(caught);
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "the last progress of a cancelled copy tells all bytes that left") {
+  for (int turns = 1; turns < 20; ++turns) {
+    const auto check = [&](auto& to, auto& reader, std::size_t piece) {
+      auto [a, b] = duplex(loop, 1'000'000, 100);
+      CHECK(a.try_write(std::string(1'000'000, 'p')).has_value());
+      std::uint64_t told = 0;
+      eddy::copy_options options;
+      options.buffer_size = piece;
+      options.on_progress = [&told](std::uint64_t n) { told = n; };
+      eddy::pending_operation copying =
+          copy(b, to, std::move(options), [](eddy::result<std::uint64_t>) {});
+      for (int i = 0; i < turns; ++i) loop.run_ready();
+      copying.stop();
+      std::string got(1'000'000, '\0');
+      std::uint64_t sum = 0;
+      while (const auto n = reader.try_read(got)) sum += n->value();
+      CHECK(told == sum);
+    };
+    for (const std::size_t piece : {1U, 100'000U}) {
+      auto [to, reader] = eddy::socket_pair(loop);
+      check(to, reader, piece);
+      auto [c, d] = duplex(loop, 1'000'000, 100);
+      any_stream any(std::move(c));
+      check(any, d, piece);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "a copy in the kernel counts the parts of a piece as they leave") {
+  auto [client, from] = eddy::socket_pair(loop);
+  auto [to, reader] = eddy::socket_pair(loop);
+  std::uint64_t told = 0;
+  eddy::copy_options options;
+  options.on_progress = [&told](std::uint64_t n) { told = n; };
+  const std::string much(50'000, 'k');
+  failing_system system;
+  system.shorten(call::splice, failing_system::share::one, 2, much.size());
+  client.write(much, [](eddy::result<void>) {});
+  eddy::pending_operation copying =
+      copy(from, to, std::move(options), [](eddy::result<std::uint64_t>) {});
+  for (int i = 0; i < 10; ++i) loop.run_ready();
+  copying.stop();
+  client.close();
+  CHECK(told != 0);
+  CHECK(told < much.size());
+  CHECK(take(reader).size() == told);
+}
+
 ASYNC_TEST("progress is told after each write") {
   auto [a, b] = duplex(4, 4);
   auto [c, d] = duplex(100, 100);
@@ -523,6 +750,22 @@ ASYNC_TEST("a stream that is closed before its copy is awaited ends the copy") {
   c.close();
   const auto r = co_await as_result(std::move(copying));
   CHECK(r.error() == std::errc::operation_canceled);
+}
+
+ASYNC_TEST("a copy to a buffered stream ends when the stream below is closed") {
+  for (const bool limited : {false, true}) {
+    auto [a, b] = duplex(100, 100);
+    auto [c, d] = duplex(100, 100);
+    eddy::buffered<duplex_stream> to(std::move(c));
+    CHECK(a.try_write(std::string_view("onetwo")).value() == 6);
+    eddy::copy_options options;
+    options.buffer_size = 3;
+    if (limited) options.idle_limit = 1h;
+    options.on_progress = [&to](std::uint64_t) { to.stream().close(); };
+    auto copying = copy(b, to, std::move(options));
+    const auto r = co_await as_result(std::move(copying));
+    CHECK(r.error() == std::errc::operation_canceled);
+  }
 }
 
 ASYNC_TEST("tee gives both targets all bytes at the pace of the slower one") {

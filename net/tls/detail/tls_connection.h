@@ -15,6 +15,7 @@
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
+#include <eddy/net/detail/write_observer.h>
 #include <eddy/net/tls/detail/tls_state.h>
 #include <eddy/net/tls/tls_certificate.h>
 #include <eddy/net/tls/tls_context.h>
@@ -62,7 +63,11 @@ public:
   /// Errors: those of the stream below; `broken_pipe` after `shutdown`.
   /// Lifetime: the bytes must outlive the operation.
   /// Cancelling: an unknown part of the bytes has been sent, and later writes fail.
-  [[nodiscard]] task<> write(const_buffer bytes) { return state().send(share(), bytes); }
+  [[nodiscard]] task<> write(const_buffer bytes) { return state().send(share(), bytes, nullptr); }
+  /// For eddy: an awaited write that tells of each part that has moved.
+  [[nodiscard]] task<> write(const_buffer bytes, write_observer& observer) {
+    return state().send(share(), bytes, &observer);
+  }
   /// Writes all the bytes, as the awaited `write` does, and then calls `on_written`. The bytes must
   /// outlive the operation.
   void write(const_buffer bytes, handler<void(result<void>)> on_written);
@@ -78,7 +83,7 @@ public:
   /// Lifetime: the list of buffers and the bytes must outlive the operation.
   /// Cancelling: an unknown part of the bytes has been sent, and later writes fail.
   [[nodiscard]] task<> write(std::span<const const_buffer> buffers) {
-    return state().send(share(), buffers);
+    return state().send(share(), buffers, nullptr);
   }
   /// Writes all the bytes of several buffers and then calls `on_written`. The list of buffers and
   /// the bytes must outlive the operation.

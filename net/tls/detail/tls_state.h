@@ -30,6 +30,8 @@
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/callback_task.h>
 #include <eddy/net/detail/delivery.h>
+#include <eddy/net/detail/write_observed.h>
+#include <eddy/net/detail/write_observer.h>
 #include <eddy/net/tls/tls_certificate.h>
 #include <eddy/net/tls/tls_context.h>
 
@@ -92,8 +94,9 @@ public:
 
   /// Reads from the stream until a read is decided.
   virtual task<> fill() = 0;
-  /// Encrypts and writes all bytes. The task has a share of its own in this.
-  virtual task<> send(counted_ptr<tls_state> own, plain_bytes bytes) = 0;
+  /// Encrypts and writes all bytes, and tells `observer`, unless it is null, of each part that has
+  /// moved. The task has a share of its own in this.
+  virtual task<> send(counted_ptr<tls_state> own, plain_bytes bytes, write_observer* observer) = 0;
   /// Sends a close_notify, and ends the sending side of the stream. The task has a share of its own
   /// in this.
   virtual task<> send_end(counted_ptr<tls_state> own) = 0;
@@ -501,7 +504,7 @@ public:
     }
   }
 
-  task<> send(tls_share /*own*/, plain_bytes bytes) override {
+  task<> send(tls_share /*own*/, plain_bytes bytes, write_observer* observer) override {
     write_right right(*this);
     do {
       encrypt(bytes);
@@ -511,12 +514,18 @@ public:
         } else {
           expect_not_closed(stream);
           flush_right flush(*this);
-          auto outgoing = write_out(stream, flush.bytes());
-          co_await std::move(outgoing);
+          if (observer == nullptr) {
+            auto outgoing = write_out(stream, flush.bytes());
+            co_await std::move(outgoing);
+          } else {
+            task<> outgoing = write_observed(stream, flush.bytes(), *observer);
+            co_await std::move(outgoing);
+          }
           flush.done();
         }
         expect_writable();
       }
+      if (observer != nullptr) observer->bytes_moved();
     } while (!bytes.empty());
     right.done();
   }
