@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <random>
@@ -29,6 +30,7 @@
 #include <eddy/future/timeout.h>
 #include <eddy/net/any_stream.h>
 #include <eddy/net/buffered.h>
+#include <eddy/net/copy.h>
 #include <eddy/net/duplex.h>
 #include <eddy/net/limited.h>
 #include <eddy/net/tcp_stream.h>
@@ -36,6 +38,7 @@
 #include "support/async_test.h"
 #include "support/forked.h"
 #include "support/stream_pair.h"
+#include "support/stream_tasks.h"
 #include "support/tls_pair.h"
 
 using namespace std::chrono_literals;
@@ -185,6 +188,31 @@ ASYNC_TEST("after the stream below a TLS stream was closed, its operations are c
   co_await check(std::move(tcp.near), std::move(tcp.far));
   auto [a, b] = duplex(100, 100);
   co_await check(std::move(a), std::move(b));
+}
+
+ASYNC_TEST(
+    "a peer that takes less than a record within an idle limit keeps a copy over TLS alive") {
+  const tls_contexts by;
+  auto [near, far] = duplex(500, 65536);
+  eddy::limited_stream slow = eddy::limited(std::move(far), 500, 5000);
+  auto both = join(tls_accept(by.server, std::move(near)),
+                   tls_connect(by.client, std::move(slow), "localhost"));
+  auto [server, client] = co_await std::move(both);
+  auto [source, from] = duplex(100'000, 100);
+  CHECK(source.try_write(std::string(40'000, 's')).has_value());
+  source.shutdown();
+  const auto relay = [](duplex_stream& a, memory_tls& b) -> task<std::uint64_t> {
+    eddy::copy_options options;
+    options.idle_limit = 30s;
+    auto copying = eddy::copy(a, b, std::move(options));
+    const std::uint64_t n = co_await std::move(copying);
+    co_await b.shutdown();
+    co_return n;
+  };
+  auto all = join(relay(from, server), read_all(client));
+  const auto [count, got] = co_await std::move(all);
+  CHECK(count == 40'000);
+  CHECK(got.size() == 40'000);
 }
 
 ASYNC_TEST("a buffered TLS stream reads lines") {
