@@ -49,6 +49,10 @@ int check_kind(const shared_file& file) {
   return S_ISREG(status.st_mode) ? 0 : EINVAL;
 }
 
+/// The error of an open that failed with `error`. The kernel opens no socket, no pipe for writing
+/// that nobody reads, and no device without a driver: these are refused as others of their kind.
+int refusal_of(int error) noexcept { return error == ENXIO || error == ENODEV ? EINVAL : error; }
+
 /// Opens a file on a worker.
 class open_job final : public detail::file_job {
 public:
@@ -64,7 +68,7 @@ public:
     }
     const int descriptor = calls_.open(path_.c_str(), flags_, permissions_);
     if (descriptor < 0) {
-      error_ = errno;
+      error_ = refusal_of(errno);
       return;
     }
     try {

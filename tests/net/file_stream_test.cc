@@ -283,13 +283,24 @@ TEST_SUITE("threads") {
     CHECK(missing_too == "open the file " + place / "none: No such file or directory");
   }
 
-  ASYNC_TEST("a pipe in the file system is refused and does not keep a worker") {
+  ASYNC_TEST("a pipe and a socket in the file system are refused and do not keep a worker") {
     const temporary_directory place;
     REQUIRE(::mkfifo((place / "pipe").c_str(), 0600) == 0);
-    const auto reading = co_await as_result(open_file(place / "pipe"));
-    CHECK(reading.error() == std::errc::invalid_argument);
-    const auto writing = co_await as_result(open_file(place / "pipe", file_mode::append));
-    CHECK(!writing);
+    REQUIRE(::mknod((place / "socket").c_str(), S_IFSOCK | 0600, 0) == 0);
+    for (const char* name : {"pipe", "socket"}) {
+      for (const auto mode : {file_mode::read, file_mode::append, file_mode::truncate,
+                              file_mode::update, file_mode::update_or_create}) {
+        const auto r = co_await as_result(open_file(place / name, mode));
+        CHECK(r.error() == std::errc::invalid_argument);
+      }
+    }
+  }
+
+  ASYNC_TEST("a device without its driver is refused as other devices are") {
+    failing_system system;
+    system.fail(call::open, ENODEV);
+    const auto r = co_await as_result(open_file("/dev/none"));
+    CHECK(r.error() == std::errc::invalid_argument);
   }
 
   ASYNC_TEST("a failed call while a file is opened leaves no descriptor") {
