@@ -28,9 +28,8 @@ namespace eddy {
 /// value of the body. The function and the arguments are moved into the returned task.
 ///
 /// Errors: the first error of the body or of a spawned task, which cancels all others;
-/// `std::system_error` with `operation_canceled` if the scope was cancelled before the body
-/// completed.
-/// Cancelling: cancels the body and all spawned tasks.
+/// `std::system_error` with `operation_canceled` if the scope was cancelled before its body ended.
+/// Cancelling: cancels the body and all spawned tasks. An error not delivered yet leaves `run`.
 template <class Function, class... Arguments>
   requires awaitable<std::invoke_result_t<Function&, scope&, Arguments...>>
 auto with_scope(Function body, Arguments... arguments)

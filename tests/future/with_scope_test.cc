@@ -13,6 +13,7 @@
 
 #include <eddy/future/await_trace.h>
 #include <eddy/future/sleep.h>
+#include <eddy/future/yield.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
@@ -66,6 +67,37 @@ ASYNC_TEST("an error of the body or of a child cancels the others and leaves wit
   }
   CHECK(what.contains(expected));
   CHECK(alive == 0);
+}
+
+ASYNC_TEST("an error that a cancelled with_scope has not delivered is thrown from run") {
+  for (const bool of_body : {true, false}) {
+    std::string raised;
+    loop.on_exception([&raised](std::exception_ptr error) {
+      try {
+        std::rethrow_exception(std::move(error));
+      } catch (const std::exception& e) {
+        raised = e.what();
+      }
+    });
+    auto body = [of_body](eddy::scope& s) -> eddy::task<> {
+      if (!of_body) s.spawn(fail_after(1s, "child"));
+      co_await eddy::sleep(of_body ? 1s : 1h);
+      throw std::runtime_error("body");
+    };
+    std::string caught;
+    const auto catch_all = [&caught](auto function) -> eddy::task<> {
+      caught = co_await error_of(eddy::with_scope(function));
+    };
+    eddy::scope outer;
+    outer.spawn(catch_all(body));
+    for (int i = 0; i < 4; ++i) co_await eddy::yield();  // the body and the child begin to sleep
+    co_await eddy::sleep(1s);                            // and fail, but the waiter waits
+    outer.cancel();
+    co_await eddy::sleep(1s);
+    CHECK(caught.empty());
+    CHECK(raised == std::string(of_body ? "body" : "child"));
+    loop.on_exception(nullptr);
+  }
 }
 
 ASYNC_TEST("the await trace of an error leads through with_scope") {
