@@ -60,15 +60,15 @@ struct copy_settings {
   ///
   /// Bytes have moved when the copy has read some, or when a target has taken some, even if it has
   /// not taken the whole buffer yet. The kernel is such a target: it takes the next bytes when the
-  /// peer has acknowledged enough. Streams of eddy, and streams around these, tell the copy of
-  /// each part. To a stream of another type, a copy with a limit writes pieces of at most 4 KiB,
-  /// and a piece has moved when its write is complete.
+  /// peer has acknowledged enough. eddy's streams tell the copy of each part, except a
+  /// `file_stream`, which takes a whole buffer at once. To a stream of another type, a copy with a
+  /// limit writes pieces of at most 4 KiB, and a piece has moved when its write is complete.
   std::optional<duration> idle_limit;
   /// The loop calls it after each write with the numbers copied so far. It may be null.
   ///
   /// A copy that fails or is cancelled returns no numbers: keep the last ones that this got. They
-  /// include all bytes that a socket or a pipe of the kernel has taken. Of a write to another
-  /// stream that did not complete, an unknown part was sent, which they do not include.
+  /// include all bytes that a socket has taken. If a write to another stream did not complete, an
+  /// unknown part of its bytes was sent, which the numbers do not include.
   ///
   /// It may close a stream, which ends the copy with `operation_canceled`. It may cancel the copy,
   /// and then destroy the streams. An exception that leaves it ends the copy, as an error of a
@@ -86,12 +86,13 @@ using copy_both_options = copy_settings<copied>;
 /// Between two sockets, the kernel moves the bytes by itself, through a pipe (splice(2)). The
 /// sending side of `to` is not ended. If `to` has a `flush`, it is flushed after each write.
 ///
-/// Errors: those of the streams; `timed_out` after the idle limit. A peer that resets its
-/// connection gives `connection_reset` from a read, and `broken_pipe` or `connection_reset` from a
-/// write. Lifetime: the streams must outlive the operation. Cancelling: bytes that were read and
-/// not written yet are lost. No error of a stream leaves the loop's `run`, with or without an idle
-/// limit. Closing a stream ends the copy with `operation_canceled`, at the latest when the copy
-/// uses that stream again.
+/// Errors: those of the streams; `timed_out` after the idle limit. If a peer resets its connection,
+/// a read fails with `connection_reset`, and a write with that or `broken_pipe`.
+/// Lifetime: the streams must outlive the operation.
+/// Cancelling: bytes that were read and not written yet are lost. The awaiting coroutine gets an
+/// error at once, with an idle limit, too, so that no error is left to leave the loop's `run`.
+/// Closing a stream ends the copy with `operation_canceled`, at the latest when the copy uses that
+/// stream again.
 template <byte_stream From, byte_stream To>
 [[nodiscard]] task<std::uint64_t> copy(From& from, To& to, copy_options options = {});
 /// Copies all bytes of a stream to another one, until the end, and calls `on_done` with their
@@ -137,8 +138,8 @@ pending_operation tee(From& from, To& to, Also& also, copy_options options,
 /// Errors: the first error of a stream, which cancels the other direction; `timed_out` after the
 /// idle limit. Neither stream is closed.
 /// Lifetime: the streams must outlive the operation.
-/// Cancelling: bytes that were read and not written yet are lost. No error of a stream leaves the
-/// loop's `run`, with or without an idle limit.
+/// Cancelling: bytes that were read and not written yet are lost. The awaiting coroutine gets an
+/// error at once, with an idle limit, too, so that no error is left to leave the loop's `run`.
 template <byte_stream A, byte_stream B>
 [[nodiscard]] task<copied> copy_bidirectional(A& a, B& b, copy_both_options options = {});
 /// Copies between two streams in both directions, until both end, and calls `on_done` with the

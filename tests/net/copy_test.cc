@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <eddy/future/as_result.h>
@@ -33,6 +34,7 @@
 #include <eddy/net/buffered.h>
 #include <eddy/net/duplex.h>
 #include <eddy/net/limited.h>
+#include <eddy/net/pipe.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/unix_stream.h>
 
@@ -371,7 +373,7 @@ constexpr std::size_t much_for_a_slow_reader = 4000;
 
 /// Copies to a target whose reader takes `at_once` bytes each second, under a limit of 30 s. All
 /// bytes take longer than the limit.
-template <eddy::byte_stream From, eddy::byte_stream To, eddy::byte_stream Reader>
+template <eddy::byte_stream From, eddy::byte_stream To, class Reader>
 task<> copy_to_slow_reader(From& source, From& from, To& to, Reader& reader, std::size_t at_once,
                            std::size_t all) {
   const auto relay = [](From& a, To& b) -> task<std::uint64_t> {
@@ -468,6 +470,15 @@ ASYNC_TEST("a reader that is slow, but takes bytes, keeps a copy to a socket ali
     system.shorten(call::send, failing_system::share::one, 1, all);
     co_await copy_to_slow_reader(a, b, target, reader, 1024, 2000);
   }
+}
+
+ASYNC_TEST("a reader that is slow, but takes bytes, keeps a copy to a pipe alive") {
+  auto [reader, writer] = eddy::make_pipe(loop);
+  REQUIRE(::fcntl(writer.descriptor(), F_SETPIPE_SZ, 4096) == 4096);
+  auto [unread, unused] = eddy::make_pipe(loop);
+  eddy::pipe_stream to(std::move(unread), std::move(writer));
+  auto [a, b] = duplex(100'000, 100);
+  co_await copy_to_slow_reader(a, b, to, reader, 1024, 100'000);
 }
 
 ASYNC_TEST("with an idle limit, a stream of a program's own is written in pieces of 4 KiB") {
