@@ -313,6 +313,10 @@ public:
   /// Describes the objects that are alive on this loop, as JSON: an object of their counts and
   /// of `tasks`, an array of trees.
   ///
+  /// `ready`, `timers` and `waiting` are those of `counts`. `watched` is the number of
+  /// descriptors, signals, files and children that are watched, waited for or not, and
+  /// `work_guard` is the number of `work_guard`s. `tasks` here is not the number in `counts`.
+  ///
   /// Each node of a tree has `waits_for`, a text. A node of a coroutine also has `function`,
   /// `file` and `line` of its `co_await`. The nodes below a node are in its `below`.
   [[nodiscard, gnu::cold]] std::string dump_json() const;
