@@ -47,7 +47,8 @@ concept has_awaiter = awaiter<decltype(get_awaiter(std::declval<A>()))>;
 template <class A, bool Accepted>
 struct accepted_awaitable {
   static constexpr bool if_moved = has_awaiter<std::remove_cvref_t<A>>;
-  static_assert(Accepted || !if_moved, "an awaitable that has a name must be moved: std::move(x)");
+  static_assert(Accepted || !if_moved,
+                "an awaitable that has a name must be moved: std::move(x), or copied: auto(x)");
   static_assert(Accepted || if_moved, "a value of this type can't be awaited");
   static constexpr bool value = Accepted;
 };
