@@ -61,6 +61,12 @@ struct outgoing_datagram {
   outgoing_datagram(const_buffer b, const address& receiver = {}, const datagram_source& s = {},
                     std::size_t segment = 0) noexcept
       : bytes(b), to(receiver), source(s), segment_size(segment) {}
+  /// Does not compile: the bytes of a temporary would be destroyed before they are sent.
+  template <detail::temporary_bytes Bytes>
+  outgoing_datagram(Bytes&&, const address& = {}, const datagram_source& = {}, std::size_t = 0) {
+    static_assert(!detail::temporary_bytes<Bytes>,
+                  "an outgoing_datagram outlives these bytes: keep them in a variable");
+  }
 
   /// The bytes. They must outlive the operation.
   const_buffer bytes{};
