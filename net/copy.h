@@ -43,6 +43,13 @@ struct copied {
 };
 
 /// Settings of `copy`, `tee` and `copy_bidirectional`. They report their progress as a `Progress`.
+///
+///     copy_options options;
+///     options.idle_limit = 30s;
+///     co_await copy(from, to, std::move(options));
+///
+/// They are no aggregate, so braces cannot name their members: g++ 12 destroys the members of an
+/// aggregate twice that is made in a `co_await` expression.
 template <class Progress>
 struct copy_settings {
   copy_settings() = default;

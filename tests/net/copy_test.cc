@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -58,6 +59,10 @@ using eddy::sleep;
 using eddy::task;
 using eddy::tcp_stream;
 using eddy::unix_stream;
+
+static_assert(!std::is_aggregate_v<eddy::copy_options>);
+static_assert(!std::is_aggregate_v<eddy::copy_both_options>);
+static_assert(!std::is_aggregate_v<eddy::detail::idle_operation>);
 
 namespace {
 
