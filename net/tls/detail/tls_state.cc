@@ -498,15 +498,17 @@ tls_state::flush_right::~flush_right() {
   of_.rights_.wake_all();
 }
 
-tls_state::write_right::write_right(tls_state& of) : of_(of) {
+tls_state::write_right::write_right(tls_state& of, write_observer* observer) : of_(of) {
   if (of.writing_) misuse("a write is already pending on this tls_stream");
   of.expect_writable();
   if (of.ending_) of.throw_failure(std::make_error_code(std::errc::broken_pipe), "write to");
   of.writing_ = true;
+  of.observer_ = observer;
 }
 
 tls_state::write_right::~write_right() {
   of_.writing_ = false;
+  of_.observer_ = nullptr;
   of_.cut_ = of_.cut_ || !done_;
   of_.rights_.wake_all();
 }

@@ -81,7 +81,7 @@ private:
 /// stream below, and knows its type. If the stream can be tried without waiting, as a socket can,
 /// OpenSSL's reads and writes try it at once, which spares a copy in each direction. Memory then
 /// holds only the flights of the handshake, and the bytes that the stream has no space for.
-class tls_state : public counted<tls_state> {
+class tls_state : public counted<tls_state>, public write_observer {
 public:
   virtual ~tls_state();
 
@@ -89,6 +89,11 @@ public:
   void check_thread() const noexcept { loop_.check_thread(); }
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   void close() noexcept;
+
+  /// Tells the observer of the pending write, whose bytes may leave by `flush_alone`.
+  void bytes_moved() noexcept override {
+    if (observer_ != nullptr) observer_->bytes_moved();
+  }
 
   // The operations of the derived class:
 
@@ -239,7 +244,7 @@ protected:
   /// Marks a write, from its first byte to its last. A second one aborts the program.
   class write_right {
   public:
-    explicit write_right(tls_state& of);
+    write_right(tls_state& of, write_observer* observer);
     write_right(const write_right&) = delete;
     write_right& operator=(const write_right&) = delete;
     ~write_right();
@@ -345,8 +350,9 @@ private:
   std::string certificate_words_;
   std::exception_ptr write_failure_;  // of `flush_alone`, or of a direct stream
   wait_list rights_;
-  std::uint64_t records_ = 0;  // since the last key update of this end
-  int messages_ = 0;           // without data, in a row
+  write_observer* observer_ = nullptr;  // of the pending write
+  std::uint64_t records_ = 0;           // since the last key update of this end
+  int messages_ = 0;                    // without data, in a row
   const bool direct_;
   bool waits_readable_ = false;
   bool connected_ = false;
@@ -505,7 +511,7 @@ public:
   }
 
   task<> send(tls_share /*own*/, plain_bytes bytes, write_observer* observer) override {
-    write_right right(*this);
+    write_right right(*this, observer);
     do {
       encrypt(bytes);
       while (has_output() || flushing()) {
@@ -595,7 +601,7 @@ private:
       while (has_output()) {
         expect_not_closed(stream);
         flush_right flush(*this);
-        auto outgoing = write_out(stream, flush.bytes());
+        task<> outgoing = write_observed(stream, flush.bytes(), *this);
         co_await std::move(outgoing);
         flush.done();
       }
