@@ -522,7 +522,8 @@ ASYNC_TEST("the idle limit ends a copy to a reader that has stopped, a limit aft
     }
     co_return of.loop().now();
   };
-  a.write(std::string_view(std::string(100, 's')), [](eddy::result<void>) {});
+  const std::string sent(100, 's');
+  a.write(sent, [](eddy::result<void>) {});
   auto both = join(relay(b, c), read_and_stop(d));
   const auto [ended, last] = co_await std::move(both);
   CHECK(ended - last >= 30s);
