@@ -42,13 +42,13 @@ struct copied {
   std::uint64_t b_to_a = 0;
 };
 
-/// Settings of `copy`, `tee` and `copy_bidirectional`. They report their progress as a `Progress`.
+/// Settings of `copy`, `tee` and `copy_bidirectional`, whose progress is a `Progress`.
 ///
 ///     copy_options options;
 ///     options.idle_limit = 30s;
 ///     co_await copy(from, to, std::move(options));
 ///
-/// They are no aggregate, so braces cannot name their members: g++ 12 destroys the members of an
+/// The type is no aggregate, so braces cannot name its members: g++ 12 destroys the members of an
 /// aggregate twice that is made in a `co_await` expression.
 template <class Progress>
 struct copy_settings {
@@ -71,15 +71,16 @@ struct copy_settings {
   /// `file_stream`, which takes a whole buffer at once. To a stream of another type, a copy with a
   /// limit writes pieces of at most 4 KiB, and a piece has moved when its write is complete.
   std::optional<duration> idle_limit;
-  /// The loop calls it after each write with the numbers copied so far. It may be null.
+  /// The loop calls this handler after each write with the numbers copied so far. The handler may
+  /// be null.
   ///
-  /// A copy that fails or is cancelled returns no numbers: keep the last ones that this got. They
-  /// include all bytes that a socket has taken. If a write to another stream did not complete, an
-  /// unknown part of its bytes was sent, which the numbers do not include.
+  /// A copy that fails or is cancelled returns no numbers: keep the last numbers that the handler
+  /// got. They include all bytes that a socket has taken. If a write to another stream did not
+  /// complete, an unknown part of its bytes was sent, which the numbers do not include.
   ///
-  /// It may close a stream, which ends the copy with `operation_canceled`. It may cancel the copy,
-  /// and then destroy the streams. An exception that leaves it ends the copy, as an error of a
-  /// stream does.
+  /// The handler may close a stream, which ends the copy with `operation_canceled`. The handler may
+  /// cancel the copy, and then destroy the streams. An exception that leaves the handler ends the
+  /// copy, as an error of a stream does.
   handler<void(Progress)> on_progress;
 };
 

@@ -61,7 +61,7 @@ seconds lifetime_of(long long ttl) noexcept {
   return std::clamp(seconds(ttl), seconds(0), longest_lifetime);
 }
 
-/// What the calls of a channel have shown, which c-ares does not tell.
+/// Facts about the calls of a channel that c-ares does not tell.
 struct call_notes {
   bool asked = false;         // a name server was asked, or could not be reached
   bool unknown_code = false;  // an answer by UDP has a code of error that c-ares does not know

@@ -17,8 +17,8 @@ struct name_limits {
   int tries = 0;                                               // zero: the default of c-ares
 };
 
-/// The limits in a file in the form of /etc/resolv.conf. Those in `variable`, the value of
-/// RES_OPTIONS, come before them. It may be null.
+/// The limits in a file in the form of /etc/resolv.conf. The limits in `variable`, the value of
+/// RES_OPTIONS, come before those of the file. `variable` may be null.
 [[nodiscard]] name_limits limits_in(const char* path, const char* variable);
 
 /// The limits of a program where they are more than zero, and else those of the system. c-ares 1.18

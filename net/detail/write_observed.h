@@ -87,7 +87,7 @@ task<> write_observed(To& to,  // NOLINT(cppcoreguidelines-avoid-reference-corou
           continue;
         }
         if (!*written) {
-          // This fails with the same error, and names what was written to.
+          // This write fails with the same error, and names its target.
           auto writing = to.write(const_buffer(left));
           co_await std::move(writing);
           co_return;

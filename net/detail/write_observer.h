@@ -3,8 +3,8 @@
 
 namespace eddy::detail {
 
-/// Is told when a part of a write has moved, long before the write is complete: a limit on the time
-/// without progress needs that.
+/// A write tells this object when a part of its bytes has moved, long before the write is complete.
+/// A limit on the time without progress needs that.
 class write_observer {
 public:
   write_observer() noexcept = default;

@@ -47,7 +47,7 @@ private:
   std::uint64_t size_;
 };
 
-/// Where the next part of a step lies.
+/// The next part of a step, and its place in the file.
 struct file_part {
   std::uint64_t at;
   std::size_t size;

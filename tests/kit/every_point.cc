@@ -147,8 +147,8 @@ public:
     if (trial_.ran_late_) fail({"a handler of the work ran after the work had ended"});
     if (std::string wrong = scenario_->check(succeeded); !wrong.empty()) fail({wrong});
     scenario_.reset();
-    // A stopped loop does not run again. What only the loop owns, such as a child that is being
-    // ended, goes with the loop and is no failure.
+    // A stopped loop does not run again. An object that only the loop owns, such as a child that is
+    // being ended, goes with the loop and is no failure.
     if (by_ == disturbance::stop) {
       detail::loop_access(trial_.loop()).abandon_all();
     } else {

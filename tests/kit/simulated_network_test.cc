@@ -100,9 +100,10 @@ ASYNC_TEST("a name server of a resolver is not simulated, and its look-up fails"
   CHECK(network.trace().contains("not simulated: a socket of family 2, type 2"));
 }
 
-// ---- What is not simulated
+// ---- Calls that are not simulated
 
-ASYNC_TEST("what is not simulated fails with operation_not_supported, and the trace names it") {
+ASYNC_TEST(
+    "a call that is not simulated fails with operation_not_supported, and the trace names it") {
   const simulated_network network(loop);
   const auto unsupported = std::errc::operation_not_supported;
   CHECK(code_from([&] { const eddy::udp_socket s(loop, address::loopback_v4(0)); }) == unsupported);

@@ -51,7 +51,7 @@ using eddy::unix_address;
 using eddy::unix_listener;
 using eddy::unix_stream;
 
-// ---- What is built on streams
+// ---- Programs on top of streams
 
 ASYNC_TEST("buffered lines, in short reads, are whole") {
   const simulated_network network(loop, {.short_reads = 0.9, .short_writes = 0.9});

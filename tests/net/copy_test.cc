@@ -730,7 +730,7 @@ TEST_CASE("a copy to a stream that is not open aborts the program with a sentenc
 
 namespace {
 
-/// What a copy ends with if one of its streams is closed before it begins.
+/// Closes a stream of each kind of copy before the copy begins, which must cancel the copy.
 template <class Stream, class Pair>
 void close_before_start(eddy::event_loop& loop, Pair pair) {
   for (const int which : {0, 1, 2, 3}) {

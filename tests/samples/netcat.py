@@ -239,7 +239,7 @@ def standard_input_of_nothing(way):
 
 
 def has(name):
-    """Whether there is a program. Of the many nc, only OpenBSD's has -N for a half-close."""
+    """Whether there is a program. An nc counts if it has -N for a half-close, as OpenBSD's."""
     if shutil.which(name) is None:
         return False
     words = subprocess.run([name, "-h"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

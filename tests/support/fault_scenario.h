@@ -24,7 +24,7 @@
 #include "support/failing_system.h"
 #include "support/faults.h"
 
-// What the scenarios of several files of `FAULTS_TEST` share.
+// Parts that the scenarios of several files share.
 
 /// The base of a scenario on the kernel.
 struct scenario {

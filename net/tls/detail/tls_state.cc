@@ -30,7 +30,8 @@ constexpr std::size_t input_size = std::size_t{17} * 1024;
 // The largest content of a record (RFC 8446, section 5.1).
 constexpr std::size_t record_size = std::size_t{16} * 1024;
 
-// Of input after a handshake that failed. A multiple of the size of one read.
+// The most input that is discarded after a handshake has failed. It is a multiple of the size of
+// one read.
 constexpr std::size_t most_discarded = std::size_t{64} * 1024;
 
 // As BoringSSL allows key updates (kMaxKeyUpdates in ssl/internal.h).

@@ -509,7 +509,7 @@ void simulated_kernel::free_addresses(addrinfo* found) {
   }
 }
 
-// ---- What is not simulated
+// ---- Calls that are not simulated
 
 ssize_t simulated_kernel::splice_in(int socket, int pipe, std::size_t size) {
   if (!owns(socket)) return system::splice_in(socket, pipe, size);

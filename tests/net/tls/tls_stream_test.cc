@@ -771,7 +771,7 @@ ASYNC_TEST("a server can require, ask for and do without a client certificate") 
   }
 }
 
-// Of more than a ClientHello: a post-quantum key share alone takes 1,216 bytes.
+// A buffer of this size takes a whole ClientHello. A post-quantum key share alone has 1,216 bytes.
 constexpr std::size_t hello_size = 8192;
 
 ASYNC_TEST("plain text at a TLS server, and from one, is no TLS") {
