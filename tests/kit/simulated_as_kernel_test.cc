@@ -129,6 +129,25 @@ task<> wait_for_end(Stream& s) {
   CHECK(ready);
 }
 
+/// Fills the queues of listeners at `name`, and notes how one more connect ends.
+template <class Listener, class Stream, class Name>
+task<> note_queues(record r, Name name) {
+  for (const int backlog : {0, 1, 3, -1}) {
+    const Listener listener(r.loop, name, {.backlog = backlog});
+    const Name to = listener.local_address();
+    std::vector<Stream> taken;
+    const std::size_t all = backlog < 0 ? 10 : static_cast<std::size_t>(backlog) + 1;
+    while (taken.size() < all) {
+      auto next = co_await connect(to);
+      taken.push_back(std::move(next));
+    }
+    if (backlog < 0) continue;
+    auto limited = eddy::timeout(5ms, connect(to));
+    const auto more = co_await as_result(std::move(limited));
+    r.code(more ? std::error_code() : more.error());
+  }
+}
+
 }  // namespace
 
 TEST_CASE("a refused connect gives the same errors as the kernel") {
@@ -298,40 +317,14 @@ TEST_CASE("a listener that closes resets its queue as the kernel does") {
 }
 
 TEST_CASE("a listener's queue takes as many connections as in the kernel") {
-  compare([](record r) -> task<> {
-    for (const int backlog : {0, 1, 3, -1}) {
-      const tcp_listener listener(r.loop, address::loopback_v4(0), {.backlog = backlog});
-      const address to = listener.local_address();
-      std::vector<tcp_stream> taken;
-      const std::size_t all = backlog < 0 ? 10 : static_cast<std::size_t>(backlog) + 1;
-      while (taken.size() < all) {
-        auto next = co_await connect(to);
-        taken.push_back(std::move(next));
-      }
-      if (backlog < 0) continue;
-      auto limited = eddy::timeout(5ms, connect(to));
-      const auto more = co_await as_result(std::move(limited));
-      r.code(more ? std::error_code() : more.error());
-    }
+  compare([](record r) {
+    return note_queues<tcp_listener, tcp_stream>(std::move(r), address::loopback_v4(0));
   });
 }
 
 TEST_CASE("a Unix listener's queue takes as many connections as in the kernel") {
-  compare([](record r) -> task<> {
-    for (const int backlog : {0, 1, 3, -1}) {
-      const unix_listener listener(r.loop, unix_address(), {.backlog = backlog});
-      const unix_address to = listener.local_address();
-      std::vector<unix_stream> taken;
-      const std::size_t all = backlog < 0 ? 10 : static_cast<std::size_t>(backlog) + 1;
-      while (taken.size() < all) {
-        auto next = co_await connect(to);
-        taken.push_back(std::move(next));
-      }
-      if (backlog < 0) continue;
-      auto limited = eddy::timeout(5ms, connect(to));
-      const auto more = co_await as_result(std::move(limited));
-      r.code(more ? std::error_code() : more.error());
-    }
+  compare([](record r) {
+    return note_queues<unix_listener, unix_stream>(std::move(r), unix_address());
   });
 }
 

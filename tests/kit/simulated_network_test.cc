@@ -254,10 +254,7 @@ ASYNC_TEST("networks follow each other on a loop") {
   for (int i = 0; i < 3; ++i) {
     const simulated_network network(loop);
     tcp_listener listener(loop, server_address);
-    std::string answer;
-    auto both = join(serve_one(listener), ask(server_address, "x", answer));
-    co_await std::move(both);
-    CHECK(answer == "x");
+    co_await check_echo(listener, "x");
   }
 }
 

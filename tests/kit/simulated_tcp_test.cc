@@ -42,10 +42,7 @@ ASYNC_TEST("a server and a client talk over simulated TCP, and no descriptor is 
   const simulated_network network(loop);
   const std::size_t before = open_descriptors();
   tcp_listener listener(loop, server_address);
-  std::string answer;
-  auto both = join(serve_one(listener), ask(server_address, "some words", answer));
-  co_await std::move(both);
-  CHECK(answer == "some words");
+  co_await check_echo(listener, "some words");
   CHECK(open_descriptors() == before);
 }
 
@@ -154,10 +151,7 @@ ASYNC_TEST("a connect to an unreachable host fails, until the host is reachable 
   const std::error_code error = co_await connect_error(server_address);
   CHECK(error == std::errc::host_unreachable);
   network.set_host(server_address, simulated_network::host::reachable);
-  std::string answer;
-  auto both = join(serve_one(listener), ask(server_address, "x", answer));
-  co_await std::move(both);
-  CHECK(answer == "x");
+  co_await check_echo(listener, "x");
 }
 
 ASYNC_TEST("an address is in use until its listener is closed") {

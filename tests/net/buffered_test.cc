@@ -575,22 +575,19 @@ TEST_CASE("misuse of a buffered stream aborts the program with a sentence") {
                 loop.run();
               }));
   // Bytes that fit into the buffer are no exception.
+  const auto during_flush = [&](auto write) {
+    return with_stream([write](auto& loop, stream& s) {
+      s.put(std::string_view("much"));
+      s.flush([](const auto&) {});
+      loop.run();
+      auto second = eddy::spawn(loop, error_of(write(s)));
+      loop.run();
+    });
+  };
   dies_saying("a write is already pending on this buffered stream",
-              with_stream([](auto& loop, stream& s) {
-                s.put(std::string_view("much"));
-                s.flush([](const auto&) {});
-                loop.run();
-                auto second = eddy::spawn(loop, error_of(s.write(std::string_view("x"))));
-                loop.run();
-              }));
+              during_flush([](stream& s) { return s.write(std::string_view("x")); }));
   dies_saying("a write is already pending on this buffered stream",
-              with_stream([](auto& loop, stream& s) {
-                s.put(std::string_view("much"));
-                s.flush([](const auto&) {});
-                loop.run();
-                auto second = eddy::spawn(loop, error_of(s.write_frame({}, std::string_view("x"))));
-                loop.run();
-              }));
+              during_flush([](stream& s) { return s.write_frame({}, std::string_view("x")); }));
   dies_saying("a buffered stream was given a buffer of size zero", [] {
     eddy::event_loop loop;
     const stream s(duplex(loop, 1, 1).first, 0);

@@ -66,6 +66,29 @@ task<std::error_code> error_of(resolver& names, std::string host = "host.example
   co_return r ? std::error_code() : r.error();
 }
 
+/// Checks the error with which an operation ends, and returns its words.
+template <class Operation>
+task<std::string> words_of(Operation asking, resolve_error error) {
+  std::string words;
+  try {
+    co_await std::move(asking);
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == error);
+    words = e.what();
+  }
+  co_return words;
+}
+
+/// Counts the look-ups by getaddrinfo.
+class counts_look_ups : public name_responder {
+public:
+  int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+    ++looked_up;
+    return name_responder::look_up(host, hints, found);
+  }
+  std::atomic<int> looked_up = 0;
+};
+
 /// Answers every question with the addresses.
 auto gives(std::vector<std::string> all) {
   return [all = std::move(all)](const dns_question& q) { return answers{q.with(all)}; };
@@ -161,15 +184,7 @@ DNS_TEST("numbers that are no address are a name") {
 }
 
 DNS_TEST("a name that is no host name is not asked for, and getaddrinfo says the same") {
-  class hosts : public name_responder {
-  public:
-    int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
-      ++looked_up;
-      return name_responder::look_up(host, hints, found);
-    }
-    std::atomic<int> looked_up = 0;
-  };
-  hosts server;
+  counts_look_ups server;
   server.answer = gives(both);
   resolver names = ask(loop, server);
   int asked = 0;
@@ -215,25 +230,8 @@ DNS_TEST("a name that is empty, too long, or has an empty label is not found and
 
 TEST_CASE_FIXTURE(tidy, "a name of over 1000 bytes is not found, and its words are short" *
                             doctest::skip(!eddy::detail::dns_available())) {
-  const auto words = [](auto asking) -> task<std::string> {
-    try {
-      co_await std::move(asking);
-    } catch (const std::system_error& e) {
-      CHECK(e.code() == resolve_error::not_found);
-      co_return e.what();
-    }
-    co_return "";
-  };
   eddy::event_loop loop;
-  class hosts : public name_responder {
-  public:
-    int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
-      ++looked_up;
-      return name_responder::look_up(host, hints, found);
-    }
-    std::atomic<int> looked_up = 0;
-  };
-  hosts server;
+  counts_look_ups server;
   resolver_options how;
   how.servers = {server.where()};
   how.cache_size = 1;
@@ -243,13 +241,14 @@ TEST_CASE_FIXTURE(tidy, "a name of over 1000 bytes is not found, and its words a
     INFO(name.size());
     const std::string shown =
         std::string(1000, name[0]) + "... (" + std::to_string(name.size()) + " bytes)";
+    const auto words = [&loop](auto asking) {
+      return eddy::block_on(loop, words_of(std::move(asking), resolve_error::not_found));
+    };
     const std::string error = ": name not found";
-    CHECK(eddy::block_on(loop, words(names.resolve(name, 80))) == "resolve " + shown + error);
-    CHECK(eddy::block_on(loop, words(eddy::resolve(name, 80))) == "resolve " + shown + error);
-    CHECK(eddy::block_on(loop, words(names.connect(name, 80))) ==
-          "connect to " + shown + ":80" + error);
-    CHECK(eddy::block_on(loop, words(names.resolve_srv(name))) ==
-          "resolve the SRV records of " + shown + error);
+    CHECK(words(names.resolve(name, 80)) == "resolve " + shown + error);
+    CHECK(words(eddy::resolve(name, 80)) == "resolve " + shown + error);
+    CHECK(words(names.connect(name, 80)) == "connect to " + shown + ":80" + error);
+    CHECK(words(names.resolve_srv(name)) == "resolve the SRV records of " + shown + error);
   }
   CHECK(server.looked_up == 0);
   CHECK(server.log.empty());
@@ -326,41 +325,40 @@ DNS_TEST("the error of a look-up names the host, and the name servers that were 
   how.tries = 1;
   resolver names(loop, how);
   const std::string where = server.where().to_string();
-  const auto words = [](auto asking) -> task<std::string> {
-    try {
-      co_await std::move(asking);
-    } catch (const std::system_error& e) {
-      co_return e.what();
-    }
-    co_return "";
-  };
-  const std::string failed = co_await words(names.resolve("host.example", 80));
+  const std::string failed =
+      co_await words_of(names.resolve("host.example", 80), resolve_error::try_again);
   CHECK(failed == "resolve host.example, asked " + where + " and " + where +
                       ": no name server gave an answer; try again later");
-  const std::string services = co_await words(names.resolve_srv("_http._tcp.example"));
+  const std::string services =
+      co_await words_of(names.resolve_srv("_http._tcp.example"), resolve_error::try_again);
   CHECK(services == "resolve the SRV records of _http._tcp.example, asked " + where + " and " +
                         where + ": no name server gave an answer; try again later");
   server.answer = [](const dns_question& q) { return answers{q.error(3)}; };  // NXDOMAIN
-  const std::string none = co_await words(names.resolve("host.example", 80));
+  const std::string none =
+      co_await words_of(names.resolve("host.example", 80), resolve_error::not_found);
   CHECK(none == "resolve host.example, asked " + where + " and " + where + ": name not found");
-  const std::string no_service = co_await words(names.resolve_srv("_http._tcp.example"));
+  const std::string no_service =
+      co_await words_of(names.resolve_srv("_http._tcp.example"), resolve_error::not_found);
   CHECK(no_service == "resolve the SRV records of _http._tcp.example, asked " + where + " and " +
                           where + ": name not found");
   how.share_questions = true;
   resolver sharing(loop, how);
   for (resolver* const each : {&names, &sharing}) {
-    const std::string connect = co_await words(each->connect("host.example", 80));
+    const std::string connect =
+        co_await words_of(each->connect("host.example", 80), resolve_error::not_found);
     CHECK(connect ==
           "connect to host.example:80, asked " + where + " and " + where + ": name not found");
     // No name server is asked for these names.
-    const std::string wrong = co_await words(each->resolve("a*b", 80));
+    const std::string wrong = co_await words_of(each->resolve("a*b", 80), resolve_error::not_found);
     CHECK(wrong == "resolve a*b: name not found");
-    const std::string never = co_await words(each->connect("x.onion", 80));
+    const std::string never =
+        co_await words_of(each->connect("x.onion", 80), resolve_error::not_found);
     CHECK(never == "connect to x.onion:80: name not found");
   }
-  const std::string empty = co_await words(names.resolve("", 80));
+  const std::string empty = co_await words_of(names.resolve("", 80), resolve_error::not_found);
   CHECK(empty == "resolve \"\": name not found");
-  const std::string port = co_await words(names.resolve("host.example", ""));
+  const std::string port =
+      co_await words_of(names.resolve("host.example", ""), resolve_error::no_service);
   CHECK(port == "resolve host.example, service \"\": the service is unknown or has no server");
 }
 

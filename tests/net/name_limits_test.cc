@@ -2,21 +2,15 @@
 // How long a look-up may take: the options of a `resolver`, and those of /etc/resolv.conf.
 #include <eddy/net/detail/name_limits.h>
 
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <fstream>
-#include <optional>
-#include <semaphore>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <netdb.h>
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/spawn.h>
@@ -27,6 +21,7 @@
 #include "support/async_test.h"
 #include "support/name_responder.h"
 #include "support/name_server.h"
+#include "support/scoped_variable.h"
 #include "support/temporary_directory.h"
 
 using namespace std::chrono_literals;
@@ -39,28 +34,6 @@ using eddy::detail::name_limits;
 #define DNS_TEST(name) ASYNC_TEST(name* doctest::skip(!eddy::detail::dns_available()))
 
 namespace {
-
-/// Sets a variable of the environment until it is destroyed.
-class scoped_variable {
-public:
-  scoped_variable(const char* name, const char* value) : name_(name) {
-    if (const char* const set = std::getenv(name)) before_ = set;
-    ::setenv(name, value, 1);
-  }
-  scoped_variable(const scoped_variable&) = delete;
-  scoped_variable& operator=(const scoped_variable&) = delete;
-  ~scoped_variable() {
-    if (before_) {
-      ::setenv(name_, before_->c_str(), 1);
-    } else {
-      ::unsetenv(name_);
-    }
-  }
-
-private:
-  const char* name_;
-  std::optional<std::string> before_;
-};
 
 /// A silent name server for IPv4 alone. It notes the first time limit that c-ares sets.
 class silent_server : public name_responder {
@@ -101,27 +74,6 @@ task<> check_limits(eddy::event_loop& loop, resolver_options how, std::chrono::s
   const std::size_t its_tries = co_await attempts(loop, how);
   CHECK(its_tries == tries);
 }
-
-/// getaddrinfo that does not return before this object is destroyed.
-class hung_server : public name_server {
-public:
-  ~hung_server() override {
-    go_.release(begun);
-    wait_for_workers();
-    while (ended_ != begun) std::this_thread::yield();
-  }
-  int look_up(const char* /*host*/, const addrinfo* /*hints*/, addrinfo** /*found*/) override {
-    ++begun;
-    go_.acquire();
-    ++ended_;
-    return EAI_AGAIN;
-  }
-  std::atomic<int> begun = 0;
-
-private:
-  std::atomic<int> ended_ = 0;
-  std::counting_semaphore<> go_{0};
-};
 
 }  // namespace
 
@@ -196,7 +148,7 @@ DNS_TEST("the search domains and their options are those of the system") {
 
 TEST_SUITE("threads") {
   DNS_TEST("a look-up by getaddrinfo ends after the timeout times the tries of its resolver") {
-    hung_server server;
+    slow_name_server server;
     resolver_options how;
     how.timeout = 20ms;
     how.tries = 3;
@@ -205,16 +157,16 @@ TEST_SUITE("threads") {
     const auto virtually = clock.now();
     std::string words;
     try {
-      co_await names.resolve("host.example", 80);
+      co_await names.resolve("slow.example", 80);
     } catch (const std::system_error& e) {
       CHECK(e.code() == eddy::resolve_error::try_again);
       words = e.what();
     }
-    CHECK(words == "resolve host.example: no name server gave an answer; try again later");
+    CHECK(words == "resolve slow.example: no name server gave an answer; try again later");
     CHECK(std::chrono::steady_clock::now() - begun >= 60ms);
     CHECK(clock.now() == virtually);
     CHECK(server.begun == 1);
-    const auto connected = co_await eddy::as_result(names.connect("host.example", 80));
+    const auto connected = co_await eddy::as_result(names.connect("slow.example", 80));
     CHECK((connected.error() == eddy::resolve_error::try_again));
   }
 

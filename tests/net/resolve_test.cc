@@ -3,14 +3,12 @@
 #include <eddy/net/resolve.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <optional>
-#include <semaphore>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -48,32 +46,6 @@ using eddy::result;
 using addresses = std::vector<address>;
 
 namespace {
-
-/// A resolver that does not answer for names that begin with "slow" before it is destroyed.
-class slow_server : public name_server {
-public:
-  slow_server() { knows = {"10.0.0.1:0"}; }
-  ~slow_server() override {
-    go_.release(begun);
-    while (ended_ != begun) std::this_thread::yield();
-  }
-
-  int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
-    if (!std::string_view(host).starts_with("slow")) {
-      return name_server::look_up(host, hints, found);
-    }
-    ++begun;
-    go_.acquire();
-    ++ended_;
-    return EAI_AGAIN;
-  }
-
-  std::atomic<int> begun = 0;
-
-private:
-  std::atomic<int> ended_ = 0;
-  std::counting_semaphore<> go_{0};
-};
 
 eddy::task<int> one() {
   const auto job = [] { return 1; };
@@ -424,7 +396,7 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE_FIXTURE(with_loop, "look-ups that hang do not block other look-ups and jobs") {
-    slow_server server;
+    slow_name_server server;
     std::vector<eddy::future<addresses>> hung;
     for (int i = 0; i < 20; ++i) {
       hung.push_back(eddy::spawn(loop, resolve("slow" + std::to_string(i), 80)));
@@ -443,7 +415,7 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE_FIXTURE(with_loop, "a dump names a look-up") {
-    slow_server server;
+    slow_name_server server;
     const auto hung = eddy::spawn(loop, resolve("slow", 80));
     loop.run_ready();
     CHECK(loop.dump().contains("the look-up of a name"));

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <ctime>
 #include <new>
 #include <optional>
@@ -32,6 +31,7 @@
 #include "support/forked.h"
 #include "support/name_responder.h"
 #include "support/planned_hosts.h"
+#include "support/scoped_variable.h"
 
 using namespace std::chrono_literals;
 using eddy::address;
@@ -104,12 +104,11 @@ DNS_TEST("a name with a dot at its end is another name, which no search domain c
     if (q.name == "host.search.example") return answers{q.with({"192.0.2.2"})};
     return answers{q.error(3)};
   };
-  REQUIRE(::setenv("LOCALDOMAIN", "search.example", 1) == 0);
+  const scoped_variable domain("LOCALDOMAIN", "search.example");
   resolver names(loop, options(server, 10, true));
   const addresses completed = co_await look_up(names, "host");
-  const auto absolute = co_await eddy::as_result(look_up(names, "host."));
-  ::unsetenv("LOCALDOMAIN");
   CHECK(completed == addresses{*address::parse("192.0.2.2:80")});
+  const auto absolute = co_await eddy::as_result(look_up(names, "host."));
   CHECK((absolute.error() == resolve_error::not_found));
   CHECK(names.cached() == 1);
 }

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <semaphore>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -78,4 +80,30 @@ private:
   };
 
   std::atomic<int> busy_ = 0;
+};
+
+/// A `name_server` whose look-ups of names that begin with "slow" return when it is destroyed.
+class slow_name_server : public name_server {
+public:
+  slow_name_server() { knows = {"10.0.0.1:0"}; }
+  ~slow_name_server() override {
+    go_.release(begun);
+    while (ended_ != begun) std::this_thread::yield();
+  }
+
+  int look_up(const char* host, const addrinfo* hints, addrinfo** found) override {
+    if (!std::string_view(host).starts_with("slow")) {
+      return name_server::look_up(host, hints, found);
+    }
+    ++begun;
+    go_.acquire();
+    ++ended_;
+    return EAI_AGAIN;
+  }
+
+  std::atomic<int> begun = 0;
+
+private:
+  std::atomic<int> ended_ = 0;
+  std::counting_semaphore<> go_{0};
 };

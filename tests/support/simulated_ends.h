@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include <doctest/doctest.h>
+
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
 #include <eddy/future/task.h>
@@ -47,6 +49,14 @@ inline eddy::task<> ask(eddy::address to, std::string words, std::string& answer
   co_await stream.write(words);
   stream.shutdown();
   answer = co_await read_all(stream);
+}
+
+/// An echo server serves one client, whose answer must be its words.
+inline eddy::task<> check_echo(eddy::tcp_listener& listener, std::string words) {
+  std::string answer;
+  auto both = eddy::join(serve_one(listener), ask(server_address, words, answer));
+  co_await std::move(both);
+  CHECK(answer == words);
 }
 
 struct two_ends {
