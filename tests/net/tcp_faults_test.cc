@@ -20,14 +20,12 @@
 
 #include <eddy/future/as_result.h>
 #include <eddy/future/join.h>
-#include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/net/address.h>
 #include <eddy/net/connect.h>
-#include <eddy/net/pending_operation.h>
 #include <eddy/net/socket_options.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
@@ -142,52 +140,6 @@ private:
   std::list<session> all_;
 };
 
-/// Asks by handlers, and ends the promise.
-template <class Stream>
-class handler_client {
-public:
-  handler_client(faulty_run& r, std::string& answer, std::size_t size)
-      : run_(r), answer_(answer), bytes_(size) {}
-
-  /// `begin` starts the connect, and is given its handler.
-  template <class Begin>
-  eddy::future<> ask(std::string_view question, Begin begin) {
-    connecting_ = begin([this, question](eddy::result<Stream> s) {
-      if (!s) return end(s.error());
-      stream_ = std::move(*s);
-      stream_.write(question, [this](eddy::result<void> sent) {
-        if (!sent) return end(sent.error());
-        stream_.shutdown();
-      });
-      read();
-    });
-    return ended_.get_future();
-  }
-
-private:
-  void read() {
-    stream_.read(std::span(bytes_), [this](eddy::result<std::size_t> n) {
-      if (!n) return end(n.error());
-      if (*n == 0) return end({});
-      answer_.append(bytes_.data(), *n);
-      read();
-    });
-  }
-  void end(std::error_code error) {
-    if (error) run_.tell(error);
-    if (std::exchange(over_, true)) return;
-    ended_.set_value();
-  }
-
-  faulty_run& run_;
-  std::string& answer_;
-  std::vector<char> bytes_;
-  bool over_ = false;
-  eddy::promise<> ended_;
-  Stream stream_;
-  eddy::pending_operation connecting_;
-};
-
 struct echoes_by_handlers : scenario {
   explicit echoes_by_handlers(faulty_run& r)
       : scenario(r), question(r.bytes(r.any(2, 20'000))), echo(r) {
@@ -197,8 +149,8 @@ struct echoes_by_handlers : scenario {
   task<> work() {
     echo.open([this] { return tcp_listener(run.loop, unused_loopback()); });
     answer.clear();
-    handler_client<tcp_stream> client(run, answer, buffer);
-    auto asking = client.ask(question, [this](auto on_connected) {
+    handler_talker<tcp_stream> client(run, question, answer, buffer);
+    auto asking = client.talk([this](auto on_connected) {
       return eddy::connect(run.loop, echo.listener->local_address(), std::move(on_connected));
     });
     auto limited = timeout(client_patience, std::move(asking));

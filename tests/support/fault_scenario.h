@@ -16,10 +16,12 @@
 #include <vector>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/promise.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/task.h>
 #include <eddy/net/address.h>
 #include <eddy/net/buffer.h>
+#include <eddy/net/pending_operation.h>
 
 #include "support/failing_system.h"
 #include "support/faults.h"
@@ -102,6 +104,69 @@ eddy::task<> send_back(Stream& stream, std::size_t size) {
   }
   co_await end_sending(stream);
 }
+
+/// One end of a connection with handlers, which sends its words and hears those of the other end.
+template <class Stream>
+class handler_talker {
+public:
+  handler_talker(faulty_run& r, std::string_view says, std::string& heard, std::size_t size)
+      : run_(r), says_(says), heard_(heard), bytes_(size) {}
+
+  /// `begin` starts the connect or the handshake, and is given its handler.
+  template <class Begin>
+  eddy::future<> talk(Begin begin) {
+    beginning_ = begin([this](eddy::result<Stream> made) {
+      if (!made) return end(made.error());
+      stream_ = std::move(*made);
+      stream_.write(says_, [this](eddy::result<void> sent) {
+        if (!sent) return end(sent.error());
+        end_sending();
+      });
+      read();
+    });
+    return ended_.get_future();
+  }
+
+private:
+  void read() {
+    stream_.read(std::span(bytes_), [this](eddy::result<std::size_t> n) {
+      if (!n) return end(n.error());
+      if (*n == 0) return end_one({});
+      heard_.append(bytes_.data(), *n);
+      read();
+    });
+  }
+  void end_sending() {
+    const auto note = [this](eddy::result<void> ended) { end_one(ended); };
+    if constexpr (requires { stream_.shutdown(note); }) {
+      stream_.shutdown(note);
+    } else {
+      stream_.shutdown();
+      note({});
+    }
+  }
+  /// One of both directions has ended.
+  void end_one(eddy::result<void> how) {
+    if (!how) return end(how.error());
+    if (++ended_directions_ == 2) end({});
+  }
+  void end(std::error_code error) {
+    if (error) run_.tell(error);
+    if (std::exchange(over_, true)) return;
+    if (stream_.open()) stream_.close();
+    ended_.set_value();
+  }
+
+  faulty_run& run_;
+  std::string_view says_;
+  std::string& heard_;
+  std::vector<char> bytes_;
+  int ended_directions_ = 0;
+  bool over_ = false;
+  eddy::promise<> ended_;
+  Stream stream_;
+  eddy::pending_operation beginning_;
+};
 
 /// A server that notes errors and goes on, as a daemon does.
 template <class Listener, class Stream>

@@ -10,17 +10,14 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <doctest/doctest.h>
 #include <openssl/err.h>
 
 #include <eddy/future/join.h>
-#include <eddy/future/promise.h>
 #include <eddy/future/task.h>
 #include <eddy/future/timeout.h>
 #include <eddy/net/connect.h>
-#include <eddy/net/pending_operation.h>
 #include <eddy/net/tcp_listener.h>
 #include <eddy/net/tcp_stream.h>
 #include <eddy/net/tls/tls_context.h>
@@ -121,59 +118,6 @@ struct echoes_by_tls : with_tls {
   server<tcp_listener, tcp_stream> echo;
 };
 
-/// One end of a connection with handlers, which sends its words and hears those of the other.
-class tls_talker {
-public:
-  tls_talker(faulty_run& r, std::string_view says, std::string& heard)
-      : run_(r), says_(says), heard_(heard), bytes_(says.size()) {}
-
-  /// `begin` starts the handshake, and is given its handler.
-  template <class Begin>
-  eddy::future<> talk(Begin begin) {
-    shaking_hands_ = begin([this](eddy::result<tcp_tls> made) {
-      if (!made) return end(made.error());
-      stream_ = std::move(*made);
-      stream_.write(says_, [this](eddy::result<void> sent) {
-        if (!sent) return end(sent.error());
-        stream_.shutdown([this](eddy::result<void> ended) { end_one(ended); });
-      });
-      read();
-    });
-    return ended_.get_future();
-  }
-
-private:
-  void read() {
-    stream_.read(std::span(bytes_), [this](eddy::result<std::size_t> n) {
-      if (!n) return end(n.error());
-      if (*n == 0) return end_one({});
-      heard_.append(bytes_.data(), *n);
-      read();
-    });
-  }
-  /// One of both directions has ended.
-  void end_one(eddy::result<void> how) {
-    if (!how) return end(how.error());
-    if (++ended_directions_ == 2) end({});
-  }
-  void end(std::error_code error) {
-    if (error) run_.tell(error);
-    if (std::exchange(over_, true)) return;
-    if (stream_.open()) stream_.close();
-    ended_.set_value();
-  }
-
-  faulty_run& run_;
-  std::string_view says_;
-  std::string& heard_;
-  std::vector<char> bytes_;
-  int ended_directions_ = 0;
-  bool over_ = false;
-  eddy::promise<> ended_;
-  tcp_tls stream_;
-  eddy::pending_operation shaking_hands_;
-};
-
 struct talks_by_tls_handlers : with_tls {
   explicit talks_by_tls_handlers(faulty_run& r)
       : with_tls(r), question(r.bytes(r.any(2, 10'000))), answer(r.bytes(r.any(2, 10'000))) {}
@@ -183,8 +127,8 @@ struct talks_by_tls_handlers : with_tls {
     stream_pair ends(run.loop, unused_loopback());
     ends.near.set_no_delay(true);
     ends.far.set_no_delay(true);
-    tls_talker client(run, question, heard_answer);
-    tls_talker server(run, answer, heard_question);
+    handler_talker<tcp_tls> client(run, question, heard_answer, answer.size());
+    handler_talker<tcp_tls> server(run, answer, heard_question, question.size());
     auto asking = client.talk([&](auto on_made) {
       return eddy::tls_connect(by.client, std::move(ends.near), "localhost", std::move(on_made));
     });
