@@ -496,10 +496,12 @@ TEST_CASE_FIXTURE(with_loop, "an unwanted hang-up is not told again because of o
   CHECK(calls >= 1);
   CHECK(calls <= 2);
   CHECK_FALSE(loop.run_ready());
+  calls = 0;
   watch.start(events::priority, [&](const eddy::result<events>&) { ++calls; });
   turns(loop, 3);
-  CHECK(calls >= 2);  // a watch that starts anew is told
-  watch.stop();       // the last watch of the descriptor
+  CHECK(calls >= 1);  // a watch that starts anew is told
+  CHECK(calls <= 2);
+  watch.stop();  // the last watch of the descriptor
   calls = 0;
   watch.start(events::priority, [&](const eddy::result<events>&) { ++calls; });
   descriptor_watch other(loop, pair.near());

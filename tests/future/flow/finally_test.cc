@@ -157,6 +157,7 @@ ASYNC_TEST("work that has not started gets no clean-up") {
 
 TEST_CASE_FIXTURE(async_fixture, "a caller that is cancelled as the turn ends gets its clean-up") {
   const auto nothing = []() -> eddy::task<> { co_return; };
+  int logins = 0;
   for (int operations = 0; operations < 80; ++operations) {
     INFO("after ", operations, " operations");
     int logged_in = 0;
@@ -168,6 +169,7 @@ TEST_CASE_FIXTURE(async_fixture, "a caller that is cancelled as the turn ends ge
     const auto call = [&](int n) -> eddy::task<> {
       for (int i = 0; i < n; ++i) co_await nothing();
       ++logged_in;
+      ++logins;
       co_await eddy::finally(s, eddy::sleep(1h), log_out(logged_in), 1s);
     };
     eddy::future<> caller = eddy::spawn(loop, call(operations));
@@ -181,6 +183,8 @@ TEST_CASE_FIXTURE(async_fixture, "a caller that is cancelled as the turn ends ge
     CHECK(canceller.ready());
     CHECK(logged_in == 0);
   }
+  CHECK(logins > 0);
+  CHECK(logins < 80);  // a turn has fewer operations
 }
 
 ASYNC_TEST("a clean-up that exceeds its limit is cancelled and fails") {
