@@ -91,7 +91,7 @@ private:
   eddy::task<eddy::any_stream> accept_one(Listener listener) {
     std::fprintf(stderr, "ready %s\n", listener.local_address().to_string().c_str());
     auto stream = co_await listener.accept();
-    listener.close();  // which refuses further clients, and removes the socket file
+    listener.close();  // refuses further clients, and removes the socket file
 #ifdef SAMPLES_TLS
     if (server_) {
       auto secure = co_await eddy::tls_accept(*server_, std::move(stream));

@@ -135,7 +135,7 @@ int simulated_streams::shutdown(simulated_socket& socket, int how) {
                                   : "both"});
   if (how != SHUT_WR) {
     e.shut_in = true;
-    if (socket.connection->local) tell(socket.peer());  // which may have hung up
+    if (socket.connection->local) tell(socket.peer());  // the peer may have hung up
   }
   if (how != SHUT_RD && !std::exchange(e.ended_out, true)) send(socket, kind::end);
   tell(e);
