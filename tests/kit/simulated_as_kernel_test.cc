@@ -106,7 +106,7 @@ void fill(unix_stream& stream) {
   while (const auto sent = stream.try_write(words)) REQUIRE(*sent);
 }
 
-/// Gives what could happen too early the time to happen.
+/// Gives an event that must not happen yet the time to happen.
 task<> a_moment() { co_await eddy::sleep(1ms); }
 
 struct tcp_pair {
@@ -550,7 +550,7 @@ TEST_CASE("a Unix write that waits when its peer ends reading waits on, as in th
     co_await a_moment();
     CHECK(result == "waits");
     std::array<char, 10'000> buffer;
-    while (result == "waits") {  // it takes what it has
+    while (result == "waits") {  // takes the bytes that have arrived
       const auto n = co_await as_result(far.read(buffer));
       if (!n || *n == 0) break;
     }

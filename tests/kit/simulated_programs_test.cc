@@ -126,10 +126,7 @@ SCENARIO_TEST("a simulated echo, ended at every point") {
   const simulated_network network(t.loop(), {.seed = 5, .short_reads = 0.5, .short_writes = 0.5});
   const trial::part held(t);
   tcp_listener listener(t.loop(), server_address);
-  std::string answer;
-  auto both = join(serve_one(listener), ask(server_address, "some words", answer));
-  co_await std::move(both);
-  CHECK(answer == "some words");
+  co_await check_echo(listener, "some words");
 }
 
 SCENARIO_TEST("a simulated connect to a name with a silent address, ended at every point") {
