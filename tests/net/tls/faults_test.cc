@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <doctest/doctest.h>
