@@ -95,6 +95,17 @@ task<> goes_through_one_long_range() {
   const std::vector<int> many(100'000);
   for (;; ++rounds) co_await eddy::for_each_concurrent(many, 2, &none_of);
 }
+task<> goes_through_a_range_at_once() {
+  const std::vector<int> many(100'000);
+  const auto count = [](int i) {
+    ++rounds;
+    return none_of(i);
+  };
+  for (;;) {
+    auto going = eddy::for_each_concurrent(many, many.size(), count);
+    co_await std::move(going);
+  }
+}
 task<> joins_scopes() {
   for (;; ++rounds) {
     eddy::scope s;
@@ -181,6 +192,13 @@ task<> takes_by_select(int& from, int& into) {
 task<> takes_by_race(int& from, int& into) {
   into = co_await eddy::race_ok(take(from), take_through(from));
 }
+task<> takes_by_map(int& from, int& into) {
+  const std::vector<int> once(1);
+  const auto take_one = [&from](int) { return take(from); };
+  auto taking = eddy::map_concurrent(once, 2, take_one);
+  const std::vector<int> all = co_await std::move(taking);
+  into = all.front();
+}
 task<> takes_with_local(int& from, int& into) {
   static const eddy::task_local<int> local;
   into = co_await local.with(1, take(from));
@@ -191,7 +209,7 @@ constexpr std::pair<const char*, taker> takers[] = {
     {"a task", &takes_by_task},        {"a task in a task", &takes_by_task_in_task},
     {"as_result", &takes_by_result},   {"timeout", &takes_by_timeout},
     {"select", &takes_by_select},      {"race_ok", &takes_by_race},
-    {"task_local", &takes_with_local},
+    {"map_concurrent", &takes_by_map}, {"task_local", &takes_with_local},
 };
 
 using flood = task<> (*)();
@@ -207,6 +225,7 @@ constexpr std::pair<const char*, flood> floods[] = {
     {"race_ok", &races},
     {"ranges", &goes_through_ranges},
     {"one long range", &goes_through_one_long_range},
+    {"a range without a limit", &goes_through_a_range_at_once},
     {"scopes", &joins_scopes},
     {"empty scopes", &joins_empty_scopes},
     {"finish", &finishes},

@@ -4,7 +4,7 @@
 namespace eddy::detail {
 
 bool limited_wait_base::begin_next() noexcept {
-  if (next_ != nullptr) begin(*std::exchange(next_, nullptr), frame::may_go_on());
+  if (next_ != nullptr) begin(*std::exchange(next_, nullptr), true);
   return has_to_wait();
 }
 

@@ -10,10 +10,12 @@
 #include <vector>
 
 #include <eddy/future/awaitable.h>
+#include <eddy/future/detail/frame.h>
 #include <eddy/future/detail/side_by_side.h>
 #include <eddy/future/flow/detail/limited_wait.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/task.h>
+#include <eddy/future/yield.h>
 
 // The functions of <eddy/future/flow/concurrent.h> differ only in the class that collects the
 // results.
@@ -91,6 +93,8 @@ task<typename Results::type> run_concurrently(Range range, std::size_t limit, Fu
   limited_wait<Results> running(limit);
   std::size_t index = 0;
   for (auto&& element : range) {
+    // The wait for a turn comes before the call: a result that waited for a turn could be lost.
+    if (!frame::may_go_on()) co_await yield();
     if constexpr (std::is_reference_v<element_for_call<Range>>) {
       running.add(index++, as_task(std::invoke(function, element)));
     } else {
