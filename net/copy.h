@@ -75,8 +75,8 @@ struct copy_settings {
   /// be null.
   ///
   /// A copy that fails or is cancelled returns no numbers: keep the last numbers that the handler
-  /// got. They include all bytes that a socket has taken. If a write to another stream did not
-  /// complete, an unknown part of its bytes was sent, which the numbers do not include.
+  /// got. They include all bytes that a socket or a pipe has taken. If a write to another stream
+  /// did not complete, an unknown part of its bytes was sent, which the numbers do not include.
   ///
   /// The handler may close a stream, which ends the copy with `operation_canceled`. The handler may
   /// cancel the copy, and then destroy the streams. An exception that leaves the handler ends the
@@ -226,7 +226,7 @@ task<> write_through(copy_progress<Progress>& progress, To& to, const_buffer byt
   while (!left.empty()) {
     expect_not_closed(to);
     std::size_t count = left.size();
-    if constexpr (spliceable<To>) {
+    if constexpr (writable_in_parts<To>) {
       auto writing = write_some_to(to, left);
       count = co_await std::move(writing);
     } else if (progress.limited()) {

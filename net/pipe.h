@@ -6,15 +6,12 @@
 #include <span>
 #include <utility>
 
-#include <eddy/future/task.h>
 #include <eddy/loop/handler.h>
 #include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
 #include <eddy/net/detail/operation.h>
 #include <eddy/net/detail/pipe_base.h>
 #include <eddy/net/detail/pipe_calls.h>
-#include <eddy/net/detail/write_observed.h>
-#include <eddy/net/detail/write_observer.h>
 
 namespace eddy {
 
@@ -131,10 +128,6 @@ public:
   /// Writes all the bytes, as `pipe_writer::write` does.
   detail::operation_awaitable<detail::pipe_write_call> write(const_buffer bytes) {
     return writer_.write(bytes);
-  }
-  /// For eddy: an awaited write that tells of each part that has moved.
-  [[nodiscard]] task<> write(const_buffer bytes, detail::write_observer& observer) {
-    return detail::write_observed(writer_, bytes, observer);
   }
   /// Writes all the bytes and then calls `on_written`. The bytes must outlive the operation.
   void write(const_buffer bytes, handler<void(result<void>)> on_written) {

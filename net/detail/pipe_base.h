@@ -29,11 +29,16 @@ struct pipe_end {
 /// Errors: `std::bad_alloc`.
 [[nodiscard]] pipe_end make_pipe_end(event_loop& loop, int descriptor, const pipe_kind& kind);
 
-/// Makes readers, writers and terminals.
+/// Makes readers, writers and terminals, and has an operation on them that is no member.
 struct pipe_access {
   template <class Pipe>
   static Pipe make(pipe_end end) noexcept {
     return Pipe(std::move(end));
+  }
+  /// Writes as many bytes as there is space for, and gives their number.
+  template <class Pipe>
+  static operation_awaitable<pipe_write_some_call> write_some(Pipe& to, const_buffer bytes) {
+    return {to.socket(), pipe_write_some_call(bytes, *to.end_.kind)};
   }
 };
 
@@ -138,6 +143,8 @@ protected:
   void stop_writing() noexcept { socket().stop(readiness::direction::write); }
 
 private:
+  friend struct pipe_access;
+
   [[nodiscard]] open_socket& socket() const noexcept {
     open_socket* const own = end_.socket.get();
     if (own == nullptr) not_open();

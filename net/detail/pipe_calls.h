@@ -84,6 +84,9 @@ public:
       : kind_(&kind), data_(all.data()), size_(all.size()) {}
   std::optional<int> attempt(open_socket& socket);
   [[nodiscard]] value take() const noexcept { return size_; }
+  [[nodiscard]] std::string doing(const open_socket&) const {
+    return text({name, " ", kind_->object});
+  }
 
 private:
   const pipe_kind* kind_;

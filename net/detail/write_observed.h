@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
-#include <optional>
+#include <cstdint>
 #include <span>
 
 #include <eddy/future/task.h>
-#include <eddy/loop/result.h>
 #include <eddy/net/buffer.h>
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/detail/operation.h>
+#include <eddy/net/detail/pipe_base.h>
 #include <eddy/net/detail/splice_calls.h>
 #include <eddy/net/detail/stream_access.h>
 #include <eddy/net/detail/stream_calls.h>
@@ -19,7 +19,8 @@
 
 namespace eddy {
 class file_stream;
-}
+class pipe_stream;
+}  // namespace eddy
 
 namespace eddy::detail {
 
@@ -30,12 +31,9 @@ concept observed_stream = requires(Stream& to, const_buffer bytes, write_observe
   { to.write(bytes, observer) } -> awaits_to<void>;
 };
 
-/// A stream whose write can be done in parts, as those of a pipe.
+/// A stream into the kernel, which takes a write in parts.
 template <class Stream>
-concept writable_in_parts = requires(Stream& to, const_buffer bytes) {
-  { to.try_write(bytes) } -> std::same_as<std::optional<result<std::size_t>>>;
-  { to.wait_writable() } -> awaits_to<void>;
-};
+concept writable_in_parts = spliceable<Stream> || std::same_as<Stream, pipe_stream>;
 
 /// The most bytes of one write to a stream that tells nothing of a write before it is complete.
 ///
@@ -44,13 +42,18 @@ concept writable_in_parts = requires(Stream& to, const_buffer bytes) {
 template <class To>
 inline constexpr std::size_t largest_piece = std::same_as<To, file_stream> ? SIZE_MAX : 4096;
 
-/// Writes as many bytes as a socket has space for, and gives their number. The number is at most
-/// 256 KiB, because a peer that reads fast could keep one call in the kernel for long.
-template <spliceable To>
-operation_awaitable<write_some_call> write_some_to(To& to, std::span<const std::byte> bytes) {
+/// Writes as many bytes as there is space for, and gives their number. The number is at most 256
+/// KiB, because a peer that reads fast could keep one call in the kernel for long.
+template <writable_in_parts To>
+auto write_some_to(To& to, std::span<const std::byte> bytes) {
   constexpr std::size_t most = std::size_t{256} * 1024;
   const const_buffer some = bytes.first(std::min(bytes.size(), most));
-  return {stream_access::socket(to), write_some_call(some)};
+  if constexpr (spliceable<To>) {
+    return operation_awaitable<write_some_call>(stream_access::socket(to), write_some_call(some));
+  } else {
+    expect_not_closed(to.writer());
+    return pipe_access::write_some(to.writer(), some);
+  }
 }
 
 /// Writes all bytes, and tells `observer` of each part that has moved. The caller keeps the stream
@@ -76,23 +79,9 @@ task<> write_observed(To& to,  // NOLINT(cppcoreguidelines-avoid-reference-corou
     while (!left.empty()) {
       expect_not_closed(to);
       std::size_t count = 0;
-      if constexpr (spliceable<To>) {
+      if constexpr (writable_in_parts<To>) {
         auto writing = write_some_to(to, left);
         count = co_await std::move(writing);
-      } else if constexpr (writable_in_parts<To>) {
-        const std::optional<result<std::size_t>> written = to.try_write(const_buffer(left));
-        if (!written) {
-          auto waiting = to.wait_writable();
-          co_await std::move(waiting);
-          continue;
-        }
-        if (!*written) {
-          // This write fails with the same error, and names its target.
-          auto writing = to.write(const_buffer(left));
-          co_await std::move(writing);
-          co_return;
-        }
-        count = **written;
       } else {
         count = std::min(left.size(), largest_piece<To>);
         auto writing = write_out(to, const_buffer(left.first(count)));

@@ -582,9 +582,30 @@ TEST_CASE_FIXTURE(with_still_loop,
       auto [c, d] = duplex(loop, all, 100);
       any_stream any(std::move(c));
       check(any, d, piece);
+      auto [pipe_reader, pipe_writer] = eddy::make_pipe(loop);
+      auto [unread, unused] = eddy::make_pipe(loop);
+      eddy::pipe_stream pipe(std::move(unread), std::move(pipe_writer));
+      check(pipe, pipe_reader, piece);
     }
   }
   CHECK(cancelled > 20);
+}
+
+ASYNC_TEST("closing the writer of a pipe during a copy to it ends the copy") {
+  for (const bool limited : {false, true}) {
+    auto [a, b] = duplex(100'000, 100);
+    auto [unread, unused] = eddy::make_pipe(loop);
+    auto [reader, writer] = eddy::make_pipe(loop);
+    eddy::pipe_stream to(std::move(unread), std::move(writer));
+    CHECK(a.try_write(std::string(100'000, 'p')).has_value());
+    eddy::copy_options options;
+    options.buffer_size = 100;
+    if (limited) options.idle_limit = 1h;
+    options.on_progress = [&to](std::uint64_t) { to.shutdown(); };
+    auto copying = copy(b, to, std::move(options));
+    const auto r = co_await as_result(std::move(copying));
+    CHECK(r.error() == std::errc::operation_canceled);
+  }
 }
 
 TEST_CASE_FIXTURE(with_still_loop,
