@@ -71,7 +71,7 @@ private:
 /// Errors: `timed_out`; what the work throws. With `as_result` an expired limit throws nothing. If
 /// an error has arrived for the work, and the work is cancelled before it takes that error, the
 /// loop's `run` throws that error.
-/// Cancelling: cancels the work.
+/// Cancelling: cancels the work. With a limit of zero, a value that the work took may be lost.
 template <class Awaitable>
 detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span limit,
                                                                      Awaitable&& work) {
@@ -86,7 +86,7 @@ detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout(time_span l
 /// work gets as much extra time as under `timeout`.
 ///
 /// Errors: `timed_out`; what the work throws.
-/// Cancelling: cancels the work.
+/// Cancelling: as for `timeout`.
 template <class Awaitable>
 detail::timeout_operation<detail::owned_result_t<Awaitable>> timeout_at(instant when,
                                                                         Awaitable&& work) {
