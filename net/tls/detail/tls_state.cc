@@ -8,13 +8,15 @@
 #include <ctime>
 #include <limits>
 #include <new>
+#include <string>
 #include <string_view>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 
 #include <eddy/loop/detail/text.h>
 #include <eddy/loop/detail/throw_error.h>
+#include <eddy/loop/result.h>
+#include <eddy/net/address.h>
 #include <eddy/net/tls/detail/certificate.h>
 #include <eddy/net/tls/detail/openssl.h>
 #include <eddy/net/tls/detail/tls_settings.h>
@@ -37,31 +39,15 @@ constexpr std::size_t most_discarded = std::size_t{64} * 1024;
 // As BoringSSL allows key updates (kMaxKeyUpdates in ssl/internal.h).
 constexpr int most_messages = 32;
 
-/// The bytes of an address: `127.0.0.1`, `::1`, `[::1]` or `fe80::1%eth0`. No certificate has a
-/// scope.
-class address_bytes {
-public:
-  explicit address_bytes(std::string_view host) noexcept {
-    const bool is_v6 = host.contains(':');
-    if (is_v6 && host.starts_with('[') && host.ends_with(']')) {
-      host = host.substr(1, host.size() - 2);
-    }
-    if (is_v6) host = host.substr(0, host.find('%'));
-    std::array<char, INET6_ADDRSTRLEN> words{};
-    if (host.size() >= words.size()) return;
-    host.copy(words.data(), host.size());
-    if (::inet_pton(is_v6 ? AF_INET6 : AF_INET, words.data(), bytes_.data()) != 1) return;
-    size_ = is_v6 ? 16 : 4;
+/// The address that a host is, without its scope, which no certificate has.
+result<address> address_of(std::string host) {
+  const auto scope = host.find('%');
+  if (host.contains(':') && scope != std::string::npos) {
+    const std::size_t end = host.size() - (host.ends_with(']') ? 1 : 0);
+    host.erase(scope, end - scope);
   }
-
-  [[nodiscard]] const unsigned char* data() const noexcept { return bytes_.data(); }
-  /// Zero if the host is no address.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-private:
-  std::array<unsigned char, 16> bytes_{};
-  std::size_t size_ = 0;
-};
+  return address::parse(host, 0);
+}
 
 /// Whether `name` may be the name of a host: RFC 1035, section 2.3.4, and RFC 1123, section 2.1,
 /// with the underscores that some networks use.
@@ -243,8 +229,9 @@ tls_state::~tls_state() {
 void tls_state::set_host() {
   SSL* const ssl = ssl_.get();
   X509_VERIFY_PARAM* const names = SSL_get0_param(ssl);
-  if (const address_bytes literal(host_); literal.size() != 0) {
-    if (X509_VERIFY_PARAM_set1_ip(names, literal.data(), literal.size()) != 1) {
+  if (const result<address> literal = address_of(host_)) {
+    const std::size_t size = literal->is_v4() ? sizeof(in_addr) : sizeof(in6_addr);
+    if (X509_VERIFY_PARAM_set1_ip(names, literal->bytes().data(), size) != 1) {
       throw std::bad_alloc();
     }
   } else {

@@ -632,6 +632,11 @@ ASYNC_TEST("a host that is no possible name fails without a byte on the wire") {
                                   std::string("[::1"),
                                   std::string("::1]"),
                                   std::string("127.0.0.1x:"),
+                                  std::string("127.0.0.1\0.example", 18),
+                                  std::string("::1\0.example", 12),
+                                  std::string("127.0.0.1%eth0"),
+                                  std::string("::1%eth0]"),
+                                  std::string("[[::1]]"),
                                   std::string("*.example"),
                                   std::string("b\xc3\xbc"
                                               "cher.example"),
