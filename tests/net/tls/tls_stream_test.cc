@@ -667,7 +667,7 @@ ASYNC_TEST("a host may be any name of DNS, or an address in brackets or with a s
                                                      {"7.example", "7.example"},
                                                      {"::1", ""},
                                                      {"[::1]", ""},
-                                                     {"fe80::1%eth0", ""},
+                                                     {"fe80::1%no-such-device", ""},
                                                      {"[fe80::1%2]", ""},
                                                      {"127.0.0.1", ""}};
   for (const auto& [host, asked] : all) {
