@@ -298,8 +298,9 @@ void descriptor_watch_hub::report(std::uint64_t key, std::uint32_t mask) {
     if (told == events::none) continue;
     if (contains(all, watch.wanted_)) {
       wanted = true;
-    } else {
-      if (watch.quiet_) continue;
+    } else if (watch.quiet_) {
+      continue;
+    } else if (!watch.once_) {
       // From now on only the edges of an unwanted condition are told, however often this set
       // reports the descriptor to others.
       watch.quiet_ = show_edges(number, own);

@@ -511,6 +511,24 @@ TEST_CASE_FIXTURE(with_loop, "an unwanted hang-up is not told again because of o
   CHECK(calls <= 2);
 }
 
+TEST_CASE_FIXTURE(with_loop, "a watch that is called once for an unwanted hang-up opens nothing") {
+  const auto next_number = [] {
+    const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(next);
+    return next;
+  };
+  socket_pair pair;
+  int calls = 0;
+  descriptor_watch watch(loop, pair.near());
+  watch.start_once(events::priority, [&](const eddy::result<events>&) { ++calls; });
+  turns(loop, 1);
+  pair.close_far();
+  const int before = next_number();
+  turns(loop, 3);
+  CHECK(calls == 1);
+  CHECK(next_number() == before);
+}
+
 TEST_CASE_FIXTURE(with_loop,
                   "a new entry of an error queue is told beside a watch that is called") {
   stamped_socket udp;
