@@ -246,13 +246,10 @@ public:
 
 protected:
   std::optional<result<std::size_t>> send_now(std::span<const const_buffer> parts) override {
-    if constexpr (flushable<Stream>) {
-      return std::nullopt;  // the bytes leave with a flush, which may wait
-    } else if constexpr (requires {
-                           {
-                             stream.try_write(parts)
-                           } -> std::same_as<std::optional<result<std::size_t>>>;
-                         }) {
+    // The bytes of a flushable stream leave with its flush, which may wait.
+    if constexpr (!flushable<Stream> && requires {
+                    { stream.try_write(parts) } -> std::same_as<std::optional<result<std::size_t>>>;
+                  }) {
       return stream.try_write(parts);
     } else {
       return std::nullopt;
