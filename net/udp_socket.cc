@@ -287,6 +287,7 @@ void udp_socket::change_group(int option, const address& group, std::uint32_t in
   request.gr_interface = interface != 0 ? interface : group.scope();
   const std::string words = detail::text({doing, group.host()});
   if (group.to(request.gr_group) == 0) detail::throw_error(std::errc::invalid_argument, words);
+  if (option == MCAST_JOIN_GROUP) hear_only_joined(words.c_str());
   detail::set_option(number, group.is_v6() ? IPPROTO_IPV6 : IPPROTO_IP, option, request,
                      words.c_str());
 }
@@ -300,8 +301,13 @@ void udp_socket::change_source(int option, const address& group, const address& 
   if (group.to(request.gsr_group) == 0 || source.to(request.gsr_source) == 0) {
     detail::throw_error(std::errc::invalid_argument, words);
   }
+  if (option == MCAST_JOIN_SOURCE_GROUP) hear_only_joined(words.c_str());
   detail::set_option(number, group.is_v6() ? IPPROTO_IPV6 : IPPROTO_IP, option, request,
                      words.c_str());
+}
+
+void udp_socket::hear_only_joined(const char* doing) {
+  set_both(IP_MULTICAST_ALL, IPV6_MULTICAST_ALL, 0, doing);
 }
 
 void udp_socket::set_multicast_interface(std::uint32_t interface) {

@@ -246,8 +246,9 @@ public:
 
   /// Receives the datagrams that are sent to `group`, whose port is ignored, at an interface.
   ///
-  /// The kernel passes a group's datagrams to every socket bound to the port at `0.0.0.0` or `::`,
-  /// if any socket of the machine has joined. Bind the socket to the group to get no others.
+  /// From its first `join` on, a socket gets the datagrams of the groups that it has joined, and of
+  /// no others. Before, a socket bound to the port at `0.0.0.0` or `::` gets those of every group
+  /// that a socket of the machine has joined, as Linux does by itself.
   /// Errors: `std::system_error` whose text names the group; `address_in_use` if it has joined
   /// already.
   void join(const address& group, std::uint32_t interface = 0);
@@ -295,6 +296,8 @@ private:
   [[nodiscard]] detail::open_socket& socket() const noexcept { return own().socket(); }
   [[noreturn]] static void not_open() noexcept;
 
+  /// Gets no datagrams of groups that only other sockets have joined.
+  void hear_only_joined(const char* doing);
   void change_group(int option, const address& group, std::uint32_t interface, const char* doing);
   void change_source(int option, const address& group, const address& source,
                      std::uint32_t interface, const char* doing);

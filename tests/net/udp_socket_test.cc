@@ -963,6 +963,29 @@ ASYNC_TEST("a joined group's datagrams arrive until the group is left") {
   CHECK(code_from([&] { member.join(address()); }) == std::errc::invalid_argument);
 }
 
+ASYNC_TEST("a socket that has joined a group gets no group of other sockets") {
+  const address joined(bytes{239, 255, 1, 3}, 0);
+  const address strange(bytes{239, 255, 1, 4}, 0);
+  udp_socket member(loop, address::any_v4(0));
+  udp_socket both(loop, address::any_v6(0));
+  udp_socket other(loop, address::any_v4(0));
+  other.join(joined, loopback_interface);
+  other.join(strange, loopback_interface);
+  member.join(joined, loopback_interface);
+  both.join(joined, loopback_interface);
+  other.set_multicast_interface(loopback_interface);
+  for (udp_socket* to : {&member, &both}) {
+    const std::uint16_t port = to->local_address().port();
+    co_await other.send(std::string_view("strange"), strange.with_port(port));
+    co_await other.send(std::string_view("joined"), joined.with_port(port));
+    const std::string first = co_await receive_text(*to);
+    CHECK(first == "joined");
+    to->leave(joined, loopback_interface);
+    co_await other.send(std::string_view("left"), joined.with_port(port));
+    CHECK(take(*to) == "nothing");
+  }
+}
+
 ASYNC_TEST("a group can be joined for one source only") {
   const address group(bytes{232, 1, 2, 3}, 0);
   const address wanted(bytes{127, 0, 0, 4}, 0);
@@ -985,11 +1008,13 @@ ASYNC_TEST("a group can be joined for one source only") {
         }).starts_with("leave 232.1.2.3 for the source 127.0.0.4: "));
 }
 
-TEST_CASE_FIXTURE(with_loop, "multicast works with IPv6") {
+TEST_CASE_FIXTURE(with_loop, "multicast works with IPv6, and other sockets' groups are not heard") {
   const auto group = address::parse("ff01::1234", 0);
+  const auto strange = address::parse("ff01::1235", 0);
   udp_socket member(loop, address::any_v6(0), {.destination = true});
   udp_socket sender(loop, address::any_v6(0));
-  const address to = group->with_port(member.local_address().port());
+  const std::uint16_t port = member.local_address().port();
+  const address to = group->with_port(port);
   sender.set_multicast_hops(0);  // nothing leaves the machine
   // Not every interface has a route for multicast.
   struct if_nameindex* const interfaces = ::if_nameindex();
@@ -997,8 +1022,12 @@ TEST_CASE_FIXTURE(with_loop, "multicast works with IPv6") {
   for (const auto* at = interfaces; at->if_index != 0; ++at) {
     sender.set_multicast_interface(at->if_index);
     member.join(*group, at->if_index);
+    sender.join(*strange, at->if_index);
+    const bool routed =
+        sender.try_send(std::string_view("strange"), strange->with_port(port))->has_value();
     const auto sent = sender.try_send(std::string_view("hello"), to);
     REQUIRE(sent.has_value());
+    CHECK(sent->has_value() == routed);
     if (*sent) {
       REQUIRE(arrives_at(member));
       std::array<char, 64> buffer;
@@ -1007,6 +1036,7 @@ TEST_CASE_FIXTURE(with_loop, "multicast works with IPv6") {
       CHECK((*d)->to.host().starts_with("ff01::1234"));
     }
     member.leave(*group, at->if_index);
+    sender.leave(*strange, at->if_index);
   }
   ::if_freenameindex(interfaces);
 }
