@@ -112,7 +112,7 @@ void run_some(eddy::event_loop& loop) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(with_loop, "all bytes of one turn leave in one system call") {
+TEST_CASE_FIXTURE(with_still_loop, "all bytes of one turn leave in one system call") {
   queue_pair pair(loop);
   failing_system system;
   std::string expected;
@@ -150,7 +150,7 @@ TEST_CASE_FIXTURE(with_loop, "shared bytes are sent from where they lie") {
   CHECK(take(pair.far) == std::string(1000, 'm'));
 }
 
-TEST_CASE_FIXTURE(with_loop, "one message for many queues is one system call for each") {
+TEST_CASE_FIXTURE(with_still_loop, "one message for many queues is one system call for each") {
   std::vector<std::unique_ptr<queue_pair>> pairs;
   for (int i = 0; i < 20; ++i) pairs.push_back(std::make_unique<queue_pair>(loop));
   failing_system system;
@@ -198,7 +198,7 @@ TEST_CASE_FIXTURE(with_loop,
   }
 }
 
-TEST_CASE_FIXTURE(with_loop, "more pieces than one system call takes are sent in order") {
+TEST_CASE_FIXTURE(with_still_loop, "more pieces than one system call takes are sent in order") {
   queue_pair pair(loop);
   failing_system system;
   std::string expected;
