@@ -39,13 +39,13 @@ void join_state::begin_all() noexcept {
   const bool first_wins =
       (static_cast<unsigned>(until_) & static_cast<unsigned>(until::a_value)) != 0;
   event_loop& on = *event_loop::current();
-  const bool in_turn = frame::may_go_on();
+  const bool in_turn = on.may_go_on();
   const bool lends = in_turn && first_wins && on.operations_left() < event_loop::share / 2;
   const int lent = lends ? on.lend() : 0;
   // The loop starts most branches of a long range later: a million at once would starve others.
   int at_once = in_turn ? event_loop::share : 0;
   for (branch_base* b = first_; b != nullptr && decider_ == nullptr; b = b->next_) {
-    begin(*b, at_once-- > 0 || frame::may_go_on());
+    begin(*b, at_once-- > 0 || on.may_go_on());
   }
   on.take_back(lent);
 }
