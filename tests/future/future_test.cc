@@ -639,13 +639,15 @@ eddy::task<> look_later(bool* looked) {
 
 TEST_CASE("cancelling part of a long ring of tasks aborts") {
   dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
-    eddy::event_loop loop;
+    eddy::manual_clock clock(eddy::manual_clock::idle::jump);
+    eddy::event_loop loop(clock);
     far_ring ring;
     ring.own = eddy::spawn(loop, ring.beside(fail_later()));
     loop.run();
   });
   dies_saying("a task awaited its own future, or the future of a task that awaits it", [] {
-    eddy::event_loop loop;
+    eddy::manual_clock clock(eddy::manual_clock::idle::jump);
+    eddy::event_loop loop(clock);
     far_ring ring;
     ring.own = eddy::spawn(loop, ring.in_time());
     loop.run();

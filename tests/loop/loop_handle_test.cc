@@ -180,7 +180,7 @@ TEST_SUITE("threads") {
   }
 }
 
-TEST_CASE_FIXTURE(with_loop,
+TEST_CASE_FIXTURE(with_still_loop,
                   "posted functions that throw, stop the loop or post do not disturb the others") {
   journal note;
   int alive = 0;

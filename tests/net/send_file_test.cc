@@ -202,7 +202,7 @@ TEST_CASE_FIXTURE(with_loop, "send_file has a form with a handler") {
   CHECK(take(ends.far) == "bytes");
 }
 
-TEST_CASE_FIXTURE(with_loop, "send_file with a handler behind a delayed shutdown fails") {
+TEST_CASE_FIXTURE(with_still_loop, "send_file with a handler behind a delayed shutdown fails") {
   const file from("bytes");
   stream_pair ends(loop);
   const std::string much(8'000'000, 'm');

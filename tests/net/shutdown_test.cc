@@ -236,7 +236,7 @@ TEST_CASE_FIXTURE(with_loop, "a shutdown follows a write that fails") {
   }
 }
 
-TEST_CASE_FIXTURE(with_loop,
+TEST_CASE_FIXTURE(with_still_loop,
                   "a write that starts after a shutdown fails, though an earlier waits") {
   stream_pair pair(loop);
   journal note;
@@ -321,7 +321,8 @@ TEST_CASE_FIXTURE(with_loop, "handlers of late writes are destroyed with the str
   loop.run();
 }
 
-TEST_CASE_FIXTURE(with_loop, "closing a stream does not touch the late writes of another stream") {
+TEST_CASE_FIXTURE(with_still_loop,
+                  "closing a stream does not touch the late writes of another stream") {
   stream_pair first(loop);
   stream_pair second(loop);
   journal note;
@@ -338,7 +339,7 @@ TEST_CASE_FIXTURE(with_loop, "closing a stream does not touch the late writes of
   second.near.stop_writing();
 }
 
-TEST_CASE_FIXTURE(with_loop, "the handler of a late write may own the stream") {
+TEST_CASE_FIXTURE(with_still_loop, "the handler of a late write may own the stream") {
   auto pair = std::make_shared<stream_pair>(loop);
   const std::weak_ptr<stream_pair> watch = pair;
   bool told = false;
