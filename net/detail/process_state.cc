@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include <poll.h>
 #include <signal.h>
 
 #include <eddy/loop/description.h>
@@ -180,8 +181,7 @@ bool process_state::signal(int number) {
 void process_state::terminate(duration grace) noexcept {
   if (ended()) return;
   if (grace <= duration::zero()) return kill();
-  send_to_all(SIGTERM);
-  send_to_all(SIGCONT);  // a stopped process does not act on SIGTERM
+  send_to_all({SIGTERM, SIGCONT});  // a stopped process does not act on SIGTERM
   try {
     kill_.start(grace, [this] { kill(); });
   } catch (const std::bad_alloc&) {
@@ -189,31 +189,38 @@ void process_state::terminate(duration grace) noexcept {
   }
 }
 
-bool process_state::send(int number) noexcept {
-  if (pidfd_.number() < 0 || !is_ours()) {
-    errno = ESRCH;
-    return false;
-  }
-  return os().signal_process(pidfd_.number(), number) == 0;
+bool process_state::running() const noexcept {
+  // The kernel takes signals for a process that has ended, until it is reaped.
+  return pidfd_.number() >= 0 && is_ours() && os().poll(pidfd_.number(), POLLIN) != 1;
 }
 
-void process_state::send_to_all(int number) noexcept {
-  // The number of a group is not used again while its leader is not reaped.
-  if (leads_group_ && send(0)) {
-    os().signal_group(pid_, number);
-  } else {
-    static_cast<void>(send(number));
+bool process_state::send(int number) noexcept {
+  if (running()) return os().signal_process(pidfd_.number(), number) == 0;
+  errno = ESRCH;
+  return false;
+}
+
+void process_state::send_to_all(std::initializer_list<int> numbers) noexcept {
+  // The child may end at the first signal. The number of a group is not used again while its leader
+  // is not reaped.
+  if (!running()) return;
+  for (const int number : numbers) {
+    if (leads_group_) {
+      os().signal_group(pid_, number);
+    } else {
+      os().signal_process(pidfd_.number(), number);
+    }
   }
 }
 
 void process_state::kill() noexcept {
   kill_.stop();
-  send_to_all(SIGKILL);
+  send_to_all({SIGKILL});
 }
 
 void process_state::kill_and_reap() noexcept {
   if (ended() || pidfd_.number() < 0) return;
-  send_to_all(SIGKILL);
+  send_to_all({SIGKILL});
   child_.reset();
   // SIGKILL takes effect at once, unless the process waits for a broken disk.
   while (os().reap(pidfd_.number()) < 0 && errno == EINTR) {

@@ -4,6 +4,7 @@
 // Private: no public header includes it.
 
 #include <array>
+#include <initializer_list>
 #include <optional>
 #include <string>
 
@@ -85,8 +86,11 @@ private:
 
   /// After a fork, the child of this object is a sibling, which is not ours to end or reap.
   [[nodiscard]] bool is_ours() const noexcept { return ::getpid() == maker_; }
+  /// Whether the child has not ended, as far as the kernel tells.
+  [[nodiscard]] bool running() const noexcept;
   [[nodiscard]] bool send(int number) noexcept;
-  void send_to_all(int number) noexcept;
+  /// Sends signals to the child, and to its group if it leads one. Does nothing if it has ended.
+  void send_to_all(std::initializer_list<int> numbers) noexcept;
   void kill() noexcept;
   void kill_and_reap() noexcept;
 

@@ -27,6 +27,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/loop/timer.h>
+#include <eddy/net/detail/system.h>
 
 #include "support/async_test.h"
 #include "support/epoll_refusal.h"
@@ -304,6 +306,128 @@ TEST_CASE_FIXTURE(with_loop, "terminate ends the whole group of a child that lea
     child.wait([](eddy::result<exit_status> end) { CHECK(end->signal == SIGTERM); });
     loop.run();
   }
+}
+
+namespace {
+
+/// Returns when the child has ended. It is not reaped.
+void await_end(::pid_t pid) {
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
+}
+
+/// A process in the group of a child. Commands of the child talk to this object by descriptor 0.
+class group_member {
+public:
+  group_member() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_) == 0); }
+  group_member(const group_member&) = delete;
+  group_member& operator=(const group_member&) = delete;
+  ~group_member() {
+    for (const int end : ends_) ::close(end);
+  }
+
+  /// A child that leads a group with the member in it.
+  process_options leader(std::string command) {
+    process_options options = shell(std::move(command));
+    options.input = redirection::descriptor(ends_[1]);
+    options.place = process_options::group_of_its_own;
+    return options;
+  }
+  [[nodiscard]] std::string line() const {
+    std::string all;
+    for (char c = 0; ::read(ends_[0], &c, 1) == 1 && c != '\n';) all += c;
+    return all;
+  }
+  /// Whether the member answers. If it has ended, nobody else has the other end.
+  [[nodiscard]] bool answers() {
+    ::close(std::exchange(ends_[1], -1));
+    constexpr std::string_view question = "alive\n";
+    ::send(ends_[0], question.data(), question.size(), MSG_NOSIGNAL);
+    return line() == "alive";
+  }
+
+private:
+  int ends_[2];
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(tidy, "members of a group that outlive the child are left alone") {
+  const std::string member = "exec 3<&0; { echo ready >&3; read l <&3; echo $l >&3; } & ";
+  group_member left;
+  eddy::manual_clock clock;
+  std::optional<event_loop> loop(std::in_place, clock);
+  SUBCASE("when the child has ended and is not reaped") {
+    std::optional<process> child(std::in_place, *loop, left.leader(member + "exit 0"));
+    CHECK(left.line() == "ready");
+    await_end(child->pid());
+    SUBCASE("and terminate is called") { child->terminate(1h); }
+    SUBCASE("and terminate is called without a grace") { child->terminate(0s); }
+    SUBCASE("and the process is destroyed") { child.reset(); }
+    CHECK(left.answers());
+  }
+  SUBCASE("when the child ends in its grace") {
+    std::optional<process> child(std::in_place, *loop,
+                                 left.leader("trap '' TERM; " + member + "exec sleep 60"));
+    CHECK(left.line() == "ready");
+    const ::pid_t pid = child->pid();
+    child->terminate(1h);
+    SUBCASE("and the grace is over") {
+      ::kill(pid, SIGKILL);
+      await_end(pid);
+      clock.advance(1h);
+      loop->run_ready();
+    }
+    SUBCASE("and the loop is destroyed") {
+      child.reset();
+      ::kill(pid, SIGKILL);
+      await_end(pid);
+      loop.reset();
+    }
+    CHECK(left.answers());
+  }
+  if (loop) loop->run();
+  CHECK(no_child_left());
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a stopped member of a group ends, also if the child ends at SIGTERM at once") {
+  struct : eddy::detail::system {
+    int signal_group(::pid_t group, int number) override {
+      const int result = system::signal_group(group, number);
+      if (number == SIGTERM) await_end(group);
+      return result;
+    }
+  } prompt;
+  const eddy::detail::scoped_system installed(prompt);
+  // Without this, the kernel itself would continue the group when its leader ends.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  group_member member;
+  process child(loop, member.leader("exec 3<&0; sh -c 'echo $$ >&3; read l <&3' & exec 3>&- <&-; "
+                                    "exec sleep 60"));
+  const ::pid_t pid = std::stoi(member.line());
+  const auto stopped = [pid] {
+    return content("/proc/" + std::to_string(pid) + "/stat").contains(") T ");
+  };
+  ::kill(pid, SIGSTOP);
+  while (!stopped()) std::this_thread::yield();
+  child.terminate(1h);
+  CHECK(!stopped());
+  ::kill(pid, SIGCONT);
+  CHECK(end_of(pid) == -SIGTERM);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+  child.wait([](eddy::result<exit_status> end) { CHECK(end->signal == SIGTERM); });
+  loop.run();
+}
+
+TEST_CASE_FIXTURE(with_loop, "no signal is sent to a child that has ended and is not reaped") {
+  process child(loop, shell("exit 3"));
+  await_end(child.pid());
+  CHECK(!child.signal(SIGTERM));
+  CHECK(!child.signal(0));
+  CHECK(child.running());
+  child.wait([](eddy::result<exit_status> end) { CHECK(end->code == 3); });
+  loop.run();
 }
 
 TEST_CASE_FIXTURE(tidy,
