@@ -86,7 +86,7 @@ void set_value(int descriptor, const socket_option<std::chrono::milliseconds>& w
 }
 
 void set_value(int descriptor, const socket_option<std::string>& which, std::string_view value) {
-  set_raw(descriptor, which, value.data(), value.size());
+  if (set_device(descriptor, value) < 0) throw_errno(text({"setting the option ", which.name}));
 }
 
 bool value_of(int descriptor, const socket_option<bool>& which) {

@@ -53,7 +53,8 @@ struct socket_options {
   /// The address from which a `connect` starts; empty lets the system choose. With port 0, the
   /// system chooses the port when it connects (IP_BIND_ADDRESS_NO_PORT).
   address local{};
-  /// The name of the network interface to which the socket is bound (SO_BINDTODEVICE).
+  /// The name of the network interface to which the socket is bound (SO_BINDTODEVICE). The error is
+  /// `no_such_device` if no interface has this whole name.
   std::string_view device{};
   /// The mark of the socket's packets, for firewalls and routing (SO_MARK). Needs CAP_NET_ADMIN.
   std::optional<std::uint32_t> mark{};

@@ -4,8 +4,11 @@
 #include <cerrno>
 #include <climits>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
+
+#include <net/if.h>
 
 #include <eddy/loop/detail/throw_error.h>
 #include <eddy/net/address.h>
@@ -24,6 +27,19 @@ namespace eddy::detail {
 template <class Value>
 void set_option(int descriptor, int level, int name, const Value& value, const char* doing) {
   if (os().set_option(descriptor, level, name, &value, sizeof value) < 0) throw_errno(doing);
+}
+
+/// Binds a socket to a network interface, or to none if the name is empty.
+/// Returns -1 and sets `errno` if it fails.
+[[nodiscard]] inline int set_device(int descriptor, std::string_view name) noexcept {
+  // The kernel reads a name up to a zero byte, and no more bytes than a name may have. It would
+  // take another interface whose name is the beginning of this one.
+  if (name.size() >= IF_NAMESIZE || name.contains('\0')) {
+    errno = ENODEV;
+    return -1;
+  }
+  return os().set_option(descriptor, SOL_SOCKET, SO_BINDTODEVICE, name.data(),
+                         static_cast<socklen_t>(name.size()));
 }
 
 /// Returns an option of a socket. `doing` begins the error's text.

@@ -2,6 +2,7 @@
 #include <eddy/net/detail/socket_setup.h>
 
 #include <cerrno>
+#include <string_view>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -28,6 +29,9 @@ public:
     if (os().set_option(descriptor_, level, number, value, static_cast<socklen_t>(size)) < 0) {
       failed_ = name;
     }
+  }
+  void bind_to(std::string_view device) noexcept {
+    if (failed_ == nullptr && set_device(descriptor_, device) < 0) failed_ = "device";
   }
   /// As `set`, but a kernel that does not know the option is no error.
   void wish(const char* name, int level, int number, int value) noexcept {
@@ -67,9 +71,7 @@ const char* set_up(int descriptor, int family, socket_use use, const socket_opti
   if (v6 && (use != socket_use::connection || how.ipv6_only)) {
     all.set("ipv6_only", IPPROTO_IPV6, IPV6_V6ONLY, how.ipv6_only ? 1 : 0);
   }
-  if (!how.device.empty()) {
-    all.set("device", SOL_SOCKET, SO_BINDTODEVICE, how.device.data(), how.device.size());
-  }
+  if (!how.device.empty()) all.bind_to(how.device);
   if (how.mark) all.set("mark", SOL_SOCKET, SO_MARK, &*how.mark, sizeof *how.mark);
   if (how.transparent) all.set("transparent", IPPROTO_IP, IP_TRANSPARENT, 1);
   if (how.freebind) all.set("freebind", IPPROTO_IP, IP_FREEBIND, 1);

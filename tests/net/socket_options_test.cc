@@ -148,6 +148,23 @@ ASYNC_TEST("the error of a refused option names the option") {
   CHECK(transparent == "connect to 127.0.0.1:1, option transparent: Operation not permitted");
 }
 
+TEST_CASE_FIXTURE(with_loop, "a device whose name only begins with that of another is refused") {
+  using namespace std::string_view_literals;
+  constexpr std::string_view longer = "sixteen-letters-";
+  tcp_stream stream = stream_pair(loop).near;
+  failing_system system;
+  for (const std::string_view name : {"lo\0x"sv, "lo\0"sv, "\0"sv, longer}) {
+    CHECK(words_from([&] { const tcp_listener l(loop, here, {.device = name}); }) ==
+          "listen at 127.0.0.1:0, option device: No such device");
+    const std::size_t before = system.count(call::set_option);
+    CHECK(words_from([&] { stream.set(option::device, name); }) ==
+          "setting the option device: No such device");
+    CHECK(system.count(call::set_option) == before);  // the kernel would cut the name
+  }
+  CHECK(words_from([&] { stream.set(option::device, longer.substr(1)); }) ==
+        "setting the option device: No such device");
+}
+
 ASYNC_TEST("each refused option of a connect is an error and leaves no socket") {
   const tcp_listener listener(loop, here);
   const socket_options how{.reuse_address = true,
