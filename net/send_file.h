@@ -20,8 +20,9 @@ namespace eddy {
 /// file ends earlier. This counts as a write of the stream. Reading a file that is not in memory
 /// blocks the loop for as long as the disk needs.
 ///
-/// Errors: `std::system_error`; `broken_pipe` after `shutdown`; `invalid_argument` if `file` is not
-/// a regular file; `value_too_large` for an offset that no file has.
+/// Errors: `std::system_error`; `broken_pipe` after `shutdown`, if there are bytes to send;
+/// `invalid_seek` if `file` is a pipe or a socket; `invalid_argument` for a directory;
+/// `value_too_large` for an offset that no file has. Devices such as /dev/zero are sent, too.
 /// Lifetime: the descriptor `file` must stay open until the operation has completed.
 /// Cancelling: an unknown part of the bytes has been sent, so close the stream.
 template <detail::spliceable Stream>

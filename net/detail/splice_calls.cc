@@ -12,6 +12,13 @@
 
 namespace eddy::detail {
 
+namespace {
+
+// The kernel refuses a part of a file that ends beyond this offset.
+constexpr auto most_offset = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+
+}  // namespace
+
 std::optional<int> splice_in_call::attempt(open_socket& socket) {
   return read_some(socket, size_, {}, [&](std::size_t most) {
     return os().splice_in(socket.descriptor(), pipe_, most);
@@ -30,9 +37,9 @@ std::optional<int> splice_out_call::attempt(open_socket& socket) {
 
 send_file_call::send_file_call(int file, std::uint64_t offset, std::uint64_t size) noexcept
     : file_(file),
-      bad_offset_(offset > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max())),
+      bad_offset_(offset >= most_offset),
       offset_(bad_offset_ ? 0 : static_cast<off_t>(offset)),
-      left_(size) {}
+      left_(bad_offset_ ? 0 : std::min(size, most_offset - offset)) {}
 
 std::optional<int> send_file_call::attempt(open_socket& socket) {
   if (bad_offset_) return EOVERFLOW;

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -110,6 +111,38 @@ ASYNC_TEST("a file that ends early gives the number of bytes that were sent") {
   const std::uint64_t none = co_await send_file(ends.near, from.number(), 100, 1);
   CHECK(none == 0);
   CHECK(take(ends.far) == "hort");
+}
+
+ASYNC_TEST(
+    "what cannot be sent from an offset is refused, and nothing is sent after a half-close") {
+  const file from("bytes");
+  stream_pair ends(loop);
+  const auto refusal = [&](int number, std::uint64_t offset) -> task<std::error_code> {
+    const auto r = co_await as_result(send_file(ends.near, number, offset, 1000));
+    co_return r ? std::error_code() : r.error();
+  };
+  const std::error_code last = co_await refusal(from.number(), INT64_MAX);
+  CHECK(last == std::errc::value_too_large);
+  const std::error_code near_last = co_await refusal(from.number(), INT64_MAX - 1);
+  CHECK(!near_last);  // a file in memory can have so many bytes
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+  const std::error_code of_pipe = co_await refusal(pipe[0], 0);
+  CHECK(of_pipe == std::errc::invalid_seek);
+  const std::error_code of_socket = co_await refusal(ends.far.descriptor(), 0);
+  CHECK(of_socket == std::errc::invalid_seek);
+  const int directory = ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::error_code of_directory = co_await refusal(directory, 0);
+  CHECK(of_directory == std::errc::invalid_argument);
+  for (const int number : {pipe[0], pipe[1], directory}) ::close(number);
+
+  ends.near.shutdown();
+  const std::uint64_t none = co_await send_file(ends.near, from.number(), 0, 0);
+  CHECK(none == 0);
+  const std::uint64_t beyond = co_await send_file(ends.near, from.number(), 5, 1);
+  CHECK(beyond == 0);
+  const std::error_code some = co_await refusal(from.number(), 4);
+  CHECK(some == std::errc::broken_pipe);
 }
 
 ASYNC_TEST("each errno of sendfile(2) is an error of send_file") {
