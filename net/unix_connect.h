@@ -23,8 +23,10 @@ class event_loop;
 /// apart.
 ///
 /// Errors: `std::system_error` whose text names the address: `no_such_file_or_directory`;
-/// `connection_refused` if nobody listens; `permission_denied`; `wrong_protocol_type` for a socket
-/// of another type; `invalid_argument` for an unnamed address.
+/// `connection_refused` if nobody listens; `permission_denied`; `wrong_protocol_type` if the path
+/// is that of a socket of another type; `invalid_argument` for an unnamed address. The kernel looks
+/// an abstract name up among the sockets of one type: it gives `connection_refused` if another type
+/// has the name.
 /// Cancelling: destroying the awaiting coroutine closes the socket.
 detail::steps_operation<unix_stream> connect(const unix_address& to);
 
@@ -46,8 +48,7 @@ pending_operation connect(event_loop& loop, const unix_address& to,
 /// The socket belongs to the loop of the awaiting coroutine. While the listener's queue is full,
 /// the connect waits without a limit; `timeout` sets one.
 ///
-/// Errors: `std::system_error` whose text names the address; `wrong_protocol_type` for a socket of
-/// another type; `invalid_argument` for an unnamed address.
+/// Errors: those of `connect` to a `unix_address`.
 /// Cancelling: destroying the awaiting coroutine closes the socket.
 detail::steps_operation<unix_seqpacket> connect_seqpacket(const unix_address& to);
 

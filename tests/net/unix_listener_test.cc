@@ -466,6 +466,10 @@ ASYNC_TEST("a seqpacket listener accepts connections that keep the boundaries of
   const auto wrong = co_await eddy::as_result(eddy::connect(at));
   REQUIRE(!wrong);
   CHECK(wrong.error() == std::errc::wrong_protocol_type);
+  const unix_seqpacket_listener abstract(loop, unix_address());
+  const auto other = co_await eddy::as_result(eddy::connect(abstract.local_address()));
+  REQUIRE(!other);
+  CHECK(other.error() == std::errc::connection_refused);
 }
 
 TEST_CASE_FIXTURE(with_loop,
