@@ -31,11 +31,12 @@ class listening_socket;
 /// Shortage: if the system has no free descriptor or no memory, the listener pauses. Connections
 /// stay in the kernel's queue. The listener goes on when a stream of this loop is closed, or after
 /// 50 ms. It also pauses when few descriptors are left, so that the program can still open files,
-/// resolve names and start processes. It keeps a sixteenth of RLIMIT_NOFILE free, but at least 4
-/// and at most 16. It compares the lowest free descriptor number with RLIMIT_NOFILE, as if all
-/// higher numbers were free. A changed RLIMIT_NOFILE takes effect when no connection is queued, or
-/// after 16 connections. If no stream is open in the process, the listener accepts one connection
-/// even if it needs one of these descriptors.
+/// resolve names and start processes. It keeps a sixteenth of RLIMIT_NOFILE free, but at least 8
+/// and at most 16. A process with three pipes needs 7 for its start. It compares the lowest free
+/// descriptor number with RLIMIT_NOFILE, as if all higher numbers were free. A changed
+/// RLIMIT_NOFILE takes effect when no connection is queued, or after 16 connections. If no stream
+/// is open in the process, the listener accepts one connection even if it needs one of these
+/// descriptors.
 ///
 /// Shedding: with `at_limit::shed`, the listener does not pause for descriptors. It accepts the
 /// connections that are queued and closes them at once, while fewer descriptors are free than it

@@ -33,7 +33,7 @@ public:
 
   /// The number of descriptors, of `limit`, that the listener leaves to the rest of the program.
   static constexpr std::size_t reserve(std::size_t limit) noexcept {
-    return std::clamp<std::size_t>(limit / 16, 4, 16);
+    return std::clamp<std::size_t>(limit / 16, 8, 16);
   }
 
   /// Takes over `descriptor`, which listens at `name`.

@@ -19,8 +19,10 @@
 #include <eddy/future/as_result.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
 #include <eddy/loop/detail/block_pool.h>
 #include <eddy/loop/timer.h>
+#include <eddy/net/process.h>
 
 #include "support/async_test.h"
 #include "support/counted.h"
@@ -184,7 +186,7 @@ TEST_CASE_FIXTURE(with_loop,
     tcp_stream spare(loop, plain_connection(listener.local_address()));
     const tcp_stream other_end = next_of(listener);
     std::vector<descriptor> files;
-    for (int i = 0; i < 5; ++i) files.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    for (int i = 0; i < 9; ++i) files.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     failing_system system;
     few_descriptors_free limit(0);
 
@@ -206,7 +208,7 @@ TEST_CASE_FIXTURE(with_loop,
     CHECK(turns < 15);
     CHECK(system.count(call::accept) < 8);
 
-    // Four descriptors are the reserve.
+    // Eight descriptors are the reserve.
     while (files.size() > 1) files.pop_back();
     for (t.start(60ms, [] {}); t.active();) loop.run_once();
     CHECK(!accepted());
@@ -342,7 +344,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves descriptors to the rest of
     tcp_listener listener(loop, here);
     std::vector<descriptor> clients;
     for (int i = 0; i < 20; ++i) clients.emplace_back(plain_connection(listener.local_address()));
-    const few_descriptors_free limit(10);  // four of which are the reserve
+    const few_descriptors_free limit(14);  // eight of which are the reserve
 
     std::vector<tcp_stream> accepted;
     std::optional<eddy::future<>> awaiting;
@@ -364,9 +366,9 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves descriptors to the rest of
     };
     run();
     CHECK(accepted.size() == 6);
-    const auto open_four = [] {
+    const auto open_eight = [] {
       std::vector<descriptor> files;
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < 8; ++i) {
         const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
         CHECK(file >= 0);
         files.emplace_back(file);
@@ -375,7 +377,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves descriptors to the rest of
     };
     {
       // With these numbers it pauses, and the pause can end.
-      const std::vector<descriptor> files = open_four();
+      const std::vector<descriptor> files = open_eight();
       clock.advance(50ms);
       run();
       CHECK(accepted.size() == 6);
@@ -388,7 +390,7 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves descriptors to the rest of
     accepted.erase(accepted.begin());
     run();
     CHECK(accepted.size() == 6);
-    open_four();
+    open_eight();
 
     // or, after the pause, of any other closed file.
     clients.pop_back();
@@ -402,6 +404,25 @@ TEST_CASE_FIXTURE(with_still_loop, "a listener leaves descriptors to the rest of
   };
   SUBCASE("await") { fill(true); }
   SUBCASE("a handler") { fill(false); }
+}
+
+ASYNC_TEST("a process with three pipes starts with the descriptors that a listener keeps free") {
+  tcp_listener listener(loop, here);
+  std::vector<descriptor> clients;
+  for (int i = 0; i < 10; ++i) clients.emplace_back(plain_connection(listener.local_address()));
+  const few_descriptors_free limit(10);
+  std::vector<tcp_stream> accepted;
+  auto serving = eddy::spawn(loop, accept_all(listener, accepted));
+  while (accepted.size() < 2) co_await eddy::yield();
+  for (int i = 0; i < 10; ++i) co_await eddy::yield();
+  CHECK(accepted.size() == 2);
+  eddy::process_options how("/bin/true");
+  how.input = how.output = how.error = eddy::redirection::pipe();
+  eddy::process child(loop, std::move(how));
+  const eddy::exit_status end = co_await child.wait();
+  CHECK(end.success());
+  listener.stop_accepting();
+  co_await as_result(std::move(serving));
 }
 
 TEST_CASE_FIXTURE(
@@ -801,7 +822,7 @@ TEST_CASE_FIXTURE(with_still_loop,
       });
     };
     {
-      const few_descriptors_free limit(10);  // four of which are kept free
+      const few_descriptors_free limit(14);  // eight of which are kept free
       more();
       int turns = 0;
       while (turns < 100 && loop.run_ready()) ++turns;

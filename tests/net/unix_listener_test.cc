@@ -558,7 +558,7 @@ TEST_CASE_TEMPLATE("a shedding Unix listener closes connections at the limit, an
       });
     };
     {
-      const few_descriptors_free limit(10);  // four of which are kept free
+      const few_descriptors_free limit(14);  // eight of which are kept free
       more();
       int turns = 0;
       while (turns < 100 && on.loop.run_ready()) ++turns;
