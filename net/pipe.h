@@ -150,7 +150,8 @@ public:
   }
 
   /// Closes the writer: the other side reads all bytes that were written, and then the end. Cancels
-  /// a pending write. Reading is not affected.
+  /// a pending write. Reading is not affected. The other side of a `standard_output` reads no end,
+  /// because descriptor 1 stays open.
   void shutdown() noexcept { writer_.close(); }
   /// Closes both ends, and cancels pending operations as `pipe_reader` and `pipe_writer` do.
   void close() noexcept {
@@ -205,7 +206,8 @@ struct pipe_ends {
 /// `std::bad_alloc`. If it was opened for writing only, each read gives `bad_file_descriptor`.
 [[nodiscard]] pipe_reader standard_input(event_loop& loop);
 
-/// Makes a writer of the standard output, descriptor 1, which stays open as it was.
+/// Makes a writer of the standard output, descriptor 1, which stays open as it was. So the other
+/// side reads the end only when the program has closed descriptor 1, too.
 ///
 /// This does not change the flags that this process shares with the shell, as `standard_input` does
 /// not. If the stream needs a poll before each call, a write takes at most 4,096 bytes (PIPE_BUF),

@@ -205,8 +205,9 @@ public:
   /// `operation_canceled`. The child runs on.
   void stop_waiting() noexcept;
 
-  /// Sends a signal to the child. Returns false if the child has ended. No other process can get
-  /// the signal, because the kernel is given a descriptor of the child.
+  /// Sends a signal to the child alone, even if it leads a group. Returns false if the child has
+  /// ended. No other process can get the signal, because the kernel is given a descriptor of the
+  /// child.
   /// Errors: `std::system_error`: `invalid_argument` for a number that is no signal,
   /// `operation_not_permitted` if the child has changed its user.
   bool signal(int number);
@@ -227,6 +228,9 @@ public:
 
   /// The pipe to the child's standard input. Close it to end the child's input. Aborts the program
   /// unless the input was redirected with `redirection::pipe`.
+  ///
+  /// This pipe, the next two and the terminal may be moved: `std::move(child.output())`. What was
+  /// moved outlives the process object.
   [[nodiscard]] pipe_writer& input() noexcept;
   /// The pipe from the child's standard output. Aborts the program unless the output was redirected
   /// with `redirection::pipe`.

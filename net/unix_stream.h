@@ -58,8 +58,8 @@ public:
   /// Sends all the bytes, and copies of descriptors with the first byte.
   ///
   /// The peer gets descriptors of its own for the same open files. It is a write: at most one may
-  /// be pending. The bytes must not be empty, because a stream carries descriptors with bytes; that
-  /// aborts the program.
+  /// be pending. Descriptors without bytes abort the program, because a stream carries descriptors
+  /// with bytes.
   ///
   /// Errors: `std::system_error`; `invalid_argument` for more than `most_descriptors`;
   /// `bad_file_descriptor` if one is not open; ETOOMANYREFS if this user has more than

@@ -51,6 +51,7 @@ struct child_plan {
   std::array<int, 3> sources{inherited, inherited, inherited};  // the parent's descriptors
   bool merge = false;  // the standard error is the standard output
   int descriptor_limit = 0;
+  const char* within = nullptr;  // words for a redirection that fails
 
   // Why the child failed, which the child stores.
   int error = 0;
@@ -128,11 +129,11 @@ EDDY_CHILD bool redirect(child_plan& plan) noexcept {
     int& source = plan.sources[static_cast<std::size_t>(i)];
     if (source == i || source > 2 || source < 0) continue;
     source = static_cast<int>(raw(SYS_fcntl, source, F_DUPFD, 3));
-    if (source < 0) return fails(plan, redirect_steps[i]);
+    if (source < 0) return fails(plan, redirect_steps[i], plan.within);
   }
   for (int i = 0; i < 3; ++i) {
     if (i == 2 && plan.merge) {
-      if (raw(SYS_dup3, 1, 2, 0) < 0) return fails(plan, redirect_steps[i]);
+      if (raw(SYS_dup3, 1, 2, 0) < 0) return fails(plan, redirect_steps[i], plan.within);
       continue;
     }
     const int source = plan.sources[static_cast<std::size_t>(i)];
@@ -142,7 +143,7 @@ EDDY_CHILD bool redirect(child_plan& plan) noexcept {
     } else if (source == i) {
       raw(SYS_fcntl, source, F_SETFD, 0);
     } else if (raw(SYS_dup3, source, i, 0) < 0) {
-      return fails(plan, redirect_steps[i]);
+      return fails(plan, redirect_steps[i], plan.within);
     }
   }
   constexpr unsigned last = ~0U;
@@ -378,6 +379,10 @@ started_process start_process(const process_options& options) {
   for (const auto& a : options.arguments) plan.arguments.push_back(const_cast<char*>(a.c_str()));
   plan.arguments.push_back(nullptr);
   plan.environment = make_environment(options);
+  if (std::ranges::any_of(options.limits,
+                          [](const auto& l) { return l.resource == RLIMIT_NOFILE; })) {
+    plan.within = "within the given RLIMIT_NOFILE";
+  }
   if (!options.directory.empty()) plan.directory = options.directory.c_str();
   plan.descriptor_limit = static_cast<int>(std::min<std::size_t>(os().descriptor_limit(), 1 << 20));
 

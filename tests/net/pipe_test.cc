@@ -334,6 +334,22 @@ ASYNC_TEST("/dev/null as the standard input is at its end, and as the output tak
   co_await output.write(much);
 }
 
+TEST_CASE_FIXTURE(with_loop, "closing a writer of the standard output does not end the output") {
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_NONBLOCK | O_CLOEXEC) == 0);
+  {
+    const standard_replaced out(1, ends[1]);
+    ::close(ends[1]);
+    pipe_writer output = eddy::standard_output(loop);
+    CHECK(output.try_write("words"));
+    output.close();
+    CHECK(got_from(ends[0]) == "words");
+    CHECK(got_from(ends[0]) == "error");  // there are no bytes, and this is not the end
+  }
+  CHECK(got_from(ends[0]).empty());
+  ::close(ends[0]);
+}
+
 ASYNC_TEST("a regular file as the standard input is read from its position, in bounded steps") {
   const temporary_directory directory;
   const auto path = directory / "file";

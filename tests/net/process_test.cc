@@ -420,6 +420,29 @@ TEST_CASE_FIXTURE(with_loop,
   loop.run();
 }
 
+ASYNC_TEST("signal reaches the child alone, and not its group") {
+  group_member member;
+  process child(loop, member.leader("exec 3<&0; { echo ready >&3; read l <&3; echo $l >&3; } & "
+                                    "exec sleep 60"));
+  CHECK(member.line() == "ready");
+  CHECK(child.signal(SIGTERM));
+  const exit_status end = co_await child.wait();
+  CHECK(end.signal == SIGTERM);
+  CHECK(member.answers());
+}
+
+ASYNC_TEST("a pipe of a process can be moved, and then outlives the process") {
+  process_options options = shell("echo words");
+  options.output = redirection::pipe();
+  std::optional<process> child(std::in_place, loop, std::move(options));
+  eddy::pipe_reader output = std::move(child->output());
+  CHECK(!child->output().open());
+  co_await child->wait();
+  child.reset();
+  const std::string all = co_await read_all(output);
+  CHECK(all == "words\n");
+}
+
 TEST_CASE_FIXTURE(with_loop, "no signal is sent to a child that has ended and is not reaped") {
   process child(loop, shell("exit 3"));
   await_end(child.pid());
@@ -758,6 +781,12 @@ TEST_CASE_FIXTURE(with_loop, "a start that fails names the program, the step and
   options.output = redirection::write_file(std::string("/dev/null\0x", 11));
   CHECK(error_of_start(loop, options) ==
         "start /bin/sh: open a file whose name contains a zero byte: Invalid argument");
+  options = shell("true");
+  options.limits = {{RLIMIT_NOFILE, 1, 1}};
+  options.output = redirection::null();
+  CHECK(error_of_start(loop, options) ==
+        "start /bin/sh: redirect the standard output within the given RLIMIT_NOFILE: "
+        "Bad file descriptor");
   options = shell("true");
   options.limits = {{1000, 1, 1}};
   CHECK(error_of_start(loop, options) == "start /bin/sh: set a resource limit: Invalid argument");
