@@ -399,7 +399,7 @@ failure tls_state::handshake_failure(std::error_code error) const {
   return {error, doing("TLS handshake with")};
 }
 
-std::string tls_state::peer_words() const { return host_.empty() ? below_words() : visible(host_); }
+std::string tls_state::peer_words() const { return host_.empty() ? peer_ : visible(host_); }
 
 void tls_state::wrong_reader() const {
   if (event_loop::current() != &loop_) {

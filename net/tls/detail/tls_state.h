@@ -159,7 +159,9 @@ protected:
   virtual std::optional<result<std::size_t>> try_write(
       std::span<const std::byte> bytes) noexcept = 0;
   virtual void close_stream() noexcept = 0;
-  [[nodiscard, gnu::cold]] virtual std::string below_words() const = 0;
+  /// Names the peer of the stream below in messages. The words are taken while that stream is open,
+  /// because a closed one may not be asked.
+  void name_peer(std::string words) noexcept { peer_ = std::move(words); }
   /// Sends the bytes that wait, while no other operation does so. Ends itself by `flusher_.leave`.
   virtual task<> flush_alone() = 0;
 
@@ -335,6 +337,7 @@ private:
   std::shared_ptr<tls_settings> settings_;
   std::unique_ptr<ssl_st, ssl_deleter> ssl_;
   std::string host_;  // of a client; empty for a server
+  std::string peer_;  // the words for the peer of the stream below
 
   std::unique_ptr<std::byte[]> input_;
   std::size_t input_begin_ = 0;
@@ -449,7 +452,9 @@ class tls_over final : public tls_state {
 public:
   tls_over(Stream&& over, std::shared_ptr<tls_settings> settings, std::string host)
       : tls_state(over.loop(), std::move(settings), std::move(host), direct),
-        stream(std::move(over)) {}
+        stream(std::move(over)) {
+    name_peer(words_of_peer(stream));
+  }
   ~tls_over() { flusher_.stop(); }
 
   /// Makes the handshake.
@@ -588,9 +593,13 @@ private:
 
   void close_stream() noexcept override { stream.close(); }
 
-  [[nodiscard]] std::string below_words() const override {
-    if constexpr (requires { stream.peer_address().to_string(); }) {
-      return stream.peer_address().to_string();
+  [[nodiscard]] static std::string words_of_peer([[maybe_unused]] const Stream& below) {
+    if constexpr (requires { below.peer_address().to_string(); }) {
+      try {
+        return below.peer_address().to_string();
+      } catch (const std::system_error&) {
+        return "the peer";  // which the system does not know
+      }
     } else {
       return "the peer";
     }
