@@ -118,16 +118,25 @@ auto write_out(S& stream, Bytes bytes) {
   }
 }
 
+/// The coroutine of `shut_down`, in a class for the same reason as `flushed_write`.
+template <byte_stream S>
+struct stream_end {
+  // NOLINTNEXTLINE(cppcoreguidelines-avoid-reference-coroutine-parameters)
+  static task<> begin(S& stream) {
+    expect_not_closed(stream);
+    if constexpr (std::is_void_v<decltype(stream.shutdown())>) {
+      stream.shutdown();
+      co_return;
+    } else {
+      co_await stream.shutdown();
+    }
+  }
+};
+
 /// Ends the sending side of any stream. The caller keeps the stream until this completes.
 template <byte_stream S>
-task<> shut_down(S& stream) {  // NOLINT(cppcoreguidelines-avoid-reference-coroutine-parameters)
-  expect_not_closed(stream);
-  if constexpr (std::is_void_v<decltype(stream.shutdown())>) {
-    stream.shutdown();
-    co_return;
-  } else {
-    co_await stream.shutdown();
-  }
+task<> shut_down(S& stream) {
+  return stream_end<S>::begin(stream);
 }
 
 }  // namespace detail

@@ -138,6 +138,8 @@ TEST_CASE_FIXTURE(with_still_loop, "a handler may destroy its any_stream, and cl
   CHECK(held.use_count() == 1);
 }
 
+// A program's streams are often in an unnamed namespace, of which g++ must not warn.
+namespace {
 namespace strange {
 
 /// A stream whose reads throw what is no std::system_error.
@@ -180,8 +182,6 @@ struct task_stream {
 };
 
 }  // namespace strange
-
-namespace {
 
 task<> nothing() { co_return; }
 
