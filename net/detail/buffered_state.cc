@@ -80,6 +80,7 @@ task<> buffered_write(buffered_share share, const_buffer bytes) {
   share->expect_writable();
   if (bytes.size() <= share->buffer_size - std::min(share->waiting.size(), share->buffer_size)) {
     share->append(bytes);
+    share->charge(bytes.size(), 0);
     co_return;
   }
   const std::array<const_buffer, 1> list{bytes};
@@ -89,17 +90,21 @@ task<> buffered_write(buffered_share share, const_buffer bytes) {
 
 task<> buffered_write_all(buffered_share share, std::span<const const_buffer> buffers) {
   share->expect_writable();
-  std::size_t space = share->buffer_size - std::min(share->waiting.size(), share->buffer_size);
-  bool fits = true;
+  const std::size_t space =
+      share->buffer_size - std::min(share->waiting.size(), share->buffer_size);
+  std::size_t size = 0;
+  std::size_t fitting = 0;
   for (const const_buffer& one : buffers) {
-    fits = one.size() <= space;
-    if (!fits) break;
-    space -= one.size();
+    if (one.size() > space - size) break;
+    size += one.size();
+    ++fitting;
   }
-  if (fits) {
+  if (fitting == buffers.size()) {
     for (const const_buffer& one : buffers) share->append(one);
+    share->charge(size, fitting);
     co_return;
   }
+  share->charge(0, fitting);
   task<> sent = share->send(buffers);
   co_await std::move(sent);
 }

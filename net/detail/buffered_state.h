@@ -66,6 +66,10 @@ public:
   void append(const_buffer bytes) {
     waiting.insert(waiting.end(), bytes.data(), bytes.data() + bytes.size());
   }
+  /// Counts `size` bytes that were copied and the buffers that a write has looked at.
+  void charge(std::size_t size, std::size_t buffers) noexcept {
+    loop_.charge(size + buffers * 64);  // as in `write_several`
+  }
 
   /// Holds the right to write while a task of the stream does so.
   class writer {

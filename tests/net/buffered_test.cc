@@ -27,6 +27,7 @@
 #include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
+#include <eddy/future/yield.h>
 #include <eddy/net/byte_stream.h>
 #include <eddy/net/duplex.h>
 #include <eddy/net/tcp_stream.h>
@@ -856,4 +857,31 @@ struct lines_with_a_handler {
 TEST_CASE("lines with a handler: the work is ended at every point") {
   check_report(eddy::every_point<lines_with_a_handler>());
   check_report(eddy::every_point<lines_with_a_handler>(1));
+}
+
+ASYNC_TEST("a write into the buffer uses up the share by its bytes and by its pieces") {
+  auto [below, far] = duplex(100, 100);
+  buffered stream(std::move(below), 4'000'000);
+  const std::vector<eddy::const_buffer> few(10);
+  const auto lets_others_run = [&](task<> writing) -> task<bool> {
+    bool ran = false;
+    co_await eddy::yield();  // so that the share is whole
+    loop.defer([&ran] { ran = true; });
+    co_await std::move(writing);
+    co_await stream.write(few);  // and this waits if the share is used up
+    const bool then = ran;
+    co_await eddy::yield();
+    co_return then;
+  };
+  const std::string some(200'000, 'x');
+  const std::vector<eddy::const_buffer> empty(2000);
+  const std::vector<eddy::const_buffer> large(10, eddy::const_buffer(some));
+  const bool after_few = co_await lets_others_run(stream.write(few));
+  CHECK_FALSE(after_few);
+  const bool after_empty = co_await lets_others_run(stream.write(empty));
+  CHECK(after_empty);
+  const bool after_bytes = co_await lets_others_run(stream.write(some));
+  CHECK(after_bytes);
+  const bool after_large = co_await lets_others_run(stream.write(large));
+  CHECK(after_large);
 }

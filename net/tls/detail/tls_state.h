@@ -56,6 +56,8 @@ public:
     skip_empty();
     return left_ == 0;
   }
+  /// The number of buffers of which bytes may be left.
+  [[nodiscard]] std::size_t buffers() const noexcept { return left_; }
   /// The next bytes, at most `most`. Bytes of several buffers are copied into `together`, whose
   /// content lives until the next call, so that small buffers share a record.
   std::span<const std::byte> take(std::size_t most, std::vector<std::byte>& together);
@@ -517,6 +519,7 @@ public:
 
   task<> send(tls_share /*own*/, plain_bytes bytes, write_observer* observer) override {
     write_right right(*this, observer);
+    loop().charge(bytes.buffers() * 64);  // as in `write_several`
     do {
       encrypt(bytes);
       while (has_output() || flushing()) {

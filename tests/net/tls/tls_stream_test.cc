@@ -28,6 +28,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/timeout.h>
+#include <eddy/future/yield.h>
 #include <eddy/net/any_stream.h>
 #include <eddy/net/buffered.h>
 #include <eddy/net/copy.h>
@@ -881,6 +882,22 @@ ASYNC_TEST("each operation of a TLS stream leaves OpenSSL's queue of errors empt
   CHECK(ERR_peek_error() == 0);
   ends.client.close();
   CHECK(ERR_peek_error() == 0);
+}
+
+ASYNC_TEST("a write over TLS of many empty buffers uses up the share") {
+  const tls_contexts by;
+  tls_ends ends = co_await connected(by);
+  const std::vector<eddy::const_buffer> few(10);
+  const std::vector<eddy::const_buffer> many(2000);
+  bool ran = false;
+  co_await eddy::yield();
+  loop.defer([&ran] { ran = true; });
+  co_await ends.client.write(few);
+  co_await ends.client.write(few);
+  CHECK_FALSE(ran);
+  co_await ends.client.write(many);
+  co_await ends.client.write(few);
+  CHECK(ran);
 }
 
 TEST_CASE_FIXTURE(with_still_loop, "each operation of a TLS stream has a form with a handler") {
