@@ -80,7 +80,9 @@ struct copy_settings {
   ///
   /// The handler may close a stream, which ends the copy with `operation_canceled`. The handler may
   /// cancel the copy, and then destroy the streams. An exception that leaves the handler ends the
-  /// copy, as an error of a stream does.
+  /// copy, as an error of a stream does: `co_await` throws it, and `on_done` gets the code of a
+  /// `std::system_error`, or `not_enough_memory` for a `std::bad_alloc`. Any other exception leaves
+  /// the loop's `run`, and `on_done` is never called.
   handler<void(Progress)> on_progress;
 };
 

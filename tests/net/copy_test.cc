@@ -722,20 +722,24 @@ TEST_CASE_FIXTURE(with_still_loop, "an exception of a handler of progress ends i
   auto [a, b] = duplex(loop, 10, 10);
   auto [c, d] = duplex(loop, 10, 10);
   std::error_code error;
-  bool is_system_error = false;
-  SUBCASE("a system_error is the result") { is_system_error = true; }
+  std::error_code expected;
+  SUBCASE("a system_error is the result") { expected = std::make_error_code(std::errc::io_error); }
+  SUBCASE("a bad_alloc is the result") {
+    expected = std::make_error_code(std::errc::not_enough_memory);
+  }
   SUBCASE("another exception leaves run") {}
   eddy::copy_options options;
-  options.on_progress = [is_system_error](std::uint64_t) {
-    if (is_system_error) throw std::system_error(std::make_error_code(std::errc::io_error));
+  options.on_progress = [expected](std::uint64_t) {
+    if (expected == std::errc::not_enough_memory) throw std::bad_alloc();
+    if (expected) throw std::system_error(expected);
     throw std::runtime_error("of the handler");
   };
   const auto copying =
       copy(b, c, std::move(options), [&](eddy::result<std::uint64_t> r) { error = r.error(); });
   CHECK(a.try_write(std::string_view("x")).value() == 1);
-  if (is_system_error) {
+  if (expected) {
     loop.run();
-    CHECK(error == std::errc::io_error);
+    CHECK(error == expected);
   } else {
     CHECK_THROWS_WITH_AS(loop.run(), "of the handler", std::runtime_error);
     CHECK_FALSE(error);
