@@ -328,6 +328,19 @@ ASYNC_TEST("after a cancelled flush, a write fails instead of doubling bytes") {
   CHECK(w == std::errc::operation_canceled);
 }
 
+ASYNC_TEST("after a failed flush, later writes and flushes fail with operation_canceled") {
+  auto [near, far] = duplex(10, 10);
+  buffered stream(std::move(near));
+  co_await stream.write(std::string_view("some"));
+  far.close();
+  const auto flushed = co_await as_result(stream.flush());
+  CHECK(flushed.error() == std::errc::broken_pipe);
+  const auto written = co_await as_result(stream.write(std::string_view("more")));
+  CHECK(written.error() == std::errc::operation_canceled);
+  const auto again = co_await as_result(stream.flush());
+  CHECK(again.error() == std::errc::operation_canceled);
+}
+
 ASYNC_TEST("closing resumes a waiting reader with operation_canceled") {
   source s(loop, "half");
   const auto close = [](buffered<duplex_stream>& of) -> task<> {
