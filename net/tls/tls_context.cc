@@ -328,7 +328,8 @@ SSL_CTX* tls_settings::identity_for(std::string_view name) const noexcept {
   // RFC 9525, sections 2 and 6.3, as a client of eddy verifies the name.
   constexpr unsigned usual =
       X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
-  if (further_.empty()) return nullptr;
+  // To OpenSSL, a name that begins with a dot holds for each name that ends with it.
+  if (further_.empty() || name.starts_with('.')) return nullptr;
   for (const unsigned flags : {usual | X509_CHECK_FLAG_NO_WILDCARDS, usual}) {
     const auto holds = [&](SSL_CTX* of) {
       return X509_check_host(SSL_CTX_get0_certificate(of), name.data(), name.size(), flags,

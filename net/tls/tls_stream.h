@@ -70,8 +70,9 @@ using tls_handler = std::type_identity_t<handler<void(result<tls_stream<Stream>>
 ///
 /// `host` is the name or the address for which the server's certificate must hold. A name consists
 /// of labels of 1 to 63 letters, digits, `-` and `_`, and has at most 253 bytes; write other
-/// letters in the form `xn--…` (A-label). An address may stand in brackets, and its scope does not
-/// count: `127.0.0.1`, `[::1]`, `fe80::1%eth0`. There is no time limit; `timeout` sets one.
+/// letters in the form `xn--…` (A-label). An IPv6 address may stand in brackets, as in a URL, and
+/// may have a scope, which does not count: `::1`, `[::1]`, `fe80::1%eth0`, `[fe80::1%eth0]`. There
+/// is no time limit; `timeout` sets one.
 ///
 /// Errors: `std::system_error` with a `tls_error`, or an error of the stream. `invalid_argument` if
 /// `host` is neither a name nor an address. The text names the host, and the subject and issuer of

@@ -44,6 +44,7 @@ result<address> address_of(std::string host) {
   const auto scope = host.find('%');
   if (host.contains(':') && scope != std::string::npos) {
     const std::size_t end = host.size() - (host.ends_with(']') ? 1 : 0);
+    if (end == scope + 1 || host.find(']') < scope) return address::parse(host, 0);  // an error
     host.erase(scope, end - scope);
   }
   return address::parse(host, 0);

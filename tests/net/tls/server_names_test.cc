@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -11,8 +12,14 @@
 
 #include <doctest/doctest.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 
+#include <eddy/future/as_result.h>
+#include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
+#include <eddy/net/duplex.h>
+#include <eddy/net/tls/detail/certificate.h>
+#include <eddy/net/tls/detail/openssl.h>
 #include <eddy/net/tls/detail/tls_settings.h>
 #include <eddy/net/tls/tls_context.h>
 #include <eddy/net/tls/tls_error.h>
@@ -150,6 +157,55 @@ ASYNC_TEST("a wildcard holds for one label, and an exact name goes before it") {
   for (const auto& [host, subject] : all) {
     CAPTURE(host);
     const std::string got = co_await subject_for(authority, server, host);
+    CHECK(got == subject);
+  }
+}
+
+namespace {
+
+/// As `subject_for`, but the client is OpenSSL alone, which may ask for what is no name.
+task<std::string> subject_for_any(tls_server_context server, std::string asked) {
+  auto [near, far] = eddy::duplex(65536, 65536);
+  auto accepted = eddy::spawn(eddy::as_result(eddy::tls_accept(server, std::move(far))));
+  const eddy::detail::openssl_ptr<SSL_CTX> context(SSL_CTX_new(TLS_client_method()));
+  const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), &SSL_free);
+  BIO* const in = BIO_new(BIO_s_mem());
+  BIO* const out = BIO_new(BIO_s_mem());
+  SSL_set_bio(ssl.get(), in, out);
+  SSL_set_tlsext_host_name(ssl.get(), asked.c_str());
+  for (;;) {
+    const bool done = SSL_connect(ssl.get()) == 1;
+    ERR_clear_error();
+    std::array<char, 4096> bytes;
+    const int count = BIO_read(out, bytes.data(), static_cast<int>(bytes.size()));
+    if (count > 0) {
+      co_await near.write(std::string_view(bytes.data(), static_cast<std::size_t>(count)));
+    }
+    if (done) break;
+    const std::size_t n = co_await near.read(bytes);
+    if (n == 0) co_return "the end";
+    BIO_write(in, bytes.data(), static_cast<int>(n));
+  }
+  const auto secure = co_await std::move(accepted);
+  CHECK(secure.has_value());
+  X509* const own = SSL_get0_peer_certificate(ssl.get());
+  co_return eddy::detail::describe_certificate(*own).subject;
+}
+
+}  // namespace
+
+ASYNC_TEST("a client that asks for a name with a dot before it gets the first certificate") {
+  const tls_authority authority;
+  tls_server_options options = options_of(authority, "DNS:a.example");
+  options.further = {identity(authority, "wild", "DNS:*.example.org,DNS:b.example.net")};
+  const tls_server_context server(options);
+  const std::pair<std::string, std::string> all[] = {{"x.example.org", "CN=wild"},
+                                                     {".example.org", "CN=first"},
+                                                     {".example.net", "CN=first"},
+                                                     {".", "CN=first"}};
+  for (const auto& [asked, subject] : all) {
+    CAPTURE(asked);
+    const std::string got = co_await subject_for_any(server, asked);
     CHECK(got == subject);
   }
 }

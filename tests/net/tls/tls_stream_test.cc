@@ -638,6 +638,11 @@ ASYNC_TEST("a host that is no possible name fails without a byte on the wire") {
                                   std::string("127.0.0.1%eth0"),
                                   std::string("::1%eth0]"),
                                   std::string("[[::1]]"),
+                                  std::string("[::1]%eth0"),
+                                  std::string("[::1]%eth0]"),
+                                  std::string("::1%"),
+                                  std::string("[::1%]"),
+                                  std::string("%:"),
                                   std::string("*.example"),
                                   std::string("b\xc3\xbc"
                                               "cher.example"),
