@@ -51,9 +51,9 @@ struct frame_format {
 /// bytes that were not flushed are discarded. A handler is destroyed and never called; an awaiting
 /// coroutine is resumed with `operation_canceled`. A cancelled read loses no bytes, also if a part
 /// of its unit had arrived. If a write or a flush is cancelled or fails while it sends bytes, an
-/// unknown part of them was sent, and later writes and flushes fail with `operation_canceled`. So do
-/// operations that need the stream after `stream()` was closed; reads still give the units that are
-/// in the buffer.
+/// unknown part of them was sent, and later writes and flushes fail with `operation_canceled`.
+/// After `stream()` was closed, so do operations that need the stream; reads still give the units
+/// that are in the buffer.
 template <byte_stream Stream>
 class buffered : public detail::temporary_write<buffered<Stream>> {
 public:
