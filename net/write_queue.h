@@ -20,9 +20,15 @@ namespace eddy {
 
 /// Owns a stream and queues the bytes that are written to it, up to a limit.
 ///
+///     stop_source failed;
 ///     write_queue out(std::move(stream));
-///     out.on_error([&](std::error_code) { out.close(); });
+///     out.on_error([&](std::error_code) { failed.request_stop(); });
 ///     out.put("hello\n");
+///     for (;;) {
+///       auto next = co_await select(out.stream().read(buffer), failed.token());
+///       if (next.index() == 1 || std::get<0>(next) == 0) co_return;  // this closes the queue
+///       out.put(answer);
+///     }
 ///
 /// `put` returns at once. All bytes of one turn leave together before the loop waits, in one system
 /// call if they are up to 512 pieces and 256 KiB. Pieces that are copied count as one piece for
@@ -47,9 +53,11 @@ namespace eddy {
 /// - `open()` tells whether the stream was closed. Without it, the queue learns from the error of
 ///   its next write that the program has closed `stream()`.
 ///
-/// Read from `stream()`. Do not write to it directly while bytes are queued. To end the sending
-/// side, wait for `flush`, and then call `shutdown` of `stream()`. Queued bytes keep the loop
-/// running.
+/// Read from `stream()`, which aborts the program once the queue is closed. So `on_error` does not
+/// close the queue beside a coroutine that reads, but ends that coroutine, as above: it requests a
+/// stop, or destroys the session. Do not write to `stream()` directly while bytes are queued. To
+/// end the sending side, wait for `flush`, and then call `shutdown` of `stream()`. Queued bytes
+/// keep the loop running.
 ///
 /// Errors: the first error is told once, to `on_error`: `no_buffer_space` if the limit was passed,
 /// `operation_canceled` if `stream()` was closed, else an error of the stream. After an error,
@@ -63,6 +71,8 @@ namespace eddy {
 template <byte_stream Stream>
 class write_queue {
 public:
+  /// The limits, in bytes: `limit` (32 MiB), `high_water` (256 KiB) and `low_water` (64 KiB).
+  /// <eddy/net/detail/write_queue_state.h> documents them, as `write_queue_options`.
   using options = write_queue_options;
 
   /// Takes over a stream. Aborts with a message if `low_water` is above `high_water`.

@@ -2,6 +2,7 @@
 // Tests of <eddy/net/write_queue.h>.
 #include <eddy/net/write_queue.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -22,7 +23,9 @@
 #include <sys/uio.h>
 
 #include <eddy/future/as_result.h>
+#include <eddy/future/flow/stop_token.h>
 #include <eddy/future/join.h>
+#include <eddy/future/select.h>
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
@@ -598,6 +601,63 @@ ASYNC_TEST("closing a queue resumes an awaited flush with operation_canceled") {
   pair.out.close();
   co_await std::move(waiting);
   CHECK(got == std::errc::operation_canceled);
+}
+
+namespace {
+
+/// The example of write_queue.h.
+template <class Stream>
+task<> answer_each(Stream stream, eddy::write_queue_options how, std::string answer) {
+  std::array<char, 64> buffer;
+  eddy::stop_source failed;
+  write_queue out(std::move(stream), how);
+  out.on_error([&](std::error_code) { failed.request_stop(); });
+  out.put("hello\n");
+  for (;;) {
+    auto next = co_await eddy::select(out.stream().read(buffer), failed.token());
+    if (next.index() == 1 || std::get<0>(next) == 0) co_return;  // this closes the queue
+    out.put(answer);
+  }
+}
+
+}  // namespace
+
+ASYNC_TEST("an error of a queue ends the coroutine that reads its stream") {
+  {
+    auto [near, far] = eddy::duplex(100, 100);
+    auto session = spawn(answer_each(std::move(near), {}, "yes"));
+    co_await far.write("question");
+    co_await eddy::sleep(1ms);
+    const std::string got = co_await read_some(far);
+    CHECK(got == "hello\nyes");
+    far.shutdown();
+    co_await std::move(session);
+  }
+  {
+    auto [near, far] = eddy::duplex(100, 100);
+    auto session = spawn(answer_each(std::move(near), small, std::string(2000, 'x')));
+    co_await eddy::sleep(1ms);  // the queue sends its first bytes
+    co_await far.write("question");
+    co_await std::move(session);  // although the peer sends no more
+    const std::string got = co_await read_all(far);
+    CHECK(got == "hello\n");
+  }
+  stream_pair ends(loop);
+  ends.near.set_send_buffer(4096);
+  auto session = spawn(answer_each(std::move(ends.near), {}, std::string(1'000'000, 'x')));
+  co_await ends.far.write("question");
+  co_await eddy::sleep(1ms);
+  ends.far.set_linger(0s);
+  ends.far.close();
+  const auto reset = co_await eddy::as_result(std::move(session));
+  if (!reset) CHECK(reset.error() == std::errc::connection_reset);
+}
+
+TEST_CASE("the limits of a queue are those that write_queue.h names") {
+  const write_queue<duplex_stream>::options how;
+  CHECK(how.limit == 32 << 20);
+  CHECK(how.high_water == 256 << 10);
+  CHECK(how.low_water == 64 << 10);
 }
 
 ASYNC_TEST("an operation of a queue that was closed before it was awaited is cancelled") {
