@@ -12,6 +12,17 @@
 
 namespace eddy {
 
+/// The source of a datagram that is sent. The kernel chooses each part that is not set.
+///
+/// To answer from where a question arrived, use the `reply_source` of the received datagram.
+struct datagram_source {
+  /// A local address of this machine; its port is ignored. A broadcast address or a group is no
+  /// source: a send from it fails.
+  address from{};
+  /// The number of the network interface; zero lets the kernel choose.
+  std::uint32_t interface = 0;
+};
+
 /// The report of a receive about one datagram.
 ///
 /// A datagram may have 0 bytes. `size` 0 is therefore not the end of a stream.
@@ -24,12 +35,17 @@ struct datagram {
   bool truncated = false;
   /// The sender. A socket at `[::]` reports an IPv4 sender as `[::ffff:1.2.3.4]`.
   address from{};
-  /// The local address to which the datagram was sent, with the port of the socket. It is empty
-  /// unless the option `destination` is set. Pass it to a send as the source of a reply.
+  /// The address to which the datagram was sent, with the port of the socket. It may be a broadcast
+  /// address or a group. It is empty unless the option `destination` is set.
   address to{};
   /// The number of the network interface that received the datagram, with the option `destination`;
   /// zero if it is not known.
   std::uint32_t interface = 0;
+  /// The source of a reply, with the option `destination`: pass it to a send.
+  ///
+  /// It has the address `to`. If that is an IPv4 broadcast address or group, it has the address of
+  /// this machine that the sender can reach; if that is an IPv6 group, it has only the interface.
+  datagram_source reply_source{};
   /// The size of each datagram, if the kernel joined several in the buffer because of the option
   /// `join_datagrams`. The last datagram may be smaller. Zero if there is only one.
   std::size_t segment_size = 0;
@@ -44,15 +60,6 @@ struct incoming_datagram {
   mutable_buffer buffer = std::span<std::byte>();
   /// The report of the receive.
   datagram received{};
-};
-
-/// The source of a datagram that is sent. The kernel chooses each part that is not set.
-struct datagram_source {
-  /// A local address of this machine; its port is ignored. To answer from the address to which the
-  /// question was sent, use the `to` of the received datagram.
-  address from{};
-  /// The number of the network interface; zero lets the kernel choose.
-  std::uint32_t interface = 0;
 };
 
 /// One of the datagrams that a `send_many` sends.

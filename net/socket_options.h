@@ -89,7 +89,8 @@ struct socket_options {
 
   /// Allows sending to broadcast addresses (SO_BROADCAST).
   bool broadcast = false;
-  /// Reports with each datagram its destination address and its network interface (IP_PKTINFO).
+  /// Reports with each datagram its destination address, its network interface and the source of a
+  /// reply (IP_PKTINFO).
   bool destination = false;
   /// Reports the ICMP errors that datagrams cause, with their details (IP_RECVERR). See
   /// `udp_socket`.

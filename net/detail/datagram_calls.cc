@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -33,8 +34,9 @@ struct control_bytes {
   alignas(cmsghdr) std::array<unsigned char, Size> bytes;
 };
 
-// Has space for the destination, the segment size, and what a program may have asked for besides.
-using received_control = control_bytes<128>;
+// Has space for the destination in both forms, the segment size, and what a program may have asked
+// for besides.
+using received_control = control_bytes<160>;
 using sent_control = control_bytes<CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))>;
 
 address::v6_bytes mapped(const address& v4) noexcept {
@@ -69,6 +71,41 @@ void prepare(msghdr& message, iovec& part, std::byte* data, std::size_t size, so
   message.msg_controllen = control.bytes.size();
 }
 
+/// Whether an address is valid on the link of one interface only.
+bool needs_scope(const in6_addr& a) noexcept {
+  return IN6_IS_ADDR_LINKLOCAL(&a) || IN6_IS_ADDR_MC_LINKLOCAL(&a) || IN6_IS_ADDR_MC_NODELOCAL(&a);
+}
+
+address converted(const in_addr& a, std::uint16_t port) noexcept {
+  address::v4_bytes bytes;
+  std::memcpy(bytes.data(), &a, bytes.size());
+  return {bytes, port};
+}
+
+void set_destination(datagram& d, const in_pktinfo& info, std::uint16_t port) noexcept {
+  const address source = converted(info.ipi_spec_dst, port);  // differs from a broadcast or group
+  if (is_mapped(d.to)) {
+    // A socket of both families gets this report besides that of IPv6, which has no such member.
+    d.reply_source.from = address(mapped(source), port);
+    return;
+  }
+  d.to = converted(info.ipi_addr, port);
+  d.interface = static_cast<std::uint32_t>(info.ipi_ifindex);
+  d.reply_source.from = source;
+}
+
+void set_destination(datagram& d, const in6_pktinfo& info, std::uint16_t port) noexcept {
+  address::v6_bytes bytes;
+  std::memcpy(bytes.data(), &info.ipi6_addr, bytes.size());
+  d.interface = static_cast<std::uint32_t>(info.ipi6_ifindex);
+  d.to = address(bytes, port, needs_scope(info.ipi6_addr) ? d.interface : 0);
+  if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) {
+    d.reply_source.interface = d.interface;
+  } else {
+    d.reply_source.from = d.to;
+  }
+}
+
 /// Reads the report about a datagram of which the kernel has `whole` bytes.
 datagram report(msghdr& message, std::size_t whole, std::uint16_t port) noexcept {
   datagram d;
@@ -76,31 +113,25 @@ datagram report(msghdr& message, std::size_t whole, std::uint16_t port) noexcept
   d.size = std::min(whole, message.msg_iov->iov_len);
   d.truncated = (message.msg_flags & MSG_TRUNC) != 0;
   d.from = address::from(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
+  std::optional<in_pktinfo> v4;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     const auto is = [&](int level, int type, std::size_t size) {
       return c->cmsg_level == level && c->cmsg_type == type && c->cmsg_len >= CMSG_LEN(size);
     };
     if (is(IPPROTO_IP, IP_PKTINFO, sizeof(in_pktinfo))) {
-      in_pktinfo info;
-      std::memcpy(&info, CMSG_DATA(c), sizeof info);
-      address::v4_bytes bytes;
-      std::memcpy(bytes.data(), &info.ipi_addr, bytes.size());
-      d.to = address(bytes, port);
-      d.interface = static_cast<std::uint32_t>(info.ipi_ifindex);
+      v4.emplace();
+      std::memcpy(&*v4, CMSG_DATA(c), sizeof *v4);
     } else if (is(IPPROTO_IPV6, IPV6_PKTINFO, sizeof(in6_pktinfo))) {
       in6_pktinfo info;
       std::memcpy(&info, CMSG_DATA(c), sizeof info);
-      address::v6_bytes bytes;
-      std::memcpy(bytes.data(), &info.ipi6_addr, bytes.size());
-      const bool link = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr);
-      d.interface = static_cast<std::uint32_t>(info.ipi6_ifindex);
-      d.to = address(bytes, port, link ? d.interface : 0);
+      set_destination(d, info, port);
     } else if (is(IPPROTO_UDP, UDP_GRO, sizeof(int))) {
       int size = 0;
       std::memcpy(&size, CMSG_DATA(c), sizeof size);
       d.segment_size = static_cast<std::size_t>(std::max(size, 0));
     }
   }
+  if (v4) set_destination(d, *v4, port);
   return d;
 }
 
@@ -137,7 +168,7 @@ std::string receiving(const open_socket& socket, const datagram_socket& owner, b
 class message_of {
 public:
   /// Returns an `errno`, or zero.
-  int fill(msghdr& message, const outgoing_datagram& d, bool v6) noexcept {
+  int fill(msghdr& message, const outgoing_datagram& d, const datagram_socket& owner) noexcept {
     message = {};
     part_ = {.iov_base = const_cast<std::byte*>(d.bytes.data()), .iov_len = d.bytes.size()};
     message.msg_iov = &part_;
@@ -149,7 +180,11 @@ public:
     if (!has_source && d.segment_size == 0) return 0;
     message.msg_control = control_.bytes.data();
     if (has_source) {
-      if (const int error = v6 ? add_v6(message, s) : add_v4(message, s); error != 0) return error;
+      const address& to = d.to == address() ? owner.socket().name() : d.to;
+      const bool v6 = owner.how().v6;
+      if (const int error = v6 ? add_v6(message, s, to) : add_v4(message, s); error != 0) {
+        return error;
+      }
     }
     if (d.segment_size == 0) return 0;
     if (d.segment_size > UINT16_MAX) return EINVAL;
@@ -166,10 +201,13 @@ private:
     add(message, IPPROTO_IP, IP_PKTINFO, info);
     return 0;
   }
-  static int add_v6(msghdr& message, const datagram_source& s) noexcept {
+  static int add_v6(msghdr& message, const datagram_source& s, const address& to) noexcept {
     in6_pktinfo info{};
     info.ipi6_ifindex = s.interface != 0 ? s.interface : s.from.scope();
-    const address::v6_bytes bytes = s.from.is_v4() ? mapped(s.from) : s.from.bytes();
+    // By IPv4, the kernel takes no other source than a mapped one, and for that 0.0.0.0 is none.
+    const address& family = s.from == address() ? to : s.from;
+    const bool by_v4 = family.is_v4() || is_mapped(family);
+    const address::v6_bytes bytes = by_v4 && !s.from.is_v6() ? mapped(s.from) : s.from.bytes();
     std::memcpy(&info.ipi6_addr, bytes.data(), bytes.size());
     add(message, IPPROTO_IPV6, IPV6_PKTINFO, info);
     return 0;
@@ -270,7 +308,7 @@ std::string receive_many_call::doing(const open_socket& socket) const {
 std::optional<int> send_call::attempt(open_socket& socket) {
   msghdr message;
   message_of filled;
-  if (const int error = filled.fill(message, what_, owner_->how().v6); error != 0) return error;
+  if (const int error = filled.fill(message, what_, *owner_); error != 0) return error;
   const ssize_t n = past_icmp(
       *owner_, [&] { return os().send_message(socket.descriptor(), &message, MSG_NOSIGNAL); });
   if (n < 0) return note_failed(socket, writing);
@@ -290,7 +328,7 @@ std::optional<int> send_many_call::attempt(open_socket& socket) {
     for (; count < most; ++count) {
       mmsghdr& message = messages[count];
       message.msg_len = 0;
-      const int error = filled[count].fill(message.msg_hdr, all_[sent_ + count], owner_->how().v6);
+      const int error = filled[count].fill(message.msg_hdr, all_[sent_ + count], *owner_);
       if (error == 0) continue;
       if (count != 0) break;  // those before it are sent first
       if (sent_ != 0) return 0;

@@ -49,10 +49,10 @@ private:
 
 void set_up_datagrams(options_of& all, bool v6, const socket_options& how) noexcept {
   if (how.broadcast) all.set("broadcast", SOL_SOCKET, SO_BROADCAST, 1);
-  // An IPv6 socket that also takes IPv4 gets its IPv4 destinations by the option of IPv6, and the
-  // errors of IPv4 only by the option of IPv4.
+  // An IPv6 socket that also takes IPv4 gets the sources of its replies and the errors by IPv4 only
+  // by the options of IPv4.
   if (how.destination && v6) all.set("destination", IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-  if (how.destination && !v6) all.set("destination", IPPROTO_IP, IP_PKTINFO, 1);
+  if (how.destination) all.set("destination", IPPROTO_IP, IP_PKTINFO, 1);
   if (how.icmp_errors && v6) all.set("icmp_errors", IPPROTO_IPV6, IPV6_RECVERR, 1);
   if (how.icmp_errors) all.set("icmp_errors", IPPROTO_IP, IP_RECVERR, 1);
   if (how.join_datagrams) all.wish("join_datagrams", IPPROTO_UDP, UDP_GRO, 1);

@@ -10,7 +10,7 @@ void batch::answer(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     const eddy::datagram& asked = incoming_[i].received;
     const auto bytes = std::span(bytes_[i]).first(asked.size);
-    outgoing_[i] = eddy::outgoing_datagram(bytes, asked.from, {.from = asked.to});
+    outgoing_[i] = eddy::outgoing_datagram(bytes, asked.from, asked.reply_source);
   }
   count_ = count;
   sent_ = 0;

@@ -2,6 +2,7 @@
 // Tests of <eddy/net/udp_socket.h>.
 #include <eddy/net/udp_socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -248,7 +249,7 @@ ASYNC_TEST("the option destination reports the local address and the interface o
   const datagram question = co_await server.receive(buffer);
   CHECK(question.to == second);
   CHECK(question.interface == loopback_interface);
-  co_await server.send(std::string_view("answer"), question.from, {.from = question.to});
+  co_await server.send(std::string_view("answer"), question.from, question.reply_source);
   const datagram answer = co_await client.receive(buffer);
   CHECK(answer.from == second);
 }
@@ -266,6 +267,119 @@ ASYNC_TEST("the option destination works for IPv6, too") {
                        {.from = question.to, .interface = question.interface});
   const datagram answer = co_await client.receive(buffer);
   CHECK(answer.from == to);
+}
+
+/// Asks `server` at `to`, and returns the answer that it sends from the `reply_source`.
+datagram ask(udp_socket& client, udp_socket& server, const address& to, datagram& question) {
+  send(client, "question", to);
+  std::array<char, 64> buffer;
+  REQUIRE(arrives_at(server));
+  question = server.try_receive(buffer)->value();
+  const auto sent =
+      server.try_send(std::string_view("answer"), question.from, question.reply_source);
+  CHECK(sent->has_value());
+  return arrives_at(client) ? client.try_receive(buffer)->value() : datagram();
+}
+
+TEST_CASE_FIXTURE(with_loop, "a reply_source answers a question to any IPv4 address") {
+  const address::v6_bytes any_mapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  for (const address& at : {address::any_v4(0), address::any_v6(0)}) {
+    udp_socket server(loop, at, {.destination = true});
+    udp_socket client(loop, here, {.broadcast = true});
+    const std::uint16_t port = server.local_address().port();
+    const address group(bytes{239, 255, 1, 5}, port);
+    server.join(group, loopback_interface);
+    client.set_multicast_interface(loopback_interface);
+    const auto as_seen = [&](const address& a) {
+      if (at.is_v4()) return a;
+      address::v6_bytes mapped = any_mapped;
+      std::copy_n(a.bytes().begin(), 4, mapped.begin() + 12);
+      return address(mapped, port);
+    };
+    const address first(bytes{127, 0, 0, 1}, port);
+    const address second(bytes{127, 0, 0, 2}, port);
+    const address everybody(bytes{127, 255, 255, 255}, port);
+    for (const auto& [to, from] :
+         {std::pair(second, second), std::pair(everybody, first), std::pair(group, first)}) {
+      CAPTURE(to.to_string());
+      datagram question;
+      const datagram answer = ask(client, server, to, question);
+      CHECK(answer.from == from);
+      CHECK(question.to == as_seen(to));
+      CHECK(question.interface == loopback_interface);
+      CHECK(question.reply_source.from == as_seen(from));
+      CHECK(question.reply_source.interface == 0);
+      const auto direct = server.try_send(std::string_view("x"), question.from, {.from = to});
+      CHECK(direct->has_value() == (to == from));
+      if (*direct) CHECK(take(client) == "x");
+      // The same for several datagrams a call.
+      send(client, "question", to);
+      REQUIRE(arrives_at(server));
+      batch<1> into;
+      CHECK(server.try_receive_many(into.items)->value() == 1);
+      const datagram& again = into.items[0].received;
+      CHECK(again.to == question.to);
+      const outgoing_datagram reply(std::string_view("answer"), again.from, again.reply_source);
+      CHECK(server.try_send_many(std::span(&reply, 1))->value() == 1);
+      std::array<char, 64> buffer;
+      REQUIRE(arrives_at(client));
+      CHECK(client.try_receive(buffer)->value().from == from);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(with_loop, "a reply_source answers a question to any IPv6 address") {
+  udp_socket server(loop, address::any_v6(0), {.ipv6_only = true, .destination = true});
+  udp_socket client(loop, address::any_v6(0));
+  const std::uint16_t port = server.local_address().port();
+  client.set_multicast_hops(0);  // nothing leaves the machine
+  datagram question;
+  CHECK(ask(client, server, address::loopback_v6(port), question).from ==
+        address::loopback_v6(port));
+  CHECK(question.reply_source.from == address::loopback_v6(port));
+  CHECK(question.reply_source.interface == 0);
+  // Not every interface has a route for multicast.
+  struct if_nameindex* const interfaces = ::if_nameindex();
+  REQUIRE(interfaces != nullptr);
+  for (const char* const name : {"ff01::1235", "ff02::1235", "ff05::1235"}) {
+    const address group = address::parse(name, port).value();
+    const bool of_link = group.bytes()[1] != 5;
+    for (const auto* at = interfaces; at->if_index != 0; ++at) {
+      client.set_multicast_interface(at->if_index);
+      server.join(group, at->if_index);
+      if (client.try_send(std::string_view("is there a route?"), group)->has_value()) {
+        std::array<char, 64> buffer;
+        REQUIRE(arrives_at(server));
+        CHECK(server.try_receive(buffer)->has_value());
+        const datagram answer = ask(client, server, group, question);
+        CHECK(answer.size == 6);
+        CHECK(answer.from.port() == port);
+        CHECK(question.to == address(group.bytes(), port, of_link ? at->if_index : 0));
+        CHECK(question.reply_source.from == address());
+        CHECK(question.reply_source.interface == at->if_index);
+        const std::string_view x("x");
+        CHECK(!server.try_send(x, question.from, {.from = question.to})->has_value());
+      }
+      server.leave(group, at->if_index);
+    }
+  }
+  ::if_freenameindex(interfaces);
+}
+
+TEST_CASE_FIXTURE(with_loop, "a source may be only an interface, also by IPv4 at [::]") {
+  udp_socket both(loop, address::any_v6(0));
+  udp_socket v4(loop, here);
+  const eddy::datagram_source source{.interface = loopback_interface};
+  const auto sends = [&](const address& to) {
+    const auto sent = both.try_send(std::string_view("x"), to, source);
+    CHECK(sent->has_value());
+    return take(v4) == "x";
+  };
+  CHECK(sends(v4.local_address()));
+  const address mapped = address::parse("::ffff:127.0.0.1", v4.local_address().port()).value();
+  CHECK(sends(mapped));
+  both.connect(mapped);
+  CHECK(sends(address()));
 }
 
 TEST_CASE_FIXTURE(with_loop, "an IPv6 source is no source for an IPv4 socket") {

@@ -86,6 +86,14 @@ def answers_from_the_address_asked(port):
         echoes(s, ("127.0.0.7", port), b"who are you")
 
 
+def answers_a_broadcast(port):
+    """The answer comes from the loopback address, because no answer comes from a broadcast one."""
+    with client() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.sendto(b"who is there", ("127.255.255.255", port))
+        assert s.recvfrom(64) == (b"who is there", ("127.0.0.1", port))
+
+
 def socat(to):
     if shutil.which("socat") is None:
         return print("without socat")
@@ -108,6 +116,7 @@ for style in "callback", "await":
 
     s = server(style, "0.0.0.0")
     answers_from_the_address_asked(s.port)
+    answers_a_broadcast(s.port)
     s.process.send_signal(signal.SIGHUP)
     answers_from_the_address_asked(s.port)
     s.ends()
