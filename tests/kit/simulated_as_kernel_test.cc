@@ -353,6 +353,42 @@ TEST_CASE("addresses are in use as in the kernel") {
   });
 }
 
+TEST_CASE("the address of a live connection is in use as in the kernel") {
+  compare([](record r) -> task<> {
+    tcp_listener listener(r.loop, address::loopback_v4(0));
+    const address to = listener.local_address();
+    const tcp_stream chosen = co_await connect(to);
+    const address own = chosen.local_address();
+    for (const bool reuse : {false, true}) {
+      for (const address& at : {own, address::any_v4(own.port()), address::any_v6(own.port())}) {
+        r.code(code_from([&] { const tcp_listener l(r.loop, at, {.reuse_address = reuse}); }));
+      }
+      const std::uint8_t host = reuse ? 2 : 3;
+      const address elsewhere(address::v4_bytes{127, 0, 0, host}, own.port());
+      for (const address& at : {own, elsewhere}) {
+        const auto again = co_await as_result(connect(to, {.reuse_address = reuse, .local = at}));
+        r.code(again ? std::error_code() : again.error());
+      }
+    }
+  });
+}
+
+TEST_CASE("two connections from one address to one peer are refused as in the kernel") {
+  compare([](record r) -> task<> {
+    for (const bool by_port : {false, true}) {
+      tcp_listener listener(r.loop, address::loopback_v4(0));
+      tcp_listener other(r.loop, address::loopback_v4(0));
+      eddy::socket_options how{.reuse_address = !by_port, .reuse_port = by_port};
+      how.local = tcp_listener(r.loop, address::loopback_v4(0)).local_address();
+      const tcp_stream first = co_await connect(listener.local_address(), how);
+      const auto second = co_await as_result(connect(listener.local_address(), how));
+      r.code(second ? std::error_code() : second.error());
+      const auto elsewhere = co_await as_result(connect(other.local_address(), how));
+      r.code(elsewhere ? std::error_code() : elsewhere.error());
+    }
+  });
+}
+
 TEST_CASE("the names of sockets are as in the kernel") {
   compare([](record r) -> task<> {
     tcp_listener listener(r.loop, address::any_v6(0));

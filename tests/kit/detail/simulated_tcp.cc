@@ -46,13 +46,18 @@ std::uint16_t simulated_tcp::free_port() noexcept {
   for (int i = first_port; i <= last_port; ++i) {
     const std::uint16_t port = next_port_;
     next_port_ = port == last_port ? first_port : static_cast<std::uint16_t>(port + 1);
-    if (!ports_.contains(port)) return port;
+    if (!bound_.contains(port)) return port;
   }
   return 0;
 }
 
-bool simulated_tcp::taken(const simulated_socket& socket, const address& at) const noexcept {
-  return std::ranges::any_of(bound_, [&](const simulated_socket* other) {
+std::span<simulated_socket* const> simulated_tcp::sockets_at(std::uint16_t port) noexcept {
+  const auto found = bound_.find(port);
+  return found == bound_.end() ? std::span<simulated_socket* const>() : found->second;
+}
+
+bool simulated_tcp::taken(const simulated_socket& socket, const address& at) noexcept {
+  return std::ranges::any_of(sockets_at(at.port()), [&](const simulated_socket* other) {
     if (other == &socket) return false;
     if (!covers(at, socket.only_v6, other->local) && !covers(other->local, other->only_v6, at)) {
       return false;
@@ -63,17 +68,27 @@ bool simulated_tcp::taken(const simulated_socket& socket, const address& at) con
   });
 }
 
+bool simulated_tcp::connected(const address& own, const address& peer) noexcept {
+  return std::ranges::any_of(sockets_at(own.port()), [&](const simulated_socket* other) {
+    return other->connection != nullptr && !other->end().reset && other->end().name == own &&
+           other->peer().name == peer;
+  });
+}
+
+void simulated_tcp::take(simulated_socket& socket, const address& at) {
+  bound_[at.port()].push_back(&socket);
+  socket.local = at;
+  socket.bound = true;
+}
+
 int simulated_tcp::bind(simulated_socket& socket, const address& to) {
   if (socket.bound) return -EINVAL;
   if (lacks_scope(to) || (to.is_v6() && has_many_hosts(to))) return -EINVAL;
   address at = to;
   if (at.port() == 0) at = to.with_port(free_port());
   if (at.port() == 0 || taken(socket, at)) return -EADDRINUSE;
-  socket.local = at;
-  socket.bound = true;
+  take(socket, at);
   if (at.is_v6() && !at.is_any()) socket.only_v6 = true;  // as Linux
-  ++ports_[at.port()];
-  bound_.push_back(&socket);
   return 0;
 }
 
@@ -84,12 +99,13 @@ int simulated_tcp::listen(simulated_socket& socket) {
   }
   const state before = socket.is;
   socket.is = state::listening;
-  const bool other = std::ranges::any_of(bound_, [&](const simulated_socket* s) {
-    return s->is == state::listening && s != &socket &&
-           (covers(s->local, s->only_v6, socket.local) ||
-            covers(socket.local, socket.only_v6, s->local)) &&
-           !(s->reuse_port && socket.reuse_port);
-  });
+  const bool other =
+      std::ranges::any_of(sockets_at(socket.local.port()), [&](const simulated_socket* s) {
+        return s->is == state::listening && s != &socket &&
+               (covers(s->local, s->only_v6, socket.local) ||
+                covers(socket.local, socket.only_v6, s->local)) &&
+               !(s->reuse_port && socket.reuse_port);
+      });
   if (other) {
     socket.is = before;
     return -EADDRINUSE;
@@ -116,10 +132,8 @@ int simulated_tcp::connect(simulated_socket& socket, const address& to) {
   }
   if (own.is_v4() != peer.is_v4()) return -ENETUNREACH;
   if (own.port() == 0) return -EADDRNOTAVAIL;
-  if (!socket.bound) {
-    socket.bound = true;
-    ++ports_[own.port()];
-  }
+  if (connected(own, peer)) return -EADDRNOTAVAIL;
+  if (!socket.bound) take(socket, own);
   socket.local = own;
   const auto connection = std::make_shared<simulated_connection>();
   connection->ends[0].name = own;
@@ -134,9 +148,9 @@ int simulated_tcp::connect(simulated_socket& socket, const address& to) {
 
 void simulated_tcp::close(simulated_socket& socket) {
   if (socket.bound) {
-    const auto port = ports_.find(socket.local.port());
-    if (port != ports_.end() && --port->second == 0) ports_.erase(port);
-    std::erase(bound_, &socket);
+    const auto port = bound_.find(socket.local.port());
+    std::erase(port->second, &socket);
+    if (port->second.empty()) bound_.erase(port);
   }
   for (const auto& connection : socket.queue) {
     simulated_end& e = connection->ends[1];
@@ -151,7 +165,7 @@ void simulated_tcp::close(simulated_socket& socket) {
 simulated_socket* simulated_tcp::listener_at(const address& at) {
   std::vector<simulated_socket*> best;
   bool exact = false;
-  for (simulated_socket* const s : bound_) {
+  for (simulated_socket* const s : sockets_at(at.port())) {
     if (s->is != state::listening || !covers(s->local, s->only_v6, at)) continue;
     const bool this_exact = s->local == at;
     if (this_exact && !std::exchange(exact, true)) best.clear();
@@ -162,8 +176,9 @@ simulated_socket* simulated_tcp::listener_at(const address& at) {
 }
 
 simulated_socket* simulated_tcp::listener_of(const simulated_connection& connection) noexcept {
-  const auto found = std::ranges::find(bound_, connection.listener, &simulated_socket::descriptor);
-  return found == bound_.end() ? nullptr : *found;
+  const auto all = sockets_at(connection.ends[1].name.port());
+  const auto found = std::ranges::find(all, connection.listener, &simulated_socket::descriptor);
+  return found == all.end() ? nullptr : *found;
 }
 
 void simulated_tcp::arrive_at_listener(const simulated_packet& packet) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <eddy/net/address.h>
@@ -40,7 +41,13 @@ public:
 private:
   [[nodiscard]] std::uint16_t free_port() noexcept;
   /// Whether `socket` cannot have the address `at` because of another socket.
-  [[nodiscard]] bool taken(const simulated_socket& socket, const address& at) const noexcept;
+  [[nodiscard]] bool taken(const simulated_socket& socket, const address& at) noexcept;
+  /// Gives `socket` the address `at`.
+  void take(simulated_socket& socket, const address& at);
+  /// Whether there is a connection from `own` to `peer`.
+  [[nodiscard]] bool connected(const address& own, const address& peer) noexcept;
+  /// The sockets at a port.
+  [[nodiscard]] std::span<simulated_socket* const> sockets_at(std::uint16_t port) noexcept;
   [[nodiscard]] simulated_socket* listener_at(const address& at);
   [[nodiscard]] simulated_socket* listener_of(const simulated_connection& connection) noexcept;
   void arrive_at_listener(const simulated_packet& packet);
@@ -50,8 +57,7 @@ private:
   simulated_context& context_;
   simulated_wire& wire_;
   simulated_streams& streams_;
-  std::vector<simulated_socket*> bound_;
-  std::map<std::uint16_t, std::size_t> ports_;  // the number of sockets that have the port
+  std::map<std::uint16_t, std::vector<simulated_socket*>> bound_;  // the sockets at each port
   std::uint16_t next_port_ = 32768;
 };
 
