@@ -110,6 +110,17 @@ ASYNC_TEST(
   CHECK(network.trace().contains("not simulated: a socket of family 2, type 2, protocol 0"));
   CHECK(code_from([&] { const eddy::unix_datagram s(loop, unix_address("/run/d")); }) ==
         unsupported);
+  eddy::unix_datagram unbound(loop);
+  std::array<char, 4> buffer;
+  for (const unix_address& to : {unix_address("/run/d"), unix_address::abstract("d")}) {
+    CHECK(code_from([&] { unbound.connect(to); }) == unsupported);
+    CHECK(unbound.try_send_to("x"sv, to)->error() == unsupported);
+  }
+  CHECK(unbound.try_send("x"sv)->error() == unsupported);
+  CHECK(unbound.try_receive(buffer)->error() == unsupported);
+  for (const char* const name : {"bind", "connect", "sendmsg", "recvmsg"}) {
+    CHECK(network.trace().contains(std::string("not simulated: ") + name + " of a Unix datagram"));
+  }
   CHECK(code_from([&] { static_cast<void>(eddy::seqpacket_pair(loop)); }) == unsupported);
   two_ends ends;
   co_await make_ends(loop, ends);

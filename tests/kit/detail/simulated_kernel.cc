@@ -126,6 +126,11 @@ int simulated_kernel::refuse(std::string_view call) {
   return -1;
 }
 
+int simulated_kernel::refuse_datagrams(std::string_view call) {
+  refuse(text({call, " of a Unix datagram socket"}));
+  return -EOPNOTSUPP;
+}
+
 bool simulated_kernel::is_open(int descriptor) const noexcept {
   return sockets_.contains(descriptor);
 }
@@ -218,10 +223,7 @@ int simulated_kernel::close(int descriptor) {
 int simulated_kernel::bind(int descriptor, const sockaddr* to, socklen_t size) {
   if (!owns(descriptor)) return system::bind(descriptor, to, size);
   return with(descriptor, [&](simulated_socket& s) {
-    if (s.type == SOCK_DGRAM) {
-      refuse("bind of a Unix datagram socket");
-      return -EOPNOTSUPP;
-    }
+    if (s.type == SOCK_DGRAM) return refuse_datagrams("bind");
     if (s.family == AF_UNIX) return unix_.bind(s, unix_address::from(to, size));
     const address at = address_of(to, size);
     if (at == address() || (s.family == AF_INET && !at.is_v4())) return -EAFNOSUPPORT;
@@ -247,7 +249,12 @@ int simulated_kernel::listen(int descriptor, int backlog) {
 int simulated_kernel::connect(int descriptor, const sockaddr* to, socklen_t size) {
   if (!owns(descriptor)) return system::connect(descriptor, to, size);
   return with(descriptor, [&](simulated_socket& s) {
-    if (s.family == AF_UNIX) return unix_.connect(s, unix_address::from(to, size));
+    if (s.family == AF_UNIX) {
+      const unix_address path = unix_address::from(to, size);
+      // Such a connect finds out whether the socket of a file is in use. It never succeeds.
+      if (s.type == SOCK_DGRAM && !unix_.has_file(path)) return refuse_datagrams("connect");
+      return unix_.connect(s, path);
+    }
     const address peer = address_of(to, size);
     if (peer == address() || (s.family == AF_INET && !peer.is_v4())) return -EAFNOSUPPORT;
     return tcp_.connect(s, peer);
@@ -308,7 +315,8 @@ ssize_t simulated_kernel::read(int descriptor, void* data, std::size_t size) {
 ssize_t simulated_kernel::receive(int descriptor, void* data, std::size_t size, int flags) {
   if (!owns(descriptor)) return system::receive(descriptor, data, size, flags);
   if ((flags & ~(MSG_DONTWAIT | MSG_PEEK | MSG_NOSIGNAL)) != 0) return refuse("a flag of recv");
-  return with(descriptor, [&](simulated_socket& s) {
+  return with(descriptor, [&](simulated_socket& s) -> ssize_t {
+    if (s.type == SOCK_DGRAM) return refuse_datagrams("recv");
     return streams_.read(s, static_cast<char*>(data), size, (flags & MSG_PEEK) != 0);
   });
 }
@@ -317,6 +325,7 @@ ssize_t simulated_kernel::receive_message(int descriptor, msghdr* message, int f
   if (!owns(descriptor)) return system::receive_message(descriptor, message, flags);
   return with(descriptor, [&](simulated_socket& s) -> ssize_t {
     if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;  // there is never an error in it
+    if (s.type == SOCK_DGRAM) return refuse_datagrams("recvmsg");
     message->msg_namelen = 0;
     message->msg_controllen = 0;
     message->msg_flags = 0;
@@ -336,7 +345,8 @@ ssize_t simulated_kernel::receive_message(int descriptor, msghdr* message, int f
 ssize_t simulated_kernel::send(int descriptor, const void* data, std::size_t size, int flags) {
   if (!owns(descriptor)) return system::send(descriptor, data, size, flags);
   if ((flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)) != 0) return refuse("a flag of send");
-  return with(descriptor, [&](simulated_socket& s) {
+  return with(descriptor, [&](simulated_socket& s) -> ssize_t {
+    if (s.type == SOCK_DGRAM) return refuse_datagrams("send");
     return streams_.write(s, {static_cast<const char*>(data), size});
   });
 }
@@ -344,7 +354,8 @@ ssize_t simulated_kernel::send(int descriptor, const void* data, std::size_t siz
 ssize_t simulated_kernel::send_message(int descriptor, const msghdr* message, int flags) {
   if (!owns(descriptor)) return system::send_message(descriptor, message, flags);
   if (message->msg_controllen != 0) return refuse("a message with descriptors");
-  return with(descriptor, [&](simulated_socket& s) {
+  return with(descriptor, [&](simulated_socket& s) -> ssize_t {
+    if (s.type == SOCK_DGRAM) return refuse_datagrams("sendmsg");
     std::string bytes;
     for (std::size_t i = 0; i < message->msg_iovlen; ++i) {
       const iovec& part = message->msg_iov[i];

@@ -111,6 +111,7 @@ private:
   static Result done(Result result) noexcept;
   /// Notes a call that is not simulated, and returns -1.
   int refuse(std::string_view call);
+  int refuse_datagrams(std::string_view call);
   int accept_from(simulated_socket& listener, sockaddr* peer, socklen_t* size);
 
   scoped_system in_place_{*this};

@@ -34,6 +34,9 @@ public:
 
   // The files.
 
+  [[nodiscard]] bool has_file(const unix_address& path) const {
+    return !path.is_abstract() && files_.contains(std::string(path.name()));
+  }
   int status(const std::string& path, struct ::stat* what) const;
   int set_mode(const std::string& path, ::mode_t mode);
   int rename(const std::string& from, const std::string& to, bool replaces);
