@@ -4,12 +4,16 @@
 #include <utility>
 
 #include <eddy/loop/detail/block_pool.h>
+#include <eddy/loop/detail/misuse.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/testing/detail/simulated_kernel.h>
 
 namespace eddy {
 
 simulated_network::simulated_network(event_loop& loop, const options& how) {
+  if (how.buffer_size == 0) {
+    detail::misuse("a simulated_network with a buffer_size of 0 could deliver no byte");
+  }
   const detail::failing_allocations::pardon own;
   kernel_ = std::make_unique<detail::simulated_kernel>(loop, how);
 }

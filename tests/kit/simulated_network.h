@@ -36,7 +36,8 @@ struct simulated_network_options {
   /// The probability that a write to a TCP connection resets the connection instead.
   double resets = 0;
 
-  /// The size in bytes of the send buffer and of the receive buffer of each socket.
+  /// The size in bytes of the send buffer and of the receive buffer of each socket. Zero aborts the
+  /// program.
   std::size_t buffer_size = std::size_t{64} * 1024;
 
   /// A connect to a host that does not answer fails with `timed_out` after this time. The default
@@ -83,7 +84,10 @@ struct simulated_network_options {
 /// Not simulated: UDP, and with it the name servers of a `resolver`; Unix datagram and seqpacket
 /// sockets; descriptors in messages; rare options. These calls fail with `operation_not_supported`,
 /// and `trace` names the call. Keep-alive is accepted and probes nobody. `copy` moves bytes through
-/// its buffer instead of the kernel. Pipes, files and processes stay real.
+/// its buffer instead of the kernel. Pipes, files and processes stay real. A `descriptor_watch` of
+/// a simulated socket fails with `bad_file_descriptor`. A connection that was accepted or has ended
+/// (TIME_WAIT) keeps no address in use, so that a listener can start again also without
+/// `reuse_address`.
 ///
 /// Errors: operations of a socket on another loop of this thread fail with `bad_file_descriptor`.
 /// Lifetime: the loop must outlive the network. Destroy the sockets first: sockets that are left

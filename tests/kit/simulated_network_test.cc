@@ -22,6 +22,7 @@
 #include <eddy/future/sleep.h>
 #include <eddy/future/spawn.h>
 #include <eddy/future/task.h>
+#include <eddy/loop/descriptor_watch.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/readiness.h>
 #include <eddy/net/address.h>
@@ -259,6 +260,34 @@ TEST_CASE_FIXTURE(with_loop, "a second network on a loop aborts the program") {
     const simulated_network first(one);
     const simulated_network second(one);
   });
+}
+
+TEST_CASE_FIXTURE(with_loop, "a network whose sockets have no buffer aborts the program") {
+  dies_saying("a simulated_network with a buffer_size of 0 could deliver no byte", [] {
+    eddy::event_loop one;
+    const simulated_network network(one, {.buffer_size = 0});
+  });
+}
+
+ASYNC_TEST("a listener without reuse_address starts again beside its connections") {
+  const simulated_network network(loop);
+  tcp_listener first(loop, server_address, {.reuse_address = false});
+  const tcp_stream client = co_await connect(server_address);
+  const tcp_stream server = co_await first.accept();
+  first.close();
+  const tcp_listener second(loop, server_address, {.reuse_address = false});
+  CHECK(second.local_address() == server_address);
+}
+
+TEST_CASE_FIXTURE(with_loop,
+                  "a descriptor_watch of a simulated socket fails with bad_file_descriptor") {
+  const simulated_network network(loop);
+  const tcp_listener listener(loop, server_address);
+  CHECK(code_from([&] {
+          eddy::descriptor_watch watch(loop, listener.descriptor());
+          watch.start(eddy::descriptor_events::readable,
+                      [](eddy::result<eddy::descriptor_events>) {});
+        }) == std::errc::bad_file_descriptor);
 }
 
 ASYNC_TEST("networks follow each other on a loop") {
