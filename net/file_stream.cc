@@ -49,6 +49,14 @@ int check_kind(const shared_file& file) {
   return S_ISREG(status.st_mode) ? 0 : EINVAL;
 }
 
+/// As `check_kind`, for a descriptor that the program has opened.
+int check_adopted(const shared_file& file) {
+  if (const int error = check_kind(file); error != 0) return error;
+  const int flags = file.calls().status_flags(file.descriptor());
+  if (flags < 0) return errno;
+  return (flags & O_PATH) != 0 ? EBADF : 0;  // such a descriptor only names the file
+}
+
 /// The error of an open that failed with `error`. The kernel opens no socket, no pipe for writing
 /// that nobody reads, and no device without a driver: these are refused as others of their kind.
 int refusal_of(int error) noexcept { return error == ENXIO || error == ENODEV ? EINVAL : error; }
@@ -125,7 +133,7 @@ file_stream::file_stream(event_loop& loop, int descriptor) {
   auto file = std::make_shared<shared_file>(os(), descriptor);
   static_cast<void>(own.release());
   const std::string words = detail::text({"the file of descriptor ", descriptor});
-  const int error = check_kind(*file);
+  const int error = check_adopted(*file);
   if (error != 0) {
     detail::throw_error(std::error_code(error, std::generic_category()),
                         "take over descriptor " + std::to_string(descriptor));

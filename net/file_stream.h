@@ -61,8 +61,8 @@ public:
   /// Takes over the descriptor of a regular file. `descriptor` is closed even if this throws.
   ///
   /// The stream does not use the position that the descriptor has.
-  /// Errors: `std::system_error`, with `invalid_argument` if it is no regular file;
-  /// `std::bad_alloc`.
+  /// Errors: `std::system_error`, with `invalid_argument` if it is no regular file, and
+  /// `bad_file_descriptor` if it is closed or was opened with O_PATH; `std::bad_alloc`.
   file_stream(event_loop& loop, int descriptor);
   file_stream(file_stream&& other) noexcept : state_(std::move(other.state_)) {}
   /// Closes this stream and takes over the other one.

@@ -353,6 +353,8 @@ TEST_SUITE("threads") {
 
     const int device = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     CHECK(refusal_of<file_stream>(loop, device) == "take over descriptor N: Invalid argument");
+    const int name = ::open((place / "old").c_str(), O_PATH | O_CLOEXEC);
+    CHECK(refusal_of<file_stream>(loop, name) == "take over descriptor N: Bad file descriptor");
     CHECK(refusal_of<file_stream>(loop, -1) == "take over descriptor N: Bad file descriptor");
   }
 
