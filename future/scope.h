@@ -260,7 +260,9 @@ inline detail::scope_end scope::join() noexcept { return detail::scope_end(*this
 
 template <class Awaitable>
 task<detail::owned_result_t<Awaitable>> scope::finish(Awaitable&& work) {
-  return detail::finish_in(this, &loop(), detail::as_task(std::forward<Awaitable>(work)));
+  auto end = detail::finish_in(this, &loop(), detail::as_task(std::forward<Awaitable>(work)));
+  detail::task_access::start_at_once(end);
+  return end;
 }
 
 }  // namespace eddy

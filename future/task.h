@@ -86,7 +86,8 @@ struct task_access {
     if (!t.handle_) misuse("a task was awaited twice, or after it was moved from");
     return std::exchange(t.handle_, nullptr);
   }
-  /// Has the task start as soon as it is awaited, even if its awaiter has had its share.
+  /// Has the task start when it is awaited, even if its awaiter has had its share of the turn, or
+  /// of the stack.
   static void start_at_once(const auto& t) noexcept {
     t.handle_.promise().arrive_at(__builtin_source_location());
   }

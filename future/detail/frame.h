@@ -83,13 +83,10 @@ public:
   /// Otherwise its later completion resumes `parent`. If `parent` has had its share of operations,
   /// the loop runs this coroutine later: a result that waited for a turn could be lost meanwhile.
   bool start(frame& parent) noexcept { return start(to_uint(&parent), !may_go_on()); }
-  /// Runs this coroutine to its first suspension. True if it has completed. Otherwise its later
-  /// completion calls `then`.
-  bool start(completion& then) noexcept { return start(to_uint(&then) | for_completion, false); }
-  /// Has the loop run this coroutine. Its completion calls `then`.
-  void start_later(completion& then) noexcept {
-    then_ = to_uint(&then) | for_completion;
-    start_later();
+  /// Runs this coroutine to its first suspension, or has the loop run it if `later` is true. True
+  /// if it has completed. Otherwise its later completion calls `then`.
+  bool start(completion& then, bool later) noexcept {
+    return start(to_uint(&then) | for_completion, later);
   }
 
   /// Destroys `top`, which does not run, and every coroutine under it, the innermost first.
@@ -235,6 +232,7 @@ private:
   static constexpr std::uintptr_t ended_with_error = 2;
   static constexpr std::uintptr_t in_no_ring = 4;  // being destroyed, and in no ring
   static constexpr std::uintptr_t kinds = 7;
+  static constexpr std::uintptr_t more_stack = 8192;  // for a task that is to start at once
 
   template <class Pointee>
   static std::uintptr_t to_uint(Pointee* p) noexcept {
@@ -278,10 +276,10 @@ inline child_owner::~child_owner() {
 
 inline bool frame::start(std::uintptr_t then, bool later) noexcept {
   then_ = then;
-  if ((later && where_ == nullptr) ||  // see `task_access::start_at_once`
-      reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < frames_here.top.stack_end) {
-    return start_later();
-  }
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const std::uintptr_t end = frames_here.top.stack_end;
+  // `task_access::start_at_once` has set a location.
+  if ((later || here < end) && (where_ == nullptr || here + more_stack < end)) return start_later();
   then_ |= starting;
   frame* const outer = frames_here.top.current;
   frames_here.top.current = this;

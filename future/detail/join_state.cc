@@ -25,8 +25,7 @@ void join_state::begin(branch_base& which, bool at_once) noexcept {
   which.all_ = this;
   which.waiter_ = waiter_;
   ++left_;
-  if (!at_once) return which.child_->start_later(which);
-  if (!which.child_->start(which)) return;
+  if (!which.child_->start(which, !at_once)) return;
   frame& child = *std::exchange(which.child_, nullptr);
   const bool is_value = which.take_from(child);
   frame::destroy(child);  // its arguments end with it

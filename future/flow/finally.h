@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <coroutine>
 #include <exception>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include <eddy/future/awaitable.h>
+#include <eddy/future/detail/branch.h>
+#include <eddy/future/detail/join_state.h>
 #include <eddy/future/detail/task_local_values.h>
-#include <eddy/future/flow/join_settled.h>
 #include <eddy/future/outcome.h>
 #include <eddy/future/scope.h>
 #include <eddy/future/task.h>
@@ -36,7 +37,7 @@ namespace eddy {
 /// Lifetime: the scope must outlive the operation.
 /// Cancelling: cancels `work`, and the scope then runs the clean-up. A scope that has failed or is
 /// being cancelled destroys the clean-up instead, so choose a scope that outlives the caller. If
-/// `work` has not started, the clean-up does not run.
+/// the returned task has not been awaited, neither `work` nor the clean-up runs.
 template <class Work, class CleanUp>
   requires std::is_void_v<detail::owned_result_t<CleanUp>>
 task<detail::owned_result_t<Work>> finally(scope& outer, Work&& work, CleanUp&& clean_up,
@@ -70,14 +71,59 @@ private:
   std::exception_ptr error_;  // the work's
 };
 
+/// Awaits a task that starts even if the caller has had its share of the turn. Moves no value: the
+/// move could cancel the caller between the work and the clean-up.
+class settled_wait_base : public join_state {
+public:
+  /// A separate class because g++ 12 copies an awaiter that has a name.
+  class awaiter {
+  public:
+    explicit awaiter(settled_wait_base& wait) noexcept : wait_(wait) {}
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> by) noexcept {
+      wait_.wait_from_now(by.promise());
+      wait_.begin(*wait_.first(), true);
+      return wait_.has_to_wait();
+    }
+    void await_resume() noexcept { wait_.told_ = true; }
+
+  private:
+    settled_wait_base& wait_;
+  };
+
+  awaiter operator co_await() & noexcept { return awaiter(*this); }
+
+protected:
+  settled_wait_base() noexcept : join_state(until::all_ended) {}
+  ~settled_wait_base() = default;
+};
+
+template <>
+inline constexpr bool is_own_awaiter<settled_wait_base::awaiter> = true;
+
+template <class T>
+class settled_wait final : public settled_wait_base {
+public:
+  explicit settled_wait(task<T>&& work) noexcept : branch_(std::move(work)) { add(branch_); }
+  ~settled_wait() { drop_all(); }
+
+  [[nodiscard]] outcome<T>& result() noexcept { return *branch_.result; }
+
+private:
+  branch<T> branch_;
+};
+
 template <class T>
 task<T> finally_in(scope* outer, task<T> work, task<> clean_up) {
   clean_up_on_exit exit(outer, std::move(clean_up));
-  std::tuple<outcome<T>> results = co_await join_settled(std::move(work));
-  outcome<T>& result = std::get<0>(results);
-  task<> last = exit.take(result ? nullptr : result.error());
-  std::tuple<outcome<void>> clean = co_await join_settled(outer->finish(std::move(last)));
-  exit.rethrow(std::move(std::get<0>(clean)));
+  settled_wait<T> running(std::move(work));
+  co_await running;
+  outcome<T>& result = running.result();
+  settled_wait<void> cleaning(outer->finish(exit.take(result ? nullptr : result.error())));
+  co_await cleaning;
+  exit.rethrow(std::move(cleaning.result()));
   co_return get<T>(std::move(result));
 }
 

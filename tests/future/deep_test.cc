@@ -341,6 +341,66 @@ TEST_CASE("a single task destroyed far down the stack is destroyed on that stack
   CHECK(size == 0);
 }
 
+namespace {
+
+task<> note(int& count) {
+  ++count;
+  co_return;
+}
+
+/// Calls `run` at each depth of a chain of tasks, and cancels the chain when it first suspends.
+template <class Run>
+void cancel_at_each_depth(Run run) {
+  eddy::event_loop loop;
+  for (int depth = 0; depth < 400; ++depth) {
+    INFO("depth ", depth);
+    eddy::scope s(loop);
+    int begun = 0;
+    int ended = 0;
+    task<> work = run(s, begun, ended);
+    for (int i = 0; i < depth; ++i) work = around_task(std::move(work));
+    eddy::future<> chain = eddy::spawn(loop, std::move(work));
+    eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& f) -> task<> {
+      f = {};
+      co_return;
+    }(chain));
+    while (loop.run_ready()) {
+    }
+    CHECK(canceller.ready());
+    CHECK(ended == begun);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("work given to finish far down a stack completes if its waiter is cancelled") {
+  cancel_at_each_depth([](eddy::scope& s, int& begun, int& ended) -> task<> {
+    ++begun;
+    co_await s.finish(note(ended));
+  });
+}
+
+TEST_CASE("a caller that is cancelled far down a stack gets its clean-up") {
+  cancel_at_each_depth([](eddy::scope& s, int& begun, int& ended) -> task<> {
+    ++begun;
+    co_await eddy::finally(s, eddy::sleep(1h), note(ended), 1s);
+  });
+}
+
+TEST_CASE("finally can be the work of finally 10,000 times on a small stack") {
+  CHECK(on_a_stack_of(small, [] {
+    eddy::event_loop loop;
+    eddy::scope s(loop);
+    int cleaned = 0;
+    task<> work = nothing();
+    for (int i = 0; i < 10'000; ++i) work = eddy::finally(s, std::move(work), note(cleaned), 1h);
+    eddy::future<> all = eddy::spawn(loop, std::move(work));
+    while (loop.run_ready()) {
+    }
+    return all.ready() && cleaned == 10'000;
+  }));
+}
+
 TEST_CASE("a then function that returns a million futures in turn keeps memory bounded") {
   // Each round's future replaces the one before, so that a million rounds keep one.
   eddy::event_loop loop;

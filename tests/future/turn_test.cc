@@ -5,6 +5,7 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -123,6 +124,10 @@ task<> finishes() {
   eddy::scope s;
   for (;; ++rounds) co_await s.finish(one());
 }
+task<> cleans_up() {
+  eddy::scope s;
+  for (;; ++rounds) co_await eddy::finally(s, one(), none(), 1h);
+}
 task<> limits() {
   for (;; ++rounds) co_await eddy::timeout(1h, one());
 }
@@ -212,6 +217,63 @@ constexpr std::pair<const char*, taker> takers[] = {
     {"map_concurrent", &takes_by_map}, {"task_local", &takes_with_local},
 };
 
+/// The works that were given to `scope::finish` and awaited, and those that ran.
+struct works {
+  int given = 0;
+  int done = 0;
+};
+task<> note_done(works& all) {
+  ++all.done;
+  co_return;
+}
+
+task<> finishes_one(eddy::scope& s, works& all) {
+  ++all.given;
+  co_await s.finish(note_done(all));
+}
+task<> finishes_with_limit(eddy::scope& s, works& all) {
+  ++all.given;
+  co_await eddy::timeout(1h, s.finish(note_done(all)));
+}
+task<> finishes_with_result(eddy::scope& s, works& all) {
+  ++all.given;
+  co_await eddy::as_result(s.finish(note_done(all)));
+}
+task<> finishes_with_local(eddy::scope& s, works& all) {
+  static const eddy::task_local<int> local;
+  ++all.given;
+  co_await local.with(1, s.finish(note_done(all)));
+}
+task<> finishes_side_by_side(eddy::scope& s, works& all) {
+  all.given += 2;
+  co_await eddy::join(s.finish(note_done(all)), s.finish(note_done(all)));
+}
+task<> finishes_a_range(eddy::scope& s, works& all) {
+  std::vector<task<>> range;
+  for (; all.given < 100; ++all.given) range.push_back(s.finish(note_done(all)));
+  co_await eddy::join(std::move(range));
+}
+task<> finishes_or_sleeps(eddy::scope& s, works& all) {
+  ++all.given;
+  co_await eddy::select(s.finish(note_done(all)), eddy::sleep(1h));
+}
+task<> finishes_each(eddy::scope& s, works& all) {
+  const std::vector<int> ten(10);
+  const auto finish_one = [&](int) {
+    ++all.given;
+    return s.finish(note_done(all));
+  };
+  co_await eddy::for_each_concurrent(ten, 5, finish_one);
+}
+
+using finisher = task<> (*)(eddy::scope& s, works& all);
+constexpr std::pair<const char*, finisher> finishers[] = {
+    {"a co_await", &finishes_one},        {"timeout", &finishes_with_limit},
+    {"as_result", &finishes_with_result}, {"task_local", &finishes_with_local},
+    {"join", &finishes_side_by_side},     {"join of a range", &finishes_a_range},
+    {"select", &finishes_or_sleeps},      {"for_each_concurrent", &finishes_each},
+};
+
 using flood = task<> (*)();
 constexpr std::pair<const char*, flood> floods[] = {
     {"tasks", &awaits_tasks},
@@ -229,6 +291,7 @@ constexpr std::pair<const char*, flood> floods[] = {
     {"scopes", &joins_scopes},
     {"empty scopes", &joins_empty_scopes},
     {"finish", &finishes},
+    {"finally", &cleans_up},
     {"timeout", &limits},
     {"timeout of zero", &limits_of_no_time},
     {"task_local", &has_locals},
@@ -354,5 +417,58 @@ TEST_CASE_FIXTURE(
     }
     CHECK(delivered > 0);
     CHECK(delivered < 80);
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop,
+                  "work given to finish as the turn ends completes if its waiter is cancelled") {
+  for (const auto& [what, start] : finishers) {
+    for (int operations = 0; operations < 80; ++operations) {
+      INFO(std::string(what), " after ", operations, " operations");
+      works all;
+      eddy::scope s(loop);
+      eddy::future<> waiter =
+          eddy::spawn(loop, [](int n, finisher f, eddy::scope& in, works& w) -> task<> {
+            for (int i = 0; i < n; ++i) co_await none();
+            co_await f(in, w);
+          }(operations, start, s, all));
+      // The loop runs this when the waiter suspends.
+      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& f) -> task<> {
+        f = {};
+        co_return;
+      }(waiter));
+      while (loop.run_ready()) {
+      }
+      CHECK(canceller.ready());
+      CHECK(all.done == all.given);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(with_still_loop, "a scope may be destroyed once finish is awaited") {
+  struct program {
+    static task<std::error_code> run(int operations, eddy::scope& s, bool& awaited) {
+      for (int i = 0; i < operations; ++i) co_await none();
+      awaited = true;
+      const auto end = co_await eddy::as_result(s.finish(none()));
+      co_return end ? std::error_code() : end.error();
+    }
+    static task<> destroy(std::unique_ptr<eddy::scope>& s, const bool& awaited) {
+      while (!awaited) co_await eddy::yield();
+      s.reset();
+    }
+  };
+  for (int operations = 0; operations < 80; ++operations) {
+    INFO("after ", operations, " operations");
+    auto s = std::make_unique<eddy::scope>(loop);
+    bool awaited = false;
+    auto waiter = eddy::spawn(loop, program::run(operations, *s, awaited));
+    // The loop runs this when the waiter suspends, and before the work.
+    auto destroyer = eddy::spawn(loop, program::destroy(s, awaited));
+    while (loop.run_ready()) {
+    }
+    CHECK(destroyer.ready());
+    REQUIRE(waiter.ready());
+    CHECK(std::move(waiter).take() == std::errc::operation_canceled);
   }
 }

@@ -187,6 +187,84 @@ TEST_CASE_FIXTURE(async_fixture, "a caller that is cancelled as the turn ends ge
   CHECK(logins < 80);  // a turn has fewer operations
 }
 
+TEST_CASE_FIXTURE(async_fixture, "work that a cancelled caller has started gets its clean-up") {
+  struct counts {
+    int begun = 0;
+    int cleaned = 0;
+  };
+  struct program {
+    static eddy::task<> nothing() { co_return; }
+    static eddy::task<> work(counts& all, int operations) {
+      ++all.begun;
+      for (int i = 0; i < operations; ++i) co_await nothing();
+    }
+    static eddy::task<> clean_up(counts& all) {
+      ++all.cleaned;
+      co_return;
+    }
+    static eddy::task<> call(eddy::scope& s, counts& all, int before, int during) {
+      for (int i = 0; i < before; ++i) co_await nothing();
+      co_await eddy::finally(s, work(all, during), clean_up(all), 1s);
+    }
+    static eddy::task<> drop(eddy::future<>& f, int turns) {
+      for (int i = 0; i < turns; ++i) co_await eddy::yield();
+      f = {};
+    }
+  };
+  int begun = 0;
+  for (int before = 0; before < 70; ++before) {
+    for (int during = 0; during < 70; during += 7) {
+      for (int turns = 0; turns < 3; ++turns) {
+        INFO("operations: ", before, " before the work, ", during, " in it; turns: ", turns);
+        counts all;
+        eddy::scope s(loop);
+        eddy::future<> caller = eddy::spawn(loop, program::call(s, all, before, during));
+        eddy::future<> canceller = eddy::spawn(loop, program::drop(caller, turns));
+        while (loop.run_ready()) {
+        }
+        CHECK(canceller.ready());
+        CHECK(all.cleaned == all.begun);
+        begun += all.begun;
+      }
+    }
+  }
+  CHECK(begun > 0);
+}
+
+TEST_CASE_FIXTURE(async_fixture, "a value whose move cancels the caller does not stop a clean-up") {
+  struct canceller {
+    canceller(eddy::future<>& f, int moves) noexcept : caller(&f), left(moves) {}
+    canceller(canceller&& other) noexcept : caller(other.caller), left(other.left - 1) {
+      if (left == 0) *caller = {};
+    }
+    eddy::future<>* caller;
+    int left;
+  };
+  struct program {
+    static eddy::task<canceller> work(eddy::future<>& caller, int moves) {
+      co_await eddy::yield();
+      co_return canceller(caller, moves);
+    }
+    static eddy::task<> clean_up(bool& cleaned) {
+      cleaned = true;
+      co_return;
+    }
+    static eddy::task<> call(eddy::scope& s, eddy::future<>& caller, int moves, bool& cleaned) {
+      co_await eddy::finally(s, work(caller, moves), clean_up(cleaned), 1s);
+    }
+  };
+  for (int moves = 1; moves < 10; ++moves) {
+    INFO("cancelled by move ", moves);
+    bool cleaned = false;
+    eddy::scope s(loop);
+    eddy::future<> caller;
+    caller = eddy::spawn(loop, program::call(s, caller, moves, cleaned));
+    while (loop.run_ready()) {
+    }
+    CHECK(cleaned);
+  }
+}
+
 ASYNC_TEST("a clean-up that exceeds its limit is cancelled and fails") {
   journal note;
   eddy::scope outer;
