@@ -48,6 +48,8 @@ public:
     nodes_.push_back(node);
   }
 
+  [[nodiscard]] bool awaited() const noexcept { return nodes_.linked(); }
+
   /// Wakes the first waiter, for one thing that one waiter may take. False if there is no waiter.
   bool wake_one() noexcept {
     wait_node* const first = wake_first();
