@@ -22,7 +22,8 @@
 
 namespace eddy {
 
-constinit thread_local event_loop* event_loop::running_ = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local event_loop* event_loop::running_ =
+    nullptr;
 
 namespace {
 

@@ -30,7 +30,7 @@ constexpr std::ptrdiff_t stack_room = std::ptrdiff_t{16} * 1024;
 
 }  // namespace
 
-constinit thread_local frames_of_thread frames_here;
+constinit thread_local frames_of_thread frames_here [[gnu::tls_model("initial-exec")]];
 
 bool frame::start_later() noexcept {
   event_loop::current()->ready(*this);

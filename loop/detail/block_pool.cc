@@ -15,7 +15,7 @@
 namespace eddy::detail {
 
 constinit pool no_pool;
-constinit thread_local pool* pool_here = &no_pool;
+constinit thread_local pool* pool_here [[gnu::tls_model("initial-exec")]] = &no_pool;
 
 namespace {
 

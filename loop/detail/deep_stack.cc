@@ -30,7 +30,7 @@
 
 namespace eddy::detail {
 
-constinit thread_local destroying_stack destroying_here;
+constinit thread_local destroying_stack destroying_here [[gnu::tls_model("initial-exec")]];
 
 namespace {
 

@@ -90,7 +90,7 @@ ssize_t without_sigpipe(std::size_t size, Call call) {
 }  // namespace
 
 constinit system kernel;
-constinit thread_local system* installed = &kernel;
+constinit thread_local system* installed [[gnu::tls_model("initial-exec")]] = &kernel;
 
 scoped_system::scoped_system(system& replacement) noexcept
     : before_(std::exchange(installed, &replacement)) {}
