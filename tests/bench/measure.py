@@ -252,9 +252,10 @@ def message_instructions(program, connections, messages):
 
 
 def micro_instructions(workload, *words):
+    """On a clock that stands still: their number must not depend on the speed of the machine."""
     return collected(lambda prefix: subprocess.run(
         [*prefix, BIN / 'eddy_micro', workload, *map(str, words)], check=True,
-        stdout=subprocess.DEVNULL))
+        stdout=subprocess.DEVNULL, env={**os.environ, 'EDDY_STILL_CLOCK': '1'}))
 
 
 def interleaved(programs, measure, rounds):
