@@ -405,8 +405,8 @@ TEST_CASE_FIXTURE(
         co_await t(from, to);
       }(operations, start, message, got));
       // The loop runs this when the waiter suspends, or has ended.
-      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& f) -> task<> {
-        f = {};
+      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& which) -> task<> {
+        which = {};
         co_return;
       }(waiter));
       while (loop.run_ready()) {
@@ -428,13 +428,13 @@ TEST_CASE_FIXTURE(with_still_loop,
       works all;
       eddy::scope s(loop);
       eddy::future<> waiter =
-          eddy::spawn(loop, [](int n, finisher f, eddy::scope& in, works& w) -> task<> {
+          eddy::spawn(loop, [](int n, finisher begin, eddy::scope& in, works& w) -> task<> {
             for (int i = 0; i < n; ++i) co_await none();
-            co_await f(in, w);
+            co_await begin(in, w);
           }(operations, start, s, all));
       // The loop runs this when the waiter suspends.
-      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& f) -> task<> {
-        f = {};
+      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& which) -> task<> {
+        which = {};
         co_return;
       }(waiter));
       while (loop.run_ready()) {
