@@ -229,8 +229,8 @@ public:
   /// The pipe to the child's standard input. Close it to end the child's input. Aborts the program
   /// unless the input was redirected with `redirection::pipe`.
   ///
-  /// This pipe, the next two and the terminal may be moved: `std::move(child.output())`. What was
-  /// moved outlives the process object.
+  /// This pipe, the next two and the terminal may be moved: `std::move(child.output())`. A moved
+  /// pipe or terminal may outlive the process object.
   [[nodiscard]] pipe_writer& input() noexcept;
   /// The pipe from the child's standard output. Aborts the program unless the output was redirected
   /// with `redirection::pipe`.

@@ -222,8 +222,8 @@ private:
   message_ring<T> messages_;
 };
 
-/// What the awaiters of a channel share. A wait for a place and a wait for a message differ in what
-/// they wait for.
+/// The base class of a channel's awaiters. `Side` says whether an awaiter waits for a place or for
+/// a message.
 template <class T, channel_claim::side Side>
 class channel_wait : public suspension {
   static constexpr bool sends = Side == channel_claim::side::sender;

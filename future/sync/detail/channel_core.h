@@ -44,7 +44,8 @@ private:
   stage stage_ = stage::outside;
 };
 
-/// Who may send and who may receive next: the part of a channel that does not know its messages.
+/// The order in which waiters send and receive: the part of a channel that does not know the type
+/// of its messages.
 ///
 /// A waiter is granted a place or a message when it is queued on the loop, and uses it when it
 /// resumes. No memory is allocated, and no user code runs in any of these functions.

@@ -479,7 +479,7 @@ SCENARIO_TEST("scenario: a receive in a select, and a slot") {
 
 namespace {
 
-/// What a channel does, in plain words, between calls of `settle`.
+/// A plain model of a channel. It changes its state in `settle`.
 struct plain_channel {
   std::size_t capacity;
   std::deque<int> messages;

@@ -244,7 +244,7 @@ SCENARIO_TEST("scenario: two tasks share a permit") {
 
 namespace {
 
-/// What a semaphore does, in plain words: the waiters in order, and the number of free permits.
+/// A plain model of a semaphore: the waiters in their order, and the number of free permits.
 class plain_semaphore {
 public:
   explicit plain_semaphore(std::size_t permits) : free_(permits) {}
@@ -303,7 +303,7 @@ TEST_CASE_FIXTURE(async_fixture, "a semaphore does what its model does, in rando
     w.kept = co_await real.acquire(w.count);
     resumed.push_back(w.name);
   };
-  // What was granted is taken when the loop runs; a granted waiter that is cancelled gives back.
+  // A waiter takes its permits when the loop runs.
   const auto settle = [&] {
     loop.run_ready();
     REQUIRE(resumed == model.granted);
