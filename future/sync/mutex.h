@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <optional>
-#include <utility>
 
+#include <eddy/future/sync/detail/held_permits.h>
 #include <eddy/future/sync/detail/permit_pool.h>
 #include <eddy/future/sync/detail/permit_wait.h>
 #include <eddy/loop/detail/current_loop.h>
@@ -22,31 +22,21 @@ struct mutex_kind;
 /// Holds a `mutex` locked, until it is unlocked or destroyed.
 ///
 /// Lifetime: the mutex must outlive it.
-class [[nodiscard("destroying a mutex_guard unlocks the mutex at once: keep it")]] mutex_guard {
+class [[nodiscard("destroying a mutex_guard unlocks the mutex at once: keep it")]] mutex_guard
+    : private detail::held_permits {
 public:
   /// Holds no mutex.
   mutex_guard() noexcept = default;
-  mutex_guard(mutex_guard&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
-  mutex_guard& operator=(mutex_guard&& other) noexcept {
-    mutex_guard before(std::move(other));
-    std::swap(of_, before.of_);
-    return *this;
-  }
-  ~mutex_guard() { unlock(); }
 
   /// Returns whether this object holds a mutex.
-  [[nodiscard]] bool locked() const noexcept { return of_ != nullptr; }
+  [[nodiscard]] bool locked() const noexcept { return held() != 0; }
   /// Unlocks the mutex now. The loop runs the next waiter later.
-  void unlock() noexcept {
-    if (of_ != nullptr) std::exchange(of_, nullptr)->give(1);
-  }
+  void unlock() noexcept { give_back(); }
 
 private:
   friend mutex;
   friend detail::mutex_kind;
-  explicit mutex_guard(detail::permit_pool& of) noexcept : of_(&of) {}
-
-  detail::permit_pool* of_ = nullptr;
+  explicit mutex_guard(detail::permit_pool& of) noexcept : held_permits(of, 1) {}
 };
 
 /// Lets one task at a time use something, also across `co_await`.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include <eddy/future/sync/detail/held_permits.h>
 #include <eddy/future/sync/detail/permit_pool.h>
 #include <eddy/future/sync/detail/permit_wait.h>
 #include <eddy/loop/detail/current_loop.h>
@@ -24,49 +25,30 @@ struct semaphore_kind;
 ///
 /// A permit can be moved, for example into the task that it allows to run.
 /// Lifetime: the semaphore must outlive its permits.
-class [[nodiscard("destroying a permit gives it back at once: keep it")]] permit {
+class [[nodiscard("destroying a permit gives it back at once: keep it")]] permit
+    : private detail::held_permits {
 public:
   /// Holds no permits.
   permit() noexcept = default;
-  permit(permit&& other) noexcept
-      : from_(std::exchange(other.from_, nullptr)), count_(std::exchange(other.count_, 0)) {}
-  permit& operator=(permit&& other) noexcept {
-    permit before(std::move(other));
-    std::swap(from_, before.from_);
-    std::swap(count_, before.count_);
-    return *this;
-  }
-  ~permit() { release(); }
 
   /// Returns how many permits this object holds.
-  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t count() const noexcept { return held(); }
 
   /// Gives all permits back now. The loop runs the waiters that get them later.
-  void release() noexcept {
-    if (from_ == nullptr) return;
-    std::exchange(from_, nullptr)->give(std::exchange(count_, 0));
-  }
+  void release() noexcept { give_back(); }
 
   /// Moves `count` of the permits into an object of their own. More than there are aborts the
   /// program.
   permit split(std::size_t count) noexcept {
-    if (count > count_) detail::misuse("more permits were split off than the permit holds");
-    if (count == 0) return {};
-    count_ -= count;
-    permit part(*from_, count);
-    if (count_ == 0) from_ = nullptr;
-    return part;
+    if (count > held()) detail::misuse("more permits were split off than the permit holds");
+    return permit(split_off(count));
   }
 
 private:
   friend semaphore;
   friend detail::semaphore_kind;
-
-  permit(detail::permit_pool& from, std::size_t count) noexcept
-      : from_(count != 0 ? &from : nullptr), count_(count) {}
-
-  detail::permit_pool* from_ = nullptr;
-  std::size_t count_ = 0;
+  explicit permit(held_permits&& all) noexcept : held_permits(std::move(all)) {}
+  permit(detail::permit_pool& from, std::size_t count) noexcept : held_permits(from, count) {}
 };
 
 /// Lets at most a number of tasks do something at a time, such as hold a connection.

@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <optional>
-#include <utility>
 
+#include <eddy/future/sync/detail/held_permits.h>
 #include <eddy/future/sync/detail/permit_pool.h>
 #include <eddy/future/sync/detail/permit_wait.h>
 #include <eddy/loop/detail/current_loop.h>
@@ -23,36 +23,23 @@ struct shared_kind;
 /// Holds a `shared_mutex` locked, alone or shared, until it is unlocked or destroyed.
 ///
 /// Lifetime: the mutex must outlive it.
-class [[nodiscard("destroying a guard unlocks the mutex at once: keep it")]] shared_mutex_guard {
+class [[nodiscard("destroying a guard unlocks the mutex at once: keep it")]] shared_mutex_guard
+    : private detail::held_permits {
 public:
   /// Holds no mutex.
   shared_mutex_guard() noexcept = default;
-  shared_mutex_guard(shared_mutex_guard&& other) noexcept
-      : of_(std::exchange(other.of_, nullptr)), count_(other.count_) {}
-  shared_mutex_guard& operator=(shared_mutex_guard&& other) noexcept {
-    shared_mutex_guard before(std::move(other));
-    std::swap(of_, before.of_);
-    std::swap(count_, before.count_);
-    return *this;
-  }
-  ~shared_mutex_guard() { unlock(); }
 
   /// Returns whether this object holds a mutex.
-  [[nodiscard]] bool locked() const noexcept { return of_ != nullptr; }
+  [[nodiscard]] bool locked() const noexcept { return held() != 0; }
   /// Unlocks the mutex now. The loop runs the next waiters later.
-  void unlock() noexcept {
-    if (of_ != nullptr) std::exchange(of_, nullptr)->give(count_);
-  }
+  void unlock() noexcept { give_back(); }
 
 private:
   friend shared_mutex;
   friend detail::exclusive_kind;
   friend detail::shared_kind;
   shared_mutex_guard(detail::permit_pool& of, std::size_t count) noexcept
-      : of_(&of), count_(count) {}
-
-  detail::permit_pool* of_ = nullptr;
-  std::size_t count_ = 0;
+      : held_permits(of, count) {}
 };
 
 /// Lets one task write something, or several tasks read it, also across `co_await`.
