@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <eddy/loop/detail/list_node.h>
+#include <eddy/future/sync/detail/claim.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/ready_node.h>
 
@@ -14,15 +14,13 @@ class channel_core;
 
 /// A sender or a receiver that waits. The waiter embeds it, and destroys it to cancel the wait: a
 /// place or a message that was granted to it goes to the next waiter.
-class channel_claim : private list_node {
+class channel_claim : public claim {
 public:
   enum class side : unsigned char { sender, receiver };
 
   channel_claim(channel_core& of, side which) noexcept : of_(&of), side_(which) {}
-  channel_claim(const channel_claim&) = delete;
-  channel_claim& operator=(const channel_claim&) = delete;
   ~channel_claim() {
-    if (stage_ != stage::outside) cancel();
+    if (now() != stage::outside) cancel();
   }
 
   [[nodiscard]] channel_core& core() const noexcept { return *of_; }
@@ -33,15 +31,10 @@ public:
   bool arrive() noexcept;
 
 private:
-  friend channel_core;
-  enum class stage : unsigned char { outside, waiting, granted };
-
   void cancel() noexcept;
 
   channel_core* of_;
-  ready_node* waiter_ = nullptr;
   side side_;
-  stage stage_ = stage::outside;
 };
 
 /// The order in which waiters send and receive: the part of a channel that does not know the type
@@ -64,11 +57,11 @@ public:
 
   /// Whether a sender that comes now need not wait. `capacity_` has room for the sum.
   [[nodiscard]] bool has_place() const noexcept {
-    return size_ + places_ < capacity_ + receivers_ && !senders_waiting_.linked();
+    return size_ + places_ < capacity_ + receivers_ && senders_waiting_.empty();
   }
   /// Whether a receiver that comes now need not wait.
   [[nodiscard]] bool has_message() const noexcept {
-    return size_ > promised_ && !receivers_waiting_.linked();
+    return size_ > promised_ && receivers_waiting_.empty();
   }
   /// Whether there will never be another message.
   [[nodiscard]] bool ended() const noexcept { return closed_ && size_ == 0 && reserved_ == 0; }
@@ -76,12 +69,12 @@ public:
   /// A message was put in, into a place that was free.
   void pushed() noexcept {
     ++size_;
-    if (receivers_waiting_.linked()) grant_messages();
+    if (!receivers_waiting_.empty()) grant_messages();
   }
   /// A message was taken out.
   void popped() noexcept {
     --size_;
-    if (senders_waiting_.linked()) grant_places();
+    if (!senders_waiting_.empty()) grant_places();
     if (closed_) tell_end();
   }
 
@@ -94,7 +87,7 @@ public:
 
   /// Whether a sender or a receiver waits, or has not resumed yet.
   [[nodiscard]] bool awaited() const noexcept {
-    return senders_waiting_.linked() || receivers_waiting_.linked() || promised_ != 0 ||
+    return !senders_waiting_.empty() || !receivers_waiting_.empty() || promised_ != 0 ||
            places_ != 0;
   }
 
@@ -104,7 +97,6 @@ private:
   void grant_places() noexcept;
   void grant_messages() noexcept;
   void tell_end() noexcept;
-  void grant(channel_claim& to) noexcept;
 
   event_loop* loop_;
   std::size_t capacity_;
@@ -113,8 +105,8 @@ private:
   std::size_t places_ = 0;     // granted to senders that have not resumed, or reserved
   std::size_t reserved_ = 0;   // of these, reserved
   std::size_t receivers_ = 0;  // that wait
-  list_node senders_waiting_;
-  list_node receivers_waiting_;
+  claim_queue senders_waiting_;
+  claim_queue receivers_waiting_;
   bool closed_ = false;
 };
 

@@ -4,51 +4,35 @@
 namespace eddy::detail {
 
 void permit_claim::wait(ready_node& waiter) noexcept {
-  waiter_ = &waiter;
-  if (take_now()) {
-    pool_->grant(*this);
-  } else {
-    stage_ = stage::waiting;
-    pool_->claims_.push_back(*this);
-  }
+  if (!take_now()) return pool_->claims_.add(*this, waiter);
+  ++pool_->granted_;
+  claim_queue::grant(*this, waiter, pool_->loop());
 }
 
 void permit_claim::cancel() noexcept {
   pool_->loop().check_thread();
-  if (stage_ == stage::granted) {
-    deliver();
-    return pool_->give(count_);
+  const bool first = !pool_->claims_.empty() && &pool_->claims_.first() == this;
+  if (leave() == stage::granted) {
+    --pool_->granted_;
+    pool_->give(count_);
+  } else if (first) {
+    pool_->grant();  // the next claim may be smaller
   }
-  const bool first = pool_->claims_.next == this;
-  unlink();
-  // The next claim may be smaller.
-  if (first) pool_->grant();
 }
 
 void permit_pool::grant() noexcept {
-  while (claims_.linked()) {
-    auto& first = static_cast<permit_claim&>(*claims_.next);
-    if (first.count_ > free_) return;
-    free_ -= first.count_;
-    first.unlink();
-    grant(first);
+  while (!claims_.empty()) {
+    auto& first = static_cast<permit_claim&>(claims_.first());
+    if (first.count() > free_) return;
+    free_ -= first.count();
+    ++granted_;
+    claim_queue::grant(first, *loop_);
   }
-}
-
-void permit_pool::grant(permit_claim& to) noexcept {
-  to.stage_ = permit_claim::stage::granted;
-  ++granted_;
-  loop_->ready(*to.waiter_);
 }
 
 void permit_pool::release_all() noexcept {
   loop_->check_thread();
-  while (claims_.linked()) {
-    auto& first = static_cast<permit_claim&>(*claims_.next);
-    first.unlink();
-    first.stage_ = permit_claim::stage::outside;
-    loop_->ready(*first.waiter_);
-  }
+  claims_.tell_all(*loop_);
 }
 
 }  // namespace eddy::detail

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include <eddy/loop/detail/list_node.h>
+#include <eddy/future/sync/detail/claim.h>
 #include <eddy/loop/event_loop.h>
 #include <eddy/loop/ready_node.h>
 
@@ -13,13 +13,11 @@ class permit_pool;
 
 /// A waiter's entry in a `permit_pool`. The waiter embeds it, and destroys it to cancel the wait:
 /// permits that it was granted, and has not taken yet, go to the next waiter.
-class permit_claim : private list_node {
+class permit_claim : public claim {
 public:
   permit_claim(permit_pool& from, std::size_t count) noexcept : pool_(&from), count_(count) {}
-  permit_claim(const permit_claim&) = delete;
-  permit_claim& operator=(const permit_claim&) = delete;
   ~permit_claim() {
-    if (stage_ != stage::outside) cancel();
+    if (now() != stage::outside) cancel();
   }
 
   /// Takes the permits, if they are there and nobody waits for earlier ones.
@@ -33,15 +31,10 @@ public:
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
 
 private:
-  friend permit_pool;
-  enum class stage : unsigned char { outside, waiting, granted };
-
   void cancel() noexcept;
 
   permit_pool* pool_;
-  ready_node* waiter_ = nullptr;
   std::size_t count_;
-  stage stage_ = stage::outside;
 };
 
 /// Hands out permits, first come, first served: what a semaphore, a mutex and a `notify` share.
@@ -59,7 +52,7 @@ public:
   ~permit_pool() = default;
 
   [[nodiscard]] bool has(std::size_t count) const noexcept {
-    return free_ >= count && !claims_.linked();
+    return free_ >= count && claims_.empty();
   }
   bool take(std::size_t count) noexcept {
     loop_->check_thread();
@@ -70,7 +63,7 @@ public:
   void give(std::size_t count) noexcept {
     loop_->check_thread();
     free_ = count > most_ - free_ ? most_ : free_ + count;
-    if (claims_.linked()) grant();
+    if (!claims_.empty()) grant();
   }
   /// Wakes all claims that wait, without permits.
   void release_all() noexcept;
@@ -81,27 +74,24 @@ public:
     return free_;
   }
   /// Whether there are claims that wait, or have not taken what was granted to them.
-  [[nodiscard]] bool awaited() const noexcept { return claims_.linked() || granted_ != 0; }
+  [[nodiscard]] bool awaited() const noexcept { return !claims_.empty() || granted_ != 0; }
 
 private:
   friend permit_claim;
 
   void grant() noexcept;
-  void grant(permit_claim& to) noexcept;
 
   event_loop* loop_;
   std::size_t free_;
   std::size_t most_;
   std::size_t granted_ = 0;  // claims that were granted, and have not taken their permits
-  list_node claims_;
+  claim_queue claims_;
 };
 
 inline bool permit_claim::take_now() noexcept { return pool_->take(count_); }
 
 inline void permit_claim::deliver() noexcept {
-  if (stage_ != stage::granted) return;
-  stage_ = stage::outside;
-  --pool_->granted_;
+  if (leave() == stage::granted) --pool_->granted_;
 }
 
 }  // namespace eddy::detail
