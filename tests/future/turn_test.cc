@@ -391,6 +391,21 @@ ASYNC_TEST("a due sleep wins a select against a branch that is always ready") {
   CHECK(messages <= 20);
 }
 
+namespace {
+
+/// Cancels a task that is about to start as soon as it suspends, or after its end.
+void cancel_next(eddy::event_loop& loop, eddy::future<>& work) {
+  const eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& which) -> task<> {
+    which = {};
+    co_return;
+  }(work));
+  while (loop.run_ready()) {
+  }
+  CHECK(canceller.ready());
+}
+
+}  // namespace
+
 TEST_CASE_FIXTURE(
     with_still_loop,
     "a message that is taken as the turn ends is not lost if its waiter is cancelled") {
@@ -404,14 +419,7 @@ TEST_CASE_FIXTURE(
         for (int i = 0; i < n; ++i) co_await none();
         co_await t(from, to);
       }(operations, start, message, got));
-      // The loop runs this when the waiter suspends, or has ended.
-      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& which) -> task<> {
-        which = {};
-        co_return;
-      }(waiter));
-      while (loop.run_ready()) {
-      }
-      CHECK(canceller.ready());
+      cancel_next(loop, waiter);
       CHECK(message + got == 1);
       delivered += static_cast<std::size_t>(got);
     }
@@ -432,14 +440,7 @@ TEST_CASE_FIXTURE(with_still_loop,
             for (int i = 0; i < n; ++i) co_await none();
             co_await begin(in, w);
           }(operations, start, s, all));
-      // The loop runs this when the waiter suspends.
-      eddy::future<> canceller = eddy::spawn(loop, [](eddy::future<>& which) -> task<> {
-        which = {};
-        co_return;
-      }(waiter));
-      while (loop.run_ready()) {
-      }
-      CHECK(canceller.ready());
+      cancel_next(loop, waiter);
       CHECK(all.done == all.given);
     }
   }
