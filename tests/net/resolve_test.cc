@@ -112,7 +112,8 @@ std::chrono::nanoseconds time_of(std::size_t count) {
 TEST_CASE_FIXTURE(tidy, "a look-up takes a time in proportion to the number of addresses") {
   auto few = std::chrono::nanoseconds::max();
   auto many = few;
-  for (int i = 0; i < 3; ++i) {
+  // On a busy machine, each round brings the least times nearer to the true ones.
+  for (int i = 0; i < 10 && (i == 0 || many >= 30 * few); ++i) {
     few = std::min(few, time_of(1'000));
     many = std::min(many, time_of(10'000));
   }

@@ -241,13 +241,15 @@ std::chrono::nanoseconds time_to_end(std::size_t waiters, bool is_answered) {
 TEST_CASE_FIXTURE(tidy, "the end of a shared question takes a time in proportion to its waiters" *
                             doctest::skip(!eddy::detail::dns_available())) {
   for (const bool is_answered : {true, false}) {
+    // So many waiters fit into no cache of the processor. On a busy machine, each round brings the
+    // least times nearer to the true ones.
     auto few = std::chrono::nanoseconds::max();
     auto many = few;
-    for (int i = 0; i < 3; ++i) {
-      few = std::min(few, time_to_end(4'000, is_answered));
+    for (int i = 0; i < 5 && (i == 0 || many >= 10 * few); ++i) {
+      few = std::min(few, time_to_end(10'000, is_answered));
       many = std::min(many, time_to_end(40'000, is_answered));
     }
-    CHECK(many < 25 * few);  // if each waiter looked through all, it would be 60 times
+    CHECK(many < 10 * few);  // if each waiter looked through all, it would be 16 times
   }
 }
 
